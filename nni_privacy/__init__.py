@@ -1,0 +1,52 @@
+"""Membership privacy in neural architecture search: a plugin for Microsoft's NNI.
+
+Everything heavy (torch, NNI, matplotlib) is imported when a name that needs it is first used, so ``import nni_privacy`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nni_privacy.cells import Cell, Edge, Genotype
+from nni_privacy.errors import PrivacyError
+
+if TYPE_CHECKING:
+    from nni_privacy.evaluator import PrivacyEvaluator
+    from nni_privacy.nni_runtime.experiment import PrivacyExperiment
+    from nni_privacy.patterns import CellPattern, load_pattern
+    from nni_privacy.training import Recipe
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cell",
+    "CellPattern",
+    "Edge",
+    "Genotype",
+    "PrivacyError",
+    "PrivacyEvaluator",
+    "PrivacyExperiment",
+    "Recipe",
+    "load_pattern",
+]
+
+_LAZY = {
+    "CellPattern": "nni_privacy.patterns",
+    "PrivacyEvaluator": "nni_privacy.evaluator",
+    "PrivacyExperiment": "nni_privacy.nni_runtime.experiment",
+    "Recipe": "nni_privacy.training",
+    "load_pattern": "nni_privacy.patterns",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,61 @@
+"""The errors that nni-privacy raises on purpose.
+
+Every error that a user can cause derives from :class:`PrivacyError`; its message is one line that names what is wrong, the value
+that was found and what is allowed. The command line prints that line on standard error and exits with code 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "AuditError",
+    "ConfigError",
+    "DataError",
+    "GenotypeError",
+    "PatternError",
+    "PrivacyError",
+    "RuntimeRepairError",
+    "nearest",
+]
+
+
+class PrivacyError(Exception):
+    """Base class of all errors that nni-privacy raises on purpose."""
+
+
+class ConfigError(PrivacyError, ValueError):
+    """A configuration (YAML file, command line or keyword) is not valid."""
+
+
+class GenotypeError(PrivacyError, ValueError):
+    """A text, sample or set of edges does not describe a legal cell or genotype."""
+
+
+class PatternError(PrivacyError, ValueError):
+    """A cell pattern is not legal, unknown, or does not fit where it is to be applied."""
+
+
+class DataError(PrivacyError, ValueError):
+    """A data set is missing, unreadable, or has the wrong shapes or labels."""
+
+
+class AuditError(PrivacyError, ValueError):
+    """The inputs of an attack or of its metrics cannot be audited."""
+
+
+class RuntimeRepairError(PrivacyError, RuntimeError):
+    """NNI cannot be repaired or started safely on this machine."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Says what is allowed instead of ``name``, the nearest known name first.
+
+    >>> nearest("epoch", ["epochs", "batch_size"])
+    "did you mean 'epochs'? (known: batch_size, epochs)"
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    listing = f"known: {', '.join(names)}" if names else "nothing is allowed here"
+    return f"did you mean {close[0]!r}? ({listing})" if close else listing
