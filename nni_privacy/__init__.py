@@ -1,6 +1,7 @@
 """Membership privacy in neural architecture search: a plugin for Microsoft's NNI.
 
-Everything heavy (torch, NNI, matplotlib) is imported when a name that needs it is first used, so ``import nni_privacy`` is quick.
+Everything heavy (torch, NNI, matplotlib) is imported when a name that needs it is first used, so ``import
+nni_privacy`` is quick.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Cells and genotypes: what a cell-based architecture is, as plain immutable values. No torch, no NNI.
 
-A *cell* is a directed acyclic graph. Its nodes are numbered: 0 and 1 are the inputs (the outputs of the cell before the
-previous one and of the previous one), 2 to M + 1 the intermediate nodes. Each intermediate node sums two edges that come
-from different earlier nodes, and each edge carries one operation. A *genotype* is a pair of cells: the normal cell, which
-keeps the resolution, and the reduction cell, which halves it (Liu et al., DARTS, ICLR 2019).
+A *cell* is a directed acyclic graph. Its nodes are numbered: 0 and 1 are the inputs (the outputs of the cell before
+the previous one and of the previous one), 2 to M + 1 the intermediate nodes. Each intermediate node sums two edges
+that come from different earlier nodes, and each edge carries one operation. A *genotype* is a pair of cells: the
+normal cell, which keeps the resolution, and the reduction cell, which halves it (Liu et al., DARTS, ICLR 2019).
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ DARTS_OPERATIONS: tuple[str, ...] = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-"""The seven operations that an edge of a finished DARTS architecture may carry (``none`` exists during a search only)."""
+"""The seven operations that an edge of a finished DARTS architecture may carry (``none`` exists during a search
+only)."""
 
 _TEXT_FIELDS: Mapping[CellType, str] = {"normal": "normal", "reduction": "reduce"}
 
@@ -242,8 +243,8 @@ class NodeLabels:
 def node_labels(cell_type: CellType, target: int) -> NodeLabels:
     """Labels of node ``target``: the pair of its sources, the operation on the first of them and on the second.
 
-    One choice over *pairs* makes a repeated source impossible by construction. The labels hold no ``/``, which NNI's web
-    UI and constructors do not take.
+    One choice over *pairs* makes a repeated source impossible by construction. The labels hold no ``/``, which NNI's
+    web UI and constructors do not take.
     """
     prefix = f"{cell_type}_{target}"
     return NodeLabels(f"{prefix}_sources", f"{prefix}_op1", f"{prefix}_op2")

@@ -1,7 +1,8 @@
 """The errors that nni-privacy raises on purpose.
 
-Every error that a user can cause derives from :class:`PrivacyError`; its message is one line that names what is wrong, the value
-that was found and what is allowed. The command line prints that line on standard error and exits with code 2.
+Every error that a user can cause derives from :class:`PrivacyError`; its message is one line that names what is
+wrong, the value that was found and what is allowed. The command line prints that line on standard error and exits
+with code 2.
 """
 
 from __future__ import annotations

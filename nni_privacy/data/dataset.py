@@ -1,0 +1,87 @@
+"""One data set: all images and labels as two tensors in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nni_privacy.errors import DataError
+
+__all__ = ["Dataset"]
+
+IMAGE_DIMS = 4
+MIN_CLASSES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels of a classification task, held in memory and indexed, never streamed.
+
+    Attributes:
+        name: what the data set is called in reports.
+        images: ``(N, C, H, W)``, ``uint8`` in 0..255 or ``float32`` (finite, any range).
+        labels: ``(N,)`` ``int64`` in ``0..num_classes - 1``.
+        num_classes: number of classes K, at least 2.
+
+    Raises:
+        DataError: if a tensor has another shape or type, lengths differ, a label is out of range or a pixel is not finite.
+    """
+
+    name: str
+    images: torch.Tensor
+    labels: torch.Tensor
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        self._check_images()
+        self._check_labels()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        kind = str(self.images.dtype).removeprefix("torch.")
+        return f"Dataset({self.name!r}, images={tuple(self.images.shape)} {kind}, num_classes={self.num_classes})"
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def subset(self, limit: int, *, seed: int = 0) -> Dataset:
+        """A random subset of at most ``limit`` records, drawn without replacement and kept in the original order.
+
+        Raises:
+            DataError: if ``limit`` is below 1.
+        """
+        if limit < 1:
+            raise DataError(f"{self.name}: limit is {limit}: allowed are integers of 1 or more")
+        if limit >= len(self):
+            return self
+        chosen = np.sort(np.random.default_rng(seed).choice(len(self), size=limit, replace=False))
+        index = torch.from_numpy(chosen)
+        return Dataset(self.name, self.images[index], self.labels[index], self.num_classes)
+
+    def _check_images(self) -> None:
+        shape = tuple(self.images.shape)
+        if self.images.ndim != IMAGE_DIMS or 0 in shape:
+            raise DataError(f"{self.name}: images have shape {shape}, expected a non-empty (N, C, H, W)")
+        if self.images.dtype not in (torch.uint8, torch.float32):
+            raise DataError(f"{self.name}: images are {self.images.dtype}, expected torch.uint8 or torch.float32")
+        if self.images.dtype == torch.float32 and not bool(torch.isfinite(self.images).all()):
+            raise DataError(f"{self.name}: images contain NaN or infinite values")
+
+    def _check_labels(self) -> None:
+        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
+            found = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
+            raise DataError(f"{self.name}: labels are {found}, expected torch.int64 of shape (N,)")
+        if len(self.labels) != len(self.images):
+            raise DataError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels")
+        if self.num_classes < MIN_CLASSES:
+            raise DataError(f"{self.name}: num_classes is {self.num_classes}, expected {MIN_CLASSES} or more")
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= self.num_classes:
+            raise DataError(f"{self.name}: labels run from {low} to {high}, expected 0..{self.num_classes - 1}")

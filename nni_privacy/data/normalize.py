@@ -1,0 +1,73 @@
+"""Per-channel normalisation, applied to each batch on the fly so that the images may stay ``uint8`` in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from nni_privacy.errors import DataError
+
+__all__ = ["Normalizer", "to_float"]
+
+UINT8_MAX = 255.0
+CHUNK = 4096  # images summed at once in float64: 4,096 CIFAR images are 100 MB
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """What a model is fed without a normaliser: ``uint8`` 0..255 becomes ``float32`` 0..1, floats only become ``float32``."""
+    if images.dtype == torch.uint8:
+        return images.float() / UINT8_MAX
+    return images.float()
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """Maps images ``(B, C, H, W)`` to ``(to_float(images) - mean) / std``, channel by channel, on the images' device.
+
+    Attributes:
+        mean: one number a channel, in the units of :func:`to_float`.
+        std: one positive number a channel.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not self.mean:
+            raise DataError(
+                f"{len(self.mean)} means but {len(self.std)} standard deviations, expected one each a channel"
+            )
+        if min(self.std) <= 0:
+            raise DataError(f"a standard deviation is {min(self.std)}, expected a number above 0")
+
+    @classmethod
+    def fit(cls, images: torch.Tensor) -> Normalizer:
+        """Mean and standard deviation of each channel of ``images`` ``(N, C, H, W)``; a constant channel gets 1.
+
+        Fit it on the target-train part only: statistics of other parts would tell the model about its non-members.
+
+        Raises:
+            DataError: if there are no images or the tensor is not 4-dimensional.
+        """
+        if images.ndim != 4 or images.numel() == 0:
+            raise DataError(f"images have shape {tuple(images.shape)}, expected a non-empty (N, C, H, W)")
+        count = images.shape[0] * images.shape[2] * images.shape[3]
+        total = torch.zeros(images.shape[1], dtype=torch.float64)
+        for chunk in images.split(CHUNK):
+            total += to_float(chunk).double().sum(dim=(0, 2, 3)).cpu()
+        mean = total / count
+        squares = torch.zeros_like(mean)
+        for chunk in images.split(CHUNK):
+            squares += ((to_float(chunk).double().cpu() - mean.view(1, -1, 1, 1)) ** 2).sum(dim=(0, 2, 3))
+        std = (squares / count).sqrt()
+        std[std < torch.finfo(torch.float32).eps] = 1.0
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        if images.shape[1] != len(self.mean):
+            raise DataError(f"images have {images.shape[1]} channels, the normaliser has {len(self.mean)}")
+        shape = (1, -1, 1, 1)
+        mean = torch.tensor(self.mean, dtype=torch.float32, device=images.device).view(shape)
+        std = torch.tensor(self.std, dtype=torch.float32, device=images.device).view(shape)
+        return (to_float(images) - mean) / std

@@ -1,0 +1,153 @@
+"""Reads images and labels from a ``.npz`` file, and says clearly what is wrong with one that cannot be used."""
+
+from __future__ import annotations
+
+import zipfile
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nni_privacy.data.dataset import Dataset
+from nni_privacy.errors import ConfigError, DataError, nearest
+
+__all__ = ["LAYOUTS", "read_npz"]
+
+Array = npt.NDArray[Any]
+
+LAYOUTS = ("auto", "channels_first", "channels_last")
+PAIRS: tuple[tuple[str, str], ...] = (("x", "y"), ("images", "labels"))
+POOLED: tuple[tuple[str, str], ...] = (("x_train", "y_train"), ("x_test", "y_test"))
+EXPECTED = "x and y, or images and labels, or x_train, y_train, x_test and y_test"
+COLOUR_CHANNELS = (1, 3)
+UINT8_MAX = 255
+
+
+def read_npz(path: str | PathLike[str], *, layout: str = "auto", num_classes: int | None = None) -> Dataset:
+    """Reads one :class:`Dataset` from a file with ``x, y`` or ``images, labels`` or both halves of a pool.
+
+    Images are ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; ``uint8`` stays, integers within 0..255 become ``uint8``,
+    floats become ``float32``. Labels are integers 0..K-1, shape ``(N,)`` or ``(N, 1)``. Pickled objects are refused.
+
+    Raises:
+        ConfigError: if ``layout`` or ``num_classes`` is not valid.
+        DataError: with the file's name, if it or its arrays are not valid.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigError(f"dataset 'npz': layout is {layout!r}: {nearest(str(layout), LAYOUTS)}")
+    if num_classes is not None and (
+        isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2
+    ):
+        raise ConfigError(f"dataset 'npz': num_classes is {num_classes!r}: allowed are integers of 2 or more")
+    if not isinstance(path, (str, PathLike)):
+        raise ConfigError(f"dataset 'npz': path is {path!r}: expected the name of a file")
+    file = Path(path).expanduser()
+    parts = [(_images(file, x, layout), _labels(file, y), x_name, y_name) for x_name, x, y_name, y in _arrays(file)]
+    for images, labels, x_name, y_name in parts:
+        if len(images) != len(labels):
+            raise DataError(f"{file}: unequal lengths: {x_name} has {len(images)} records, {y_name} has {len(labels)}")
+    shapes = {(images.shape[1:], images.dtype) for images, *_ in parts}
+    if len(shapes) > 1:
+        raise DataError(f"{file}: train and test images differ in shape or type: {' and '.join(map(str, shapes))}")
+    pooled = np.concatenate([labels for _, labels, *_ in parts])
+    images = torch.from_numpy(np.concatenate([images for images, *_ in parts]))
+    return Dataset(file.stem, images, torch.from_numpy(pooled), _count_classes(file, pooled, num_classes))
+
+
+def _arrays(file: Path) -> list[tuple[str, Array, str, Array]]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(
+                    f"{file}: not a .npz archive but a single array; save it with numpy.savez(file, x=..., y=...)"
+                )
+            pairs = _choose_pairs(file, archive.files)
+            return [(x_name, archive[x_name], y_name, archive[y_name]) for x_name, y_name in pairs]
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file") from None
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file}: cannot be read as a .npz file of plain arrays ({error})") from error
+
+
+def _choose_pairs(file: Path, names: list[str]) -> tuple[tuple[str, str], ...]:
+    for pair in PAIRS:
+        if set(pair) <= set(names):
+            return (pair,)
+    if {name for pair in POOLED for name in pair} <= set(names):
+        return POOLED
+    raise DataError(f"{file}: missing arrays: found {', '.join(names) or 'none'}; expected {EXPECTED}")
+
+
+def _images(file: Path, images: Array, layout: str) -> Array:
+    if images.ndim not in (3, 4):
+        raise DataError(f"{file}: images have shape {images.shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W)")
+    if images.ndim == 3:
+        images = images[:, None]
+    elif _channels_last(file, images.shape, layout):
+        images = images.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(_pixels(file, images))
+
+
+def _channels_last(file: Path, shape: tuple[int, ...], layout: str) -> bool:
+    if layout != "auto":
+        return layout == "channels_last"
+    first, last = shape[1] in COLOUR_CHANNELS, shape[3] in COLOUR_CHANNELS
+    square_last = shape[1] == shape[2] != shape[3]
+    if first == last and (first or square_last):
+        raise DataError(f"{file}: cannot tell where the channels are in images of shape {shape}; set layout")
+    return last
+
+
+def _pixels(file: Path, images: Array) -> Array:
+    if images.dtype == np.uint8:
+        return images
+    if np.issubdtype(images.dtype, np.integer):
+        if images.size and (images.min() < 0 or images.max() > UINT8_MAX):
+            raise DataError(
+                f"{file}: integer images run from {images.min()} to {images.max()}, expected 0..{UINT8_MAX}"
+            )
+        return images.astype(np.uint8)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise DataError(f"{file}: images are {images.dtype}, expected uint8 or float")
+    with np.errstate(over="ignore"):
+        floats = images.astype(np.float32)
+    if not np.isfinite(floats).all():
+        raise DataError(f"{file}: images contain NaN or infinite values")
+    return floats
+
+
+def _labels(file: Path, labels: Array) -> npt.NDArray[np.int64]:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        hint = " (one-hot? store the class numbers)" if labels.ndim == 2 else ""
+        raise DataError(f"{file}: labels have shape {labels.shape}, expected (N,){hint}")
+    if not np.issubdtype(labels.dtype, np.number) or np.issubdtype(labels.dtype, np.complexfloating):
+        raise DataError(f"{file}: labels are {labels.dtype}, expected integers 0..K-1")
+    if not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
+        raise DataError(f"{file}: labels are not whole numbers, expected integers 0..K-1")
+    return labels.astype(np.int64)
+
+
+def _count_classes(file: Path, labels: npt.NDArray[np.int64], num_classes: int | None) -> int:
+    if not len(labels):
+        raise DataError(f"{file}: no records")
+    low, high = int(labels.min()), int(labels.max())
+    count = num_classes or high + 1
+    if low < 0 or high >= count:
+        raise DataError(
+            f"{file}: labels run from {low} to {high}, expected integers 0..{'K-1' if low < 0 else count - 1}"
+        )
+    present = np.unique(labels)
+    if num_classes is None and len(present) != count:
+        absent = next(label for label, seen in enumerate(present) if label != seen)
+        raise DataError(
+            f"{file}: labels run from {low} to {high}, expected integers 0..K-1 with every class present, but class "
+            f"{absent} has no record (set num_classes if that is meant)"
+        )
+    return count

@@ -1,0 +1,23 @@
+"""Cell patterns: what they are, those that ship with the package, and how they modify a cell."""
+
+from __future__ import annotations
+
+from nni_privacy.patterns.library import Cells, list_patterns, load_pattern, read_pattern, write_pattern
+from nni_privacy.patterns.modification import edges_that_fit, modify_cell
+from nni_privacy.patterns.pattern import OBJECTIVES, CellPattern, DualPattern, EdgeEvidence, Objective, Pattern
+
+__all__ = [
+    "OBJECTIVES",
+    "CellPattern",
+    "Cells",
+    "DualPattern",
+    "EdgeEvidence",
+    "Objective",
+    "Pattern",
+    "edges_that_fit",
+    "list_patterns",
+    "load_pattern",
+    "modify_cell",
+    "read_pattern",
+    "write_pattern",
+]

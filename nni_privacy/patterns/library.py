@@ -1,0 +1,186 @@
+"""Where patterns come from: the YAML files that ship with the package and those of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from nni_privacy.cells import CELL_TYPES, Edge
+from nni_privacy.errors import GenotypeError, PatternError, nearest
+from nni_privacy.patterns.pattern import CellPattern, DualPattern, EdgeEvidence, Pattern
+
+__all__ = ["Cells", "list_patterns", "load_pattern", "read_pattern", "write_pattern"]
+
+Cells = Literal["normal", "reduction", "dual"]
+
+_SHIPPED = Path(__file__).with_name("shipped")
+_SUFFIXES = (".yaml", ".yml")
+_REQUIRED = ("name", "cell", "objective", "edges")
+_OPTIONAL = ("source", "evidence", "effect")
+_FILE_SIZE_LIMIT = 1 << 20
+
+
+def list_patterns() -> list[CellPattern]:
+    """The patterns that ship with the package, ordered by name."""
+    return [read_pattern(path) for path in sorted(_SHIPPED.glob("*.yaml"))]
+
+
+def load_pattern(name: str | Path, *, cells: Cells | None = None) -> Pattern:
+    """A pattern by name or from a user's file.
+
+    Args:
+        name: a shipped pattern (``"demotion-reduction"``), a family of them (``"demotion"``, with ``cells``), the
+        path of
+            a YAML file, or the common beginning of two such paths (``"mine/demotion"`` for
+            ``mine/demotion-normal.yaml`` and ``mine/demotion-reduction.yaml``, with ``cells``).
+        cells: ``normal``, ``reduction`` or ``dual`` (both); by default what the named pattern is for.
+
+    Raises:
+        PatternError: if there is no such pattern, its file is not a legal pattern, or it is not for ``cells``.
+    """
+    if cells is not None and cells not in get_args(Cells):
+        raise PatternError(f"cells: {cells!r} is unknown; allowed are {', '.join(get_args(Cells))}")
+    path = _find(str(name))
+    if path is not None:
+        pattern = read_pattern(path)
+        if cells is not None and cells != pattern.cell:
+            raise PatternError(f"cells: pattern {str(name)!r} is for the {pattern.cell} cell, not for {cells!r}")
+        return pattern
+    family = {cell_type: _find(f"{name}-{cell_type}") for cell_type in CELL_TYPES}
+    if not any(family.values()):
+        raise _unknown(str(name))
+    if cells is None:
+        raise PatternError(f"cells: pattern {str(name)!r} needs one of {', '.join(get_args(Cells))}")
+    parts = {}
+    for cell_type in CELL_TYPES if cells == "dual" else (cells,):
+        part = family[cell_type]
+        if part is None:
+            raise PatternError(f"cells: pattern {str(name)!r} has nothing for the {cell_type} cell")
+        parts[cell_type] = read_pattern(part)
+    return DualPattern(**parts) if cells == "dual" else parts[cells]
+
+
+def read_pattern(path: str | Path) -> CellPattern:
+    """Reads one pattern file.
+
+    Raises:
+        PatternError: if the file cannot be read or is not a legal pattern; the message names the file and the field.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _FILE_SIZE_LIMIT:
+            raise PatternError(f"{path}: larger than {_FILE_SIZE_LIMIT} bytes, which no pattern is")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PatternError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise PatternError(f"{path}: not a text file in UTF-8") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise PatternError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return _pattern_from(content)
+    except PatternError as error:
+        raise PatternError(f"{path}: {error}") from None
+
+
+def write_pattern(pattern: CellPattern, path: str | Path) -> None:
+    """Writes ``pattern`` so that :func:`read_pattern` gives it back."""
+    content: dict[str, Any] = {
+        "name": pattern.name,
+        "cell": pattern.cell,
+        "objective": pattern.objective,
+        "source": pattern.source,
+        "edges": [[edge.source, edge.target, edge.op] for edge in pattern.edges],
+    }
+    if pattern.evidence:
+        content["evidence"] = [asdict(entry) for entry in pattern.evidence]
+    if pattern.effect:
+        content["effect"] = dict(pattern.effect)
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _find(name: str) -> Path | None:
+    """The file of a single pattern: a path that exists, with or without its ending, or a shipped name."""
+    if any(name.endswith(suffix) for suffix in _SUFFIXES):
+        return Path(name)
+    candidates = [Path(name + suffix) for suffix in _SUFFIXES]
+    if "/" not in name and "\\" not in name:
+        candidates.insert(0, _SHIPPED / f"{name}.yaml")
+    try:
+        return next((path for path in candidates if path.is_file()), None)
+    except (OSError, ValueError):
+        return None
+
+
+def _unknown(name: str) -> PatternError:
+    shipped = [path.stem for path in _SHIPPED.glob("*.yaml")]
+    families = {stem.rpartition("-")[0] for stem in shipped}
+    return PatternError(f"unknown pattern {name!r}; {nearest(name, {*shipped, *families})}, or the path of a YAML file")
+
+
+def _pattern_from(content: Any) -> CellPattern:
+    if not isinstance(content, Mapping):
+        raise PatternError(f"a pattern is a mapping with {', '.join(_REQUIRED)}; found {type(content).__name__}")
+    for key in content:
+        if key not in _REQUIRED + _OPTIONAL:
+            raise PatternError(f"unknown field {key!r}; {nearest(str(key), _REQUIRED + _OPTIONAL)}")
+    for key in _REQUIRED:
+        if key not in content:
+            raise PatternError(f"field {key!r} is missing")
+    for key in ("name", "cell", "objective", "source"):
+        if not isinstance(content.get(key, ""), str):
+            raise PatternError(f"{key}: {content[key]!r} is not a text")
+    return CellPattern(
+        name=content["name"],
+        cell=content["cell"],
+        objective=content["objective"],
+        edges=_edges_from(content["edges"]),
+        source=content.get("source", ""),
+        evidence=_evidence_from(content.get("evidence", [])),
+        effect=_effect_from(content.get("effect", {})),
+    )
+
+
+def _edges_from(value: Any) -> tuple[Edge, ...]:
+    if not isinstance(value, list) or not value:
+        raise PatternError(f"edges: expected a list of [source, target, operation], found {value!r:.80}")
+    edges = []
+    for position, entry in enumerate(value, start=1):
+        if not isinstance(entry, list) or len(entry) != 3:
+            raise PatternError(f"edges, number {position}: {entry!r:.80} is not [source, target, operation]")
+        try:
+            edges.append(Edge(*entry))
+        except GenotypeError as error:
+            raise PatternError(f"edges, number {position}: {error}") from None
+    return tuple(edges)
+
+
+def _evidence_from(value: Any) -> tuple[EdgeEvidence, ...]:
+    if not isinstance(value, list):
+        raise PatternError(f"evidence: expected a list with one entry an edge, found {value!r:.80}")
+    known = {entry.name for entry in fields(EdgeEvidence)}
+    for position, entry in enumerate(value, start=1):
+        if not isinstance(entry, Mapping):
+            raise PatternError(f"evidence, number {position}: {entry!r:.80} is not a mapping")
+        for key, number in entry.items():
+            if key not in known:
+                raise PatternError(f"evidence, number {position}: unknown field {key!r}; {nearest(str(key), known)}")
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+                raise PatternError(f"evidence, number {position}: {key}: {number!r:.80} is not a number")
+    return tuple(EdgeEvidence(**entry) for entry in value)
+
+
+def _effect_from(value: Any) -> dict[int, float]:
+    if not isinstance(value, Mapping):
+        raise PatternError(f"effect: expected a mapping of numbers of edges to changes of the AUC, found {value!r:.80}")
+    for budget, change in value.items():
+        if type(budget) is not int or isinstance(change, bool) or not isinstance(change, int | float):
+            raise PatternError(
+                f"effect: {budget!r:.40}: {change!r:.40} is not a number of edges and a change of the AUC"
+            )
+    return {budget: float(change) for budget, change in value.items()}

@@ -1,0 +1,161 @@
+"""Cell patterns: ordered edges that, written into a cell, lower or raise what membership inference learns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from nni_privacy.cells import CELL_TYPES, CellType, Edge, Genotype, check_darts_edge
+from nni_privacy.errors import GenotypeError, PatternError
+from nni_privacy.patterns.modification import modify_cell
+
+__all__ = ["OBJECTIVES", "CellPattern", "DualPattern", "EdgeEvidence", "Objective", "Pattern"]
+
+Objective = Literal["demotion", "promotion"]
+OBJECTIVES: tuple[Objective, ...] = ("demotion", "promotion")
+
+
+@dataclass(frozen=True)
+class EdgeEvidence:
+    """What speaks for one edge of a pattern; ``None`` where it was not measured.
+
+    Attributes:
+        support: number of architectures of the group that contain the edge.
+        importance: mean Operation Importance (equation 1 of the paper), in units of AUC; positive mitigates the attack.
+        importance_low: lower end of its 95% interval.
+        importance_high: upper end of its 95% interval.
+        stability: fraction of resamples, 0 to 1, in which the edge was found again.
+    """
+
+    support: int | None = None
+    importance: float | None = None
+    importance_low: float | None = None
+    importance_high: float | None = None
+    stability: float | None = None
+
+
+@dataclass(frozen=True)
+class CellPattern:
+    """Ordered edges for one type of cell; the first are the most important.
+
+    Args:
+        name: how the pattern is called.
+        cell: the type of cell that it belongs to, ``normal`` or ``reduction``.
+        objective: ``demotion`` (lowers the attack's AUC) or ``promotion`` (raises it).
+        edges: legal edges, at most two into any node and those from different sources.
+        source: where the pattern comes from.
+        evidence: nothing, or one entry an edge.
+        effect: predicted change of the AUC when the first m edges are fixed, by m.
+
+    Raises:
+        PatternError: if one of these does not hold.
+    """
+
+    name: str
+    cell: CellType
+    objective: Objective
+    edges: tuple[Edge, ...]
+    source: str = ""
+    evidence: tuple[EdgeEvidence, ...] = ()
+    effect: dict[int, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELL_TYPES:
+            raise PatternError(
+                f"pattern {self.name!r}: cell {self.cell!r} is unknown; allowed are {', '.join(CELL_TYPES)}"
+            )
+        if self.objective not in OBJECTIVES:
+            raise PatternError(
+                f"pattern {self.name!r}: objective {self.objective!r} is unknown; allowed are {', '.join(OBJECTIVES)}"
+            )
+        if self.evidence and len(self.evidence) != len(self.edges):
+            raise PatternError(
+                f"pattern {self.name!r}: {len(self.evidence)} evidence entries for {len(self.edges)} edges"
+            )
+        self._check_edges()
+
+    def _check_edges(self) -> None:
+        for edge in self.edges:
+            try:
+                check_darts_edge(edge)
+            except GenotypeError as error:
+                raise PatternError(f"pattern {self.name!r}: {error}") from None
+        for (source, target), count in Counter((edge.source, edge.target) for edge in self.edges).items():
+            if count > 1:
+                raise PatternError(
+                    f"pattern {self.name!r}: {count} edges from node {source} to node {target}; allowed is one"
+                )
+        for target, count in Counter(edge.target for edge in self.edges).items():
+            if count > 2:
+                raise PatternError(f"pattern {self.name!r}: {count} edges into node {target}; a node has two in-edges")
+
+    def first(self, budget: int) -> CellPattern:
+        """The pattern made of the first ``budget`` edges.
+
+        Raises:
+            PatternError: if the pattern has fewer edges, or ``budget`` is negative.
+        """
+        if type(budget) is not int or not 0 <= budget <= len(self.edges):
+            raise PatternError(f"budget: {budget!r} for pattern {self.name!r}, which has {len(self.edges)} edges")
+        return replace(self, edges=self.edges[:budget], evidence=self.evidence[:budget])
+
+    def apply(self, genotype: Genotype) -> Genotype:
+        """``genotype`` with this pattern's edges written into its cell of type :attr:`cell`."""
+        return genotype.with_cell(self.cell, modify_cell(genotype.cell(self.cell), self.edges))
+
+    def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:
+        """The edges that this pattern fixes in cells of ``cell_type``."""
+        return self.edges if cell_type == self.cell else ()
+
+    @property
+    def cells(self) -> str:
+        """Which cells the pattern constrains: its own type."""
+        return self.cell
+
+    def __len__(self) -> int:
+        return len(self.edges)
+
+
+@dataclass(frozen=True)
+class DualPattern:
+    """A pattern for the normal cell and one for the reduction cell, applied together (the paper's *Dual*)."""
+
+    normal: CellPattern
+    reduction: CellPattern
+
+    def __post_init__(self) -> None:
+        for cell_type in CELL_TYPES:
+            part: CellPattern = getattr(self, cell_type)
+            if part.cell != cell_type:
+                raise PatternError(
+                    f"dual pattern: {part.name!r} is for the {part.cell} cell, not for the {cell_type} cell"
+                )
+
+    @property
+    def name(self) -> str:
+        """The names of both parts."""
+        return f"{self.normal.name} + {self.reduction.name}"
+
+    @property
+    def cells(self) -> str:
+        """Which cells the pattern constrains: both."""
+        return "dual"
+
+    def first(self, budget: int) -> DualPattern:
+        """The first ``budget`` edges of either part."""
+        return DualPattern(self.normal.first(budget), self.reduction.first(budget))
+
+    def apply(self, genotype: Genotype) -> Genotype:
+        """``genotype`` with both parts written into its cells."""
+        return self.reduction.apply(self.normal.apply(genotype))
+
+    def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:
+        """The edges that this pattern fixes in cells of ``cell_type``."""
+        return getattr(self, cell_type).edges
+
+    def __len__(self) -> int:
+        return min(len(self.normal), len(self.reduction))
+
+
+Pattern = CellPattern | DualPattern

@@ -1,0 +1,140 @@
+"""Draws a cell that :mod:`nni_privacy.report.layout` has laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nni_privacy.report.layout import LABEL_HEIGHT, LABEL_WIDTH, NODE_HEIGHT, NODE_WIDTH, CellDrawing, DrawnEdge, Point
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.path import Path
+
+__all__ = ["KIND_COLOURS", "draw_cell", "draw_cell_legend"]
+
+KIND_COLOURS = {"convolution": "#0072b2", "pooling": "#d55e00", "skip": "#4b5563"}
+"""Okabe and Ito's blue and vermilion, and grey: told apart by colour-blind readers too."""
+FIXED_WIDTH, FREE_WIDTH = 3.2, 1.3
+MARGIN = 0.12
+_NODE_FILL = {"input": "#e8f5e9", "intermediate": "#eef2f7", "output": "#fff4d6"}
+_NODE_LINE = {"input": "#2e7d32", "intermediate": "#475569", "output": "#b7791f"}
+
+
+def draw_cell(drawing: CellDrawing) -> Figure:
+    """One cell at its natural size (the layout's inches)."""
+    from matplotlib.figure import Figure
+
+    width, height = drawing.width + 2 * MARGIN, drawing.height + 2 * MARGIN
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-MARGIN, width - MARGIN), ylim=(-MARGIN, height - MARGIN))
+    axes.set_axis_off()
+    for path in drawing.outputs:
+        _line(axes, path, colour="#a8b3c2", width=0.9, order=1, style=(0, (3, 2)))
+    for edge in sorted(drawing.edges, key=lambda edge: edge.fixed):
+        _line(axes, edge.path, colour=KIND_COLOURS[edge.kind], width=_width(edge), order=3 if edge.fixed else 2)
+    for edge in drawing.edges:
+        _label(axes, edge)
+    _nodes(axes, drawing)
+    return figure
+
+
+def draw_cell_legend() -> Figure:
+    """The legend of all cells."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, lw=1.8, label=kind) for kind, colour in KIND_COLOURS.items()]
+    handles.append(Line2D([], [], color="#1e293b", lw=FIXED_WIDTH, marker="D", ms=5.5, label="edge fixed by the pattern"))
+    handles.append(Line2D([], [], color="#1e293b", lw=FREE_WIDTH, label="edge found by the search"))
+    handles.append(Line2D([], [], color="#a8b3c2", lw=1.2, ls=(0, (3, 2)), label="concatenation"))
+    figure = Figure(figsize=(8.6, 0.32))
+    figure.legend(handles=handles, ncol=len(handles), loc="center", fontsize=8.5, handlelength=2.6, columnspacing=1.6)
+    return figure
+
+
+def _width(edge: DrawnEdge) -> float:
+    return FIXED_WIDTH if edge.fixed else FREE_WIDTH
+
+
+def _line(axes: Any, points: Sequence[Point], *, colour: str, width: float, order: int, style: Any = "solid") -> None:
+    from matplotlib.patches import FancyArrowPatch
+
+    axes.add_patch(
+        FancyArrowPatch(
+            path=_smooth(points),
+            arrowstyle="-|>",
+            mutation_scale=7 + 1.2 * width,
+            shrinkA=0,
+            shrinkB=0,
+            color=colour,
+            linewidth=width,
+            linestyle=style,
+            zorder=order,
+            capstyle="butt",
+            joinstyle="miter",
+        )
+    )
+
+
+def _smooth(points: Sequence[Point]) -> Path:
+    """Straight within a column (between the 2nd and 3rd point, and so on), S-shaped between columns."""
+    from matplotlib.path import Path
+
+    vertices, codes = [points[0]], [Path.MOVETO]
+    for index in range(0, len(points) - 1, 2):
+        (x0, y0), (x1, y1) = points[index], points[index + 1]
+        middle = (x0 + x1) / 2
+        vertices += [(middle, y0), (middle, y1), (x1, y1)]
+        codes += [Path.CURVE4] * 3
+        if index + 2 < len(points):
+            vertices.append(points[index + 2])
+            codes.append(Path.LINETO)
+    return Path(vertices, codes)
+
+
+def _label(axes: Any, edge: DrawnEdge) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    colour = KIND_COLOURS[edge.kind]
+    inset = 0.03
+    left, bottom = edge.label_x - LABEL_WIDTH / 2 + inset, edge.label_y - LABEL_HEIGHT / 2
+    axes.add_patch(
+        FancyBboxPatch(
+            (left, bottom),
+            LABEL_WIDTH - 2 * inset,
+            LABEL_HEIGHT,
+            boxstyle="round,pad=0,rounding_size=0.07",
+            facecolor="white",
+            edgecolor=colour,
+            linewidth=1.6 if edge.fixed else 0.6,
+            zorder=4,
+        )
+    )
+    if edge.fixed:
+        axes.plot(left + 0.11, edge.label_y, marker="D", ms=4.6, color=colour, zorder=5)
+    x = edge.label_x + (0.07 if edge.fixed else 0)
+    weight = "bold" if edge.fixed else "normal"
+    style = {"ha": "center", "va": "center_baseline", "fontsize": 8, "color": colour, "zorder": 5}
+    axes.text(x, edge.label_y, edge.label, weight=weight, **style)
+
+
+def _nodes(axes: Any, drawing: CellDrawing) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    for node in drawing.nodes:
+        corner = (node.x - NODE_WIDTH / 2, node.y - NODE_HEIGHT / 2)
+        box = FancyBboxPatch(
+            corner,
+            NODE_WIDTH,
+            NODE_HEIGHT,
+            boxstyle="round,pad=0,rounding_size=0.09",
+            facecolor=_NODE_FILL[node.role],
+            edgecolor=_NODE_LINE[node.role],
+            linewidth=1.1,
+            zorder=6,
+        )
+        axes.add_patch(box)
+        text = f"${node.label}$" if node.role != "intermediate" else node.label
+        axes.text(node.x, node.y, text, ha="center", va="center", fontsize=10, zorder=7)

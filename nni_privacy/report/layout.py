@@ -1,0 +1,290 @@
+"""Where the nodes, edges and labels of a cell go on paper, as plain values; drawn in :mod:`nni_privacy.report.cell_figure`.
+
+The layout is a layered one (Sugiyama et al., 1981) in which every edge owns a slot in every column that it passes, and its
+label a whole one. So labels overlap neither each other, nor nodes, nor other edges, by construction.
+
+Columns alternate: even ones hold the nodes of one rank (the longest way from an input), odd ones the labels of edges.
+Lengths are inches; y grows upwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Literal
+
+from nni_privacy.cells import INPUT_NODES, Cell, CellType, Edge
+
+__all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode", "Kind"]
+__all__ += ["draw_info", "operation_kind", "operation_label"]
+
+Kind = Literal["convolution", "pooling", "skip"]
+Point = tuple[float, float]
+
+NODE_WIDTH, NODE_HEIGHT = 0.56, 0.34
+LABEL_WIDTH, LABEL_HEIGHT = 1.12, 0.20
+THIN = 0.08
+"""Height of the slot in which an edge without a label passes a column."""
+PADDING = 0.07
+"""Between neighbours in a column."""
+GAP = 0.42
+"""Between columns, where edges bend and cross."""
+SWEEPS = 24
+
+
+@dataclass(frozen=True)
+class DrawnNode:
+    """A node: its label and the centre of its box (``NODE_WIDTH`` x ``NODE_HEIGHT``)."""
+
+    label: str
+    x: float
+    y: float
+    role: Literal["input", "intermediate", "output"]
+
+
+@dataclass(frozen=True)
+class DrawnEdge:
+    """An edge: the points it runs through, and the centre of its label's box (``LABEL_WIDTH`` x ``LABEL_HEIGHT``)."""
+
+    edge: Edge
+    kind: Kind
+    label: str
+    fixed: bool
+    path: tuple[Point, ...]
+    label_x: float
+    label_y: float
+
+
+@dataclass(frozen=True)
+class CellDrawing:
+    """A cell, laid out.
+
+    Attributes:
+        cell_type: normal or reduction.
+        nodes: by index, the output last.
+        edges: in the cell's order.
+        outputs: paths from each intermediate node to the output, which concatenates them.
+        width: of the drawing; x lies between 0 and it.
+        height: of the drawing; y lies between 0 and it.
+    """
+
+    cell_type: CellType
+    nodes: tuple[DrawnNode, ...]
+    edges: tuple[DrawnEdge, ...]
+    outputs: tuple[tuple[Point, ...], ...]
+    width: float
+    height: float
+
+
+def operation_kind(op: str) -> Kind:
+    """What kind of operation ``op`` is.
+
+    >>> operation_kind("dil_conv_5x5")
+    'convolution'
+    """
+    if "pool" in op:
+        return "pooling"
+    return "convolution" if "conv" in op else "skip"
+
+
+def operation_label(op: str) -> str:
+    """``op`` as it stands on an edge.
+
+    >>> operation_label("dil_conv_5x5")
+    'dil conv 5×5'
+    """
+    if op == "skip_connect":
+        return "skip"
+    *words, last = op.split("_")
+    return " ".join([*words, last.replace("x", "×") if last[:1].isdigit() else last])
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A place in a column: a node, a label, or an edge that passes. ``links`` are its neighbours, by side."""
+
+    column: int
+    height: float
+    width: float
+    y: float = 0.0
+    left: list[_Slot] = field(default_factory=list)
+    right: list[_Slot] = field(default_factory=list)
+
+
+def draw_info(cell: Cell, cell_type: CellType, fixed: Collection[Edge] = ()) -> CellDrawing:
+    """Lays a cell out.
+
+    Args:
+        cell: with any number of intermediate nodes; made for 2 to 6.
+        cell_type: normal or reduction.
+        fixed: the edges that a pattern fixed; those that the cell does not have are ignored.
+    """
+    ranks = _ranks(cell)
+    output = cell.nodes + INPUT_NODES
+    nodes = [_Slot(2 * rank, NODE_HEIGHT, NODE_WIDTH) for rank in ranks]
+    label_columns = _label_columns(cell, ranks)
+    chains = [_chain(nodes[edge.source], nodes[edge.target], label_columns[edge]) for edge in cell.edges]
+    tails = [_chain(nodes[node], nodes[output], None) for node in range(INPUT_NODES, output)]
+    columns: list[list[_Slot]] = [[] for _ in range(nodes[output].column + 1)]
+    for slot in nodes + [slot for chain in chains + tails for slot in chain[1:-1]]:
+        columns[slot.column].append(slot)
+    _order(columns)
+    _place(columns)
+    centres, width = _column_centres(columns)
+    names = [f"c_{{k-{INPUT_NODES - node}}}" for node in range(INPUT_NODES)]
+    names += [str(node) for node in range(INPUT_NODES, output)] + ["c_{k}"]
+    roles: list[Literal["input", "intermediate", "output"]] = ["input"] * INPUT_NODES
+    roles += ["intermediate"] * cell.nodes + ["output"]
+    drawn = zip(names, nodes, roles, strict=True)
+    return CellDrawing(
+        cell_type=cell_type,
+        nodes=tuple(DrawnNode(name, centres[slot.column], slot.y, role) for name, slot, role in drawn),
+        edges=tuple(
+            _drawn_edge(edge, chain, edge in fixed, centres, label_columns[edge])
+            for edge, chain in zip(cell.edges, chains, strict=True)
+        ),
+        outputs=tuple(_path(chain, centres) for chain in tails),
+        width=width,
+        height=max(slot.y + slot.height / 2 for column in columns for slot in column),
+    )
+
+
+def _ranks(cell: Cell) -> list[int]:
+    """The longest way from an input to each node; the output stands one further than all."""
+    ranks = [0] * INPUT_NODES
+    for target in range(INPUT_NODES, INPUT_NODES + cell.nodes):
+        ranks.append(1 + max(ranks[edge.source] for edge in cell.into(target)))
+    return [*ranks, 1 + max(ranks)]
+
+
+def _label_columns(cell: Cell, ranks: Sequence[int]) -> dict[Edge, int]:
+    """The odd column of each edge's label: the emptiest of those it passes, short edges choosing first."""
+    load: dict[int, int] = {}
+    chosen: dict[Edge, int] = {}
+    for edge in sorted(cell.edges, key=lambda edge: ranks[edge.target] - ranks[edge.source]):
+        passed = range(2 * ranks[edge.source] + 1, 2 * ranks[edge.target], 2)
+        column = min(passed, key=lambda column: (load.get(column, 0), column))
+        load[column] = load.get(column, 0) + 1
+        chosen[edge] = column
+    return chosen
+
+
+def _chain(source: _Slot, target: _Slot, label_column: int | None) -> list[_Slot]:
+    """The slots of an edge from node to node, linked to each other."""
+    chain = [source]
+    for column in range(source.column + 1, target.column):
+        labelled = column == label_column
+        chain.append(_Slot(column, LABEL_HEIGHT if labelled else THIN, LABEL_WIDTH if labelled else 0.0))
+    chain.append(target)
+    for left, right in zip(chain, chain[1:], strict=False):
+        left.right.append(right)
+        right.left.append(left)
+    return chain
+
+
+def _order(columns: list[list[_Slot]]) -> None:
+    """Orders every column so that few edges cross: barycentre sweeps, then swaps of neighbours; the best order wins."""
+    best, fewest = [list(column) for column in columns], _crossings(columns)
+    for sweep in range(SWEEPS):
+        forward = sweep % 2 == 0
+        for column in columns[1:] if forward else columns[-2::-1]:
+            near = columns[column[0].column + (-1 if forward else 1)]
+            position = {slot: float(index) for index, slot in enumerate(near)}
+            own = {slot: float(index) for index, slot in enumerate(column)}
+            column.sort(key=lambda slot: _mean([position[n] for n in (slot.left if forward else slot.right)], own[slot]))
+        _swap_neighbours(columns)
+        crossings = _crossings(columns)
+        if crossings < fewest:
+            best, fewest = [list(column) for column in columns], crossings
+    columns[:] = best
+
+
+def _mean(values: Sequence[float], default: float) -> float:
+    return fmean(values) if values else default
+
+
+def _swap_neighbours(columns: list[list[_Slot]]) -> None:
+    for index, column in enumerate(columns):
+        for upper in range(len(column) - 1):
+            near = columns[max(index - 1, 0) : index + 2]
+            before = _crossings(near)
+            column[upper], column[upper + 1] = column[upper + 1], column[upper]
+            if _crossings(near) >= before:
+                column[upper], column[upper + 1] = column[upper + 1], column[upper]
+
+
+def _crossings(columns: Sequence[Sequence[_Slot]]) -> int:
+    total = 0
+    for near, far in zip(columns, columns[1:], strict=False):
+        position = {slot: index for index, slot in enumerate(far)}
+        ends = [sorted(position[slot] for slot in start.right) for start in near]
+        flat: list[int] = []
+        for group in ends:
+            total += sum(earlier > end for end in group for earlier in flat)
+            flat += group
+    return total
+
+
+def _place(columns: Sequence[Sequence[_Slot]]) -> None:
+    """Heights: every slot as near to its neighbours' mean as order and distances allow, the lowest edge being 0."""
+    for column in columns:
+        _settle(column, [0.0] * len(column))
+    for sweep in range(SWEEPS):
+        for column in columns if sweep % 2 == 0 else columns[::-1]:
+            _settle(column, [fmean(n.y for n in slot.left + slot.right) for slot in column])
+    floor = min(slot.y - slot.height / 2 for column in columns for slot in column)
+    for column in columns:
+        for slot in column:
+            slot.y -= floor
+
+
+def _settle(column: Sequence[_Slot], wanted: Sequence[float]) -> None:
+    """Least-squares placement in the column's order: isotonic regression of the heights less the distances."""
+    offsets = [0.0]
+    for lower, upper in zip(column, column[1:], strict=False):
+        offsets.append(offsets[-1] + (lower.height + upper.height) / 2 + PADDING)
+    blocks: list[tuple[float, int]] = []
+    for value, offset in zip(wanted, offsets, strict=True):
+        mean, count = value - offset, 1
+        while blocks and blocks[-1][0] > mean:
+            other, size = blocks.pop()
+            mean, count = (mean * count + other * size) / (count + size), count + size
+        blocks.append((mean, count))
+    means = [mean for mean, count in blocks for _ in range(count)]
+    for slot, mean, offset in zip(column, means, offsets, strict=True):
+        slot.y = mean + offset
+
+
+def _column_centres(columns: Sequence[Sequence[_Slot]]) -> tuple[list[float], float]:
+    centres, x = [], 0.0
+    for column in columns:
+        width = max(slot.width for slot in column)
+        centres.append(x + width / 2)
+        x += width + GAP
+    return centres, x - GAP
+
+
+def _path(chain: Sequence[_Slot], centres: Sequence[float]) -> tuple[Point, ...]:
+    """From the right side of the source through both sides of each slot's column to the left side of the target."""
+    points: list[Point] = []
+    for slot in chain[1:-1]:
+        half = NODE_WIDTH / 2 if slot.column % 2 == 0 else LABEL_WIDTH / 2
+        x = centres[slot.column]
+        points += [(x - half, slot.y), (x + half, slot.y)]
+    start = (centres[chain[0].column] + NODE_WIDTH / 2, chain[0].y)
+    end = (centres[chain[-1].column] - NODE_WIDTH / 2, chain[-1].y)
+    return (start, *points, end)
+
+
+def _drawn_edge(edge: Edge, chain: Sequence[_Slot], fixed: bool, centres: Sequence[float], column: int) -> DrawnEdge:
+    label = next(slot for slot in chain[1:-1] if slot.column == column)
+    return DrawnEdge(
+        edge=edge,
+        kind=operation_kind(edge.op),
+        label=operation_label(edge.op),
+        fixed=fixed,
+        path=_path(chain, centres),
+        label_x=centres[column],
+        label_y=label.y,
+    )

@@ -1,0 +1,25 @@
+"""NNI model spaces whose cells can be constrained by cell patterns. Imported as ``nni_privacy.search_spaces``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nni_privacy.search_spaces.constraints import FixedEdges
+
+if TYPE_CHECKING:
+    from nni_privacy.search_spaces.darts import DARTS
+    from nni_privacy.search_spaces.network import CellNetwork
+
+__all__ = ["DARTS", "SPACES", "CellNetwork", "FixedEdges"]
+
+SPACES = {"darts": "DARTS"}
+"""Names of the spaces in a configuration, and of their classes in this package."""
+
+_LAZY = {"CellNetwork": "nni_privacy.search_spaces.network", "DARTS": "nni_privacy.search_spaces.darts"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

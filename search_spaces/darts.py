@@ -1,0 +1,159 @@
+"""The DARTS search space as an NNI model space whose samples are always legal DARTS cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import nni
+from nni.mutable import Categorical, Mutable, Sample, SampleValidationError
+from nni.nas.nn.pytorch import ModelSpace
+from nni.nas.space import current_model, model_context
+from torch import Tensor, nn
+
+from nni_privacy.cells import (
+    CELL_TYPES,
+    DARTS_OPERATIONS,
+    INPUT_NODES,
+    Genotype,
+    format_sources,
+    node_labels,
+    source_pairs,
+)
+from nni_privacy.errors import GenotypeError
+from nni_privacy.search_spaces.constraints import FixedEdges, choices_of_constrained_node
+from nni_privacy.search_spaces.network import CellNetwork, check_network_options
+
+__all__ = ["DARTS", "SourcePair"]
+
+
+class SourcePair(Categorical):
+    """The two sources of a node, as one choice over pairs such as ``"0+2"``.
+
+    The order of a pair says to which source the node's first operation belongs. The values are the pairs in ascending
+    order, each once; a pair written the other way round is understood too, since a constrained space writes the source
+    of its fixed edge first.
+    """
+
+    def check_contains(self, sample: Sample) -> SampleValidationError | None:
+        """None if ``sample`` holds one of the pairs, either way round; else what is wrong."""
+        error = super().check_contains(sample)
+        if error is not None and "+".join(reversed(str(sample.get(self.label)).split("+"))) in self.values:
+            return None
+        return error
+
+
+class DARTS(ModelSpace):
+    """The cell-based space of DARTS (Liu et al., ICLR 2019), with the network of the CCS 2022 paper, section 4.1.
+
+    Per node there is one choice over *pairs* of sources and one over the operation on either, so every sample,
+    random, evolved or mutated, is a legal :class:`~nni_privacy.cells.Genotype`: no node ever takes one source twice.
+    All choices are plain categoricals, so NNI's TPE and the web UI's hyper-parameter chart work with them. Labels and
+    values are those of :meth:`Genotype.to_sample <nni_privacy.cells.Genotype.to_sample>`.
+
+    Args:
+        channels: channels of the first cells' nodes, C.
+        cells: number of cells, N >= 3; the cells N // 3 and 2 N // 3 are reduction cells.
+        nodes: intermediate nodes a cell, M.
+        in_channels: channels of the images: 1 grey, 3 RGB.
+        num_classes: number of classes, K.
+
+    Maps images (n, in_channels, h, w) to logits (n, K). Unfrozen, it runs the space's default architecture.
+
+    Raises:
+        ConfigError: if a size is not a whole number or too small.
+    """
+
+    def __init__(
+        self, *, channels: int = 16, cells: int = 5, nodes: int = 4, in_channels: int = 3, num_classes: int = 10
+    ) -> None:
+        super().__init__()
+        check_network_options(
+            channels=channels, cells=cells, nodes=nodes, in_channels=in_channels, num_classes=num_classes
+        )
+        sample = current_model()
+        if sample is None:
+            sample = {}
+            for mutable in self.choices(nodes).values():
+                self.add_mutable(mutable)
+                sample[mutable.label] = mutable.default()
+        self.network = CellNetwork(
+            Genotype.from_sample(sample, nodes=nodes),
+            channels=channels,
+            cells=cells,
+            in_channels=in_channels,
+            num_classes=num_classes,
+        )
+
+    @property
+    def genotype(self) -> Genotype:
+        """The architecture that this instance runs."""
+        return self.network.genotype
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The last layer."""
+        return self.network.classifier
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the classifier sees: (n, in_channels, h, w) -> (n, F)."""
+        return self.network.features(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, in_channels, h, w) -> logits (n, K)."""
+        return self.network(images)
+
+    @staticmethod
+    def choices(nodes: int) -> dict[str, Categorical]:
+        """The choices of a space with ``nodes`` intermediate nodes, by label."""
+        choices: list[Categorical] = []
+        for cell_type in CELL_TYPES:
+            for target in range(INPUT_NODES, INPUT_NODES + nodes):
+                labels = node_labels(cell_type, target)
+                pairs = [format_sources(*pair) for pair in source_pairs(target)]
+                choices.append(SourcePair(pairs, label=labels.sources))
+                choices.extend(
+                    nni.choice(label, list(DARTS_OPERATIONS)) for label in (labels.first_op, labels.second_op)
+                )
+        return {choice.label: choice for choice in choices}
+
+    @classmethod
+    def constrain(cls, mutables: Mapping[str, Mutable], fixed: FixedEdges) -> dict[str, Mutable]:
+        """``mutables`` with those of every node that ``fixed`` names narrowed to what still may be chosen.
+
+        Labels stay as they are, so samples keep all their keys and build the unmodified space.
+
+        Args:
+            mutables: the simplified space, label to choice.
+            fixed: for each type of cell the edges that every architecture shall have.
+        """
+        constrained = dict(mutables)
+        for cell_type in CELL_TYPES:
+            for target, edges in fixed.by_target(cell_type).items():
+                for label, values in choices_of_constrained_node(cell_type, target, edges).items():
+                    if label in constrained:  # else the space has fewer nodes than the pattern
+                        constrained[label] = type(constrained[label])(values, label=label)
+        return constrained
+
+    @staticmethod
+    def genotype_of(sample: Mapping[str, Any]) -> Genotype:
+        """The architecture that ``sample`` stands for."""
+        return Genotype.from_sample(sample)
+
+    def check_contains(self, sample: Sample) -> SampleValidationError | None:
+        """None if ``sample`` describes an architecture of this space; else what is wrong with it."""
+        for mutable in self.mutables:
+            error = mutable.check_contains(sample)
+            if error is not None:
+                return error
+        try:
+            Genotype.from_sample(sample)
+        except GenotypeError as error:
+            return SampleValidationError(str(error))
+        return None
+
+    def freeze(self, sample: Sample) -> DARTS:
+        """A fresh network for ``sample``; the space holds no weights worth keeping."""
+        self.validate(sample)
+        with model_context(sample):
+            return type(self)(**self.trace_kwargs)

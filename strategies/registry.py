@@ -1,0 +1,145 @@
+"""Strategies by the names of a configuration, each with its validated options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nni_privacy.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from nni.nas.strategy import Strategy
+
+__all__ = ["StrategyOptions", "build_strategy", "register_strategy", "strategy_names", "strategy_options"]
+
+
+class StrategyOptions(BaseModel):
+    """Base of every strategy's options: unknown ones and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    options: type[StrategyOptions]
+    build: Callable[[Any, int], Strategy]
+
+
+_STRATEGIES: dict[str, _Entry] = {}
+
+
+def register_strategy(
+    name: str, options: type[StrategyOptions]
+) -> Callable[[Callable[[Any, int], Strategy]], Callable[[Any, int], Strategy]]:
+    """Decorates a function ``(options, seed) -> Strategy`` that makes the strategy called ``name`` in a configuration.
+
+    Raises:
+        ValueError: if the name is taken.
+    """
+
+    def register(build: Callable[[Any, int], Strategy]) -> Callable[[Any, int], Strategy]:
+        if name in _STRATEGIES:
+            raise ValueError(f"a strategy called {name!r} is registered already")
+        _STRATEGIES[name] = _Entry(options, build)
+        return build
+
+    return register
+
+
+def strategy_names() -> list[str]:
+    """The names that a configuration may use."""
+    return sorted(_STRATEGIES)
+
+
+def strategy_options(name: str) -> type[StrategyOptions]:
+    """The options of strategy ``name``.
+
+    Raises:
+        ConfigError: if there is no such strategy.
+    """
+    if name not in _STRATEGIES:
+        raise ConfigError(f"strategy.name: unknown strategy {name!r}; {nearest(str(name), _STRATEGIES)}")
+    return _STRATEGIES[name].options
+
+
+def build_strategy(name: str, options: Mapping[str, Any] | StrategyOptions | None = None, *, seed: int) -> Strategy:
+    """The strategy ``name`` with ``options``, its random choices driven by ``seed``.
+
+    Raises:
+        ConfigError: if there is no such strategy.
+        pydantic.ValidationError: if an option is unknown, has the wrong type or is out of range.
+    """
+    kind = strategy_options(name)
+    checked = options if isinstance(options, kind) else kind(**dict(options or {}))  # type: ignore[arg-type]
+    return _STRATEGIES[name].build(checked, seed)
+
+
+class RandomOptions(StrategyOptions):
+    """NNI's random search."""
+
+    dedup: bool = Field(True, description="never propose an architecture twice")
+
+
+class EvolutionOptions(StrategyOptions):
+    """NNI's regularised evolution (Real et al., AAAI 2019)."""
+
+    population_size: int = Field(100, ge=1, description="architectures kept; the first ones are random")
+    sample_size: int = Field(25, ge=1, description="architectures in a tournament")
+    mutation_prob: float = Field(0.05, ge=0.0, le=1.0, description="chance that a choice is drawn anew")
+    crossover: bool = False
+    dedup: bool = True
+
+    @model_validator(mode="after")
+    def _tournament_fits(self) -> EvolutionOptions:
+        if self.sample_size > self.population_size:
+            raise ValueError(
+                f"sample_size: {self.sample_size} is larger than population_size, which is {self.population_size}"
+            )
+        return self
+
+
+class TPEOptions(StrategyOptions):
+    """NNI's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011)."""
+
+    startup_trials: int = Field(20, ge=1, description="random trials before the estimator takes over")
+    candidates: int = Field(24, ge=1, description="candidates a proposal")
+
+
+class GridSearchOptions(StrategyOptions):
+    """NNI's grid search."""
+
+    shuffle: bool = Field(True, description="shuffle within every 100 candidates")
+    dedup: bool = True
+
+
+@register_strategy("random", RandomOptions)
+def _random(options: RandomOptions, seed: int) -> Strategy:
+    from nni.nas.strategy import Random
+
+    return Random(dedup=options.dedup, seed=seed)
+
+
+@register_strategy("regularized_evolution", EvolutionOptions)
+def _regularized_evolution(options: EvolutionOptions, seed: int) -> Strategy:
+    from nni.nas.strategy import RegularizedEvolution
+
+    return RegularizedEvolution(**options.model_dump(), seed=seed)
+
+
+@register_strategy("tpe", TPEOptions)
+def _tpe(options: TPEOptions, seed: int) -> Strategy:
+    from nni.nas.strategy import TPE
+
+    # NNI's default is to minimise; what a trial reports as "default" is its accuracy.
+    arguments = {"n_startup_jobs": options.startup_trials, "n_ei_candidates": options.candidates}
+    return TPE(optimize_mode="maximize", seed=seed, tpe_args=arguments)
+
+
+@register_strategy("grid_search", GridSearchOptions)
+def _grid_search(options: GridSearchOptions, seed: int) -> Strategy:
+    from nni.nas.strategy import GridSearch
+
+    return GridSearch(shuffle=options.shuffle, seed=seed, dedup=options.dedup)
