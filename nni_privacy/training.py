@@ -1,7 +1,7 @@
-"""Training: a :class:`Recipe` and :func:`fit`, the one function that trains anything (targets, shadows, found architectures).
+"""Training: a :class:`Recipe` and :func:`fit`, the one function that trains anything (targets, shadows, architectures).
 
-The whole data set is one tensor on the device; batches are taken by indexing a seeded permutation. A defence changes a recipe and,
-where it needs to, one of the two steps it may touch: :func:`_prepare_batch` (what the model sees) and :func:`_batch_loss`.
+The whole data set is one tensor on the device; batches are taken by indexing a seeded permutation. A defence changes a
+recipe and, where it needs to, one of two steps: :func:`_prepare_batch` (what the model sees) and :func:`_batch_loss`.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ MIN_BATCH = 2  # BatchNorm cannot be trained on one record
 _ROUNDING = 1e-9  # 0.1 * 30 is a little more than 3: a milestone must not slip by an epoch for it
 
 
-class TrainingDiverged(PrivacyError, ArithmeticError):  # noqa: N818 - reads as what happened, and is part of the contract
+class TrainingDiverged(PrivacyError, ArithmeticError):  # noqa: N818 - part of the contract
     """The training loss became NaN or infinite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained. The defaults are the paper's (reference/paper.md, section 2): SGD with momentum, 100 epochs.
+    """How a model is trained. The defaults are the paper's (section 2 of reference/paper.md): SGD, 100 epochs.
 
     Attributes:
         epochs: passes over the training part, 1 or more.
@@ -57,8 +57,9 @@ class Recipe:
         learning_rate: of the first epochs, above 0.
         momentum: of SGD, 0 or more and below 1.
         weight_decay: L2 penalty, 0 or more.
-        milestones: fractions of the epochs, strictly between 0 and 1 and increasing, after which the rate is multiplied by ``decay``:
-            with the defaults, epochs 1-50 of 100 run at 1e-2, 51-75 at 1e-3, 76-100 at 1e-4; 30 epochs drop after 15 and 23.
+        milestones: increasing fractions of the epochs, strictly between 0 and 1, after which the rate is multiplied by
+            ``decay``: with the defaults, epochs 1-50 of 100 run at 1e-2, 51-75 at 1e-3, 76-100 at 1e-4; with 30 epochs
+            the rate drops after 15 and after 23 (22.5 rounded up).
         decay: factor of the learning rate at a milestone, above 0 and at most 1.
 
     Raises:
@@ -141,9 +142,9 @@ def fit(
 ) -> FitResult:
     """Trains ``model`` in place with SGD and cross-entropy, and leaves it on ``device`` in the mode it came in.
 
-    On the CPU the same initial weights, data, recipe, seed and number of threads give the same final weights bit for bit: the
-    order of the records comes from a generator of its own, and what layers draw (dropout) from the global one, which is
-    seeded for the training and put back afterwards.
+    On the CPU the same initial weights, data, recipe, seed and number of threads give the same final weights bit for
+    bit: the order of the records comes from a generator of its own, and what layers draw (dropout) from the global one,
+    which is seeded for the training and put back afterwards.
 
     Args:
         model: returns logits ``(B, K)`` for images ``(B, C, H, W)``.
@@ -153,7 +154,8 @@ def fit(
         seed: of the order of the records and of the layers' random numbers.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         normalize: applied to each batch; ``uint8`` is divided by 255 without one.
-        on_epoch: called with the number of finished epochs (from 1) and the model; what it draws at random changes nothing here.
+        on_epoch: called with the number of finished epochs (from 1) and the model; what it draws at random changes
+            nothing here.
 
     Raises:
         DataError: if the data has wrong lengths, or labels beyond the model's classes.
@@ -229,8 +231,8 @@ def _batch_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def epoch_batches(n: int, *, batch_size: int, generator: torch.Generator) -> list[Tensor]:
     """Cuts a random permutation of ``0..n-1`` into batches of ``batch_size``; every record is in exactly one of them.
 
-    A last batch of a single record is merged into the one before (BatchNorm cannot be trained on one record, and dropping it
-    would make "member" mean something different in every epoch), which then has ``batch_size + 1`` records.
+    A last batch of a single record is merged into the one before (BatchNorm cannot be trained on one record, and
+    without it not every member would be trained on in every epoch), which then has ``batch_size + 1`` records.
     """
     batches = list(torch.randperm(n, generator=generator).split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
@@ -247,7 +249,7 @@ def predict_logits(
     device: str | torch.device = "auto",
     normalize: Transform | None = None,
 ) -> np.ndarray:
-    """The model's logits in evaluation mode, ``float32`` of shape ``(n, K)``; every layer's mode is put back afterwards.
+    """The model's logits in evaluation mode, ``float32`` of shape ``(n, K)``; layers' modes are put back afterwards.
 
     Args:
         model: returns logits ``(B, K)``; it is left on ``device``.
@@ -371,4 +373,5 @@ def _check_integer(name: str, value: Any, *, minimum: int, where: str = "recipe"
 
 def _check_number(name: str, value: Any, allowed: Callable[[float], bool], description: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not allowed(value):
-        raise ConfigError(f"recipe: {name} is {value!r}: allowed are {description}")
+        hint = " (YAML reads 1e-2 as text: write 0.01 or 1.0e-2)" if isinstance(value, str) else ""
+        raise ConfigError(f"recipe: {name} is {value!r}: allowed are {description}{hint}")

@@ -1,4 +1,4 @@
-"""Data sets as in-memory tensors, and the split of a pool into the four parts of the paper. Torch is imported on first use."""
+"""Data sets as in-memory tensors, and the split of a pool into the paper's four parts. Torch comes on first use."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Dataset:
         num_classes: number of classes K, at least 2.
 
     Raises:
-        DataError: if a tensor has another shape or type, lengths differ, a label is out of range or a pixel is not finite.
+        DataError: if a shape or type is another, lengths differ, a label is out of range or a pixel is not finite.
     """
 
     name: str

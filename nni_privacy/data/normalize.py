@@ -15,7 +15,7 @@ CHUNK = 4096  # images summed at once in float64: 4,096 CIFAR images are 100 MB
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """What a model is fed without a normaliser: ``uint8`` 0..255 becomes ``float32`` 0..1, floats only become ``float32``."""
+    """What a model is fed without a normaliser: ``uint8`` 0..255 become ``float32`` 0..1, floats ``float32``."""
     if images.dtype == torch.uint8:
         return images.float() / UINT8_MAX
     return images.float()
@@ -65,6 +65,7 @@ class Normalizer:
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """The normalised images; raises a :class:`DataError` if they have another number of channels."""
         if images.shape[1] != len(self.mean):
             raise DataError(f"images have {images.shape[1]} channels, the normaliser has {len(self.mean)}")
         shape = (1, -1, 1, 1)

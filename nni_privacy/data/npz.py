@@ -29,8 +29,9 @@ UINT8_MAX = 255
 def read_npz(path: str | PathLike[str], *, layout: str = "auto", num_classes: int | None = None) -> Dataset:
     """Reads one :class:`Dataset` from a file with ``x, y`` or ``images, labels`` or both halves of a pool.
 
-    Images are ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; ``uint8`` stays, integers within 0..255 become ``uint8``,
-    floats become ``float32``. Labels are integers 0..K-1, shape ``(N,)`` or ``(N, 1)``. Pickled objects are refused.
+    Images are ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; ``uint8`` stays, integers
+    within 0..255 become ``uint8``, floats become ``float32``. Labels are integers 0..K-1, shape ``(N,)`` or ``(N, 1)``.
+    Pickled objects are refused.
 
     Raises:
         ConfigError: if ``layout`` or ``num_classes`` is not valid.
@@ -53,8 +54,8 @@ def read_npz(path: str | PathLike[str], *, layout: str = "auto", num_classes: in
     if len(shapes) > 1:
         raise DataError(f"{file}: train and test images differ in shape or type: {' and '.join(map(str, shapes))}")
     pooled = np.concatenate([labels for _, labels, *_ in parts])
-    images = torch.from_numpy(np.concatenate([images for images, *_ in parts]))
-    return Dataset(file.stem, images, torch.from_numpy(pooled), _count_classes(file, pooled, num_classes))
+    pixels = torch.from_numpy(np.concatenate([images for images, *_ in parts]))
+    return Dataset(file.stem, pixels, torch.from_numpy(pooled), _count_classes(file, pooled, num_classes))
 
 
 def _arrays(file: Path) -> list[tuple[str, Array, str, Array]]:

@@ -1,4 +1,4 @@
-"""The data sets that a configuration can name. No torch here: names and options are checked before anything is loaded."""
+"""The data sets that a configuration can name. No torch here: names and options are checked before a load."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMMON_OPTIONS = ("limit", "limit_seed")
 
 
 def register_dataset(name: str) -> Callable[[Loader], Loader]:
-    """Registers a loader: a function with keyword-only options (documented, with defaults) that returns a :class:`Dataset`.
+    """Registers a loader: a function with keyword-only, documented options that returns a :class:`Dataset`.
 
     Raises:
         ConfigError: if the name is taken.

@@ -1,4 +1,4 @@
-"""The loaders that ship with nni-privacy. Imported by the registry; imports torch and scikit-learn only when one is called."""
+"""The loaders that ship with nni-privacy. Torch and scikit-learn are imported when one is called."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ DIGITS_MAX = 16
 def load_digits() -> Dataset:
     """The 1,797 handwritten digits that ship with scikit-learn: 8x8, one channel, ten classes; nothing is downloaded.
 
-    Grey levels 0..16 are scaled to ``uint8`` 0..255 (``round(level * 255 / 16)``, one to one), the range of all image data here.
+    Grey levels 0..16 are scaled one to one to ``uint8`` 0..255 (``round(level * 255 / 16)``), the range of all images
+    here.
     """
     import torch
     from sklearn.datasets import load_digits as sklearn_digits

@@ -46,7 +46,9 @@ def draw_cell_legend() -> Figure:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour, lw=1.8, label=kind) for kind, colour in KIND_COLOURS.items()]
-    handles.append(Line2D([], [], color="#1e293b", lw=FIXED_WIDTH, marker="D", ms=5.5, label="edge fixed by the pattern"))
+    handles.append(
+        Line2D([], [], color="#1e293b", lw=FIXED_WIDTH, marker="D", ms=5.5, label="edge fixed by the pattern")
+    )
     handles.append(Line2D([], [], color="#1e293b", lw=FREE_WIDTH, label="edge found by the search"))
     handles.append(Line2D([], [], color="#a8b3c2", lw=1.2, ls=(0, (3, 2)), label="concatenation"))
     figure = Figure(figsize=(8.6, 0.32))

@@ -54,7 +54,14 @@ def draw_progress(info: ProgressInfo) -> Figure:
     _guessing_line(lower)
     for axes in (upper, lower):
         if info.failed:
-            line = {"transform": axes.get_xaxis_transform(), "clip_on": False, "ls": "", "marker": "x", "ms": 6, "mew": 1.8}
+            line = {
+                "transform": axes.get_xaxis_transform(),
+                "clip_on": False,
+                "ls": "",
+                "marker": "x",
+                "ms": 6,
+                "mew": 1.8,
+            }
             axes.plot(info.failed, [0] * len(info.failed), color=FAILED, label="failed", **line)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=4, borderaxespad=0.1, handletextpad=0.4)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -71,8 +78,14 @@ def draw_roc(info: RocInfo) -> Figure:
     diagonal = np.geomspace(min(floor, bottom), 1, 50)
     axes.plot(diagonal, diagonal, color=GUESSING, lw=1.1, ls=(0, (4, 3)), label="guessing (AUC 0.5)")
     axes.fill_between(
-        info.grid, np.maximum(info.band_low, bottom / 2), np.maximum(info.band_high, bottom / 2), color=CURVES[0],
-        alpha=0.16, lw=0, step="post", label=f"95% bootstrap band, {info.attacks[0]}".replace("$", r"\$"),
+        info.grid,
+        np.maximum(info.band_low, bottom / 2),
+        np.maximum(info.band_high, bottom / 2),
+        color=CURVES[0],
+        alpha=0.16,
+        lw=0,
+        step="post",
+        label=f"95% bootstrap band, {info.attacks[0]}".replace("$", r"\$"),
     )
     for index, (attack, curve) in enumerate(zip(info.attacks, info.curves, strict=True)):
         clipped = np.maximum(curve.fpr, floor / 10), np.maximum(curve.tpr, bottom / 10)

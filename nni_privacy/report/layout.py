@@ -1,7 +1,7 @@
-"""Where the nodes, edges and labels of a cell go on paper, as plain values; drawn in :mod:`nni_privacy.report.cell_figure`.
+"""Where the nodes, edges and labels of a cell go on paper, as plain values; see also ``cell_figure``, which draws.
 
-The layout is a layered one (Sugiyama et al., 1981) in which every edge owns a slot in every column that it passes, and its
-label a whole one. So labels overlap neither each other, nor nodes, nor other edges, by construction.
+The layout is a layered one (Sugiyama et al., 1981) in which every edge owns a slot in every column that it passes, and
+its label a whole one. So labels overlap neither each other, nor nodes, nor other edges, by construction.
 
 Columns alternate: even ones hold the nodes of one rank (the longest way from an input), odd ones the labels of edges.
 Lengths are inches; y grows upwards.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
@@ -23,7 +24,7 @@ Kind = Literal["convolution", "pooling", "skip"]
 Point = tuple[float, float]
 
 NODE_WIDTH, NODE_HEIGHT = 0.56, 0.34
-LABEL_WIDTH, LABEL_HEIGHT = 1.12, 0.20
+LABEL_WIDTH, LABEL_HEIGHT = 1.18, 0.20
 THIN = 0.08
 """Height of the slot in which an edge without a label passes a column."""
 PADDING = 0.07
@@ -131,7 +132,7 @@ def draw_info(cell: Cell, cell_type: CellType, fixed: Collection[Edge] = ()) -> 
         columns[slot.column].append(slot)
     _order(columns)
     _place(columns)
-    centres, width = _column_centres(columns)
+    centres, widths = _columns_in_inches(columns)
     names = [f"c_{{k-{INPUT_NODES - node}}}" for node in range(INPUT_NODES)]
     names += [str(node) for node in range(INPUT_NODES, output)] + ["c_{k}"]
     roles: list[Literal["input", "intermediate", "output"]] = ["input"] * INPUT_NODES
@@ -141,11 +142,11 @@ def draw_info(cell: Cell, cell_type: CellType, fixed: Collection[Edge] = ()) -> 
         cell_type=cell_type,
         nodes=tuple(DrawnNode(name, centres[slot.column], slot.y, role) for name, slot, role in drawn),
         edges=tuple(
-            _drawn_edge(edge, chain, edge in fixed, centres, label_columns[edge])
+            _drawn_edge(edge, _path(chain, centres, widths), chain, edge in fixed, label_columns[edge])
             for edge, chain in zip(cell.edges, chains, strict=True)
         ),
-        outputs=tuple(_path(chain, centres) for chain in tails),
-        width=width,
+        outputs=tuple(_path(chain, centres, widths) for chain in tails),
+        width=centres[-1] + widths[-1] / 2,
         height=max(slot.y + slot.height / 2 for column in columns for slot in column),
     )
 
@@ -177,7 +178,7 @@ def _chain(source: _Slot, target: _Slot, label_column: int | None) -> list[_Slot
         labelled = column == label_column
         chain.append(_Slot(column, LABEL_HEIGHT if labelled else THIN, LABEL_WIDTH if labelled else 0.0))
     chain.append(target)
-    for left, right in zip(chain, chain[1:], strict=False):
+    for left, right in pairwise(chain):
         left.right.append(right)
         right.left.append(left)
     return chain
@@ -192,7 +193,9 @@ def _order(columns: list[list[_Slot]]) -> None:
             near = columns[column[0].column + (-1 if forward else 1)]
             position = {slot: float(index) for index, slot in enumerate(near)}
             own = {slot: float(index) for index, slot in enumerate(column)}
-            column.sort(key=lambda slot: _mean([position[n] for n in (slot.left if forward else slot.right)], own[slot]))
+            column.sort(
+                key=lambda slot: _mean([position[n] for n in (slot.left if forward else slot.right)], own[slot])
+            )
         _swap_neighbours(columns)
         crossings = _crossings(columns)
         if crossings < fewest:
@@ -216,7 +219,7 @@ def _swap_neighbours(columns: list[list[_Slot]]) -> None:
 
 def _crossings(columns: Sequence[Sequence[_Slot]]) -> int:
     total = 0
-    for near, far in zip(columns, columns[1:], strict=False):
+    for near, far in pairwise(columns):
         position = {slot: index for index, slot in enumerate(far)}
         ends = [sorted(position[slot] for slot in start.right) for start in near]
         flat: list[int] = []
@@ -227,22 +230,22 @@ def _crossings(columns: Sequence[Sequence[_Slot]]) -> int:
 
 
 def _place(columns: Sequence[Sequence[_Slot]]) -> None:
-    """Heights: every slot as near to its neighbours' mean as order and distances allow, the lowest edge being 0."""
+    """Heights: every slot as near to its neighbours' mean as order and distances allow; the first of a column ends up on top."""
     for column in columns:
         _settle(column, [0.0] * len(column))
     for sweep in range(SWEEPS):
         for column in columns if sweep % 2 == 0 else columns[::-1]:
             _settle(column, [fmean(n.y for n in slot.left + slot.right) for slot in column])
-    floor = min(slot.y - slot.height / 2 for column in columns for slot in column)
+    ceiling = max(slot.y + slot.height / 2 for column in columns for slot in column)
     for column in columns:
         for slot in column:
-            slot.y -= floor
+            slot.y = ceiling - slot.y
 
 
 def _settle(column: Sequence[_Slot], wanted: Sequence[float]) -> None:
     """Least-squares placement in the column's order: isotonic regression of the heights less the distances."""
     offsets = [0.0]
-    for lower, upper in zip(column, column[1:], strict=False):
+    for lower, upper in pairwise(column):
         offsets.append(offsets[-1] + (lower.height + upper.height) / 2 + PADDING)
     blocks: list[tuple[float, int]] = []
     for value, offset in zip(wanted, offsets, strict=True):
@@ -256,35 +259,36 @@ def _settle(column: Sequence[_Slot], wanted: Sequence[float]) -> None:
         slot.y = mean + offset
 
 
-def _column_centres(columns: Sequence[Sequence[_Slot]]) -> tuple[list[float], float]:
-    centres, x = [], 0.0
-    for column in columns:
-        width = max(slot.width for slot in column)
-        centres.append(x + width / 2)
-        x += width + GAP
-    return centres, x - GAP
+def _columns_in_inches(columns: Sequence[Sequence[_Slot]]) -> tuple[list[float], list[float]]:
+    """Centre and width of each column, from the left."""
+    centres: list[float] = []
+    widths = [max(slot.width for slot in column) for column in columns]
+    left = 0.0
+    for width in widths:
+        centres.append(left + width / 2)
+        left += width + GAP
+    return centres, widths
 
 
-def _path(chain: Sequence[_Slot], centres: Sequence[float]) -> tuple[Point, ...]:
+def _path(chain: Sequence[_Slot], centres: Sequence[float], widths: Sequence[float]) -> tuple[Point, ...]:
     """From the right side of the source through both sides of each slot's column to the left side of the target."""
     points: list[Point] = []
-    for slot in chain[1:-1]:
-        half = NODE_WIDTH / 2 if slot.column % 2 == 0 else LABEL_WIDTH / 2
-        x = centres[slot.column]
+    for slot in chain:
+        x, half = centres[slot.column], widths[slot.column] / 2
         points += [(x - half, slot.y), (x + half, slot.y)]
-    start = (centres[chain[0].column] + NODE_WIDTH / 2, chain[0].y)
-    end = (centres[chain[-1].column] - NODE_WIDTH / 2, chain[-1].y)
-    return (start, *points, end)
+    return tuple(points[1:-1])
 
 
-def _drawn_edge(edge: Edge, chain: Sequence[_Slot], fixed: bool, centres: Sequence[float], column: int) -> DrawnEdge:
-    label = next(slot for slot in chain[1:-1] if slot.column == column)
+def _drawn_edge(edge: Edge, path: tuple[Point, ...], chain: Sequence[_Slot], fixed: bool, column: int) -> DrawnEdge:
+    """The label stands in the middle of its column, whose two sides are points 2i - 1 and 2i of the path."""
+    place = column - chain[0].column
+    (left, y), (right, _) = path[2 * place - 1 : 2 * place + 1]
     return DrawnEdge(
         edge=edge,
         kind=operation_kind(edge.op),
         label=operation_label(edge.op),
         fixed=fixed,
-        path=_path(chain, centres),
-        label_x=centres[column],
-        label_y=label.y,
+        path=path,
+        label_x=(left + right) / 2,
+        label_y=y,
     )

@@ -11,8 +11,8 @@ __all__ = ["non_dominated", "pareto_front"]
 def non_dominated(costs: ArrayLike) -> NDArray[np.bool_]:
     """Which points no other point dominates, all objectives being minimised.
 
-    ``a`` dominates ``b`` if it is nowhere larger and somewhere smaller. Equal points do not dominate each other, so that
-    all copies of a point on the front are on the front. A point with a NaN is on no front and dominates nothing.
+    ``a`` dominates ``b`` if it is nowhere larger and somewhere smaller. Equal points do not dominate each other, so
+    that all copies of a point on the front are on the front. A point with a NaN is on no front and dominates nothing.
 
     Args:
         costs: ``(n, k)``-dim array, one point a row.
@@ -48,8 +48,8 @@ def pareto_front(accuracy: ArrayLike, mia_auc: ArrayLike) -> list[int]:
         mia_auc: ``(n,)``-dim. Where either is NaN, the point is left out.
 
     Returns:
-        The indices of the non-dominated points, from the highest accuracy (and AUC) to the lowest; equal points in their
-        given order.
+        The indices of the non-dominated points, from the highest accuracy (and AUC) to the lowest; equal points in
+        their given order.
 
     >>> pareto_front([0.9, 0.8, 0.7, 0.9], [0.7, 0.6, 0.65, 0.7])
     [0, 3, 1]

@@ -1,7 +1,8 @@
 """Reads a run directory: plain files into typed rows.
 
 What is missing is None, not an error: a run may still be going on, its trials may have failed, and other tools may have
-written only a part of the metrics. Only a folder that is no run directory, or one whose files cannot be read at all, is refused.
+written only a part of the metrics. Only a folder that is no run directory, or one whose files cannot be read at all, is
+refused.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ def read_run(path: str | Path) -> RunInfo:
         raise DataError(f"{directory}: no such directory; expected a run directory, as nni-privacy search writes it")
     has = {name: (directory / name).is_file() for name in ("trials.jsonl", "config.yaml", "environment.json")}
     if not has["trials.jsonl"] and not (has["config.yaml"] and has["environment.json"]):
-        raise DataError(f"{directory}: not a run directory; it has no trials.jsonl, nor config.yaml and environment.json")
+        raise DataError(
+            f"{directory}: not a run directory; it has no trials.jsonl, nor config.yaml and environment.json"
+        )
     environment = _read_mapping(directory / "environment.json")
     trials, unreadable = _read_trials(directory / "trials.jsonl")
     return RunInfo(
@@ -182,7 +185,9 @@ def _fixed_edges(value: Any, path: Path) -> FixedEdges:
     if value is None:
         value = {}
     if not isinstance(value, Mapping) or not set(value) <= set(CELL_TYPES):
-        raise DataError(f"{path}: fixed_edges: expected lists of edges under {' and '.join(CELL_TYPES)}, found {value!r}")
+        raise DataError(
+            f"{path}: fixed_edges: expected lists of edges under {' and '.join(CELL_TYPES)}, found {value!r}"
+        )
     fixed: dict[CellType, tuple[Edge, ...]] = {}
     for cell_type in CELL_TYPES:
         try:

@@ -123,7 +123,8 @@ def roc_band(
         seed: of the resampling.
 
     Returns:
-        Lower and upper true-positive rate, each ``(g,)``-dim. The rate at ``x`` is the highest with an FPR of at most ``x``.
+        Lower and upper true-positive rate, each ``(g,)``-dim. The rate at ``x`` is the highest with an FPR of at
+        most ``x``.
     """
     rng = np.random.default_rng(seed)
     order, ends = _sorted_steps(attack)

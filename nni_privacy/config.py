@@ -1,0 +1,255 @@
+"""The configuration of a run: a YAML file, checked as a whole before anything is started or written."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from nni_privacy.data import check_dataset_options
+from nni_privacy.errors import ConfigError, PrivacyError, nearest
+from nni_privacy.patterns import Cells, Pattern, load_pattern
+from nni_privacy.search_spaces import SPACES
+from nni_privacy.strategies.registry import strategy_options
+
+__all__ = [
+    "DatasetConfig",
+    "EvaluatorConfig",
+    "PatternConfig",
+    "SearchConfig",
+    "SearchSpaceConfig",
+    "StrategyConfig",
+    "load_config",
+    "parse_config",
+]
+
+_FILE_SIZE_LIMIT = 1 << 20
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _NamedSection(BaseModel):
+    """A name, and options that depend on it."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but the name."""
+        return dict(self.model_extra or {})
+
+
+class DatasetConfig(_NamedSection):
+    """``dataset``: a name and the loader's options."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DatasetConfig:
+        check_dataset_options(self.name, self.options)
+        return self
+
+
+class SearchSpaceConfig(_Section):
+    """``search_space``: its name and sizes; channels of the images and classes come from the data set."""
+
+    name: str
+    channels: int = Field(16, ge=1)
+    cells: int = Field(5, ge=3)
+    nodes: int = Field(4, ge=1)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SPACES:
+            raise ConfigError(f"unknown search space {name!r}; {nearest(name, SPACES)}")
+        return name
+
+
+class PatternConfig(_Section):
+    """``pattern``: which edges to fix."""
+
+    name: str
+    cells: Cells | None = None
+    budget: int = Field(4, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> PatternConfig:
+        self.load()
+        return self
+
+    def load(self) -> Pattern:
+        """The pattern, cut to its first ``budget`` edges."""
+        return load_pattern(self.name, cells=self.cells).first(self.budget)
+
+
+class StrategyConfig(_NamedSection):
+    """``strategy``: a name and the strategy's options."""
+
+    @model_validator(mode="after")
+    def _check(self) -> StrategyConfig:
+        kind = strategy_options(self.name)
+        try:
+            kind(**super().options)
+        except ValidationError as error:
+            raise ConfigError(_one_line(error, kind)) from None
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The strategy's options, defaults included."""
+        return strategy_options(self.name)(**super().options).model_dump()
+
+
+class EvaluatorConfig(_Section):
+    """``evaluator``: how an architecture is trained and attacked."""
+
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    attacks: list[str] = Field(default_factory=lambda: ["black_box_partial"], min_length=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(1, ge=1)
+
+    @field_validator("recipe")
+    @classmethod
+    def _fill_in(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        from nni_privacy.training import Recipe
+
+        return Recipe.from_mapping(recipe).to_dict()
+
+    @field_validator("attacks")
+    @classmethod
+    def _known(cls, attacks: list[str]) -> list[str]:
+        from nni_privacy.attacks import get_attack
+
+        for name in attacks:
+            get_attack(name)
+        if len(set(attacks)) != len(attacks):
+            raise ConfigError(f"{', '.join(attacks)}: an attack is named twice")
+        return attacks
+
+    @field_validator("device")
+    @classmethod
+    def _there(cls, device: str) -> str:
+        from nni_privacy.training import resolve_device
+
+        resolve_device(device)
+        return device
+
+
+class SearchConfig(_Section):
+    """A whole search, as ``nni-privacy search`` runs it."""
+
+    name: str = Field(min_length=1)
+    seed: int = Field(0, ge=0, lt=2**32)
+    dataset: DatasetConfig
+    search_space: SearchSpaceConfig
+    pattern: PatternConfig | None = None
+    strategy: StrategyConfig
+    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
+    trials: int = Field(ge=1)
+    concurrency: int = Field(1, ge=1)
+    gpus_per_trial: int = Field(0, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_file_name(cls, name: str) -> str:
+        if "/" in name or "\\" in name or name.startswith("."):
+            raise ConfigError(f"{name!r}; a run's name is used as the name of its folder, so it holds no '/'")
+        return name
+
+    def resolved(self) -> dict[str, Any]:
+        """All values, defaults included, as plain data for a YAML file."""
+        return {**self.model_dump(mode="json"), "strategy": {"name": self.strategy.name, **self.strategy.options}}
+
+
+def load_config(path: str | Path, **overrides: Any) -> SearchConfig:
+    """Reads and checks a configuration file.
+
+    Args:
+        path: a YAML file.
+        **overrides: top-level values that replace those of the file; ``None`` leaves the file's.
+
+    Raises:
+        ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
+            is allowed.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _FILE_SIZE_LIMIT:
+            raise ConfigError(f"{path}: larger than {_FILE_SIZE_LIMIT} bytes, which no configuration is")
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file in UTF-8") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
+    try:
+        return parse_config({**content, **{key: value for key, value in overrides.items() if value is not None}})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse_config(content: Mapping[str, Any]) -> SearchConfig:
+    """Checks a configuration given as plain data.
+
+    Raises:
+        ConfigError: on the first value that is not valid.
+    """
+    try:
+        return SearchConfig.model_validate(dict(content))
+    except ValidationError as error:
+        raise ConfigError(_one_line(error, SearchConfig)) from None
+    except PrivacyError as error:
+        raise ConfigError(str(error)) from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key that is given twice instead of taking the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if not isinstance(key, Hashable) or key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault of a configuration in one line: field, value, and what is allowed."""
+    fault: Any = error.errors(include_url=False)[0]
+    path = [str(part) for part in fault["loc"]]
+    if fault["type"] == "extra_forbidden":
+        return f"{'.'.join(path)}: unknown key; {nearest(path[-1], _fields_at(model, path[:-1]))}"
+    if fault["type"] == "missing":
+        return f"{'.'.join(path)}: missing"
+    if fault["type"] == "value_error":
+        return _with_path(path, " ".join(str(fault["ctx"]["error"]).split()))
+    return f"{'.'.join(path)}: {fault['input']!r:.80}; {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+
+
+def _with_path(path: list[str], message: str) -> str:
+    """Puts the path of a section before what the section said of one of its fields ("budget: 9 ...")."""
+    field, colon, rest = message.partition(": ")
+    if colon and field.replace(".", "_").isidentifier():
+        inner = field.split(".")
+        inner = inner[1:] if path and inner[0] == path[-1] else inner
+        return f"{'.'.join(path + inner)}: {rest}"
+    return f"{'.'.join(path)}: {message}" if path else message
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> set[str]:
+    for part in path:
+        field = model.model_fields.get(part)
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), _Section)
+    return set(model.model_fields)

@@ -1,0 +1,223 @@
+"""An NNI evaluator: it trains an architecture, attacks it, and reports the attack's success next to the accuracy."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nni
+import numpy as np
+import numpy.typing as npt
+import torch
+from nni.nas.evaluator import Evaluator
+from torch import nn
+
+from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
+from nni_privacy.audit import AuditReport, audit_signals
+from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset, split_four_ways
+from nni_privacy.errors import ConfigError
+from nni_privacy.training import Recipe, fit, predict_logits, resolve_device, seed_everything
+
+__all__ = ["PrivacyEvaluator", "architecture_text"]
+
+MONITORED_RECORDS = 512
+"""Records of either side that the metrics of an epoch are measured on; more would cost as much as the training."""
+
+SCORES_FILE = "scores.npz"
+
+
+class PrivacyEvaluator(Evaluator):
+    """Trains an architecture on target-train, tests it on target-test, and audits its membership privacy.
+
+    The data set is split four ways as in the paper (target-train, target-test, shadow-train, shadow-test); members
+    are the records of target-train, non-members those of target-test. Every trial of an experiment uses the same
+    split, seed and order of batches, so architectures are compared on equal terms, and the same architecture gives
+    the same numbers whichever trial it is.
+
+    Reports to NNI, after every epoch, ``accuracy`` and ``loss_threshold_mia_auc`` (on up to 512 records of either
+    side), and at the end the metrics of :meth:`AuditReport.metrics <nni_privacy.audit.AuditReport.metrics>` with
+    ``accuracy``, ``train_accuracy``, ``overfitting``, ``seconds``, and ``architecture``, the one that was really
+    trained. The value that strategies maximise, ``default``, is the accuracy. Per-record scores go to ``scores.npz``
+    in the trial's output folder.
+
+    Args:
+        dataset: the name of a data set, or a mapping of ``name`` and its options.
+        recipe: how to train, a :class:`Recipe` or its fields; by default the paper's.
+        attacks: names of attacks, the first of them primary: its metrics are reported without prefix.
+        seed: drives the split, the initial weights, the batches and the attacks.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: torch's threads a trial on the CPU. With one a run is fastest as a whole (one trial a core) and
+            reproducible bit for bit.
+
+    Raises:
+        ConfigError: if an option is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        dataset: str | Mapping[str, Any],
+        *,
+        recipe: Recipe | Mapping[str, Any] | None = None,
+        attacks: Sequence[str] = ("black_box_partial",),
+        seed: int = 0,
+        device: str = "auto",
+        threads: int = 1,
+    ) -> None:
+        self.dataset = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
+        self.recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_mapping(recipe or {})
+        self.attacks = tuple(attacks)
+        self.seed = seed
+        self.device = device
+        self.threads = threads
+        self._check()
+
+    def _check(self) -> None:
+        if "name" not in self.dataset:
+            raise ConfigError("dataset: 'name' is missing")
+        check_dataset_options(self.dataset["name"], {k: v for k, v in self.dataset.items() if k != "name"})
+        if not self.attacks:
+            raise ConfigError("attacks: the list is empty; name at least one attack")
+        for name in self.attacks:
+            get_attack(name)
+        if len(set(self.attacks)) != len(self.attacks):
+            raise ConfigError(f"attacks: {', '.join(self.attacks)}: one is named twice")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed: {self.seed!r}; allowed is a whole number from 0 to 2**32 - 1")
+        if type(self.threads) is not int or self.threads < 1:
+            raise ConfigError(f"threads: {self.threads!r}; allowed is a whole number of at least 1")
+        resolve_device(self.device)
+
+    def extra_repr(self) -> str:
+        """For ``repr``."""
+        return (
+            f"dataset={self.dataset}, {self.recipe}, attacks={self.attacks}, seed={self.seed}, device={self.device!r}"
+        )
+
+    def load_data(self) -> tuple[Dataset, FourWaySplit]:
+        """The data set and its four-way split.
+
+        Raises:
+            DataError: if the data is missing or not valid.
+        """
+        data = load_dataset(**self.dataset)
+        return data, split_four_ways(len(data), seed=self.seed)
+
+    def evaluate(self, model: nn.Module) -> dict[str, Any]:
+        """Trains and audits ``model``, and reports to NNI.
+
+        Args:
+            model: maps images (n, C, h, w) of the data set to logits (n, K); its weights are trained in place.
+
+        Returns:
+            The final metrics, as reported.
+
+        Raises:
+            TrainingDiverged: if the loss becomes NaN or infinite.
+            DataError: if the data is missing, or the model has another number of classes.
+        """
+        started = time.perf_counter()
+        torch.set_num_threads(self.threads)
+        data, split = self.load_data()
+        device = resolve_device(self.device)
+        normalize = Normalizer.fit(data.images[split.target_train])
+        predict = _Predictor(model, data, normalize, device)
+        fit(
+            model,
+            data.images[split.target_train],
+            data.labels[split.target_train],
+            recipe=self.recipe,
+            seed=self.seed,
+            device=device,
+            normalize=normalize,
+            on_epoch=_Monitor(predict, split),
+        )
+        report = audit_signals(predict(split.target_train, split.target_test), attacks=self.attacks, seed=self.seed)
+        metrics = _final_metrics(report)
+        metrics["seconds"] = round(time.perf_counter() - started, 3)
+        metrics["architecture"] = architecture_text(model)
+        if "NNI_OUTPUT_DIR" in os.environ:
+            report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE)
+        nni.report_final_result(metrics)
+        return metrics
+
+    def _execute(self, model: Any) -> Any:
+        # The initial weights are drawn while NNI builds the model, which is before ``evaluate``.
+        seed_everything(self.seed)
+        return self.evaluate(model.executable_model())
+
+    def _dump(self) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset,
+            "recipe": self.recipe.to_dict(),
+            "attacks": list(self.attacks),
+            "seed": self.seed,
+            "device": self.device,
+            "threads": self.threads,
+        }
+
+    @classmethod
+    def _load(cls, **state: Any) -> PrivacyEvaluator:
+        return cls(state.pop("dataset"), **state)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PrivacyEvaluator) and self._dump() == other._dump()
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self._dump(), sort_keys=True))
+
+
+@dataclass(frozen=True)
+class _Predictor:
+    """Answers of the model in training on chosen records of the data set."""
+
+    model: nn.Module
+    data: Dataset
+    normalize: Normalizer
+    device: torch.device
+
+    def __call__(self, members: npt.NDArray[np.int64], nonmembers: npt.NDArray[np.int64]) -> TargetSignals:
+        records = torch.from_numpy(np.concatenate([members, nonmembers]))
+        logits = predict_logits(self.model, self.data.images[records], device=self.device, normalize=self.normalize)
+        is_member = np.arange(len(records)) < len(members)
+        return TargetSignals.from_logits(logits, self.data.labels[records].numpy(), is_member)
+
+
+@dataclass(frozen=True)
+class _Monitor:
+    """Reports accuracy and the loss-threshold attack's AUC after every epoch."""
+
+    predict: _Predictor
+    split: FourWaySplit
+
+    def __call__(self, epoch: int, model: nn.Module) -> None:
+        signals = self.predict(self.split.target_train[:MONITORED_RECORDS], self.split.target_test[:MONITORED_RECORDS])
+        accuracy = float(signals.correct[~signals.is_member].mean())
+        auc = roc_curve(-signals.losses, signals.is_member).auc
+        nni.report_intermediate_result({"default": accuracy, "accuracy": accuracy, "loss_threshold_mia_auc": auc})
+
+
+def _final_metrics(report: AuditReport) -> dict[str, Any]:
+    signals = report.signals
+    accuracy = float(signals.correct[~signals.is_member].mean())
+    train_accuracy = float(signals.correct[signals.is_member].mean())
+    return {
+        "default": accuracy,
+        "accuracy": accuracy,
+        "train_accuracy": train_accuracy,
+        "overfitting": train_accuracy - accuracy,
+        **report.metrics(),
+    }
+
+
+def architecture_text(model: nn.Module) -> str:
+    """How the architecture of ``model`` is written in reports: its genotype, or for other spaces the sample as JSON."""
+    genotype = getattr(model, "genotype", None)
+    if genotype is not None:
+        return str(genotype)
+    parameters = nni.get_current_parameter()
+    return json.dumps(getattr(parameters, "sample", parameters), sort_keys=True, default=str)

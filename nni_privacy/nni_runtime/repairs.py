@@ -1,0 +1,217 @@
+"""Repairs of NNI's Python side: methods replaced in memory, each only where NNI's own method still is what it was written against."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from importlib import import_module
+from typing import Any
+
+from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.nni_runtime.patches import PATCHES, check_names
+
+__all__ = ["REPAIRS", "Repair", "apply_repairs", "chart_label", "chart_space", "chart_value"]
+
+_logger = logging.getLogger(__name__)
+
+# Marks a replaced method and keeps NNI's own, so that applying twice changes nothing and a repair can be taken back.
+_ORIGINAL = "__nni_privacy_original__"
+# The key under which NNI's web UI looks for the values of a neural architecture (webui/src/static/const.ts, RETIARIIPARAMETERS).
+_SUMMARY = "mutation_summary"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One fault of NNI's Python side and the method that mends it.
+
+    Attributes:
+        name: how users, tests and ``nni-privacy doctor`` call it.
+        why: the fault, in one sentence.
+        module: where the class is imported from.
+        owner: the class.
+        method: the method that is replaced.
+        expects: texts that must stand in the source of NNI's method.
+        make: NNI's method -> the one that takes its place.
+    """
+
+    name: str
+    why: str
+    module: str
+    owner: str
+    method: str
+    expects: tuple[str, ...]
+    make: Callable[[Callable[..., Any]], Callable[..., Any]]
+
+    @property
+    def active(self) -> bool:
+        """Whether the repair is in place now, in this process."""
+        return hasattr(self._current(self._class()), _ORIGINAL)
+
+    def apply(self) -> None:
+        """Puts the repair in place; does nothing where it is already."""
+        owner = self._class()
+        method = self._current(owner)
+        if hasattr(method, _ORIGINAL):
+            return
+        self._check(method)
+        repaired = wraps(method)(self.make(method))
+        setattr(repaired, _ORIGINAL, method)
+        setattr(owner, self.method, repaired)
+
+    def remove(self) -> None:
+        """Puts NNI's own method back."""
+        owner = self._class()
+        original = getattr(self._current(owner), _ORIGINAL, None)
+        if original is not None:
+            setattr(owner, self.method, original)
+
+    def _class(self) -> type:
+        owner = getattr(import_module(self.module), self.owner, None)
+        if not isinstance(owner, type):
+            raise RuntimeRepairError(f"repair {self.name!r} does not fit: {self.module} has no class {self.owner}")
+        return owner
+
+    def _current(self, owner: type) -> Callable[..., Any]:
+        method = vars(owner).get(self.method)
+        if not callable(method):
+            raise RuntimeRepairError(f"repair {self.name!r} does not fit: {self.owner} has no method {self.method}")
+        return method
+
+    def _check(self, method: Callable[..., Any]) -> None:
+        try:
+            source = inspect.getsource(method)
+        except (OSError, TypeError) as error:
+            raise RuntimeRepairError(f"repair {self.name!r}: the source of {self.owner}.{self.method} cannot be read") from error
+        for text in self.expects:
+            if text not in source:
+                raise RuntimeRepairError(
+                    f"repair {self.name!r} does not fit {self.owner}.{self.method}: expected {text!r} in its source; "
+                    "nni-privacy repairs NNI 3.0 as published, and this copy differs"
+                )
+
+
+def chart_label(label: str) -> str:
+    """A label as the web UI can show it: it cuts what follows a second slash in a column's title, and NNI's own labels hold slashes."""
+    return label.replace("/", ".")
+
+
+def chart_value(value: Any) -> int | float | str:
+    """A value as a point of an axis: a number or a text.
+
+    The web UI takes a list, a dict or a null for a nested search space and draws nothing.
+
+    >>> chart_value([0, 2]), chart_value(None), chart_value("skip_connect"), chart_value(0.5)
+    ('0,2', 'None', 'skip_connect', 0.5)
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(chart_value(item)) for item in value)
+    return str(value)
+
+
+def chart_space(mutables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A search space in the form that the web UI's chart reads: ``{label: {"_type": ..., "_value": [...]}}``.
+
+    Args:
+        mutables: label -> NNI mutable, as from ``simplify()``.
+
+    Returns:
+        One entry for each mutable that has such a form; the web UI infers the axes of the others from the trials.
+    """
+    space: dict[str, dict[str, Any]] = {}
+    for label, mutable in mutables.items():
+        try:
+            spec = mutable.as_legacy_dict()
+        except NotImplementedError:
+            _logger.debug("%r has no form for the web UI; its axis is inferred from the trials", mutable)
+            continue
+        space[chart_label(label)] = {**spec, "_value": [chart_value(value) for value in spec["_value"]]}
+    return space
+
+
+def _chart_parameters(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _dump(self: Any) -> dict[str, Any]:
+        dumped = original(self)
+        if dumped.get("sample"):
+            dumped[_SUMMARY] = {chart_label(label): chart_value(value) for label, value in dumped["sample"].items()}
+        return dumped
+
+    return _dump
+
+
+def _chart_search_space(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _send_space_to_nni_manager(self: Any) -> None:
+        searched = getattr(self.strategy, "searched_space", None)
+        mutables = searched() if callable(searched) else self.model_space.simplify()
+        self.update_search_space(chart_space(mutables))
+
+    return _send_space_to_nni_manager
+
+
+def _unknown_commands(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _receive(self: Any) -> Any:
+        ignored = _commands_without_meaning()
+        while True:
+            command, data = original(self)
+            if command not in ignored:
+                return command, data
+            _logger.debug("the command %s of NNI's manager means nothing to a NAS strategy: ignored", command)
+
+    return _receive
+
+
+def _commands_without_meaning() -> frozenset[Any]:
+    commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
+    # What is imported is in the strategy's checkpoint already; a customized trial is a hyper-parameter, not an architecture.
+    return frozenset({commands.ImportData, commands.AddCustomizedTrialJob, commands.Ping})
+
+
+_ALL = (
+    Repair(
+        name="chart_parameters",
+        why="the web UI cannot find the choices of an architecture inside the model that NNI sends, so its hyper-parameter chart is empty",
+        module="nni.nas.space",
+        owner="SimplifiedModelSpace",
+        method="_dump",
+        expects=("rv['sample'] = self.sample", "return rv"),
+        make=_chart_parameters,
+    ),
+    Repair(
+        name="chart_search_space",
+        why="the search space sent to the web UI is the model's, not the one that the strategy searches, and lists in it break the chart",
+        module="nni.nas.experiment.experiment",
+        owner="NasExperiment",
+        method="_send_space_to_nni_manager",
+        expects=("self.model_space.simplify().items()", "mutable.as_legacy_dict()", "self.update_search_space(legacy_space_dict)"),
+        make=_chart_search_space,
+    ),
+    Repair(
+        name="unknown_commands",
+        why="resuming, or 'Customized trial' in the web UI, sends a command that kills the thread which listens to trials: the search hangs",
+        module="nni.runtime.tuner_command_channel.channel",
+        owner="TunerCommandChannel",
+        method="_receive",
+        expects=("self._channel.receive()", "CommandType(command['type'])"),
+        make=_unknown_commands,
+    ),
+)
+
+REPAIRS: dict[str, Repair] = {repair.name: repair for repair in _ALL}
+
+
+def apply_repairs(*, without: Collection[str] = ()) -> None:
+    """Applies all repairs but those named; a named one that is in place is taken back.
+
+    Raises:
+        RuntimeRepairError: when NNI's Python side is not the one that the repairs were written for.
+    """
+    check_names(without, known=(*PATCHES, *REPAIRS))
+    for repair in REPAIRS.values():
+        if repair.name in without:
+            repair.remove()
+        else:
+            repair.apply()

@@ -1,0 +1,153 @@
+"""The table of all trials: typed columns first, HTML second."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from nni_privacy.cells import CELL_TYPES, CellType
+from nni_privacy.report.layout import operation_kind
+from nni_privacy.report.run import RunInfo, TrialInfo
+from nni_privacy.report.text import NOTHING, escape_text, fraction, interval
+
+__all__ = ["Column", "TableCell", "columns_of", "operation_counts", "table_html"]
+
+NOT_RESOLVABLE = '<span class="none">not resolvable</span>'
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One cell of the table: what it sorts by ("" = last) and what it shows, as HTML."""
+
+    value: str
+    html: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table."""
+
+    title: str
+    kind: Literal["number", "text"]
+    cell: Callable[[TrialInfo], TableCell]
+    css: str = ""
+
+
+def operation_counts(trial: TrialInfo, cell_type: CellType) -> tuple[int, int, int] | None:
+    """Convolutions, poolings and skips in one of a trial's cells; None if it has no genotype."""
+    if trial.genotype is None:
+        return None
+    kinds = Counter(operation_kind(edge.op) for edge in trial.genotype.cell(cell_type))
+    return kinds["convolution"], kinds["pooling"], kinds["skip"]
+
+
+def columns_of(run: RunInfo) -> list[Column]:
+    """The columns for a run; a further attack's AUC and epsilon have one where some trial has the metric."""
+    names = {name for trial in run.trials for name in trial.metrics}
+    others = sorted(name for name in names if name.endswith("_mia_auc"))
+    further = [_metric(f"AUC, {name.removesuffix('_mia_auc').replace('_', ' ')}", name) for name in others]
+    if "epsilon" in names:
+        further.append(_metric("ε (DP)", "epsilon"))
+    return [
+        Column("#", "number", lambda trial: TableCell(str(trial.sequence), str(trial.sequence))),
+        Column("Trial", "text", lambda trial: _text(trial.trial)),
+        Column("Status", "text", lambda trial: _text(trial.status)),
+        _metric("Accuracy", "accuracy"),
+        _metric("Train accuracy", "train_accuracy"),
+        _metric("Over- fitting", "overfitting"),
+        Column("Attack AUC [95% interval]", "number", _auc),
+        _metric("Balanced accuracy", "mia_balanced_accuracy"),
+        _metric("TPR at 1% FPR", "mia_tpr_at_1pct_fpr", NOT_RESOLVABLE),
+        _metric("TPR at 0.1% FPR", "mia_tpr_at_01pct_fpr", NOT_RESOLVABLE),
+        *further,
+        *(_operations(cell_type) for cell_type in CELL_TYPES),
+        Column("Seconds", "number", lambda trial: _number(trial.seconds, 1)),
+        Column("Architecture", "text", _architecture, "wide"),
+    ]
+
+
+def table_html(run: RunInfo, front: Collection[str]) -> str:
+    """The table of all trials.
+
+    Args:
+        run: the run.
+        front: identifiers of the trials on the Pareto front, which are marked.
+    """
+    if not run.trials:
+        return "<p>No trial has finished yet.</p>"
+    columns = columns_of(run)
+    heads = "".join(
+        f'<th scope="col" class="{column.kind}" data-kind="{column.kind}">'
+        f'<button type="button">{escape_text(column.title)}</button></th>'
+        for column in columns
+    )
+    rows = "".join(_row(trial, columns, trial.trial in front) for trial in run.trials)
+    return (
+        '<p class="small">Click a heading to sort. Shaded and marked ◆: on the Pareto front. C·P·S: convolutions, '
+        "poolings and skips. Not resolvable: too few non-members to measure a rate that small.</p>"
+        '<div class="scroll"><table class="sortable">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(trial: TrialInfo, columns: list[Column], front: bool) -> str:
+    css = "front" if front else ("" if trial.succeeded else "failed")
+    cells = []
+    for column in columns:
+        cell = column.cell(trial)
+        badge = ' <span class="badge" title="on the Pareto front">◆</span>' if front and column.title == "Trial" else ""
+        name = f"{column.kind} {column.css}".strip()
+        cells.append(f'<td class="{name}" data-value="{escape_text(cell.value)}">{cell.html}{badge}</td>')
+    return f'<tr id="trial-{escape_text(trial.trial)}" class="{css}">{"".join(cells)}</tr>\n'
+
+
+def _text(value: str) -> TableCell:
+    return TableCell(value, escape_text(value))
+
+
+def _number(value: float | None, digits: int = 3, missing: str = NOTHING) -> TableCell:
+    return TableCell("" if value is None else repr(value), missing if value is None else fraction(value, digits))
+
+
+def _metric(title: str, name: str, missing: str = NOTHING) -> Column:
+    """A metric; ``missing`` is shown where a trial that succeeded has none."""
+    return Column(
+        title,
+        "number",
+        lambda trial: _number(trial.metrics.get(name), missing=missing if trial.succeeded else NOTHING),
+    )
+
+
+def _auc(trial: TrialInfo) -> TableCell:
+    cell = _number(trial.mia_auc)
+    return TableCell(cell.value, f'{cell.html} <span class="interval">{interval(trial)}</span>')
+
+
+def _operations(cell_type: CellType) -> Column:
+    def cell(trial: TrialInfo) -> TableCell:
+        counts = operation_counts(trial, cell_type)
+        return TableCell("", NOTHING) if counts is None else TableCell(str(counts[0]), "·".join(map(str, counts)))
+
+    return Column(f"{cell_type.capitalize()} C·P·S", "number", cell)
+
+
+def _architecture(trial: TrialInfo) -> TableCell:
+    parts = []
+    if trial.error is not None or not trial.succeeded:
+        parts.append(_error(trial.error or "no error was recorded"))
+    if trial.architecture:
+        genotype = escape_text(trial.architecture)
+        note = "" if trial.genotype else ' <span class="bad">(not a genotype)</span>'
+        parts.append(f"<details><summary>genotype{note}</summary><code>{genotype}</code></details>")
+    return TableCell(trial.architecture, "".join(parts) or NOTHING)
+
+
+def _error(text: str) -> str:
+    """The last line of an error (in a traceback, the one that says what happened), and the whole of it in a drawer."""
+    lines = text.strip().splitlines() or [""]
+    short = f'<span class="bad">{escape_text(lines[-1])}</span>'
+    if len(lines) == 1:
+        return short
+    return f"{short}<details><summary>whole error</summary><pre>{escape_text(text.strip())}</pre></details>"
