@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nni_privacy.audit import AuditReport, audit
 from nni_privacy.cells import Cell, Edge, Genotype
 from nni_privacy.errors import PrivacyError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuditReport",
     "Cell",
     "CellPattern",
     "Edge",
@@ -29,6 +31,7 @@ __all__ = [
     "PrivacyEvaluator",
     "PrivacyExperiment",
     "Recipe",
+    "audit",
     "load_pattern",
 ]
 

@@ -1,30 +1,27 @@
 """The audit of a trained classifier: its answers on members and non-members are computed once, then attacked.
 
-``audit`` is both this module and the function that users import from :mod:`nni_privacy`; the module is callable, so
-that ``from nni_privacy import audit; audit(model, ...)`` works in whichever order the two were imported.
+Torch is imported when a model is audited: ``nni_privacy`` imports this module to offer the function of the same name.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from nni_privacy.attacks import AttackReport, TargetSignals, get_attack, report_attack
 from nni_privacy.errors import AuditError
-from nni_privacy.training import predict_logits, resolve_device
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 __all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals"]
 
@@ -117,7 +114,7 @@ def audit(
             model does not return a tensor of logits, or its logits are NaN or infinite.
         ConfigError: if an attack or the device is unknown.
     """
-    names = _check_names(attacks)
+    names = _check_request(attacks, seed)
     (images, labels), (other_images, other_labels) = _check_records(members, nonmembers)
     with _kept_device(model):
         logits = [
@@ -139,7 +136,7 @@ def audit_signals(
             signals that are not there.
         ConfigError: if an attack is unknown.
     """
-    names = _check_names(attacks)
+    names = _check_request(attacks, seed)
     _check_counts(int(signals.is_member.sum()), int((~signals.is_member).sum()))
     reports = {}
     for name in names:
@@ -147,7 +144,9 @@ def audit_signals(
     return AuditReport(reports, signals)
 
 
-def _check_names(attacks: str | Sequence[str]) -> tuple[str, ...]:
+def _check_request(attacks: str | Sequence[str], seed: int) -> tuple[str, ...]:
+    if seed < 0:
+        raise AuditError(f"seed is {seed}: allowed are integers of 0 or more")
     names = (attacks,) if isinstance(attacks, str) else tuple(attacks)
     if not names or len(set(names)) != len(names):
         raise AuditError(f"attacks is {list(names)}: expected one or more different names")
@@ -173,6 +172,8 @@ def _check_records(members: Records, nonmembers: Records) -> tuple[tuple[Tensor,
 
 
 def _tensors(name: str, records: Records) -> tuple[Tensor, Tensor]:
+    import torch
+
     if not isinstance(records, (tuple, list)) or len(records) != 2:
         raise AuditError(f"{name} is a {type(records).__name__}, expected a pair (images, labels)")
     try:
@@ -198,12 +199,3 @@ def _kept_device(model: nn.Module) -> Iterator[None]:
     finally:
         if parameter is not None:
             model.to(parameter.device)
-
-
-class _CallableModule(ModuleType):
-    @functools.wraps(audit)
-    def __call__(self, *args: Any, **kwargs: Any) -> AuditReport:
-        return audit(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _CallableModule

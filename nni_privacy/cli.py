@@ -1,0 +1,160 @@
+"""The command line, ``nni-privacy``. Every heavy import waits until its command runs, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from nni_privacy import __version__
+from nni_privacy.errors import PrivacyError
+
+__all__ = ["main"]
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error of the command line does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 130 if interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    # NNI 3.0 wraps every name of torch.nn as if it were a module, and warns of today's torch at each import.
+    warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
+    try:
+        return int(options.run(options))
+    except PrivacyError as error:
+        print(f"nni-privacy: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="nni-privacy", description="Membership privacy in neural architecture search, for Microsoft NNI."
+    )
+    parser.add_argument("--version", action="version", version=f"nni-privacy {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    _add_search(commands)
+    _add_patterns(commands)
+    report = commands.add_parser("report", help="write report.html for a run directory")
+    report.add_argument("directory", metavar="DIR", type=Path, help="a run directory")
+    report.set_defaults(run=_report)
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, which repairs of NNI are active, what is missing"
+    )
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _add_search(commands: Any) -> None:
+    search = commands.add_parser("search", help="run a (constrained) search with audited trials and NNI's web UI")
+    search.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file")
+    search.add_argument("--output", metavar="DIR", type=Path, help="the run directory (default: runs/NAME-TIME)")
+    search.add_argument("--trials", metavar="N", type=int, help="instead of the configuration's number of trials")
+    search.add_argument(
+        "--port", metavar="P", type=int, default=8080, help="of the web UI on 127.0.0.1 (default: 8080)"
+    )
+    search.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up after the search")
+    search.set_defaults(run=_search)
+
+
+def _add_patterns(commands: Any) -> None:
+    patterns = commands.add_parser("patterns", help="list, show and apply cell patterns")
+    actions = patterns.add_subparsers(required=True, metavar="ACTION", title="actions")
+    actions.add_parser("list", help="the patterns that ship with the package").set_defaults(run=_patterns_list)
+    show = actions.add_parser("show", help="one pattern, edge by edge")
+    show.set_defaults(run=_patterns_show)
+    _add_pattern_name(show)
+    apply = actions.add_parser("apply", help="write a pattern's first edges into genotypes, one a line")
+    apply.set_defaults(run=_patterns_apply)
+    _add_pattern_name(apply)
+    apply.add_argument("--budget", metavar="M", type=int, default=4, help="number of edges (default: 4)")
+    apply.add_argument(
+        "file", metavar="FILE", help="one Genotype(...) a line, or CSV with a column genotype; - is standard input"
+    )
+
+
+def _add_pattern_name(action: argparse.ArgumentParser) -> None:
+    action.add_argument("name", metavar="NAME", help="a shipped pattern, a family such as demotion, or a YAML file")
+    action.add_argument("--cells", choices=("normal", "reduction", "dual"), help="which cells, where NAME is a family")
+
+
+def _search(options: argparse.Namespace) -> int:
+    from nni_privacy.search import run_search
+
+    return run_search(
+        options.config,
+        output=options.output,
+        trials=options.trials,
+        port=options.port,
+        exit_when_done=options.exit_when_done,
+    )
+
+
+def _patterns_list(options: argparse.Namespace) -> int:
+    from nni_privacy.patterns import list_patterns
+
+    for pattern in list_patterns():
+        print(f"{pattern.name:<22} {pattern.cell:<10} {len(pattern)} edges  {pattern.source}")
+    return 0
+
+
+def _patterns_show(options: argparse.Namespace) -> int:
+    from nni_privacy.cells import CELL_TYPES
+    from nni_privacy.patterns import load_pattern
+
+    pattern = load_pattern(options.name, cells=options.cells)
+    print(pattern.name)
+    for cell_type in CELL_TYPES:
+        for position, edge in enumerate(pattern.edges_of(cell_type), start=1):
+            print(f"  {cell_type:<10} {position}. {edge.source} -> {edge.target}  {edge.op}")
+    return 0
+
+
+def _patterns_apply(options: argparse.Namespace) -> int:
+    from nni_privacy.genotype_files import read_genotypes
+    from nni_privacy.patterns import load_pattern
+
+    pattern = load_pattern(options.name, cells=options.cells).first(options.budget)
+    # All lines are read before the first is written: bad input leaves no half a result.
+    lines = [str(pattern.apply(genotype)) for genotype in read_genotypes(options.file)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from nni_privacy.report import write_report
+
+    print(write_report(options.directory))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from nni_privacy.doctor import print_examination
+
+    return print_examination()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

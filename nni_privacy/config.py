@@ -150,7 +150,7 @@ class SearchConfig(_Section):
     search_space: SearchSpaceConfig
     pattern: PatternConfig | None = None
     strategy: StrategyConfig
-    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
+    evaluator: EvaluatorConfig = EvaluatorConfig()
     trials: int = Field(ge=1)
     concurrency: int = Field(1, ge=1)
     gpus_per_trial: int = Field(0, ge=0)
@@ -217,7 +217,7 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable) or key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
             seen.add(key)

@@ -330,7 +330,9 @@ def _kept_modes(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _seeded_layers(seed: int, device: torch.device) -> Iterator[None]:
     """Seeds torch's global generators for dropout and the like, and puts them back at the end."""
-    devices = [device.index or 0] if device.type == "cuda" else []
+    devices: list[int] = []
+    if device.type == "cuda":
+        devices = [torch.cuda.current_device() if device.index is None else device.index]
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

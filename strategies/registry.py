@@ -73,7 +73,7 @@ def build_strategy(name: str, options: Mapping[str, Any] | StrategyOptions | Non
         pydantic.ValidationError: if an option is unknown, has the wrong type or is out of range.
     """
     kind = strategy_options(name)
-    checked = options if isinstance(options, kind) else kind(**dict(options or {}))  # type: ignore[arg-type]
+    checked = options if isinstance(options, kind) else kind(**dict(options or {}))
     return _STRATEGIES[name].build(checked, seed)
 
 

@@ -59,7 +59,7 @@ def train_attack_model(
     seed: int,
     epochs: int = EPOCHS,
 ) -> nn.Module:
-    """Builds and trains an attack model: Adam, cross-entropy on raw logits, on the CPU; the same seed gives the same bits.
+    """Builds and trains an attack model: Adam, cross-entropy on raw logits, on the CPU; same seed, same bits.
 
     Args:
         build: makes the model; called with torch's generator seeded, so that the initial weights follow the seed.

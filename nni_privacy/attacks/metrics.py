@@ -139,12 +139,12 @@ def attack_metrics(
         whose FPR is at most 1% or 0.1%, ``None`` where there are fewer than 100 or 1,000 non-members (not resolvable).
 
     Raises:
-        AuditError: as :func:`roc_curve`, or if ``confidence`` or ``bootstrap`` is out of its range.
+        AuditError: as :func:`roc_curve`, or if ``confidence``, ``bootstrap`` or ``seed`` is out of its range.
 
     >>> round(attack_metrics([1, 1, 0, 1, 0, 0], [1, 1, 1, 0, 0, 0])["mia_auc"], 4)
     0.6667
     """
-    _check_options(confidence, bootstrap)
+    _check_options(confidence, bootstrap, seed)
     curve = _curve(*_check(scores, is_member))
     low, high = bootstrap_auc_interval(curve, confidence=confidence, bootstrap=bootstrap, seed=seed)
     rates = {f"mia_tpr_at_{name}_fpr": curve.tpr_at(target) for name, target in FPR_TARGETS.items()}
@@ -186,7 +186,7 @@ def clopper_pearson(successes: int, trials: int, *, confidence: float = 0.95) ->
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise AuditError(f"{successes} successes of {trials} trials: expected 0 <= successes <= trials and trials >= 1")
-    _check_options(confidence, bootstrap=1)
+    _check_options(confidence)
     from scipy.special import betaincinv  # here, because the metrics themselves need numpy only
 
     tail = (1 - confidence) / 2
@@ -255,8 +255,10 @@ def _check(scores: Any, is_member: Any) -> tuple[Floats, npt.NDArray[np.bool_]]:
     return values, member
 
 
-def _check_options(confidence: float, bootstrap: int) -> None:
+def _check_options(confidence: float, bootstrap: int = 1, seed: int = 0) -> None:
     if not 0 < confidence < 1:
         raise AuditError(f"confidence is {confidence}: allowed are numbers between 0 and 1")
     if bootstrap < 1:
         raise AuditError(f"bootstrap is {bootstrap}: allowed are integers of 1 or more")
+    if seed < 0:
+        raise AuditError(f"seed is {seed}: allowed are integers of 0 or more")

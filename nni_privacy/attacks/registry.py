@@ -37,6 +37,8 @@ class AttackScores:
     records: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
+        for name, dtype in (("scores", np.float64), ("is_member", np.bool_), ("records", np.int64)):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=dtype))
         shapes = {np.shape(self.scores), np.shape(self.is_member), np.shape(self.records)}
         if len(shapes) != 1 or np.ndim(self.scores) != 1:
             raise AuditError(f"scores, is_member and records have shapes {sorted(shapes)}, expected one shape (m,)")

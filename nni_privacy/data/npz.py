@@ -60,11 +60,10 @@ def read_npz(path: str | PathLike[str], *, layout: str = "auto", num_classes: in
 
 def _arrays(file: Path) -> list[tuple[str, Array, str, Array]]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(
-                    f"{file}: not a .npz archive but a single array; save it with numpy.savez(file, x=..., y=...)"
-                )
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise DataError(f"{file}: not a .npz archive but a single array; use numpy.savez(file, x=..., y=...)")
+        with archive:
             pairs = _choose_pairs(file, archive.files)
             return [(x_name, archive[x_name], y_name, archive[y_name]) for x_name, y_name in pairs]
     except FileNotFoundError:

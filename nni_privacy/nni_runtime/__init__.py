@@ -5,8 +5,8 @@
 >>> experiment = NasExperiment(...)            # doctest: +SKIP
 
 Two halves: a repaired copy of NNI's manager and web UI (:mod:`~nni_privacy.nni_runtime.overlay`,
-:mod:`~nni_privacy.nni_runtime.patches`) and repairs of its Python side in memory (:mod:`~nni_privacy.nni_runtime.repairs`).
-Importing this package imports neither torch nor NNI.
+:mod:`~nni_privacy.nni_runtime.patches`) and repairs of its Python side in memory
+(:mod:`~nni_privacy.nni_runtime.repairs`). Importing this package imports neither torch nor NNI.
 """
 
 from __future__ import annotations

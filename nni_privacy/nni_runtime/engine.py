@@ -36,9 +36,10 @@ _TIMEOUT = 60
 class AuditedEngine(TrainingServiceExecutionEngine):
     """Runs trials on NNI's training service and tells observers of each that ended.
 
-    NNI's own manager may hand a trial another trial's parameters (microsoft/nni #5693). The repaired one does not, and
-    this engine makes sure: it compares the parameter id and the architecture that a trial reports with those that the
-    manager recorded for it. Where they differ, the result is withheld from the strategy, and the trial counts as failed.
+    NNI's own manager may hand a trial another trial's parameters (microsoft/nni #5693). The repaired one does not,
+    and this engine makes sure: it compares the parameter id and the architecture that a trial reports with those that
+    the manager recorded for it. Where they differ, the result is withheld from the strategy, and the trial counts as
+    failed.
 
     It also keeps hold of every model until its trial ends, so that the events of a strategy that forgets its models (as
     NNI's random search does) are not lost.

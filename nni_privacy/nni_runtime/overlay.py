@@ -1,13 +1,14 @@
 """A repaired copy of NNI's node package, made once in a cache folder.
 
-NNI's launcher runs ``import nni_node`` and starts the manager that it finds there (``nni/experiment/launcher.py``), so a folder that
-comes first on ``sys.path`` and holds a repaired ``nni_node`` is all that it takes: site-packages is never written to. Files without a
-patch are hard links where the file system allows it (the package is 190 MB), otherwise copies; a patched file is always written fresh,
-because writing through a hard link would change the installed package too.
+NNI's launcher runs ``import nni_node`` and starts the manager that it finds there (``nni/experiment/launcher.py``), so
+a folder that comes first on ``sys.path`` and holds a repaired ``nni_node`` is all that it takes: site-packages is never
+written to. Files without a patch are hard links where the file system allows it (the package is 190 MB), otherwise
+copies; a patched file is always written fresh, because writing through a hard link would change the installed package.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -63,7 +64,7 @@ def make_overlay(*, without: Collection[str] = ()) -> Path:
         The folder to put first on ``sys.path``; the repaired package is ``nni_node`` inside it.
 
     Raises:
-        RuntimeRepairError: when NNI's files are not the ones that the patches were written for. Nothing is left behind then.
+        RuntimeRepairError: when NNI's files are not the ones that the patches were written for; nothing is made then.
     """
     check_names(without)
     source = find_node_package()
@@ -78,17 +79,17 @@ def make_overlay(*, without: Collection[str] = ()) -> Path:
         _remove_stale(target.parent)
         _make(source, target, texts, patches)
     except OSError as error:
-        raise RuntimeRepairError(f"the repaired copy of NNI's manager cannot be made in {target.parent}: {error}; "
-                                 f"set {CACHE_VARIABLE} to a folder with room that can be written") from error
+        raise RuntimeRepairError(
+            f"the repaired copy of NNI's manager cannot be made in {target.parent}: {error}; "
+            f"set {CACHE_VARIABLE} to a folder with room that can be written"
+        ) from error
     return target
 
 
 def _candidate_folders() -> Iterator[Path]:
-    try:
-        # pip's own record comes first: an overlay has none, so it cannot fool this.
+    # pip's own record comes first: an overlay has none, so it cannot fool this.
+    with contextlib.suppress(metadata.PackageNotFoundError):
         yield Path(str(metadata.distribution("nni").locate_file("")))
-    except metadata.PackageNotFoundError:
-        pass
     yield from (Path(entry or ".") for entry in sys.path)
 
 
@@ -100,7 +101,7 @@ def _nni_version() -> str:
 
 
 def _files(package: Path) -> Iterator[tuple[str, Path]]:
-    """Every file of the package with its relative name; Python's caches are left out (they belong to one interpreter)."""
+    """Every file of the package with its relative name, without Python's caches (they belong to one interpreter)."""
     for folder, names, files in os.walk(package):
         names[:] = sorted(name for name in names if name != "__pycache__")
         for file in sorted(files):
@@ -109,7 +110,7 @@ def _files(package: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _key(source: Path, patches: Collection[Patch]) -> str:
-    """Names the overlay after all it depends on: NNI's version, the source's files (name, size, time) and the patches' text."""
+    """Names the overlay after all it depends on: NNI's version, the source's files and the patches' text."""
     digest = hashlib.sha256()
     digest.update(f"{_nni_version()}\n{source.resolve()}\n".encode())
     for name, path in _files(source):
@@ -125,7 +126,7 @@ def _checksum(text: str) -> str:
 
 
 def _is_whole(target: Path, texts: Mapping[str, str]) -> bool:
-    """Whether an overlay is finished (the marker is written last) and its patched files still read as they were written."""
+    """Whether an overlay is finished (the marker comes last) and its patched files still are what was written."""
     if not (target / MARKER).is_file() or not (target / PACKAGE / "main.js").is_file():
         return False
     for name, text in texts.items():
@@ -136,7 +137,7 @@ def _is_whole(target: Path, texts: Mapping[str, str]) -> bool:
 
 
 def _make(source: Path, target: Path, texts: Mapping[str, str], patches: Collection[Patch]) -> None:
-    """Builds in a sibling folder and moves it into place; of several makers at once, the first wins and the others use its work."""
+    """Builds in a sibling folder and moves it into place; of several makers, the first wins and all use its work."""
     work = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
     try:
         _copy(source, work / PACKAGE, texts)
@@ -182,7 +183,7 @@ def _copy(source: Path, target: Path, texts: Mapping[str, str]) -> None:
             continue
         if link:
             try:
-                # The file itself, not a link to it: node resolves symbolic links and would load its neighbours from site-packages.
+                # Never a symbolic link: node resolves those and would load the file's neighbours from site-packages.
                 os.link(path.resolve(), destination)
                 continue
             except OSError:

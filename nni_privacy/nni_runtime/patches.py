@@ -1,7 +1,7 @@
 """The faults of NNI 3.0's node package that nni-privacy repairs, each anchored on the exact text it replaces.
 
-NNI is archived: no repair will come from upstream. The package is compiled JavaScript without a build step here, so a repair is a
-replacement of text; :mod:`nni_privacy.nni_runtime.patching` refuses where the text is not the expected one.
+NNI is archived: no repair will come from upstream. The package is compiled JavaScript without a build step here, so a
+repair is a replacement of text; :mod:`nni_privacy.nni_runtime.patching` refuses where the text is not the expected one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nni_privacy.nni_runtime.web_patches import WEB_PATCHES
 
 __all__ = ["HOST_VARIABLE", "PATCHES", "Patch", "check_names", "patched_texts"]
 
-# Read by the manager when it starts to listen; anything but a loopback address opens an interface that has no authentication.
+# Read by the manager when it starts to listen; any but a loopback address opens it, without authentication.
 HOST_VARIABLE = "NNI_PRIVACY_HOST"
 
 _COMPAT = "training_service/v3/compat.js"
@@ -23,7 +23,7 @@ _TENSORBOARD = "extensions/nniTensorboardManager.js"
 
 _PAIRING = Patch(
     name="pairing",
-    why="parameters wait in one queue and go to whichever trial asks first, so metrics are paired with the wrong architecture (NNI #5693, #5726)",
+    why="parameters go to whichever trial asks first: metrics get the wrong architecture (microsoft/nni #5693, #5726)",
     edits=(
         Edit(
             file=_COMPAT,
@@ -55,8 +55,8 @@ _PAIRING = Patch(
         if (this.trialJobs[trialId] === undefined) {
 """,
         ),
-        # A quick trial may ask before createTrial() has returned its id, hence the wait. The parameters are kept until the trial ends:
-        # one that asks twice gets its own again.
+        # A quick trial may ask before createTrial() has returned its id, hence the wait. The parameters are kept until
+        # the trial ends: one that asks twice gets its own again.
         Edit(
             file=_COMPAT,
             anchor="""            if (this.allocatedParameters.has(trialId)) {
@@ -78,7 +78,7 @@ _PAIRING = Patch(
                     await this.v3.sendParameter(trialId, this.allocatedParameters.get(trialId));
                     return;
                 }
-                logger.error(`Trial ${trialId} asks for parameters, but none were proposed for it. It is stopped as failed.`);
+                logger.error(`Trial ${trialId} asks for parameters, but none were proposed for it: stopped as failed.`);
                 this.unpairedTrials.add(trialId);
                 await this.v3.stopTrial(trialId);
             }
@@ -89,20 +89,22 @@ _PAIRING = Patch(
         ),
         Edit(
             file=_COMPAT,
-            anchor="            else if (exitCode !== null) {\n                trial.status = 'FAILED';\n",
-            replacement="            else if (exitCode !== null || this.unpairedTrials.has(trialId)) {\n                trial.status = 'FAILED';\n",
+            anchor="            else if (exitCode !== null) {\n",
+            replacement="            else if (exitCode !== null || this.unpairedTrials.has(trialId)) {\n",
         ),
         Edit(
             file=_COMPAT,
             anchor="            trial.endTime = timestamp;\n",
-            replacement="            trial.endTime = timestamp;\n            this.allocatedParameters.delete(trialId);\n",
+            replacement="""            trial.endTime = timestamp;
+            this.allocatedParameters.delete(trialId);
+""",
         ),
     ),
 )
 
 _LOOPBACK = Patch(
     name="loopback",
-    why="the manager, which has no authentication, listens on all network interfaces; so does the TensorBoard that it starts",
+    why="the manager, which has no authentication, and its TensorBoard listen on all network interfaces",
     edits=(
         Edit(
             file="rest_server/index.js",
@@ -144,7 +146,9 @@ _TRAVERSAL = Patch(
         # Errors that are not Boom's (a malformed percent sign is one) were swallowed here: the request hung for ever.
         Edit(
             file=_REST,
-            anchor="                return res.status(err.output.statusCode).json(err.output.payload);\n            }\n",
+            anchor="""                return res.status(err.output.statusCode).json(err.output.payload);
+            }
+""",
             replacement="""                return res.status(err.output.statusCode).json(err.output.payload);
             }
             this.log.error(err);
@@ -217,7 +221,7 @@ _NO_NETRON = Patch(
             file="rest_server/index.js",
             anchor="    router.use('/netron', netronProxy());\n",
             replacement="""    router.use('/netron', (_req, res) => {
-        res.status(404).type('text/plain').send('The visualization of netron.app is off: nni-privacy keeps this page on this machine.');
+        res.status(404).type('text/plain').send('Off: netron.app is a public web site.');
     });
 """,
         ),

@@ -16,7 +16,7 @@ class Edit:
     """One replacement of text in one file.
 
     Attributes:
-        file: path inside ``nni_node``, or a pattern that fits exactly one file (the web UI's chunks carry a hash in their name).
+        file: path inside ``nni_node``, or a pattern that fits exactly one file (the web UI's names carry a hash).
         anchor: the exact text that is replaced; it must stand in the file exactly ``count`` times.
         replacement: what takes its place.
         count: how often the anchor stands in the file.
@@ -65,8 +65,8 @@ def patched_texts(package: Path, patches: Iterable[Patch]) -> dict[str, str]:
             found = texts[name].count(edit.anchor)
             if found != edit.count:
                 raise RuntimeRepairError(
-                    f"patch {patch.name!r} does not fit {name}: expected {edit.count} time(s), found {found} time(s): {_short(edit.anchor)}; "
-                    "nni-privacy repairs NNI 3.0 as published, and this copy differs"
+                    f"patch {patch.name!r} does not fit {name}: expected {edit.count} time(s), found {found} time(s): "
+                    f"{_short(edit.anchor)}; nni-privacy repairs NNI 3.0 as published, and this copy differs"
                 )
             texts[name] = texts[name].replace(edit.anchor, edit.replacement)
     return texts

@@ -1,4 +1,4 @@
-"""Repairs of NNI's Python side: methods replaced in memory, each only where NNI's own method still is what it was written against."""
+"""Repairs of NNI's Python side: methods replaced in memory, each only where NNI's own is what it was written for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 # Marks a replaced method and keeps NNI's own, so that applying twice changes nothing and a repair can be taken back.
 _ORIGINAL = "__nni_privacy_original__"
-# The key under which NNI's web UI looks for the values of a neural architecture (webui/src/static/const.ts, RETIARIIPARAMETERS).
+# Where NNI's web UI looks for the choices of an architecture (RETIARIIPARAMETERS in webui/src/static/const.ts).
 _SUMMARY = "mutation_summary"
 
 
@@ -84,7 +84,9 @@ class Repair:
         try:
             source = inspect.getsource(method)
         except (OSError, TypeError) as error:
-            raise RuntimeRepairError(f"repair {self.name!r}: the source of {self.owner}.{self.method} cannot be read") from error
+            raise RuntimeRepairError(
+                f"repair {self.name!r}: the source of {self.owner}.{self.method} cannot be read"
+            ) from error
         for text in self.expects:
             if text not in source:
                 raise RuntimeRepairError(
@@ -94,7 +96,7 @@ class Repair:
 
 
 def chart_label(label: str) -> str:
-    """A label as the web UI can show it: it cuts what follows a second slash in a column's title, and NNI's own labels hold slashes."""
+    """A label without slashes, which NNI's own labels hold: the web UI cuts a column's title at the second one."""
     return label.replace("/", ".")
 
 
@@ -166,14 +168,14 @@ def _unknown_commands(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _commands_without_meaning() -> frozenset[Any]:
     commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
-    # What is imported is in the strategy's checkpoint already; a customized trial is a hyper-parameter, not an architecture.
+    # What is imported is in the strategy's checkpoint already; a customized trial is no architecture.
     return frozenset({commands.ImportData, commands.AddCustomizedTrialJob, commands.Ping})
 
 
 _ALL = (
     Repair(
         name="chart_parameters",
-        why="the web UI cannot find the choices of an architecture inside the model that NNI sends, so its hyper-parameter chart is empty",
+        why="the web UI does not find the choices inside the model that NNI sends: its hyper-parameter chart is empty",
         module="nni.nas.space",
         owner="SimplifiedModelSpace",
         method="_dump",
@@ -182,16 +184,16 @@ _ALL = (
     ),
     Repair(
         name="chart_search_space",
-        why="the search space sent to the web UI is the model's, not the one that the strategy searches, and lists in it break the chart",
+        why="the web UI gets the model's space, not the one that is searched, and lists in it break the chart",
         module="nni.nas.experiment.experiment",
         owner="NasExperiment",
         method="_send_space_to_nni_manager",
-        expects=("self.model_space.simplify().items()", "mutable.as_legacy_dict()", "self.update_search_space(legacy_space_dict)"),
+        expects=("self.model_space.simplify().items()", "self.update_search_space(legacy_space_dict)"),
         make=_chart_search_space,
     ),
     Repair(
         name="unknown_commands",
-        why="resuming, or 'Customized trial' in the web UI, sends a command that kills the thread which listens to trials: the search hangs",
+        why="resuming, or 'Customized trial' in the web UI, kills the thread that listens to trials: the search hangs",
         module="nni.runtime.tuner_command_channel.channel",
         owner="TunerCommandChannel",
         method="_receive",

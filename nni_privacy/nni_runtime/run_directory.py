@@ -111,7 +111,7 @@ class RunDirectory:
 
 def describe_environment(**facts: Any) -> dict[str, Any]:
     """Versions of python and of the packages that matter, the platform, the time, and ``facts``."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _RECORDED_PACKAGES:
         try:
             versions[package] = version(package)

@@ -25,7 +25,7 @@ _MIA_AUC_COLUMN = Patch(
 
 _CHART_NUMERIC_METRICS = Patch(
     name="chart_numeric_metrics",
-    why="a metric that is a text (the architecture that was trained) becomes an unreadable axis of the hyper-parameter chart",
+    why="a metric that is a text (the trained architecture) becomes an unreadable axis of the hyper-parameter chart",
     edits=(
         Edit(
             file=_PAGE,
@@ -37,33 +37,39 @@ _CHART_NUMERIC_METRICS = Patch(
 
 # Unicode symbols for the icons that the page and its widgets use, by the widget library's names.
 _GLYPHS = {
-    "Add": "+", "Blocked": "⊘", "Blocked2": "⊘", "BarChartHorizontal": "☷", "BulletedList": "☰", "Cancel": "✕", "CheckMark": "✓",
-    "ChevronDown": "▾", "ChevronDownSmall": "▾", "ChevronLeft": "‹", "ChevronRight": "›", "ChevronRightMed": "›", "ChevronUp": "▴",
-    "ChevronUpSmall": "▴", "CircleRing": "○", "Clear": "✕", "Completed": "✔", "Copy": "⧉", "Delete": "✕", "DisableUpdates": "⊘",
-    "DoubleChevronLeft": "«", "DoubleChevronRight": "»", "Down": "↓", "Download": "↓", "Edit": "✎", "Equalizer": "≋", "Error": "⊗",
-    "ErrorBadge": "⊗", "Filter": "▽", "FlowChart": "⇢", "GlobalNavButton": "☰", "HomeGroup": "⌂", "Important": "!", "Info": "ⓘ",
-    "LineChart": "∿", "List": "≡", "M365InvoicingLogo": "▤", "Market": "↗", "MarketDown": "↘", "More": "⋯", "MoreVertical": "⋮",
-    "Refresh": "↻", "ReminderTime": "◷", "Remove": "−", "ReplyAll": "↩", "RevToggleKey": "⇥", "Search": "⌕", "Settings": "⚙",
-    "SortDown": "↓", "SortUp": "↑", "StackedLineChart": "∿", "StatusCircleBlock": "⊘", "StatusCircleCheckmark": "✓",
-    "TestParameter": "≔", "Timer": "◴", "Up": "↑", "Warning": "⚠",
+    "Add": "+", "Blocked": "⊘", "Blocked2": "⊘", "BarChartHorizontal": "☷", "BulletedList": "☰", "Cancel": "✕",
+    "CheckMark": "✓", "ChevronDown": "▾", "ChevronDownSmall": "▾", "ChevronLeft": "‹", "ChevronRight": "›",
+    "ChevronRightMed": "›", "ChevronUp": "▴", "ChevronUpSmall": "▴", "CircleRing": "○", "Clear": "✕",
+    "Completed": "✔", "Copy": "⧉", "Delete": "✕", "DisableUpdates": "⊘", "DoubleChevronLeft": "«",
+    "DoubleChevronRight": "»", "Down": "↓", "Download": "↓", "Edit": "✎", "Equalizer": "≋", "Error": "⊗",
+    "ErrorBadge": "⊗", "Filter": "▽", "FlowChart": "⇢", "GlobalNavButton": "☰", "HomeGroup": "⌂", "Important": "!",
+    "Info": "ⓘ", "LineChart": "∿", "List": "≡", "M365InvoicingLogo": "▤", "Market": "↗", "MarketDown": "↘",
+    "More": "⋯", "MoreVertical": "⋮", "Refresh": "↻", "ReminderTime": "◷", "Remove": "−", "ReplyAll": "↩",
+    "RevToggleKey": "⇥", "Search": "⌕", "Settings": "⚙", "SortDown": "↓", "SortUp": "↑", "StackedLineChart": "∿",
+    "StatusCircleBlock": "⊘", "StatusCircleCheckmark": "✓", "TestParameter": "≔", "Timer": "◴", "Up": "↑",
+    "Warning": "⚠",
 }  # fmt: skip
 
 # local(): fonts of the system only. Where none is there, the browser finds the symbols in another font by itself.
-_REGISTER_GLYPHS = (
-    '(0,n.fm)({style:{fontStyle:"normal",fontWeight:"normal",speak:"none"},fontFace:{fontFamily:\'"NNI Privacy Symbols"\','
-    "src:\"local('DejaVu Sans'),local('Segoe UI Symbol'),local('Apple Symbols')\"},icons:" + json.dumps(_GLYPHS) + "}),S()"
-)
+_SOURCES = "local('DejaVu Sans'),local('Segoe UI Symbol'),local('Apple Symbols')"
+_FONT = f"""{{fontFamily:'"NNI Privacy Symbols"',src:"{_SOURCES}"}}"""
+_STYLE = '{fontStyle:"normal",fontWeight:"normal",speak:"none"}'
+_REGISTER_GLYPHS = f"(0,n.fm)({{style:{_STYLE},fontFace:{_FONT},icons:{json.dumps(_GLYPHS)}}}),S()"
 
 _OFFLINE_ICONS = Patch(
     name="offline_icons",
-    why="each visit of the page tells a public host about it, by fetching icon and text fonts there; without a network, icons are empty squares",
+    why="each visit of the page fetches fonts from a public host; without a network, icons are empty squares",
     edits=(
         Edit(
             file=_LIBRARY,
             anchor="[o,r,s,a,l,u,c,d,h,g,f,p,m,v,_,b,y,C,w].forEach((function(i){return i(e,t)})),S()",
             replacement=_REGISTER_GLYPHS,
         ),
-        Edit(file=_LIBRARY, anchor='"https://res-1.cdn.office.net/files/fabric-cdn-prod_20221209.001/assets"', replacement='""'),
+        Edit(
+            file=_LIBRARY,
+            anchor='"https://res-1.cdn.office.net/files/fabric-cdn-prod_20221209.001/assets"',
+            replacement='""',
+        ),
     ),
 )
 

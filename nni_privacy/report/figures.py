@@ -18,8 +18,8 @@ __all__ = ["draw_progress", "draw_roc", "draw_tradeoff"]
 FRONT, OTHER, GUESSING, FAILED = "#c2410c", "#64748b", "#94a3b8", "#b91c1c"
 ACCURACY, AUC = "#0072b2", "#c2410c"
 CURVES = ("#c2410c", "#0072b2", "#15803d", "#7c3aed", "#a16207", "#db2777", "#0e7490", "#334155")
-LABELLED = 12
-"""So many points of the front get their number."""
+NUMBER_WIDTH, NUMBER_HEIGHT = 28.0, 10.0
+"""Room that the number of a trial takes, in points."""
 
 
 def draw_tradeoff(info: TradeoffInfo) -> Figure:
@@ -31,13 +31,11 @@ def draw_tradeoff(info: TradeoffInfo) -> Figure:
         _points(axes, info.front, FRONT, "D", "Pareto front")
         steps = sorted((trial.accuracy or 0.0, trial.mia_auc or 0.0) for trial in info.front)
         axes.step(*zip(*steps, strict=True), where="pre", color=FRONT, lw=1.1, alpha=0.75, zorder=2)
-    for trial in _spread(info.front, LABELLED):
-        place = {"xytext": (6, -11), "textcoords": "offset points", "fontsize": 8, "color": FRONT}
-        axes.annotate(f"#{trial.sequence}", (trial.accuracy, trial.mia_auc), **place)
     _guessing_line(axes)
     axes.margins(x=0.08)
     axes.set(xlabel="test accuracy (higher is better)", ylabel="AUC of the primary attack (lower is better)")
     axes.legend(loc="upper left", bbox_to_anchor=(0, 1.11), ncol=3, borderaxespad=0, handletextpad=0.4)
+    _number_front(figure, axes, info.front)
     return figure
 
 
@@ -126,7 +124,17 @@ def _guessing_line(axes: Any) -> None:
         axes.axhline(0.5, color=GUESSING, lw=1.1, ls=(0, (4, 3)), label="guessing (AUC 0.5)", zorder=1)
 
 
-def _spread(items: Sequence[TrialInfo], count: int) -> list[TrialInfo]:
-    if len(items) <= count:
-        return list(items)
-    return [items[round(index)] for index in np.linspace(0, len(items) - 1, count)]
+def _number_front(figure: Figure, axes: Any, front: Sequence[TrialInfo]) -> None:
+    """Numbers of the front's points, both ends first, each where it meets no other number; or else left out."""
+    figure.draw_without_rendering()  # settles the layout, so that data can be turned into points on paper
+    to_points = 72 / figure.dpi
+    taken: list[tuple[float, float]] = []
+    for trial in [*front[:1], *front[-1:], *front[1:-1]]:
+        x, y = axes.transData.transform((trial.accuracy, trial.mia_auc)) * to_points
+        for dx, dy in ((6, -11), (6, -21)):  # below and to the right of the front there are no points
+            centre = (x + dx + NUMBER_WIDTH / 2, y + dy)
+            if all(abs(centre[0] - a) > NUMBER_WIDTH or abs(centre[1] - b) > NUMBER_HEIGHT for a, b in taken):
+                place = {"xytext": (dx, dy), "textcoords": "offset points", "fontsize": 8, "color": FRONT}
+                axes.annotate(f"#{trial.sequence}", (trial.accuracy, trial.mia_auc), **place)
+                taken.append(centre)
+                break

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nni_privacy.attacks import RocCurve, roc_curve
 from nni_privacy.report.pareto import pareto_front
 from nni_privacy.report.run import RunInfo, TrialInfo
-from nni_privacy.report.scores import RocCurve, read_scores, roc_band, roc_curve
+from nni_privacy.report.scores import read_scores, roc_band
 
 __all__ = ["ProgressInfo", "RocInfo", "TradeoffInfo", "progress_info", "roc_info", "select_best", "tradeoff_info"]
 
@@ -143,7 +144,7 @@ def roc_info(run: RunInfo) -> RocInfo | None:
             return RocInfo(
                 trial=trial,
                 attacks=tuple(attack.attack for attack in scores),
-                curves=tuple(roc_curve(attack) for attack in scores),
+                curves=tuple(roc_curve(attack.scores, attack.is_member) for attack in scores),
                 members=first.members,
                 non_members=first.non_members,
                 grid=grid,

@@ -133,14 +133,9 @@ def draw_info(cell: Cell, cell_type: CellType, fixed: Collection[Edge] = ()) -> 
     _order(columns)
     _place(columns)
     centres, widths = _columns_in_inches(columns)
-    names = [f"c_{{k-{INPUT_NODES - node}}}" for node in range(INPUT_NODES)]
-    names += [str(node) for node in range(INPUT_NODES, output)] + ["c_{k}"]
-    roles: list[Literal["input", "intermediate", "output"]] = ["input"] * INPUT_NODES
-    roles += ["intermediate"] * cell.nodes + ["output"]
-    drawn = zip(names, nodes, roles, strict=True)
     return CellDrawing(
         cell_type=cell_type,
-        nodes=tuple(DrawnNode(name, centres[slot.column], slot.y, role) for name, slot, role in drawn),
+        nodes=tuple(_drawn_node(index, slot, centres, output) for index, slot in enumerate(nodes)),
         edges=tuple(
             _drawn_edge(edge, _path(chain, centres, widths), chain, edge in fixed, label_columns[edge])
             for edge, chain in zip(cell.edges, chains, strict=True)
@@ -230,7 +225,7 @@ def _crossings(columns: Sequence[Sequence[_Slot]]) -> int:
 
 
 def _place(columns: Sequence[Sequence[_Slot]]) -> None:
-    """Heights: every slot as near to its neighbours' mean as order and distances allow; the first of a column ends up on top."""
+    """Heights: every slot as near to its neighbours' mean as order and distances allow; a column starts on top."""
     for column in columns:
         _settle(column, [0.0] * len(column))
     for sweep in range(SWEEPS):
@@ -277,6 +272,13 @@ def _path(chain: Sequence[_Slot], centres: Sequence[float], widths: Sequence[flo
         x, half = centres[slot.column], widths[slot.column] / 2
         points += [(x - half, slot.y), (x + half, slot.y)]
     return tuple(points[1:-1])
+
+
+def _drawn_node(index: int, slot: _Slot, centres: Sequence[float], output: int) -> DrawnNode:
+    x, y = centres[slot.column], slot.y
+    if index < INPUT_NODES:
+        return DrawnNode(f"c_{{k-{INPUT_NODES - index}}}", x, y, "input")
+    return DrawnNode("c_{k}", x, y, "output") if index == output else DrawnNode(str(index), x, y, "intermediate")
 
 
 def _drawn_edge(edge: Edge, path: tuple[Point, ...], chain: Sequence[_Slot], fixed: bool, column: int) -> DrawnEdge:

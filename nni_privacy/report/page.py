@@ -75,8 +75,8 @@ def render_report(run: RunInfo) -> str:
         policy=_policy(template),
         title=f"{title} · membership privacy report",
         style=_resource("style.css"),
-        lead="Architectures found by a neural architecture search, each trained and then attacked by membership inference: "
-        "how well it works, and how much it gives away about who was in its training data.",
+        lead="Architectures found by a neural architecture search, each trained and then attacked by membership "
+        "inference: how well it works, and how much it gives away about who was in its training data.",
         notices="".join(f'<p class="notice">{escape_text(line)}</p>' for line in notices(run, summary)),
         cards=cards_html(summary),
         facts=facts_of(run, summary),
@@ -118,7 +118,7 @@ def _tradeoff(info: TradeoffInfo) -> str:
         "(accurate) and low (private).",
         f"The Pareto front (◆, {len(info.front)} of {len(info.trials)}) holds the architectures that no other "
         "one beats in "
-        "accuracy and AUC at once. Its numbers are those of the table.",
+        "accuracy and AUC at once. Its numbers are those of the table, where there is room for them.",
         "Where two bars overlap, the order of the two AUCs is not certain. The intervals cover the choice of the "
         "attacked records, "
         "not the randomness of training; and the lowest of many AUCs looks lower than it would if it were "
@@ -201,7 +201,7 @@ def _progress(run: RunInfo) -> str:
         to_svg(draw_progress(info), prefix="progress", label="Accuracy and attack AUC by trial"),
         "Accuracy (above) and AUC (below) of each trial in the order of the search. The lines are the best "
         "accuracy and the lowest "
-        "AUC so far; mostly they belong to different architectures.",
+        "AUC so far; they may belong to different architectures.",
         "A cross on the axis is a trial that failed." if info.failed else "",
     )
 
@@ -211,7 +211,8 @@ def _notes(roc: RocInfo | None) -> str:
     if roc is not None:
         needed = "enough for a rate of 1%" if roc.non_members >= 100 else "too few even for a rate of 1%"
         needed = "enough for a rate of 0.1%" if roc.non_members >= 1000 else needed
-        count = f" Here N = {roc.non_members:,} non-members (trial {trial_link(roc.trial)}, {escape_text(roc.attacks[0])}): {needed}."
+        which = f"trial {trial_link(roc.trial)}, {escape_text(roc.attacks[0])}"
+        count = f" Here N = {roc.non_members:,} non-members ({which}): {needed}."
     return (
         "<ul><li><b>AUC</b> is the probability that the attack gives a random member of the training data a "
         "higher score than a "

@@ -1,4 +1,4 @@
-"""Per-record attack scores of a trial, their ROC curve and its bootstrap band."""
+"""Per-record attack scores of a trial, and the bootstrap band of their ROC curve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AttackScores", "RocCurve", "read_scores", "roc_band", "roc_curve"]
+__all__ = ["AttackScores", "read_scores", "roc_band"]
 
 BAND_LEVEL = 0.95
 BAND_REPLICATES = 400
@@ -43,21 +43,6 @@ class AttackScores:
     def non_members(self) -> int:
         """Number of non-members: no false-positive rate below one over it can be told from zero."""
         return len(self.is_member) - self.members
-
-
-@dataclass(frozen=True, eq=False)
-class RocCurve:
-    """True-positive rate for each reachable false-positive rate, from (0, 0) to (1, 1); tied scores are one step.
-
-    Attributes:
-        fpr: ``(k,)``-dim, not decreasing.
-        tpr: ``(k,)``-dim, not decreasing.
-        auc: area under the curve = P(member's score > non-member's) + P(equal) / 2.
-    """
-
-    fpr: NDArray[np.float64]
-    tpr: NDArray[np.float64]
-    auc: float
 
 
 def read_scores(directory: Path, trial: str, attacks: Sequence[str] = ()) -> tuple[AttackScores, ...]:
@@ -100,15 +85,6 @@ def _sorted_steps(attack: AttackScores) -> tuple[NDArray[np.intp], NDArray[np.in
     order = np.argsort(-attack.scores, kind="stable")
     values = attack.scores[order]
     return order, np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
-
-
-def roc_curve(attack: AttackScores) -> RocCurve:
-    """The empirical ROC curve of one attack."""
-    order, ends = _sorted_steps(attack)
-    truth = attack.is_member[order]
-    tpr = np.append(0.0, np.cumsum(truth)[ends] / attack.members)
-    fpr = np.append(0.0, np.cumsum(~truth)[ends] / attack.non_members)
-    return RocCurve(fpr, tpr, float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2)))
 
 
 def roc_band(

@@ -92,10 +92,10 @@ def cards_html(summary: SummaryInfo) -> str:
     best, lowest = summary.best_accuracy, summary.lowest_auc
     cards = [
         ("trials succeeded", str(summary.succeeded), f"{summary.failed} failed{planned}"),
-        ("best test accuracy", fraction(best and best.accuracy), trial_link(best) if best else ""),
+        ("best test accuracy", fraction(best.accuracy if best else None), trial_link(best) if best else ""),
         (
             "lowest attack AUC (0.5 = guessing)",
-            fraction(lowest and lowest.mia_auc),
+            fraction(lowest.mia_auc if lowest else None),
             f"{trial_link(lowest)}, 95% interval {interval(lowest) or 'unknown'}" if lowest else "",
         ),
     ]

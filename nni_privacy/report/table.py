@@ -135,7 +135,7 @@ def _operations(cell_type: CellType) -> Column:
 
 def _architecture(trial: TrialInfo) -> TableCell:
     parts = []
-    if trial.error is not None or not trial.succeeded:
+    if trial.error is not None or trial.status == "failed":
         parts.append(_error(trial.error or "no error was recorded"))
     if trial.architecture:
         genotype = escape_text(trial.architecture)

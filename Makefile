@@ -1,0 +1,34 @@
+# Everything is set up in a virtual environment in this folder; no root needed. Python 3.10 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: demo test test-fast check bench clean
+
+demo: $(READY)  ## a real constrained search with NNI's web UI
+	$(BIN)/nni-privacy search experiments/quickstart.yaml $(ARGS)
+
+test: $(READY)  ## the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(READY)  ## without the end-to-end tests
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tests/typecheck.py
+
+bench: $(READY)  ## what makes the speed figures in the README
+	$(BIN)/python benchmarks/overhead.py
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "nni-privacy needs Python 3.10 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

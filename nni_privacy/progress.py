@@ -1,0 +1,90 @@
+"""How far a search is, in the terminal: one live line where there is a screen, else a line for each finished trial."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from nni_privacy.nni_runtime.run_directory import TrialRecord
+
+__all__ = ["SearchProgress"]
+
+
+class SearchProgress:
+    """Counts finished trials and shows the best of them; give it to a PrivacyExperiment as an observer.
+
+    Args:
+        trials: how many there will be.
+        address: of the web UI.
+        console: where to write; by default standard output.
+    """
+
+    def __init__(self, trials: int, address: str, *, console: Console | None = None) -> None:
+        self.trials = trials
+        self.address = address
+        self.done = self.failed = 0
+        self.best_accuracy: float | None = None
+        self.lowest_auc: float | None = None
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._live = Live(console=self._console, get_renderable=self._line, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> SearchProgress:
+        self._started = time.monotonic()
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, record: TrialRecord) -> None:
+        """Takes note of a finished trial."""
+        with self._lock:
+            self.done += 1
+            self.failed += record.status == "failed"
+            accuracy, auc = record.metrics.get("accuracy"), record.metrics.get("mia_auc")
+            self.best_accuracy = max((x for x in (self.best_accuracy, accuracy) if x is not None), default=None)
+            self.lowest_auc = min((x for x in (self.lowest_auc, auc) if x is not None), default=None)
+            if record.status == "failed":
+                self._console.print(f"trial {record.trial} failed: {record.error}", markup=False)
+            if not self._console.is_terminal:
+                self._console.print(self._line())
+
+    def seconds_left(self) -> float | None:
+        """Estimated from the pace so far, in seconds; None before the first trial has finished."""
+        if not self.done:
+            return None
+        return (time.monotonic() - self._started) / self.done * max(self.trials - self.done, 0)
+
+    def _line(self) -> Text:
+        left = self.seconds_left()
+        failed = f" ({self.failed} failed)" if self.failed else ""
+        parts = [
+            f"{self.done}/{self.trials} trials{failed}",
+            f"best accuracy {_fraction(self.best_accuracy)}",
+            f"lowest AUC {_fraction(self.lowest_auc)}",
+            f"{_duration(time.monotonic() - self._started)} so far, {_duration(left)} left",
+            self.address,
+        ]
+        return Text("  ".join(parts))
+
+
+def _fraction(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,187 @@
+"""A search from a configuration file to its report: what ``nni-privacy search`` does."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from nni_privacy.config import SearchConfig, load_config
+from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.nni_runtime.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from nni.nas.strategy import Strategy
+
+    from nni_privacy.data import Dataset
+    from nni_privacy.evaluator import PrivacyEvaluator
+    from nni_privacy.nni_runtime.experiment import PrivacyExperiment
+    from nni_privacy.progress import SearchProgress
+    from nni_privacy.search_spaces import DARTS
+
+__all__ = ["build_evaluator", "build_search_strategy", "build_space", "run_search"]
+
+EXIT_ALL_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def run_search(
+    config: str | Path,
+    *,
+    output: str | Path | None = None,
+    trials: int | None = None,
+    port: int = 8080,
+    exit_when_done: bool = False,
+) -> int:
+    """Runs the search that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
+
+    Everything that can be wrong with the input is found before anything is written or started.
+
+    Args:
+        config: path of the YAML file.
+        output: the run directory; by default ``runs/<name>-<time>``.
+        trials: instead of the configuration's.
+        port: of the web UI on 127.0.0.1.
+        exit_when_done: stop the web UI when the search is done.
+
+    Returns:
+        The exit code: 0, 1 if no trial succeeded, 130 if interrupted.
+
+    Raises:
+        PrivacyError: if the input is not valid.
+    """
+    settings = load_config(config, trials=trials)
+    directory = Path(output or Path("runs") / f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
+    RunDirectory.check_free(directory)
+    from nni_privacy.nni_runtime.experiment import check_port
+
+    check_port(port)
+    evaluator = build_evaluator(settings)
+    data, _ = evaluator.load_data()
+    space, strategy = build_space(settings, data), build_search_strategy(settings)
+    address = f"http://127.0.0.1:{port}"
+    from nni_privacy.progress import SearchProgress
+
+    with SearchProgress(settings.trials, address) as progress, _terminated_like_interrupted():
+        experiment = _experiment(settings, space, evaluator, strategy, directory, progress)
+        print(f"{settings.name}: {settings.trials} trials, web UI at {address}, results in {directory}", flush=True)
+        finished = _run(experiment, port)
+    return _conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
+
+
+def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
+    """The evaluator of a configuration."""
+    from nni_privacy.evaluator import PrivacyEvaluator
+
+    section = settings.evaluator
+    return PrivacyEvaluator(
+        {"name": settings.dataset.name, **settings.dataset.options},
+        recipe=section.recipe,
+        attacks=section.attacks,
+        seed=settings.seed,
+        device=section.device,
+        threads=section.threads,
+    )
+
+
+def build_space(settings: SearchConfig, data: Dataset) -> DARTS:
+    """The model space of a configuration, for images and classes as in ``data``."""
+    from nni_privacy import search_spaces
+
+    section = settings.search_space
+    space = getattr(search_spaces, search_spaces.SPACES[section.name])
+    return space(
+        channels=section.channels,
+        cells=section.cells,
+        nodes=section.nodes,
+        in_channels=data.image_shape[0],
+        num_classes=data.num_classes,
+    )
+
+
+def build_search_strategy(settings: SearchConfig) -> Strategy:
+    """The strategy of a configuration, inside a FixedPattern where there is a pattern."""
+    from nni_privacy.strategies import FixedPattern, build_strategy
+
+    strategy = build_strategy(settings.strategy.name, settings.strategy.options, seed=settings.seed)
+    if settings.pattern is None:
+        return strategy
+    return FixedPattern(strategy, settings.pattern.load(), budget=settings.pattern.budget)
+
+
+def _experiment(
+    settings: SearchConfig,
+    space: DARTS,
+    evaluator: PrivacyEvaluator,
+    strategy: Strategy,
+    directory: Path,
+    progress: SearchProgress,
+) -> PrivacyExperiment:
+    import nni
+
+    from nni_privacy.nni_runtime.experiment import PrivacyExperiment
+
+    nni.silence_stdout()  # its log stays in the run directory, nni/<id>/log
+    return PrivacyExperiment(
+        space,
+        evaluator,
+        strategy,
+        output=directory,
+        name=settings.name,
+        trials=settings.trials,
+        concurrency=settings.concurrency,
+        gpus_per_trial=settings.gpus_per_trial,
+        settings=settings.resolved(),
+        observers=[progress],
+    )
+
+
+def _run(experiment: PrivacyExperiment, port: int) -> bool:
+    """Whether the search ran to its end; NNI stops the manager itself when it is interrupted."""
+    try:
+        return bool(experiment.run(port))
+    except (OSError, RuntimeError) as error:
+        log = experiment.run_directory.path / "nni" / experiment.id / "log"
+        raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
+
+
+def _conclude(
+    experiment: PrivacyExperiment, progress: SearchProgress, address: str, *, finished: bool, exit_when_done: bool
+) -> int:
+    from nni_privacy.report import write_report
+
+    report = write_report(experiment.run_directory.path)
+    word = "done" if finished else "interrupted"
+    print(f"{word}: {progress.done} trials, {progress.failed} failed; report: {report}", flush=True)
+    if not finished:
+        return EXIT_INTERRUPTED
+    try:
+        if not exit_when_done:
+            print(f"the web UI stays up at {address} until Ctrl-C", flush=True)
+            with _terminated_like_interrupted():
+                threading.Event().wait()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+    finally:
+        experiment.stop()
+    return 0 if progress.done > progress.failed else EXIT_ALL_FAILED
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

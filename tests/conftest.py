@@ -1,0 +1,32 @@
+"""Shared fixtures: where the development data is, and one thread, so that numbers are reproducible."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("nni-privacy", deadline=None)
+hypothesis.settings.load_profile("nni-privacy")
+
+SHARED_DATA = Path(os.environ.get("NNI_PRIVACY_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def measured_genotypes() -> list[str]:
+    """The 2,410 genotypes of the development data; skips where the data is absent."""
+    path = SHARED_DATA / "architecture_to_mia.csv"
+    if not path.is_file():
+        pytest.skip(f"development data not there: {path.name}")
+    import csv
+
+    with path.open(newline="") as file:
+        return [row["genotype"] for row in csv.DictReader(file)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_nni(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """NNI writes a manifest to $HOME/nni-experiments; tests keep it out of the user's."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp() / "home"))

@@ -1,0 +1,151 @@
+"""The repairs of NNI's Python side, without a manager."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs, chart_label, chart_space, chart_value
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def repaired() -> Iterator[None]:
+    apply_repairs()
+    yield
+    for repair in REPAIRS.values():
+        repair.remove()
+
+
+def frozen_model() -> Any:
+    import tiny_space
+    from nni.nas.space import SimplifiedModelSpace
+
+    space = SimplifiedModelSpace.from_model(tiny_space.TinySpace(), tiny_space.evaluator())
+    return space.freeze({"op": "tanh", "width": 8, "pair": [0, 2]})
+
+
+def test_a_dumped_model_repeats_its_choices_where_the_web_ui_looks(repaired: None) -> None:
+    dumped = frozen_model()._dump()
+    assert dumped["mutation_summary"] == {"op": "tanh", "width": 8, "pair": "0,2"}
+    assert dumped["sample"] == {"op": "tanh", "width": 8, "pair": [0, 2]}
+
+
+def test_a_space_that_is_not_frozen_has_no_choices_to_repeat(repaired: None) -> None:
+    import tiny_space
+    from nni.nas.space import SimplifiedModelSpace
+
+    assert "mutation_summary" not in SimplifiedModelSpace.from_model(tiny_space.TinySpace())._dump()
+
+
+def test_a_trial_without_the_repair_loads_the_model(repaired: None, tmp_path: Path) -> None:
+    import nni
+
+    text = nni.dump(frozen_model())
+    assert "mutation_summary" in text
+    (tmp_path / "model.json").write_text(text)
+    program = (
+        "import json, nni, sys; from pathlib import Path; model = nni.load(Path(sys.argv[1]).read_text()); "
+        "print(json.dumps([model.sample, model.executable_model().architecture()]))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "model.json")]
+    output = subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True).stdout
+    sample, architecture = json.loads(output.splitlines()[-1])
+    assert sample == {"op": "tanh", "width": 8, "pair": [0, 2]}
+    assert architecture == "tanh|8|[0, 2]"
+
+
+def test_labels_and_values_for_the_chart() -> None:
+    assert chart_label("model/1/op") == "model.1.op"
+    assert [chart_value(value) for value in (3, 0.5, "none", True, None, (0, 1))] == [3, 0.5, "none", "True", "None", "0,1"]
+
+
+def test_the_chart_gets_texts_for_lists_and_nothing_for_what_has_no_legacy_form() -> None:
+    from nni.mutable import Categorical, CategoricalMultiple
+
+    mutables = {
+        "cell/pair": Categorical([(0, 1), (0, 2)], label="pair"),
+        "inputs": CategoricalMultiple([0, 1, 2], n_chosen=2, label="inputs"),
+    }
+    assert chart_space(mutables) == {"cell.pair": {"_type": "choice", "_value": ["0,1", "0,2"]}}
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_the_space_that_is_sent_is_the_one_the_strategy_searches(repaired: None, fixed: bool) -> None:
+    from nni.mutable import Categorical
+    from nni.nas.experiment import NasExperiment
+
+    mine, theirs = Categorical(["sep_conv_3x3"], label="op"), Categorical(["max_pool_3x3", "none"], label="op")
+    sent: list[dict[str, Any]] = []
+    experiment = SimpleNamespace(
+        strategy=SimpleNamespace(**({"searched_space": lambda: {"op": mine}} if fixed else {})),
+        model_space=SimpleNamespace(simplify=lambda: {"op": theirs}),
+        update_search_space=sent.append,
+    )
+    NasExperiment._send_space_to_nni_manager(experiment)
+    assert sent == [{"op": {"_type": "choice", "_value": (mine if fixed else theirs).values}}]
+
+
+def _channel(commands: list[dict[str, Any] | None]) -> Any:
+    from nni.runtime.tuner_command_channel import TunerCommandChannel
+
+    channel = TunerCommandChannel("ws://localhost:1/tuner")
+    channel._channel = SimpleNamespace(receive=lambda: commands.pop(0))
+    return channel
+
+
+def test_imported_data_and_customized_trials_do_not_end_the_listener(repaired: None) -> None:
+    commands: list[dict[str, Any] | None] = [
+        {"type": "FD", "content": "[]"},
+        {"type": "AD", "content": "{}"},
+        {"type": "PI"},
+        {"type": "GE", "content": "3"},
+        None,
+    ]
+    channel = _channel(commands)
+    assert channel.receive().count == 3
+    assert type(channel.receive()).__name__ == "Terminate"
+
+
+def test_imported_data_ends_the_listener_without_the_repair() -> None:
+    with pytest.raises(ValueError, match="ImportData"):
+        _channel([{"type": "FD", "content": "[]"}]).receive()
+
+
+def test_repairs_can_be_applied_twice_and_taken_back() -> None:
+    from nni.nas.space import SimplifiedModelSpace
+
+    original = SimplifiedModelSpace._dump
+    apply_repairs()
+    once = SimplifiedModelSpace._dump
+    apply_repairs()
+    assert SimplifiedModelSpace._dump is once is not original
+    assert all(repair.active for repair in REPAIRS.values())
+    apply_repairs(without=tuple(REPAIRS))
+    assert SimplifiedModelSpace._dump is original
+    assert not any(repair.active for repair in REPAIRS.values())
+
+
+@pytest.mark.parametrize("name", sorted(REPAIRS))
+def test_a_method_that_reads_differently_is_refused(name: str) -> None:
+    changed = replace(REPAIRS[name], expects=("what another release would hold",))
+    with pytest.raises(RuntimeRepairError, match=f"repair '{name}'.*another release"):
+        changed.apply()
+    assert not changed.active
+
+
+@pytest.mark.parametrize(("field", "value"), [("owner", "NoSuchClass"), ("method", "no_such_method")])
+def test_a_missing_class_or_method_is_refused(field: str, value: str) -> None:
+    changed = replace(REPAIRS["chart_parameters"], **{field: value})
+    with pytest.raises(RuntimeRepairError, match=f"repair 'chart_parameters'.*{value}"):
+        changed.apply()
