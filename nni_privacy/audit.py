@@ -114,6 +114,10 @@ def audit(
             model does not return a tensor of logits, or its logits are NaN or infinite.
         ConfigError: if an attack or the device is unknown.
     """
+    import torch
+
+    from nni_privacy.training import predict_logits, resolve_device
+
     names = _check_request(attacks, seed)
     (images, labels), (other_images, other_labels) = _check_records(members, nonmembers)
     with _kept_device(model):

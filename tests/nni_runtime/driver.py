@@ -1,10 +1,12 @@
-"""Runs one experiment in a process of its own, says what came of it, keeps the manager up until its standard input closes."""
+"""Runs one experiment in a process of its own, says what came of it, keeps the manager up until a file `stop` appears."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,10 @@ def main() -> None:
     try:
         experiment.run(args.port)
         say({"id": experiment.id, "manager": experiment._proc.pid, "overlay": str(overlay)})
-        sys.stdin.read()
+        # Not a read from standard input: node shares it and makes it non-blocking.
+        parent = os.getppid()
+        while not (args.work / "stop").exists() and os.getppid() == parent:
+            time.sleep(0.2)
     finally:
         experiment.stop()
 

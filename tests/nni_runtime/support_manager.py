@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
@@ -106,7 +105,7 @@ def run_manager(
     command += [f"--trials={trials}", f"--concurrency={concurrency}", f"--without={without}"]
     with (work / "driver.log").open("w") as log:
         driver = subprocess.Popen(
-            command, env=environment, cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            command, env=environment, cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
         )
     manager_id = 0
     try:
@@ -116,6 +115,7 @@ def run_manager(
         _, body = manager.request("/api/v1/nni/trial-jobs")
         yield Manager(port, work, ready["id"], json.loads(body))
     finally:
+        (work / "stop").touch()
         _stop(driver, manager_id)
 
 
@@ -128,9 +128,7 @@ def _wait_ready(driver: subprocess.Popen[str], work: Path) -> dict[str, Any]:
 
 
 def _stop(driver: subprocess.Popen[str], manager_id: int) -> None:
-    assert driver.stdin is not None and driver.stdout is not None
-    with contextlib.suppress(BrokenPipeError):
-        driver.stdin.close()
+    assert driver.stdout is not None
     try:
         driver.wait(30)
     except subprocess.TimeoutExpired:
