@@ -10,7 +10,7 @@ from nni_privacy.attacks import black_box_partial, loss_threshold  # noqa: F401 
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve
 from nni_privacy.attacks.registry import Attack, AttackScores, attack_names, get_attack, register_attack
 from nni_privacy.attacks.report import AttackReport, RateAtFpr, report_attack
-from nni_privacy.attacks.signals import TargetSignals
+from nni_privacy.attacks.signals import ShadowSignals, TargetSignals
 
 __all__ = [
     "Attack",
@@ -18,6 +18,7 @@ __all__ = [
     "AttackScores",
     "RateAtFpr",
     "RocCurve",
+    "ShadowSignals",
     "TargetSignals",
     "attack_metrics",
     "attack_names",

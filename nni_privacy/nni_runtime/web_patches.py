@@ -40,7 +40,7 @@ _GLYPHS = {
     "Add": "+", "Blocked": "⊘", "Blocked2": "⊘", "BarChartHorizontal": "☷", "BulletedList": "☰", "Cancel": "✕",
     "CheckMark": "✓", "ChevronDown": "▾", "ChevronDownSmall": "▾", "ChevronLeft": "‹", "ChevronRight": "›",
     "ChevronRightMed": "›", "ChevronUp": "▴", "ChevronUpSmall": "▴", "CircleRing": "○", "Clear": "✕",
-    "Completed": "✔", "Copy": "⧉", "Delete": "✕", "DisableUpdates": "⊘", "DoubleChevronLeft": "«",
+    "Completed": "✔", "Copy": "❐", "Delete": "✕", "DisableUpdates": "⊘", "DoubleChevronLeft": "«",
     "DoubleChevronRight": "»", "Down": "↓", "Download": "↓", "Edit": "✎", "Equalizer": "≋", "Error": "⊗",
     "ErrorBadge": "⊗", "Filter": "▽", "FlowChart": "⇢", "GlobalNavButton": "☰", "HomeGroup": "⌂", "Important": "!",
     "Info": "ⓘ", "LineChart": "∿", "List": "≡", "M365InvoicingLogo": "▤", "Market": "↗", "MarketDown": "↘",
@@ -54,16 +54,23 @@ _GLYPHS = {
 _SOURCES = "local('DejaVu Sans'),local('Segoe UI Symbol'),local('Apple Symbols')"
 _FONT = f"""{{fontFamily:'"NNI Privacy Symbols"',src:"{_SOURCES}"}}"""
 _STYLE = '{fontStyle:"normal",fontWeight:"normal",speak:"none"}'
-_REGISTER_GLYPHS = f"(0,n.fm)({{style:{_STYLE},fontFace:{_FONT},icons:{json.dumps(_GLYPHS)}}}),S()"
+_GLYPHS_SUBSET = f"{{style:{_STYLE},fontFace:{_FONT},icons:{json.dumps(_GLYPHS)}}}"
 
 _OFFLINE_ICONS = Patch(
     name="offline_icons",
     why="each visit of the page fetches fonts from a public host; without a network, icons are empty squares",
     edits=(
+        # A function of its own beside the library's: inside that one, `n` is another variable.
+        Edit(
+            file=_LIBRARY,
+            anchor='var x=n.SV+"/assets/icons/",k=(0,D.J)();function L(e,t){',
+            replacement='var x=n.SV+"/assets/icons/",k=(0,D.J)();'
+            f"function registerGlyphs(){{(0,n.fm)({_GLYPHS_SUBSET})}}function L(e,t){{",
+        ),
         Edit(
             file=_LIBRARY,
             anchor="[o,r,s,a,l,u,c,d,h,g,f,p,m,v,_,b,y,C,w].forEach((function(i){return i(e,t)})),S()",
-            replacement=_REGISTER_GLYPHS,
+            replacement="registerGlyphs(),S()",
         ),
         Edit(
             file=_LIBRARY,

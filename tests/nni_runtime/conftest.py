@@ -1,12 +1,16 @@
-"""Real managers for the slow tests of this folder: each is started once, when the first test asks for it."""
+"""Fixtures of this folder. The managers of the slow tests are real: each is started once, when a test asks for it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from nni_privacy.nni_runtime.overlay import MARKER
+from nni_privacy.nni_runtime.repairs import REPAIRS, Repair
 
 for _folder in (Path(__file__).parent, Path(__file__).parent.parent):
     # The helpers of this folder and of tests/ are importable, however pytest was called.
@@ -15,8 +19,31 @@ for _folder in (Path(__file__).parent, Path(__file__).parent.parent):
 
 from support_manager import Manager, run_manager  # noqa: E402
 
-# What a run without our repairs of the manager, the page and the chart looks like; every slow test is shown to fail on it.
+# NNI as it is published, as far as the slow tests go: each of them is shown to fail on it.
 LEFT_OUT = "pairing,loopback,traversal,mia_auc_column,chart_parameters,chart_search_space,chart_numeric_metrics"
+
+
+@pytest.fixture
+def nni_as_published() -> Iterator[None]:
+    """Takes back what install() did to this process, and does it again afterwards: other tests may count on it."""
+    path = list(sys.path)
+    modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "nni_node"}
+    active = [repair for repair in REPAIRS.values() if repair.active]
+    sys.path[:] = [entry for entry in path if not (Path(entry) / MARKER).is_file()]
+    _reset(modules={}, active=[])
+    yield
+    sys.path[:] = path
+    _reset(modules=modules, active=active)
+
+
+def _reset(modules: dict[str, ModuleType], active: list[Repair]) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nni_node"]:
+        del sys.modules[name]
+    sys.modules.update(modules)
+    for repair in REPAIRS.values():
+        repair.remove()
+    for repair in active:
+        repair.apply()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Runs one experiment in a process of its own, says what came of it, keeps the manager up until a file `stop` appears."""
+"""Runs one experiment in a process of its own and keeps its manager up until a file `stop` appears."""
 
 from __future__ import annotations
 

@@ -6,7 +6,10 @@ const folder = process.argv[2];
 require(path.join(folder, 'node_modules/app-module-path')).addPath(folder);
 // No waiting: what the manager sleeps through passes at once.
 require('timers/promises').setTimeout = async () => {};
-global.nni = { logLevel: 0, paths: { experimentRoot: '/nowhere' }, args: {}, logStream: { writeLine() {} } };
+// The globals of a manager, as little of them as is asked for; first, because the other modules load in circles.
+const { globals } = require(path.join(folder, 'common/globals'));
+const logStream = { writeLine() {}, writeLineSync() {} };
+Object.assign(globals, { args: { logLevel: 'info' }, paths: { experimentRoot: '/nowhere' }, logStream });
 const { V3asV1 } = require(path.join(folder, 'training_service/v3/compat.js'));
 
 async function main() {

@@ -1,4 +1,4 @@
-"""Copied as sitecustomize.py into a folder of its own: makes trials start late, or die, before they ask for their parameters."""
+"""Copied as sitecustomize.py into a folder of its own: trials start late, or die, before they ask for parameters."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Starts experiments with NNI's real manager for tests, talks to it, and stops every process that it started by its id."""
+"""Starts experiments with NNI's real manager, talks to it, and stops every process that it started by its id."""
 
 from __future__ import annotations
 

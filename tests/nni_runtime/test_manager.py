@@ -33,9 +33,7 @@ def wrong_architectures(manager: Manager) -> list[str]:
 
 def wrong_parameters(manager: Manager) -> list[str]:
     return [
-        trial["trialJobId"]
-        for trial in manager.succeeded
-        if final_metrics(trial)["ran"] != str(parameters(trial)["x"])
+        trial["trialJobId"] for trial in manager.succeeded if final_metrics(trial)["ran"] != str(parameters(trial)["x"])
     ]
 
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,8 @@ import pytest
 from nni_privacy.errors import RuntimeRepairError
 from nni_privacy.nni_runtime import install, make_overlay, overlay, repairs_report
 from nni_privacy.nni_runtime.patches import PATCHES
+
+pytestmark = pytest.mark.usefixtures("nni_as_published")
 
 MAKE = "from nni_privacy.nni_runtime import make_overlay; print(make_overlay())"
 
@@ -38,20 +39,6 @@ def small_source(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -
         shutil.copy2(installed / name, copy / name)
     monkeypatch.setattr(overlay, "find_node_package", lambda: copy)
     return copy
-
-
-@pytest.fixture
-def clean_imports() -> Iterator[None]:
-    """install() changes the process: everything is put back."""
-    path, modules = list(sys.path), dict(sys.modules)
-    yield
-    from nni_privacy.nni_runtime.repairs import REPAIRS
-
-    for repair in REPAIRS.values():
-        repair.remove()
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name.startswith("nni_node") and name not in modules]:
-        del sys.modules[name]
 
 
 def test_patches_fit_the_installed_nni_and_its_files_stay_as_they_were(cache: Path) -> None:
@@ -163,9 +150,7 @@ def test_two_makers_at_once_end_in_one_good_overlay(cache: Path) -> None:
     assert str(make_overlay()) == outputs[0]
 
 
-def test_an_overlay_first_on_the_path_is_not_taken_for_the_source(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_overlay_first_on_the_path_is_not_taken_for_the_source(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, made = overlay.find_node_package(), make_overlay()
     monkeypatch.setattr(sys, "path", [str(made), *sys.path])
     assert overlay.find_node_package() == source
@@ -173,7 +158,7 @@ def test_an_overlay_first_on_the_path_is_not_taken_for_the_source(
     assert overlay.find_node_package() == source
 
 
-def test_install_can_be_called_twice_and_after_nni_is_imported(cache: Path, clean_imports: None) -> None:
+def test_install_can_be_called_twice_and_after_nni_is_imported(cache: Path) -> None:
     import nni_node
 
     assert "overlays" not in nni_node.__path__[0]
@@ -187,7 +172,7 @@ def test_install_can_be_called_twice_and_after_nni_is_imported(cache: Path, clea
     assert all(status.active and status.why for status in repairs_report())
 
 
-def test_install_without_a_patch_says_so_in_the_report(cache: Path, clean_imports: None) -> None:
+def test_install_without_a_patch_says_so_in_the_report(cache: Path) -> None:
     install()
     install(without={"pairing", "chart_parameters"})
     assert {status.name for status in repairs_report() if not status.active} == {"pairing", "chart_parameters"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,15 +15,14 @@ import pytest
 from nni_privacy.errors import RuntimeRepairError
 from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs, chart_label, chart_space, chart_value
 
+pytestmark = pytest.mark.usefixtures("nni_as_published")
+
 HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def repaired() -> Iterator[None]:
+def repaired() -> None:
     apply_repairs()
-    yield
-    for repair in REPAIRS.values():
-        repair.remove()
 
 
 def frozen_model() -> Any:
@@ -67,7 +65,8 @@ def test_a_trial_without_the_repair_loads_the_model(repaired: None, tmp_path: Pa
 
 def test_labels_and_values_for_the_chart() -> None:
     assert chart_label("model/1/op") == "model.1.op"
-    assert [chart_value(value) for value in (3, 0.5, "none", True, None, (0, 1))] == [3, 0.5, "none", "True", "None", "0,1"]
+    values = (3, 0.5, "none", True, None, (0, 1))
+    assert [chart_value(value) for value in values] == [3, 0.5, "none", "True", "None", "0,1"]
 
 
 def test_the_chart_gets_texts_for_lists_and_nothing_for_what_has_no_legacy_form() -> None:

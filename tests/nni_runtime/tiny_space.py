@@ -1,4 +1,4 @@
-"""A model space and an evaluator that train nothing: what a trial says it ran is all that matters. Imported by trial processes."""
+"""A model space and an evaluator that train nothing: what a trial says it ran is all that matters (for trials, too)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,217 @@
+"""How a shadow's model is built, in this process or in another, and what makes two of them the same architecture."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.shadows.isolation import isolated
+from nni_privacy.training import seed_everything
+
+__all__ = ["CallableModel", "ModelSource", "ModelSpec", "cell_network", "fingerprint", "spec_for"]
+
+CELL_NETWORK = "nni_privacy.shadows.models:cell_network"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model by the import path of a factory and its arguments: any process can build it.
+
+    Attributes:
+        factory: ``package.module:callable``; called with ``arguments`` it returns an untrained ``nn.Module``.
+        arguments: keyword arguments, of JSON's types only.
+
+    Raises:
+        ConfigError: if the path has no colon, or the arguments cannot be written as JSON.
+    """
+
+    factory: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        module, _, name = self.factory.partition(":")
+        if not module or not name:
+            raise ConfigError(f"model factory is {self.factory!r}: expected 'package.module:callable'")
+        try:
+            plain = json.loads(json.dumps(dict(self.arguments), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"model factory {self.factory}: arguments must be plain JSON values ({error})") from None
+        object.__setattr__(self, "arguments", plain)
+
+    def resolve(self) -> Callable[..., Any]:
+        """The factory itself, imported.
+
+        Raises:
+            ConfigError: if it cannot be imported or called.
+        """
+        module, _, name = self.factory.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in name.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"model factory {self.factory} cannot be imported: {error}") from error
+        if not callable(found):
+            raise ConfigError(f"model factory {self.factory} is a {type(found).__name__}, expected a callable")
+        return found  # type: ignore[no-any-return]
+
+    def build(self) -> nn.Module:
+        """A fresh model, its weights drawn from torch's global generator.
+
+        Raises:
+            ConfigError: if the factory cannot be imported, fails, or returns something else.
+        """
+        return _build(self.resolve(), self.factory, self.arguments)
+
+
+@dataclass(frozen=True)
+class CallableModel:
+    """A model by a Python callable that cannot be imported (a closure, something typed at a prompt).
+
+    It is built and trained in this process only, and remembered only with a fingerprint.
+
+    Attributes:
+        factory: called without arguments; returns an untrained ``nn.Module``.
+        fingerprint: a text that changes whenever the model does, or ``None``: nothing is cached.
+    """
+
+    factory: Callable[[], nn.Module]
+    fingerprint: str | None = None
+
+    def build(self) -> nn.Module:
+        """As :meth:`ModelSpec.build`."""
+        return _build(self.factory, getattr(self.factory, "__qualname__", repr(self.factory)), {})
+
+
+ModelSource = ModelSpec | CallableModel
+
+
+def _build(factory: Callable[..., Any], name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        model = factory(**arguments)
+    except PrivacyError:
+        raise
+    except Exception as error:  # a user's code may raise anything
+        raise ConfigError(f"model factory {name} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model factory {name} returned a {type(model).__name__}, expected a torch.nn.Module")
+    return model
+
+
+def cell_network(*, genotype: str, channels: int, cells: int, in_channels: int, num_classes: int) -> nn.Module:
+    """The network of a genotype's text: the factory behind the specs of ``CellNetwork`` and ``DARTS``."""
+    from nni_privacy.cells import Genotype
+    from nni_privacy.search_spaces.network import CellNetwork
+
+    sizes = {"channels": channels, "cells": cells, "in_channels": in_channels, "num_classes": num_classes}
+    return CellNetwork(Genotype.parse(genotype), **sizes)
+
+
+def spec_for(model: ModelSource | nn.Module | str | Callable[..., nn.Module], **arguments: Any) -> ModelSource:
+    """The source of more models like ``model``.
+
+    Args:
+        model: a ``CellNetwork`` or a frozen ``DARTS`` network; or a factory: its import path or the callable itself.
+            What can be imported becomes a :class:`ModelSpec`, anything else a :class:`CallableModel`.
+        **arguments: of the factory, plain JSON values.
+
+    Raises:
+        ConfigError: if it is a network of another kind (only its factory can build it again) or arguments do not fit.
+    """
+    if isinstance(model, ModelSpec | CallableModel):
+        return model
+    if isinstance(model, nn.Module):
+        return _spec_of_network(model)
+    if isinstance(model, str):
+        return ModelSpec(model, arguments)
+    path = f"{getattr(model, '__module__', None)}:{getattr(model, '__qualname__', None)}"
+    if _is_importable(path, model):
+        return ModelSpec(path, arguments)
+    if arguments:
+        raise ConfigError(f"model factory {path} cannot be imported: give a callable without arguments instead")
+    return CallableModel(model)
+
+
+def _is_importable(path: str, wanted: Callable[..., nn.Module]) -> bool:
+    """Whether another process can import ``wanted``; the main script's module is another one there."""
+    module = path.partition(":")[0]
+    if module == "__main__" or module not in sys.modules:
+        return False
+    try:
+        return ModelSpec(path).resolve() is wanted
+    except ConfigError:
+        return False
+
+
+def _spec_of_network(model: nn.Module) -> ModelSpec:
+    from nni_privacy.search_spaces.network import STEM_MULTIPLIER, CellNetwork
+
+    darts = sys.modules.get("nni_privacy.search_spaces.darts")  # where it is not imported, no model is one
+    network: Any = model.network if darts is not None and type(model) is darts.DARTS else model
+    unknown = f"a {type(model).__name__} cannot be built again from itself: give its factory ('package.module:callable')"
+    if type(network) is not CellNetwork:
+        raise ConfigError(unknown)
+    stem = network.stem[0]
+    arguments = {
+        "genotype": str(network.genotype),
+        "channels": stem.out_channels // STEM_MULTIPLIER,
+        "cells": len(network.cells),
+        "in_channels": stem.in_channels,
+        "num_classes": network.classifier.out_features,
+    }
+    spec = ModelSpec(CELL_NETWORK, arguments)
+    with isolated():
+        twin = spec.build()
+    if str(twin) != str(network):  # someone has put other layers into it
+        raise ConfigError(unknown)
+    return spec
+
+
+def fingerprint(source: ModelSource) -> str | None:
+    """A digest of what the source builds: layers, initial weights, and the code of the factory and the layers' classes.
+
+    So an edit of the user's network is noticed though names stay. Helpers in further files are not seen; the versions
+    of torch and nni-privacy stand for theirs (see :class:`~nni_privacy.shadows.plan.ShadowTask`). ``None``: a callable
+    without a fingerprint of its own.
+
+    Raises:
+        ConfigError: if the model cannot be built.
+    """
+    if isinstance(source, CallableModel):
+        return source.fingerprint
+    digest = hashlib.sha256()
+    with isolated():
+        seed_everything(0)
+        model = source.build()
+    digest.update(str(model).encode())
+    for name, value in model.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    kinds = {type(module) for module in model.modules()}
+    for code in _source_files([source.resolve(), *kinds]):
+        digest.update(code)
+    return digest.hexdigest()
+
+
+def _source_files(things: Iterable[Any]) -> list[bytes]:
+    """Digests of the files that define ``things``, torch's own left out, in an order that no path has a part in."""
+    files = set()
+    for thing in things:
+        if str(getattr(thing, "__module__", "")).partition(".")[0] == "torch":
+            continue
+        try:
+            files.add(inspect.getfile(thing))
+        except (TypeError, OSError):
+            continue  # built in, or typed at a prompt
+    return sorted(hashlib.sha256(Path(file).read_bytes()).digest() for file in files if Path(file).is_file())

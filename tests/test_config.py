@@ -1,0 +1,135 @@
+"""The configuration: everything that can be wrong gets one line that names field, value and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nni_privacy.config import load_config, parse_config
+from nni_privacy.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+BASE: dict[str, Any] = {
+    "name": "quickstart",
+    "dataset": {"name": "digits"},
+    "search_space": {"name": "darts", "channels": 8, "cells": 5},
+    "pattern": {"name": "demotion", "cells": "reduction", "budget": 4},
+    "strategy": {"name": "regularized_evolution", "population_size": 6, "sample_size": 3},
+    "evaluator": {"recipe": {"epochs": 30}, "attacks": ["black_box_partial"]},
+    "trials": 12,
+    "concurrency": 2,
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    content = copy.deepcopy(BASE)
+    *sections, last = path.split(".")
+    target = content
+    for section in sections:
+        target = target[section]
+    target[last] = value
+    return content
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_that_ships_is_valid(path: Path) -> None:
+    assert load_config(path).trials > 0
+
+
+def test_the_smallest_configuration_of_the_design_page() -> None:
+    config = parse_config(BASE)
+    assert config.pattern is not None
+    assert [str(edge) for edge in config.pattern.load().edges_of("reduction")] == [
+        f"({source}, {target}, avg_pool_3x3)" for source, target in ((1, 2), (0, 2), (1, 3), (0, 3))
+    ]
+    assert config.strategy.options["mutation_prob"] == 0.05
+    assert config.evaluator.recipe["learning_rate"] == 0.01
+
+
+def test_what_is_written_as_resolved_reads_the_same() -> None:
+    resolved = parse_config(BASE).resolved()
+    assert parse_config(yaml.safe_load(yaml.safe_dump(resolved))).resolved() == resolved
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("trial", 3, "trial: unknown key; did you mean 'trials'"),
+        ("search_space.chanels", 3, "search_space.chanels: unknown key; did you mean 'channels'"),
+        ("pattern.budgt", 3, "pattern.budgt: unknown key; did you mean 'budget'"),
+        ("strategy.population", 3, "strategy.population: unknown key; did you mean 'population_size'"),
+        ("evaluator.recipe.epoch", 3, "evaluator.recipe: unknown key 'epoch': did you mean 'epochs'"),
+        ("dataset.lmit", 3, "dataset: dataset 'digits' has no option 'lmit': did you mean 'limit'"),
+        ("trials", "ten", "trials: 'ten'"),
+        ("trials", True, "trials: True"),
+        ("trials", 0, "trials: 0"),
+        ("concurrency", 1.5, "concurrency: 1.5"),
+        ("seed", -1, "seed: -1"),
+        ("name", "../up", "name: '../up'"),
+        ("strategy", "random", "strategy: 'random'"),
+        (
+            "strategy.name",
+            "evolution",
+            "strategy.name: unknown strategy 'evolution'; did you mean 'regularized_evolution'",
+        ),
+        ("strategy.sample_size", 7, "strategy.sample_size: 7 is larger than population_size"),
+        ("strategy.sample_size", "3", "strategy.sample_size: '3'"),
+        ("search_space.name", "dart", "search_space.name: unknown search space 'dart'; did you mean 'darts'"),
+        ("search_space.cells", 2, "search_space.cells: 2"),
+        ("pattern.budget", 8, "pattern.budget: 8 for pattern 'demotion-reduction', which has 7 edges"),
+        ("pattern.name", "demotoin", "pattern: unknown pattern 'demotoin'; did you mean 'demotion'"),
+        ("pattern.cells", "both", "pattern.cells: 'both'"),
+        ("evaluator.attacks", ["black_box"], "evaluator.attacks: unknown attack 'black_box': did you mean 'black_box"),
+        ("evaluator.attacks", [], "evaluator.attacks: []"),
+        ("evaluator.attacks", ["loss_threshold"] * 2, "named twice"),
+        ("evaluator.recipe.epochs", 0, "evaluator.recipe: epochs is 0"),
+        ("evaluator.device", "gpu", "evaluator.device: 'gpu'"),
+        ("dataset.name", "mnist", "dataset: unknown dataset 'mnist'"),
+    ],
+)
+def test_a_fault_is_named(path: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(changed(path, value))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["name", "dataset", "search_space", "strategy", "trials"])
+def test_what_is_missing_is_named(missing: str) -> None:
+    with pytest.raises(ConfigError, match=f"{missing}: missing"):
+        parse_config({key: value for key, value in BASE.items() if key != missing})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trials: [", "not valid YAML"),
+        ("- 1\n- 2", "is a mapping; found list"),
+        ("", "is a mapping; found NoneType"),
+        ("name: a\nname: b", "given twice"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("? [a]\n: b", "given twice|not valid YAML"),
+        ("\x00", "not valid YAML"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_overrides(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.yaml")
+    path = tmp_path / "search.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    assert load_config(path, trials=3).trials == 3
+    assert load_config(path, trials=None).trials == 12
+    with pytest.raises(ConfigError, match="trials: 0"):
+        load_config(path, trials=0)

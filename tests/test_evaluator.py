@@ -1,0 +1,178 @@
+"""The evaluator: what it reports, that it repeats itself, and that its attack is honest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import nni
+import numpy as np
+import pytest
+import torch
+from nni.nas.space import SimplifiedModelSpace
+from sklearn.metrics import roc_auc_score
+
+from nni_privacy import PrivacyEvaluator, Recipe
+from nni_privacy.attacks import attack_metrics
+from nni_privacy.cells import Genotype
+from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.search_spaces import DARTS
+from nni_privacy.training import TrainingDiverged
+
+QUICK = {"epochs": 2}
+METRICS = {
+    "mia_auc",
+    "mia_auc_low",
+    "mia_auc_high",
+    "mia_balanced_accuracy",
+    "mia_tpr_at_1pct_fpr",
+    "mia_tpr_at_01pct_fpr",
+}
+
+
+def frozen_model(dataset: Any = "digits", **options: Any) -> SimplifiedModelSpace:
+    """An architecture of the space, always the same, with an evaluator made of ``options``."""
+    evaluator = PrivacyEvaluator(dataset, **options)
+    space = SimplifiedModelSpace.from_model(DARTS(channels=4, cells=3, in_channels=1), evaluator)
+    return space.random(random_state=np.random.RandomState(0))
+
+
+def execute(model: SimplifiedModelSpace) -> dict[str, Any]:
+    with model.evaluator.mock_runtime(model):
+        return dict(model.execute())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One short trial with two attacks: its model, metrics, scores and intermediate results."""
+    folder = tmp_path_factory.mktemp("trial")
+    intermediates: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NNI_OUTPUT_DIR", str(folder))
+        patch.setattr(nni, "report_intermediate_result", intermediates.append)
+        model = frozen_model(recipe=QUICK, attacks=("black_box_partial", "loss_threshold"))
+        metrics = execute(model)
+    return {"model": model, "metrics": metrics, "folder": folder, "intermediates": intermediates}
+
+
+def test_the_metrics_have_the_names_of_the_design_page(run: dict[str, Any]) -> None:
+    metrics = run["metrics"]
+    wanted = {"default", "accuracy", "train_accuracy", "overfitting", "seconds", "architecture"} | METRICS
+    assert set(metrics) == wanted | {f"loss_threshold_{name}" for name in METRICS}
+    assert metrics["default"] == metrics["accuracy"]
+    assert metrics["overfitting"] == metrics["train_accuracy"] - metrics["accuracy"]
+    assert 0 < metrics["mia_auc_low"] <= metrics["mia_auc"] <= metrics["mia_auc_high"] < 1
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_it_reports_the_architecture_that_it_trained(run: dict[str, Any]) -> None:
+    assert Genotype.parse(run["metrics"]["architecture"]) == Genotype.from_sample(run["model"].sample)
+
+
+def test_every_epoch_is_reported(run: dict[str, Any]) -> None:
+    assert len(run["intermediates"]) == QUICK["epochs"]
+    for entry in run["intermediates"]:
+        assert set(entry) == {"default", "accuracy", "loss_threshold_mia_auc"}
+        assert all(0 <= value <= 1 for value in entry.values())
+
+
+def test_the_scores_give_the_reported_auc(run: dict[str, Any]) -> None:
+    with np.load(run["folder"] / "scores.npz", allow_pickle=False) as scores:
+        for attack, prefix in (("black_box_partial", ""), ("loss_threshold", "loss_threshold_")):
+            auc = roc_auc_score(scores[f"{attack}/is_member"], scores[f"{attack}/scores"])
+            assert run["metrics"][f"{prefix}mia_auc"] == pytest.approx(auc, abs=1e-12)
+
+
+def test_the_same_seed_gives_the_same_metrics(run: dict[str, Any]) -> None:
+    torch.randn(7)  # whatever was drawn before
+    again = execute(frozen_model(recipe=QUICK, attacks=("black_box_partial", "loss_threshold")))
+    other = execute(frozen_model(recipe=QUICK, attacks=("black_box_partial", "loss_threshold"), seed=0x5EED))
+    without_time = [{k: v for k, v in m.items() if k != "seconds"} for m in (run["metrics"], again, other)]
+    assert without_time[0] == without_time[1]
+    assert without_time[0] != without_time[2]
+
+
+def test_it_survives_the_way_to_a_trial(run: dict[str, Any]) -> None:
+    evaluator = PrivacyEvaluator({"name": "digits", "limit": 200}, recipe=Recipe(epochs=7), seed=3, device="cpu")
+    loaded = nni.load(nni.dump(evaluator))
+    assert loaded == evaluator and hash(loaded) == hash(evaluator)
+    assert loaded.recipe == evaluator.recipe and loaded.dataset == {"name": "digits", "limit": 200}
+    model = nni.load(nni.dump(run["model"]))
+    assert model.sample == run["model"].sample and model.evaluator == run["model"].evaluator
+
+
+def test_a_diverging_architecture_fails_with_a_clear_error() -> None:
+    with pytest.raises(TrainingDiverged, match="epoch 1"):
+        execute(frozen_model(recipe={"epochs": 1, "learning_rate": 1e30}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recipe": {"epoch": 1}}, "did you mean 'epochs'"),
+        ({"attacks": ()}, "attacks"),
+        ({"attacks": ("loss_treshold",)}, "did you mean 'loss_threshold'"),
+        ({"attacks": ("loss_threshold",) * 2}, "named twice"),
+        ({"seed": -1}, "seed"),
+        ({"threads": 0}, "threads"),
+        ({"device": "gpu"}, "device"),
+        ({"dataset": "digit"}, "did you mean 'digits'"),
+        ({"dataset": {"limit": 3}}, "name"),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        PrivacyEvaluator(**{"dataset": "digits", **options})
+
+
+def attacked(members: np.ndarray, nonmembers: np.ndarray, *, epochs: int, trained: np.ndarray) -> dict[str, Any]:
+    """Metrics of the paper's black-box attack on a DARTS network trained on ``trained``."""
+    from nni_privacy.audit import audit
+    from nni_privacy.data import Normalizer, load_dataset
+    from nni_privacy.training import fit, seed_everything
+
+    data = load_dataset("digits")
+    normalize = Normalizer.fit(data.images[trained])
+    seed_everything(0)
+    model = DARTS(channels=4, cells=3, in_channels=1)
+    images, labels = data.images[trained], data.labels[trained]
+    fit(model, images, labels, recipe=Recipe(epochs=epochs), seed=0, device="cpu", normalize=normalize)
+    pairs = [(data.images[part], data.labels[part]) for part in (members, nonmembers)]
+    return audit(model, *pairs, device="cpu", normalize=normalize).metrics()
+
+
+@pytest.fixture(scope="module")
+def split() -> Any:
+    from nni_privacy.data import load_dataset, split_four_ways
+
+    return split_four_ways(len(load_dataset("digits")), seed=0)
+
+
+def test_with_shuffled_membership_the_attack_finds_nothing(split: Any) -> None:
+    held_out = np.random.default_rng(0).permutation(np.concatenate([split.shadow_train, split.shadow_test]))
+    half = len(held_out) // 2
+    found = attacked(held_out[:half], held_out[half:], epochs=20, trained=split.target_train)
+    assert found["mia_auc_low"] <= 0.5 <= found["mia_auc_high"]
+
+
+def test_an_overfitted_network_is_found_out(split: Any) -> None:
+    few = split.target_train[:150]
+    found = attacked(few, split.target_test[:150], epochs=60, trained=few)
+    assert found["mia_auc"] > 0.6
+
+
+def test_the_auc_agrees_with_scikit_learn_with_ties() -> None:
+    generator = np.random.default_rng(1)
+    is_member = generator.random(5000) < 0.5
+    scores = np.round(generator.normal(size=5000) + 0.3 * is_member, 1)
+    assert attack_metrics(scores, is_member)["mia_auc"] == pytest.approx(roc_auc_score(is_member, scores), abs=1e-12)
+
+
+def test_a_data_set_smaller_than_the_audit_needs_is_refused() -> None:
+    with pytest.raises(PrivacyError, match="20 or more"):
+        execute(frozen_model(dataset={"name": "digits", "limit": 60}, recipe={"epochs": 1}))
