@@ -8,6 +8,7 @@ gradients as well, and none is computed before an attack asks for it (``TargetSi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ MAX_GRADIENT_BYTES = 2**30
 """Explicit gradients (models without a linear classifier) may take 1 GiB; beyond, fewer records must be audited."""
 
 _TOLERANCE = 1e-4  # of the logits recomputed from the classifier's input, relative to the largest logit
+_HALF_TOLERANCE = 2e-2  # the same for 16-bit floats
 
 
 def extract_signals(
@@ -80,14 +82,14 @@ def extract_signals(
     place = resolve_device(device)
     model.to(place)
     prepare = normalize or to_float
-    batches = [(pictures[start : start + batch_size]) for start in range(0, len(pictures), batch_size)]
+    batches = list(pictures.split(batch_size))
     extras: dict[str, Any] = {}
     with evaluation_mode(model):
         tap = _ClassifierTap(model, active=gradients)
         logits = _answers(model, batches, place, prepare, tap)
         if views is not None:
             others = [
-                _answers(model, batches, place, lambda batch, view=view: prepare(view_images(batch, view)))
+                _answers(model, batches, place, partial(_prepare_view, prepare=prepare, view=view))
                 for view in range(1, views)
             ]
             extras["view_logits"] = np.stack([logits, *others], axis=1)
@@ -116,6 +118,10 @@ def view_images(images: Tensor, view: int) -> Tensor:
     if view % 2:
         columns = columns.flip(0)
     return images[..., rows[:, None], columns] if view else images
+
+
+def _prepare_view(images: Tensor, *, prepare: Transform, view: int) -> Tensor:
+    return prepare(view_images(images, view))
 
 
 def _reflected(size: int, shift: int, device: torch.device) -> Tensor:
@@ -180,7 +186,8 @@ def _is_output_of(module: nn.Linear, inputs: Tensor, output: Tensor, logits: Ten
         return False
     expected = functional.linear(inputs[:8], module.weight, module.bias).float()
     found = logits[:8].float()
-    return bool((expected - found).abs().max() <= _TOLERANCE * (1 + found.abs().max()))
+    tolerance = _TOLERANCE if logits.dtype in (torch.float32, torch.float64) else _HALF_TOLERANCE
+    return bool((expected - found).abs().max() <= tolerance * (1 + found.abs().max()))
 
 
 def _weight_matrix(module: nn.Module) -> nn.Parameter | None:

@@ -6,7 +6,7 @@ model.
 
 from __future__ import annotations
 
-from nni_privacy.attacks import black_box_partial, loss_threshold  # noqa: F401 - registers them
+from nni_privacy.attacks import black_box_partial, black_box_shadow, loss_threshold, white_box  # noqa: F401 - registers
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve
 from nni_privacy.attacks.registry import Attack, AttackScores, attack_names, get_attack, register_attack
 from nni_privacy.attacks.report import AttackReport, RateAtFpr, report_attack

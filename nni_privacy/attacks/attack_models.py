@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +14,31 @@ from torch.nn import functional
 
 from nni_privacy.training import epoch_batches, evaluation_mode
 
-__all__ = ["BlackBoxAttackModel", "branch", "member_logits", "train_attack_model"]
+__all__ = ["BlackBoxAttackModel", "Inputs", "WhiteBoxAttackModel", "branch", "member_logits", "train_attack_model"]
 
 BRANCH_HIDDEN = 128
 BRANCH_WIDTH = 64
 EPOCHS = 50
 BATCH_SIZE = 64
+PREDICTION_BATCH = 512
+DROPOUT = 0.2
 LEARNING_RATE = 1e-3  # Adam's own default; at the released code's 5e-7 nothing is learned (trap 3 of section 12)
 
 
-def branch(inputs: int) -> nn.Sequential:
-    """One input's branch: ``inputs -> 128 -> 64``, a ReLU between."""
-    return nn.Sequential(nn.Linear(inputs, BRANCH_HIDDEN), nn.ReLU(), nn.Linear(BRANCH_HIDDEN, BRANCH_WIDTH))
+class Inputs(Protocol):
+    """One input of an attack model: an array of one row a record, or something that makes rows when asked for them."""
+
+    def __len__(self) -> int:
+        """Number of records."""
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """The rows of those records, the record first."""
+
+
+def branch(inputs: int, *, dropout: float = 0.0) -> nn.Sequential:
+    """One input's branch: ``inputs -> 128 -> 64``, a ReLU between, dropout before."""
+    layers = [nn.Linear(inputs, BRANCH_HIDDEN), nn.ReLU(), nn.Linear(BRANCH_HIDDEN, BRANCH_WIDTH)]
+    return nn.Sequential(*([nn.Dropout(dropout)] if dropout else []), *layers)
 
 
 class BlackBoxAttackModel(nn.Module):
@@ -51,9 +65,50 @@ class BlackBoxAttackModel(nn.Module):
         return self.encoder(joined)
 
 
+class WhiteBoxAttackModel(nn.Module):
+    """Four branches, each 64 wide: sorted posteriors, loss, label and the gradient of the classifier's weight.
+
+    The gradient is an image of one channel, rows x columns (K x F): 5x5 convolution to one channel, batch norm, ReLU,
+    2x2 max-pool, then 256 -> 128 -> 64. An odd last row or column is pooled alone, so that none is lost. The four are
+    joined and go through 256 -> 256 -> 128 -> 64 -> 2. Dropout 0.2 stands before each branch and in the gradient's
+    dense layers, where most weights are.
+    """
+
+    def __init__(self, num_classes: int, gradient_shape: tuple[int, int]) -> None:
+        super().__init__()
+        rows, columns = gradient_shape
+        pooled = -(-rows // 2) * -(-columns // 2)
+        self.posteriors = branch(num_classes, dropout=DROPOUT)
+        self.loss = branch(1, dropout=DROPOUT)
+        self.label = branch(num_classes, dropout=DROPOUT)
+        self.gradient = nn.Sequential(
+            nn.Dropout(DROPOUT), nn.Conv2d(1, 1, 5, padding=2), nn.BatchNorm2d(1), nn.ReLU(),
+            nn.MaxPool2d(2, ceil_mode=True), nn.Flatten(),
+            nn.Dropout(DROPOUT), nn.Linear(pooled, 256), nn.ReLU(),
+            nn.Dropout(DROPOUT), nn.Linear(256, 128), nn.ReLU(),
+            nn.Dropout(DROPOUT), nn.Linear(128, BRANCH_WIDTH),
+        )  # fmt: skip
+        self.encoder = nn.Sequential(
+            nn.Dropout(DROPOUT), nn.Linear(4 * BRANCH_WIDTH, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(),
+            nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 2),
+        )  # fmt: skip
+
+    def forward(self, posteriors: Tensor, loss: Tensor, label: Tensor, gradient: Tensor) -> Tensor:
+        """Logits of non-member and member, ``(B, 2)``.
+
+        Args:
+            posteriors: ``(B, K)``, descending.
+            loss: ``(B, 1)``.
+            label: ``(B, K)``, one-hot.
+            gradient: ``(B, 1, rows, columns)``.
+        """
+        parts = [self.posteriors(posteriors), self.loss(loss), self.label(label), self.gradient(gradient)]
+        return self.encoder(torch.cat(parts, dim=1))
+
+
 def train_attack_model(
     build: Callable[[], nn.Module],
-    features: Sequence[npt.NDArray[np.float32]],
+    features: Sequence[npt.NDArray[np.float32] | Inputs],
     is_member: npt.NDArray[np.bool_],
     *,
     seed: int,
@@ -63,12 +118,12 @@ def train_attack_model(
 
     Args:
         build: makes the model; called with torch's generator seeded, so that the initial weights follow the seed.
-        features: arrays of ``n`` rows each, passed to the model in this order.
+        features: inputs of ``n`` rows each, passed to the model in this order.
         is_member: ``(n,)`` booleans.
         seed: of initial weights, dropout and batches; torch's global generator is left as it was.
         epochs: passes over the records.
     """
-    inputs = [torch.from_numpy(np.ascontiguousarray(feature)) for feature in features]
+    inputs = [_as_inputs(feature) for feature in features]
     labels = torch.from_numpy(is_member.astype(np.int64))
     order = torch.Generator().manual_seed(seed)
     with _one_thread(), torch.random.fork_rng(devices=[]):
@@ -78,18 +133,25 @@ def train_attack_model(
         for _ in range(epochs):
             for index in epoch_batches(len(labels), batch_size=BATCH_SIZE, generator=order):
                 optimizer.zero_grad(set_to_none=True)
-                logits = model(*(feature[index] for feature in inputs))
+                logits = model(*(part[index] for part in inputs))
                 functional.cross_entropy(logits, labels[index]).backward()
                 optimizer.step()
     return model
 
 
-def member_logits(model: nn.Module, features: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
+def member_logits(model: nn.Module, features: Sequence[npt.NDArray[np.float32] | Inputs]) -> npt.NDArray[np.float64]:
     """The logit of the member probability, ``(n,)``: the difference of the two logits, which does not saturate."""
-    inputs = [torch.from_numpy(np.ascontiguousarray(feature)) for feature in features]
+    inputs = [_as_inputs(feature) for feature in features]
+    parts = []
     with _one_thread(), evaluation_mode(model), torch.inference_mode():
-        logits = model(*inputs).double()
-    return (logits[:, 1] - logits[:, 0]).numpy()
+        for index in torch.arange(len(inputs[0])).split(PREDICTION_BATCH):
+            logits = model(*(part[index] for part in inputs)).double()
+            parts.append(logits[:, 1] - logits[:, 0])
+    return torch.cat(parts).numpy()
+
+
+def _as_inputs(feature: npt.NDArray[np.float32] | Inputs) -> Inputs:
+    return torch.from_numpy(np.ascontiguousarray(feature)) if isinstance(feature, np.ndarray) else feature
 
 
 @contextmanager

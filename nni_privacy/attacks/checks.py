@@ -12,6 +12,7 @@ from nni_privacy.errors import AuditError
 __all__ = [
     "MIN_CLASSES",
     "check_block",
+    "check_both_sides",
     "check_distances",
     "check_flags",
     "check_labels",
@@ -90,3 +91,9 @@ def check_shape(name: str, values: npt.NDArray[Any], shape: Shape) -> None:
     if not fits:
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         raise AuditError(f"{name}: shape {values.shape}, expected ({expected})")
+
+
+def check_both_sides(name: str, is_member: npt.NDArray[np.bool_]) -> None:
+    """Raises AuditError unless both members and non-members are there to learn from."""
+    if is_member.all() or not is_member.any():
+        raise AuditError(f"{name}: {np.count_nonzero(is_member)} of {len(is_member)} records are members: both needed")

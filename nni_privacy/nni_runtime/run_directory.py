@@ -80,8 +80,8 @@ class RunDirectory:
             parent = next(folder for folder in (path, *path.parents) if folder.exists())
         except OSError as error:
             raise ConfigError(f"output: {path}: {error.strerror or error}") from None
-        if not os.access(parent, os.W_OK):
-            raise ConfigError(f"output: {path}: {parent} is not writable")
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise ConfigError(f"output: {path}: {parent} is not a folder that can be written to")
 
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Makes the folder and writes ``config.yaml`` and ``environment.json``."""

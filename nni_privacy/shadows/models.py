@@ -159,7 +159,9 @@ def _spec_of_network(model: nn.Module) -> ModelSpec:
 
     darts = sys.modules.get("nni_privacy.search_spaces.darts")  # where it is not imported, no model is one
     network: Any = model.network if darts is not None and type(model) is darts.DARTS else model
-    unknown = f"a {type(model).__name__} cannot be built again from itself: give its factory ('package.module:callable')"
+    unknown = (
+        f"a {type(model).__name__} cannot be built again from itself: give its factory ('package.module:callable')"
+    )
     if type(network) is not CellNetwork:
         raise ConfigError(unknown)
     stem = network.stem[0]

@@ -1,0 +1,217 @@
+"""RMIA, the robust membership inference attack (Zarifzadeh et al., ICML 2024, arXiv 2312.03262), as array functions.
+
+A record x is compared with population records z: ``LR(x, z) = (p(x|target) / p(x)) / (p(z|target) / p(z))``, where p(.)
+is the mean confidence of reference models. The score is the share of z with ``LR(x, z) >= gamma``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.attacks.lira import shadow_mode, target_views
+from nni_privacy.attacks.registry import AttackScores, register_attack
+from nni_privacy.attacks.signals import TargetSignals
+from nni_privacy.errors import AuditError, ConfigError
+
+__all__ = ["GAMMA", "OFFLINE_A", "attack_rmia", "rmia_counts", "rmia_ratios", "rmia_scores"]
+
+Floats = npt.NDArray[np.float64]
+
+GAMMA = 2.0
+"""The paper's threshold for image data. With the raw ratio as tie-breaker it moves the scores, not their order."""
+
+OFFLINE_A = 0.3
+"""The paper's value for CIFAR-10 of a in p(x) = ((1 + a) p_out(x) + 1 - a) / 2; 1: no correction."""
+
+_TINY = np.finfo(np.float64).tiny
+
+
+@register_attack("rmia", requires={"logits", "shadows"})
+def attack_rmia(
+    signals: TargetSignals,
+    *,
+    seed: int = 0,
+    mode: str = "auto",
+    gamma: float = GAMMA,
+    offline_a: float = OFFLINE_A,
+) -> AttackScores:
+    """Share of population records that a record's relative confidence beats by gamma (RMIA).
+
+    Confidences are plain softmax (the paper's SM-Taylor has two more constants to tune), averaged over views. Without a
+    population every record is compared with all other audited records, members included: a conservative stand-in, as
+    members among the z are harder to beat.
+
+    Args:
+        signals: with shadows; where these have several views, the target's ``view_logits`` must have as many.
+        seed: not used: nothing is drawn.
+        mode: ``online`` (records with an IN and an OUT shadow), ``offline`` (with an OUT shadow), or ``auto``: online
+            if any shadow was trained on a record.
+        gamma: above 0.
+        offline_a: 0 to 1; used offline, and for population records that no shadow was trained on.
+
+    Raises:
+        AuditError: if views do not agree, or members or non-members have no record with the shadows needed.
+        ConfigError: if an option is out of its range.
+    """
+    shadows = signals.shadows
+    assert shadows is not None  # noqa: S101 - required
+    chosen = shadow_mode(mode, shadows.keep)
+    confidence = _confidence(target_views(signals, shadows), signals.labels)
+    references = _reference_confidences(shadows.logits, signals.labels)
+    ratios = rmia_ratios(confidence, references, shadows.keep, mode=chosen, offline_a=offline_a)
+    records = np.flatnonzero(np.isfinite(ratios))
+    if len(np.unique(signals.is_member[records])) < 2:
+        raise AuditError(f"rmia ({chosen}): {len(records)} of {len(signals)} records have the shadows that it needs")
+    scores = rmia_scores(ratios[records], _population_ratios(signals, chosen, offline_a), gamma=gamma)
+    return AttackScores(scores, signals.is_member[records], records)
+
+
+def rmia_ratios(
+    target: npt.ArrayLike,
+    references: npt.ArrayLike,
+    keep: npt.ArrayLike,
+    *,
+    mode: str = "offline",
+    offline_a: float = OFFLINE_A,
+) -> Floats:
+    """A record's confidence under the target, relative to reference models: p(x|target) / p(x).
+
+    Online, p(x) = (mean of IN + mean of OUT) / 2; offline, p(x) = ((1 + a) mean of OUT + 1 - a) / 2: models trained on
+    x would be surer of it, which the correction adds.
+
+    Args:
+        target: ``(n,)``, 0 to 1.
+        references: ``(n, S)``, 0 to 1.
+        keep: ``(n, S)`` booleans: record i was in the training set of reference s.
+        mode: ``online`` or ``offline``.
+        offline_a: a, 0 to 1.
+
+    Returns:
+        ``(n,)`` ``float64``; NaN for a record without an OUT reference, or, online, without an IN reference.
+
+    Raises:
+        AuditError: if shapes do not fit.
+        ConfigError: if ``mode`` or ``offline_a`` is out of its range.
+    """
+    own, others, inside = np.asarray(target, np.float64), np.asarray(references, np.float64), np.asarray(keep)
+    if own.ndim != 1 or others.ndim != 2 or len(own) != len(others) or inside.shape != others.shape:
+        shapes = f"target {own.shape}, references {others.shape}, keep {inside.shape}"
+        raise AuditError(f"{shapes}: expected (n,), (n, S) and (n, S)")
+    if inside.dtype != np.bool_:
+        raise AuditError(f"keep is {inside.dtype}, expected booleans")
+    if not 0 <= offline_a <= 1:
+        raise ConfigError(f"offline_a is {offline_a}: allowed are numbers from 0 to 1")
+    outside = _mean_where(others, ~inside)
+    if shadow_mode(mode, inside) == "online":
+        prior = (_mean_where(others, inside) + outside) / 2
+    else:
+        prior = ((1 + offline_a) * outside + 1 - offline_a) / 2
+    return np.asarray(own / np.maximum(prior, _TINY))
+
+
+def rmia_counts(ratios: npt.ArrayLike, population: npt.ArrayLike, *, gamma: float = GAMMA) -> npt.NDArray[np.int64]:
+    """How many population ratios z each ratio x beats: the count of ``x / z >= gamma``, without an n x m matrix.
+
+    Sorted once and searched once. Division rounds, but it keeps order; so a result that is off by a rounding is put
+    right by looking at its neighbours, and counts equal those of the n x m definition exactly.
+
+    Args:
+        ratios: ``(n,)``, 0 or more.
+        population: ``(m,)``, above 0.
+        gamma: above 0.
+
+    Returns:
+        ``(n,)``, 0 to m.
+
+    Raises:
+        AuditError: if there is no population, or a ratio is negative, NaN or infinite.
+        ConfigError: if gamma is not above 0.
+    """
+    own, others = np.asarray(ratios, np.float64), np.asarray(population, np.float64)
+    if own.ndim != 1 or others.ndim != 1 or not len(others):
+        raise AuditError(f"ratios {own.shape}, population {others.shape}: expected (n,) and (m,), m >= 1")
+    if not (np.isfinite(own).all() and np.isfinite(others).all() and (own >= 0).all() and (others > 0).all()):
+        raise AuditError("ratios must be finite and not negative, the population's above 0")
+    if not (np.isfinite(gamma) and gamma > 0):
+        raise ConfigError(f"gamma is {gamma}: allowed are numbers above 0")
+    values, repeats = np.unique(others, return_counts=True)
+    beaten = np.searchsorted(values, own / gamma, side="right")
+    padded = np.concatenate([values, [np.inf]])  # x / inf = 0 is never gamma
+    while (more := own / padded[beaten] >= gamma).any():
+        beaten = beaten + more
+    while (fewer := (beaten > 0) & (own / values[beaten - 1] < gamma)).any():
+        beaten = beaten - fewer
+    return np.concatenate([[0], np.cumsum(repeats)])[beaten].astype(np.int64)
+
+
+def rmia_scores(ratios: npt.ArrayLike, population: npt.ArrayLike | None = None, *, gamma: float = GAMMA) -> Floats:
+    """RMIA's score of each record, ties broken by the raw ratio; higher = more likely a member.
+
+    The share of the population that the record beats by gamma, plus less than one further record's worth: the rank of
+    its ratio. For one target the count grows with the ratio, so the order of the scores is the order of the ratios,
+    whatever gamma and the population are; these set the scale, on which 0.5 means "beats half the population".
+
+    Args:
+        ratios: ``(n,)``, of :func:`rmia_ratios`.
+        population: ``(m,)``, the same of the population; ``None``: the other n - 1 records.
+        gamma: above 0.
+
+    Returns:
+        ``(n,)`` ``float64``, 0 or more and below 1 + 1 / m.
+
+    Raises:
+        AuditError: as :func:`rmia_counts`.
+        ConfigError: if gamma is not above 0.
+    """
+    own = np.asarray(ratios, np.float64)
+    if population is None:
+        positive = np.maximum(own, _TINY)
+        itself = positive / positive >= gamma
+        counts, size = rmia_counts(positive, positive, gamma=gamma) - itself, max(1, len(own) - 1)
+    else:
+        counts, size = rmia_counts(own, population, gamma=gamma), np.size(population)
+    values, rank = np.unique(own, return_inverse=True)
+    return np.asarray((counts + rank / len(values)) / size)
+
+
+def _population_ratios(signals: TargetSignals, mode: str, offline_a: float) -> Floats | None:
+    """Ratios of the population, ``None`` without one; records that no shadow was trained on are taken offline."""
+    shadows = signals.shadows
+    if shadows is None or shadows.population_logits is None:
+        return None
+    assert shadows.population_labels is not None  # noqa: S101 - ShadowSignals checks it
+    assert shadows.target_population_logits is not None  # noqa: S101
+    labels, references = (
+        shadows.population_labels,
+        _reference_confidences(shadows.population_logits, shadows.population_labels),
+    )
+    keep = np.zeros(references.shape, dtype=np.bool_) if shadows.population_keep is None else shadows.population_keep
+    confidence = _confidence(shadows.target_population_logits, labels)
+    ratios = rmia_ratios(confidence, references, keep, mode="offline", offline_a=offline_a)
+    if mode == "online" and keep.any():
+        both = rmia_ratios(confidence, references, keep, mode="online")
+        ratios = np.where(np.isnan(both), ratios, both)
+    found = ratios[np.isfinite(ratios)]
+    if not len(found):
+        raise AuditError("rmia: every population record was in the training set of every shadow")
+    return np.maximum(found, _TINY)
+
+
+def _reference_confidences(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Floats:
+    """``(n, S)`` of ``(n, S, V, K)``, a shadow at a time."""
+    return np.stack([_confidence(logits[:, s], labels) for s in range(logits.shape[1])], axis=1)
+
+
+def _confidence(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Floats:
+    """The true class's softmax, averaged over views: ``(n,)`` of ``(n, V, K)``."""
+    values = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    own = np.take_along_axis(values, labels[:, None, None], axis=-1)[..., 0]
+    return np.asarray((own / values.sum(axis=-1)).mean(axis=1))
+
+
+def _mean_where(values: Floats, chosen: npt.NDArray[np.bool_]) -> Floats:
+    """Row means of the chosen entries; NaN where there are none."""
+    counts = np.count_nonzero(chosen, axis=1)
+    sums = np.where(chosen, values, 0.0).sum(axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
