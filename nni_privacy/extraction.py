@@ -162,8 +162,9 @@ class _ClassifierTap:
         self.weighted = module
         self._calls[module] = self._calls.get(module, 0) + 1
         # Only the latest is held: a transformer's activations of a whole batch would be gigabytes.
-        is_linear = isinstance(module, nn.Linear) and len(inputs) == 1 and isinstance(output, Tensor)
-        self._last = (module, inputs[0], output) if is_linear else None
+        self._last = None
+        if isinstance(module, nn.Linear) and len(inputs) == 1 and isinstance(output, Tensor):
+            self._last = (module, inputs[0], output)
 
     def read(self, logits: Tensor) -> None:
         """Takes the classifier's input after a batch, or gives up for good if the logits are not that layer's output.

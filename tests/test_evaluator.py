@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import nni
@@ -109,6 +110,30 @@ def test_it_survives_the_way_to_a_trial(run: dict[str, Any]) -> None:
 def test_a_diverging_architecture_fails_with_a_clear_error() -> None:
     with pytest.raises(TrainingDiverged, match="epoch 1"):
         execute(frozen_model(recipe={"epochs": 1, "learning_rate": 1e30}))
+
+
+def test_it_works_in_a_plain_experiment_with_the_sequential_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nni.trial, "_params", None)  # the engine leaves its last model there
+    from nni.nas.experiment import NasExperiment, NasExperimentConfig
+
+    from nni_privacy.strategies import FixedPattern, build_strategy
+
+    nni.silence_stdout()
+    config = NasExperimentConfig("sequential", "simplified", "local")
+    config.max_trial_number = 2
+    config.experiment_working_directory = str(tmp_path)
+    strategy = FixedPattern(build_strategy("random", seed=0), "demotion-reduction", budget=4)
+    evaluator = PrivacyEvaluator("digits", recipe={"epochs": 1}, attacks=["loss_threshold"])
+    experiment = NasExperiment(DARTS(channels=4, cells=3, in_channels=1), evaluator, strategy, config)
+    experiment.run()
+    experiment.stop()
+    models = list(experiment.strategy.list_models())
+    assert len(models) == 2
+    for model in models:
+        assert 0 <= model.metric <= 1
+        assert not strategy.fixed.missing_from(Genotype.from_sample(model.sample))
 
 
 @pytest.mark.parametrize(

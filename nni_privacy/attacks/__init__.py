@@ -6,26 +6,56 @@ model.
 
 from __future__ import annotations
 
-from nni_privacy.attacks import black_box_partial, black_box_shadow, loss_threshold, white_box  # noqa: F401 - registers
+from importlib import import_module
+from importlib.util import find_spec
+
+from nni_privacy.attacks.breakdown import ClassMetrics, ScoreHistogram, per_class_metrics, score_histogram
+from nni_privacy.attacks.lira import lira_scores, logit_confidence
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve
 from nni_privacy.attacks.registry import Attack, AttackScores, attack_names, get_attack, register_attack
 from nni_privacy.attacks.report import AttackReport, RateAtFpr, report_attack
+from nni_privacy.attacks.rmia import rmia_counts, rmia_ratios, rmia_scores
 from nni_privacy.attacks.signals import ShadowSignals, TargetSignals
 
 __all__ = [
     "Attack",
     "AttackReport",
     "AttackScores",
+    "ClassMetrics",
     "RateAtFpr",
     "RocCurve",
+    "ScoreHistogram",
     "ShadowSignals",
     "TargetSignals",
     "attack_metrics",
     "attack_names",
     "clopper_pearson",
     "get_attack",
+    "lira_scores",
+    "logit_confidence",
+    "per_class_metrics",
     "register_attack",
     "report_attack",
+    "rmia_counts",
+    "rmia_ratios",
+    "rmia_scores",
     "roc_auc",
     "roc_curve",
+    "score_histogram",
 ]
+
+_BUILT_IN = (
+    "black_box_partial",
+    "black_box_shadow",
+    "gap",
+    "label_only",
+    "lira",
+    "loss_threshold",
+    "rmia",
+    "robustness",
+    "white_box",
+)
+
+for _module in _BUILT_IN:  # importing a module registers its attacks
+    if find_spec(f"{__name__}.{_module}") is not None:
+        import_module(f"{__name__}.{_module}")

@@ -22,7 +22,7 @@ MODES = ("auto", "online", "offline")
 VARIANCES = ("auto", "per_example", "pooled")
 
 POOLED_BELOW = 64
-"""With fewer shadows the variance is pooled by default (attacks.md, 4: 16 shadows, TPR at 0.1% FPR 5.9% against 1.7%)."""
+"""With fewer shadows the variance is pooled by default (16 shadows: TPR at 0.1% FPR 5.9% against 1.7%)."""
 
 MIN_SHADOWS = 2
 """IN, and OUT, shadows that a record needs: a variance needs two."""

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,18 @@ import numpy.typing as npt
 from nni_privacy.attacks.signals import TargetSignals
 from nni_privacy.errors import AuditError, ConfigError, nearest
 
-__all__ = ["Attack", "AttackFunction", "AttackScores", "attack_names", "get_attack", "register_attack"]
+__all__ = ["REQUIREMENTS", "Attack", "AttackFunction", "AttackScores", "attack_names", "get_attack", "register_attack"]
+
+REQUIREMENTS = {
+    "logits": "the model's answers",
+    "gradients": "the classifier's input, or gradients (extract_signals with gradients=True)",
+    "view_logits": "answers on augmented images (extract_signals with views=...)",
+    "distances": "distances to the decision boundary (HopSkipJump needs the model)",
+    "shadows": "shadow models' answers on the audited records",
+    "black_box_shadow": "the answers of a small CNN trained on shadow-train",
+    "white_box_shadow": "the answers and features of a shadow of the target's architecture",
+}
+"""What an attack may require, of :attr:`TargetSignals.available`, and where it comes from."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -47,7 +58,7 @@ class AttackScores:
 
 
 class AttackFunction(Protocol):
-    """An attack: a pure function of the signals and a seed."""
+    """An attack: a pure function of the signals and a seed; its own options are keyword-only, with defaults."""
 
     def __call__(self, signals: TargetSignals, *, seed: int) -> AttackScores:
         """Scores some or all of the records of ``signals``."""
@@ -68,20 +79,39 @@ class Attack:
     """
 
     name: str
-    run: AttackFunction
+    run: Callable[..., AttackScores]
     requires: frozenset[str]
     description: str
 
-    def __call__(self, signals: TargetSignals, *, seed: int = 0) -> AttackScores:
+    @property
+    def options(self) -> dict[str, Any]:
+        """The attack's own options and their defaults: keyword-only arguments besides ``seed``."""
+        parameters = inspect.signature(self.run).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"}
+
+    def __call__(self, signals: TargetSignals, *, seed: int = 0, **options: Any) -> AttackScores:
         """Runs the attack.
+
+        Args:
+            signals: what it reads.
+            seed: of what it draws.
+            **options: its own options, of :attr:`options`.
 
         Raises:
             AuditError: if the signals lack something that the attack requires.
+            ConfigError: if it does not have such an option.
         """
+        known = self.options
+        for key in options:
+            if key not in known:
+                raise ConfigError(f"attack {self.name!r}: unknown option {key!r}: {nearest(key, known)}")
         missing = sorted(self.requires - signals.available)
         if missing:
-            raise AuditError(f"attack {self.name!r} needs {', '.join(missing)}, which this audit does not have")
-        return self.run(signals, seed=seed)
+            remedies = "; ".join(f"{name}: {REQUIREMENTS[name]}" for name in missing)
+            raise AuditError(
+                f"attack {self.name!r} needs {', '.join(missing)}, which this audit does not have: {remedies}"
+            )
+        return self.run(signals, seed=seed, **options)
 
 
 _ATTACKS: dict[str, Attack] = {}
@@ -94,16 +124,20 @@ def register_attack(
 
     Args:
         name: lower-case letters, digits and underscores: it becomes a metrics prefix and an array name.
-        requires: what the attack reads of the signals.
+        requires: what the attack reads of the signals, names of :data:`REQUIREMENTS`.
         description: one line; by default the first line of the function's docstring.
 
     Raises:
-        ConfigError: if the name is taken or not valid.
+        ConfigError: if the name is taken or not valid, or a requirement is unknown.
     """
     if not NAME.fullmatch(name):
         raise ConfigError(f"attack name {name!r}: allowed are lower-case letters, digits and underscores")
     if name in _ATTACKS:
         raise ConfigError(f"attack {name!r} is registered already")
+
+    for requirement in requires:
+        if requirement not in REQUIREMENTS:
+            raise ConfigError(f"attack {name!r} requires {requirement!r}: {nearest(requirement, REQUIREMENTS)}")
 
     def register(function: F) -> F:
         line = (inspect.getdoc(function) or "").partition("\n")[0]

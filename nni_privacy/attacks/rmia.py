@@ -138,10 +138,11 @@ def rmia_counts(ratios: npt.ArrayLike, population: npt.ArrayLike, *, gamma: floa
     values, repeats = np.unique(others, return_counts=True)
     beaten = np.searchsorted(values, own / gamma, side="right")
     padded = np.concatenate([values, [np.inf]])  # x / inf = 0 is never gamma
-    while (more := own / padded[beaten] >= gamma).any():
-        beaten = beaten + more
-    while (fewer := (beaten > 0) & (own / values[beaten - 1] < gamma)).any():
-        beaten = beaten - fewer
+    with np.errstate(over="ignore"):
+        while (more := own / padded[beaten] >= gamma).any():
+            beaten = beaten + more
+        while (fewer := (beaten > 0) & (own / values[beaten - 1] < gamma)).any():
+            beaten = beaten - fewer
     return np.concatenate([[0], np.cumsum(repeats)])[beaten].astype(np.int64)
 
 
@@ -167,7 +168,7 @@ def rmia_scores(ratios: npt.ArrayLike, population: npt.ArrayLike | None = None, 
     own = np.asarray(ratios, np.float64)
     if population is None:
         positive = np.maximum(own, _TINY)
-        itself = positive / positive >= gamma
+        itself = int(gamma <= 1)  # its ratio to itself is 1
         counts, size = rmia_counts(positive, positive, gamma=gamma) - itself, max(1, len(own) - 1)
     else:
         counts, size = rmia_counts(own, population, gamma=gamma), np.size(population)

@@ -1,7 +1,7 @@
 """White-Box/Partial and White-Box/Shadow, the paper's settings (reference/paper.md, section 3).
 
-The attacker holds the model: besides the posteriors it sees a record's loss, its label and the gradient of its loss with
-respect to the classifier's weight. Gradients are made from the classifier's input, a batch at a time.
+The attacker holds the model: besides the posteriors it sees a record's loss, its label and the gradient of its loss
+with respect to the classifier's weight. Gradients are made from the classifier's input, a batch at a time.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import hashlib
 import io
 import logging
 import os
+import secrets
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -119,16 +120,17 @@ class ShadowCache:
             raise ConfigError(f"cache of shadow models: {self.folder}: {error.strerror or error}") from error
 
     def _replace(self, key: str, content: memoryview, digest: bytes) -> None:
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=f".{key}-", suffix=".partial", delete=False) as file:
-            try:
+        partial = self.folder / f".{key}-{os.getpid()}-{secrets.token_hex(4)}.partial"
+        try:
+            with partial.open("xb") as file:
                 file.write(content)
                 file.write(digest)
                 file.flush()
                 os.fsync(file.fileno())
-                Path(file.name).replace(self.path(key))
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+            partial.replace(self.path(key))
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     @contextmanager
     def lock(self, key: str, *, wait: bool) -> Iterator[bool]:

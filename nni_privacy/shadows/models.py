@@ -64,7 +64,7 @@ class ModelSpec:
             raise ConfigError(f"model factory {self.factory} cannot be imported: {error}") from error
         if not callable(found):
             raise ConfigError(f"model factory {self.factory} is a {type(found).__name__}, expected a callable")
-        return found  # type: ignore[no-any-return]
+        return found
 
     def build(self) -> nn.Module:
         """A fresh model, its weights drawn from torch's global generator.
@@ -164,7 +164,7 @@ def _spec_of_network(model: nn.Module) -> ModelSpec:
     )
     if type(network) is not CellNetwork:
         raise ConfigError(unknown)
-    stem = network.stem[0]
+    stem: Any = network.stem[0]
     arguments = {
         "genotype": str(network.genotype),
         "channels": stem.out_channels // STEM_MULTIPLIER,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +22,7 @@ from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.shadows.models import CallableModel, ModelSource, ModelSpec
 from nni_privacy.training import Recipe
 
-__all__ = ["FORMAT_VERSION", "Normalization", "ShadowData", "ShadowTask"]
+__all__ = ["FORMAT_VERSION", "Normalization", "ShadowData", "ShadowTask", "canonical_json"]
 
 FORMAT_VERSION = 1
 """Of the files in the cache and of what their keys are made of; a change makes all older files unused."""
@@ -31,6 +33,8 @@ the target; a :class:`Normalizer` with fixed statistics; ``None``: ``uint8`` div
 
 Indices = npt.NDArray[np.int64]
 Arrays = dict[str, npt.NDArray[Any]]
+
+_MODULES = ("nni_privacy.training", "nni_privacy.extraction", "nni_privacy.data.normalize", "nni_privacy.shadows.one")
 
 _DIGEST_CHUNK = 4096  # images that are copied at once to be hashed
 
@@ -117,7 +121,7 @@ class ShadowTask:
             model.update(factory=self.model.factory, arguments=self.model.arguments)
         return {
             "format": FORMAT_VERSION,
-            "versions": {"nni-privacy": nni_privacy.__version__, "torch": torch.__version__},
+            "versions": {"nni-privacy": nni_privacy.__version__, "torch": torch.__version__, "code": _code_digest()},
             "model": model,
             "recipe": self.recipe.to_dict(),
             "data": self.data,
@@ -191,6 +195,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} cannot be part of a shadow's description")
+
+
+@cache
+def _code_digest() -> str:
+    """SHA-256 of the modules that make a shadow's answers: under development code changes and versions stay."""
+    digest = hashlib.sha256()
+    for module in _MODULES:
+        file = importlib.import_module(module).__file__
+        digest.update(Path(str(file)).read_bytes())
+    return digest.hexdigest()
 
 
 def _describe_rows(rows: Indices) -> dict[str, Any]:

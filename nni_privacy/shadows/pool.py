@@ -12,12 +12,13 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.shadows.cache import ShadowCache
 from nni_privacy.shadows.one import ShadowError, error_of_shadow
-from nni_privacy.shadows.plan import ShadowData, ShadowTask
+from nni_privacy.shadows.plan import ShadowData, ShadowTask, canonical_json
 from nni_privacy.shadows.worker import BUSY, FAILED, share_data
 
 __all__ = ["train_in_processes"]
@@ -60,7 +61,7 @@ def train_in_processes(
         file = stack.enter_context(tempfile.TemporaryFile())
         selector = stack.enter_context(selectors.DefaultSelector())
         try:
-            header = {"data": share_data(data, file), "cache": str(cache.folder), "cwd": os.getcwd()}
+            header = {"data": share_data(data, file), "cache": str(cache.folder), "cwd": str(Path.cwd())}
         except OSError as error:
             raise ConfigError(f"the records cannot be written to {tempfile.gettempdir()}: {error.strerror}") from error
         for _ in range(min(workers, len(tasks))):
@@ -88,7 +89,7 @@ class _Worker:
     """One process and the task that it is at."""
 
     def __init__(self, data: IO[bytes], header: dict[str, Any]) -> None:
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         reading, writing = os.pipe()
         self.replies = os.fdopen(reading, "rb")
         command = [sys.executable, "-m", WORKER, str(data.fileno()), str(writing)]
@@ -117,7 +118,7 @@ class _Worker:
     def _send(self, content: dict[str, Any]) -> None:
         assert self.process.stdin is not None  # noqa: S101 - for the type checker
         with suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(content).encode() + b"\n")
+            self.process.stdin.write(canonical_json(content).encode() + b"\n")
             self.process.stdin.flush()
 
     def receive(self) -> tuple[ShadowTask, dict[str, Any], str]:
@@ -160,5 +161,5 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("NNI_") or name.startswith("NNI_PRIVACY_")
     }
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

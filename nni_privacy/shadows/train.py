@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy.typing as npt
@@ -122,7 +123,7 @@ def _train_here(
     for wait in (False, True):
         busy = []
         for task in left:
-            if _guarded(task, lambda task=task, wait=wait: cached_or_trained(task, data, cache, wait=wait)) is None:
+            if _guarded(task, partial(cached_or_trained, task, data, cache, wait=wait)) is None:
                 busy.append(task)
             else:
                 on_done(task)
@@ -134,7 +135,7 @@ def _train_unremembered(tasks: Sequence[ShadowTask], data: ShadowData, progress:
     count = _Counter(0, len(tasks), progress)
     results = []
     for task in tasks:
-        results.append(_guarded(task, lambda task=task: train_shadow(task, data)))
+        results.append(_guarded(task, partial(train_shadow, task, data)))
         count(task)
     return results
 

@@ -34,8 +34,8 @@ _TYPES = {"uint8": np.uint8, "float32": np.float32}
 
 def share_data(data: ShadowData, file: IO[bytes]) -> dict[str, Any]:
     """Writes all records to an open file: labels, then images. Returns what :func:`attach_data` needs to know."""
-    file.write(memoryview(data.labels.numpy()).cast("B"))
-    file.write(memoryview(data.images.numpy().reshape(-1)).cast("B"))
+    file.write(data.labels.numpy().data)
+    file.write(data.images.numpy().data)
     file.flush()
     return {"dtype": str(data.images.dtype).removeprefix("torch."), "shape": list(data.images.shape)}
 
