@@ -68,7 +68,7 @@ def run_search(
     address = f"http://127.0.0.1:{port}"
     from nni_privacy.progress import SearchProgress
 
-    with SearchProgress(settings.trials, address) as progress, _terminated_like_interrupted():
+    with SearchProgress(settings.trials, address) as progress, _interruptible():
         experiment = _experiment(settings, space, evaluator, strategy, directory, progress)
         print(f"{settings.name}: {settings.trials} trials, web UI at {address}, results in {directory}", flush=True)
         finished = _run(experiment, port)
@@ -164,7 +164,7 @@ def _conclude(
     try:
         if not exit_when_done:
             print(f"the web UI stays up at {address} until Ctrl-C", flush=True)
-            with _terminated_like_interrupted():
+            with _interruptible():
                 threading.Event().wait()
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -174,14 +174,18 @@ def _conclude(
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept."""
+def _interruptible() -> Iterator[None]:
+    """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept.
+
+    Ctrl-C's own signal is set too: a shell starts a background job with it ignored.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -167,7 +167,7 @@ def fit(
     started = time.perf_counter()
     place = resolve_device(device)
     _check_training_data(images, labels)
-    model.to(place, memory_format=MEMORY_FORMAT)
+    model.to(place).to(memory_format=MEMORY_FORMAT)
     images, labels = images.to(place), labels.to(place)
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.SGD(
@@ -270,7 +270,7 @@ def predict_logits(
     if not len(images):
         raise DataError("there are no images to predict")
     place = resolve_device(device)
-    model.to(place, memory_format=MEMORY_FORMAT)
+    model.to(place).to(memory_format=MEMORY_FORMAT)
     parts = []
     with evaluation_mode(model), torch.inference_mode():
         for chunk in images.split(batch_size):

@@ -48,13 +48,15 @@ def wait_for(question: Callable[[], Any], what: str, seconds: float = TIMEOUT) -
 class Search:
     """A running or finished search."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *arguments: str, python: str | Path = sys.executable
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.output, self.port = folder, folder / "run", free_port()
         config = folder / "search.yaml"
         config.write_text(yaml.safe_dump(settings))
         self.log = folder / "log.txt"
-        command = [sys.executable, "-m", "nni_privacy.cli", "search", str(config)]
+        command = [str(python), "-m", "nni_privacy.cli", "search", str(config)]
         command += ["--output", str(self.output), "--port", str(self.port), *arguments]
         environment = dict(os.environ, HOME=str(folder), PYTHONUNBUFFERED="1")
         with self.log.open("w") as log:

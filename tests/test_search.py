@@ -85,7 +85,7 @@ def test_the_hyper_parameter_chart_draws_a_line_for_each_trial(browser: Any, fin
     wait_for(lambda: browser.execute_script(OPEN_CHART), "the tab", 30)
     assert wait_for(lambda: browser.execute_script(DRAWN_PIXELS), "lines", 30) > 0
     screenshot(browser, "chart")
-    assert {"normal_3_sources", "reduction_5_op2"} <= set(browser.execute_script(AXES))
+    assert {"normal_3_sources", "reduction_5_op2", "mia_auc"} <= set(browser.execute_script(AXES))
 
 
 def test_every_trial_is_constrained_and_reported(finished: Search) -> None:

@@ -10,12 +10,12 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from nni_privacy.attacks.breakdown import ClassMetrics, ScoreHistogram, per_class_metrics, score_histogram
-from nni_privacy.attacks.lira import lira_scores, logit_confidence
+from nni_privacy.attacks.lira import lira_scores
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve
 from nni_privacy.attacks.registry import Attack, AttackScores, attack_names, get_attack, register_attack
 from nni_privacy.attacks.report import AttackReport, RateAtFpr, report_attack
 from nni_privacy.attacks.rmia import rmia_counts, rmia_ratios, rmia_scores
-from nni_privacy.attacks.signals import ShadowSignals, TargetSignals
+from nni_privacy.attacks.signals import ShadowSignals, TargetSignals, logit_confidence
 
 __all__ = [
     "Attack",

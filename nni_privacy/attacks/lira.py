@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.attacks.registry import AttackScores, register_attack
-from nni_privacy.attacks.signals import ShadowSignals, TargetSignals
+from nni_privacy.attacks.signals import ShadowSignals, TargetSignals, logit_confidence
 from nni_privacy.errors import AuditError, ConfigError, nearest
 
-__all__ = ["MODES", "POOLED_BELOW", "VARIANCES", "attack_lira", "lira_scores", "logit_confidence", "shadow_mode"]
+__all__ = ["MODES", "POOLED_BELOW", "VARIANCES", "attack_lira", "lira_scores", "shadow_mode"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -108,27 +108,6 @@ def lira_scores(
     in_mean, in_variance = _moments(references, inside, pooled=pooled)
     ratio = _log_density(target, in_mean, in_variance) - _log_density(target, out_mean, out_variance)
     return np.asarray(ratio.mean(axis=1))
-
-
-def logit_confidence(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Floats:
-    """LiRA's statistic log(p / (1 - p)) of the true class's probability p.
-
-    Equal to the true class's logit minus the log-sum-exp of the others', so it neither overflows nor saturates.
-
-    Args:
-        logits: ``(n, ..., K)``.
-        labels: ``(n,)``.
-
-    Returns:
-        ``(n, ...)`` ``float64``.
-    """
-    values = logits.astype(np.float64)
-    index = labels.reshape(-1, *[1] * (values.ndim - 1))
-    own = np.take_along_axis(values, index, axis=-1)
-    np.put_along_axis(values, index, -np.inf, axis=-1)
-    highest = values.max(axis=-1, keepdims=True)
-    others = highest[..., 0] + np.log(np.exp(values - highest).sum(axis=-1))
-    return np.asarray(own[..., 0] - others)
 
 
 def target_views(signals: TargetSignals, shadows: ShadowSignals) -> npt.NDArray[np.floating]:

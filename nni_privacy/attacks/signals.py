@@ -21,7 +21,7 @@ from nni_privacy.attacks.checks import (
 )
 from nni_privacy.errors import AuditError
 
-__all__ = ["ShadowSignals", "TargetSignals"]
+__all__ = ["ShadowSignals", "TargetSignals", "logit_confidence"]
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -209,8 +209,13 @@ class TargetSignals:
 
     @cached_property
     def losses(self) -> Floats:
-        """Cross-entropy of each record, ``(n,)``, 0 or more and finite."""
-        return np.maximum(0.0, -np.take_along_axis(self.log_posteriors, self.labels[:, None], axis=1)[:, 0])
+        """Cross-entropy of each record, ``(n,)``, 0 or more and finite; not rounded to 0 where p rounds to 1."""
+        return np.asarray(np.logaddexp(0.0, -self.confidences))
+
+    @cached_property
+    def confidences(self) -> Floats:
+        """:func:`logit_confidence` of each record, ``(n,)``."""
+        return logit_confidence(self.logits, self.labels)
 
     @cached_property
     def correct(self) -> Flags:
@@ -258,6 +263,27 @@ class TargetSignals:
             assert self.gradients is not None  # noqa: S101 - gradient_shape has checked it
             return self.gradients[index].reshape(-1, rows, columns)
         return self.residuals[index][:, :, None] * self.features[index][:, None, :]
+
+
+def logit_confidence(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Floats:
+    """Logit-scaled confidence, log(p / (1 - p)) of the true class's probability p (LiRA, arXiv 2112.03570).
+
+    Equal to the true class's logit minus the log-sum-exp of the others', so it neither overflows nor saturates.
+
+    Args:
+        logits: ``(n, ..., K)``.
+        labels: ``(n,)``.
+
+    Returns:
+        ``(n, ...)`` ``float64``.
+    """
+    values = logits.astype(np.float64)
+    index = labels.reshape(-1, *[1] * (values.ndim - 1))
+    own = np.take_along_axis(values, index, axis=-1)
+    np.put_along_axis(values, index, -np.inf, axis=-1)
+    highest = values.max(axis=-1, keepdims=True)
+    others = highest[..., 0] + np.log(np.exp(values - highest).sum(axis=-1))
+    return np.asarray(own[..., 0] - others)
 
 
 def _set(frozen: object, **values: Any) -> None:

@@ -122,10 +122,13 @@ def chart_space(mutables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         mutables: label -> NNI mutable, as from ``simplify()``.
 
     Returns:
-        One entry for each mutable that has such a form; the web UI infers the axes of the others from the trials.
+        One entry for each mutable that has such a form and something to choose; the web UI infers the axes of the
+        others from the trials.
     """
     space: dict[str, dict[str, Any]] = {}
     for label, mutable in mutables.items():
+        if _is_fixed(mutable):
+            continue
         try:
             spec = mutable.as_legacy_dict()
         except NotImplementedError:
@@ -135,11 +138,20 @@ def chart_space(mutables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return space
 
 
+def _is_fixed(mutable: Any) -> bool:
+    """Whether there is nothing to choose: an axis with a single point only takes room."""
+    return len(getattr(mutable, "values", ())) == 1
+
+
 def _chart_parameters(original: Callable[..., Any]) -> Callable[..., Any]:
     def _dump(self: Any) -> dict[str, Any]:
         dumped = original(self)
         if dumped.get("sample"):
-            dumped[_SUMMARY] = {chart_label(label): chart_value(value) for label, value in dumped["sample"].items()}
+            dumped[_SUMMARY] = {
+                chart_label(label): chart_value(value)
+                for label, value in dumped["sample"].items()
+                if not _is_fixed(self.mutables.mutables.get(label))
+            }
         return dumped
 
     return _dump

@@ -23,6 +23,9 @@ _MIA_AUC_COLUMN = Patch(
     ),
 )
 
+# Ends of intervals, further attacks and the like crowd the chart; they stay in the table and in the graphs' drop-downs.
+_SECONDARY = "/(_low|_high|_fpr|_balanced_accuracy|._mia_auc|^accuracy|^seconds)$/"
+
 _CHART_NUMERIC_METRICS = Patch(
     name="chart_numeric_metrics",
     why="a metric that is a text (the trained architecture) becomes an unreadable axis of the hyper-parameter chart",
@@ -30,7 +33,8 @@ _CHART_NUMERIC_METRICS = Patch(
         Edit(
             file=_PAGE,
             anchor="for(const[l,r]of n.axes){const a=A(r);if(l===d",
-            replacement='for(const[l,r]of n.axes){if("linear"!==r.scale)continue;const a=A(r);if(l===d',
+            replacement=f'for(const[l,r]of n.axes){{if("linear"!==r.scale||{_SECONDARY}.test(l))continue;'
+            "const a=A(r);if(l===d",
         ),
     ),
 )

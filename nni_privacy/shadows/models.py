@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.shadows.isolation import isolated
 from nni_privacy.training import seed_everything
 
-__all__ = ["CallableModel", "ModelSource", "ModelSpec", "cell_network", "fingerprint", "spec_for"]
+__all__ = ["CallableModel", "ModelSource", "ModelSpec", "cell_network", "fingerprint", "frozen_space", "spec_for"]
 
 CELL_NETWORK = "nni_privacy.shadows.models:cell_network"
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in the text of a layer that holds a function
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,20 @@ def cell_network(*, genotype: str, channels: int, cells: int, in_channels: int, 
     return CellNetwork(Genotype.parse(genotype), **sizes)
 
 
+def frozen_space(*, space: str, arguments: Mapping[str, Any], sample: Mapping[str, Any]) -> nn.Module:
+    """The model that a sample of any NNI model space stands for: a factory for spaces of users' own.
+
+    Args:
+        space: import path of the class, ``package.module:Class``.
+        arguments: keyword arguments of its constructor (NNI keeps them as ``trace_kwargs``).
+        sample: what is chosen, label to value.
+
+    Raises:
+        ConfigError: if the space cannot be built.
+    """
+    return ModelSpec(space, arguments).build().freeze(dict(sample))  # type: ignore[operator]
+
+
 def spec_for(model: ModelSource | nn.Module | str | Callable[..., nn.Module], **arguments: Any) -> ModelSource:
     """The source of more models like ``model``.
 
@@ -196,10 +213,13 @@ def fingerprint(source: ModelSource) -> str | None:
     with isolated():
         seed_everything(0)
         model = source.build()
-    digest.update(str(model).encode())
+    digest.update(_ADDRESS.sub("", str(model)).encode())
     for name, value in model.state_dict().items():
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        else:
+            digest.update(f"{name} {value!r}".encode())
     kinds = {type(module) for module in model.modules()}
     for code in _source_files([source.resolve(), *kinds]):
         digest.update(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import selectors
 import signal
@@ -27,6 +28,8 @@ WORKER = "nni_privacy.shadows.worker"
 LOG_TAIL = 400
 """Bytes of a dead worker's last words that its error repeats."""
 _END_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
 
 
 def train_in_processes(
@@ -75,6 +78,7 @@ def train_in_processes(
                 worker = event.data
                 task, message, status = worker.receive()
                 if status == BUSY:
+                    _logger.info("shadow %d is being trained by another run", task.number)
                     queue.append((task, message, True))
                 else:
                     open_tasks -= 1

@@ -125,6 +125,7 @@ def _train_here(
         for task in left:
             if _guarded(task, partial(cached_or_trained, task, data, cache, wait=wait)) is None:
                 busy.append(task)
+                _logger.info("shadow %d is being trained by another run", task.number)
             else:
                 on_done(task)
         left = busy

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from planted_signals import planted_signals
 
 from nni_privacy.attacks import attack_names, get_attack, report_attack
 from nni_privacy.errors import AuditError, ConfigError
-from planted_signals import planted_signals
 
 ATTACKS = attack_names()
 SEEDS = range(5)

@@ -82,10 +82,10 @@ def test_pooling_helps_when_there_are_few_shadows():
 def test_records_without_two_shadows_of_either_kind_are_left_out():
     target, stats, keep = draw()
     keep[0], keep[1], keep[2, 1:] = False, True, False
-    scores = lira_scores(target, stats, keep, mode="online")
+    scores = lira_scores(target, stats, keep, mode="online", variance="per_example")
     assert np.isnan(scores[:2]).all() and np.isnan(scores[2]) and np.isfinite(scores[3:]).all()
     assert np.flatnonzero(np.isnan(lira_scores(target, stats, keep, mode="offline"))).tolist() == [1]
-    rest = lira_scores(target[3:], stats[3:], keep[3:], mode="online")
+    rest = lira_scores(target[3:], stats[3:], keep[3:], mode="online", variance="per_example")
     np.testing.assert_allclose(scores[3:], rest, rtol=1e-12)
 
 

@@ -57,7 +57,9 @@ def test_ratios_follow_the_papers_formulas():
     np.testing.assert_allclose(online, [0.9 / 0.5, np.nan, np.nan])
     offline = rmia_ratios(target, references, keep, mode="offline", offline_a=0.3)
     np.testing.assert_allclose(offline, [0.9 / ((1.3 * 0.4 + 0.7) / 2), 0.8 / ((1.3 * 0.4 + 0.7) / 2), np.nan])
-    np.testing.assert_allclose(rmia_ratios(target, references, ~keep & False, offline_a=1.0), target / references.mean(1))
+    np.testing.assert_allclose(
+        rmia_ratios(target, references, ~keep & False, offline_a=1.0), target / references.mean(1)
+    )
 
 
 def test_the_attack_equals_the_definition_on_its_signals():
@@ -65,7 +67,10 @@ def test_the_attack_equals_the_definition_on_its_signals():
     n, m, shadows, classes = 30, 20, 4, 3
     labels, others = generator.integers(0, classes, n), generator.integers(0, classes, m)
     logits, answers = generator.normal(size=(n, classes)), generator.normal(size=(m, 1, classes))
-    references, population = generator.normal(size=(n, shadows, 1, classes)), generator.normal(size=(m, shadows, 1, classes))
+    references, population = (
+        generator.normal(size=(n, shadows, 1, classes)),
+        generator.normal(size=(m, shadows, 1, classes)),
+    )
     keep = np.tile([True, False], (n, 2))
     cast = [block.astype(np.float32) for block in (references, population, answers)]
     signals = TargetSignals.from_logits(

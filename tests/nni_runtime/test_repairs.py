@@ -84,7 +84,10 @@ def test_the_space_that_is_sent_is_the_one_the_strategy_searches(repaired: None,
     from nni.mutable import Categorical
     from nni.nas.experiment import NasExperiment
 
-    mine, theirs = Categorical(["sep_conv_3x3"], label="op"), Categorical(["max_pool_3x3", "none"], label="op")
+    mine, theirs = (
+        Categorical(["sep_conv_3x3", "sep_conv_5x5"], label="op"),
+        Categorical(["max_pool_3x3", "none"], label="op"),
+    )
     sent: list[dict[str, Any]] = []
     experiment = SimpleNamespace(
         strategy=SimpleNamespace(**({"searched_space": lambda: {"op": mine}} if fixed else {})),
@@ -148,3 +151,10 @@ def test_a_missing_class_or_method_is_refused(field: str, value: str) -> None:
     changed = replace(REPAIRS["chart_parameters"], **{field: value})
     with pytest.raises(RuntimeRepairError, match=f"repair 'chart_parameters'.*{value}"):
         changed.apply()
+
+
+def test_what_has_nothing_to_choose_gets_no_axis(repaired: None) -> None:
+    from nni.mutable import Categorical
+
+    free, fixed = Categorical(["a", "b"], label="free"), Categorical(["a"], label="fixed")
+    assert list(chart_space({"free": free, "fixed": fixed})) == ["free"]

@@ -61,6 +61,25 @@ class OutOfMemory(Tiny):
         raise MemoryError
 
 
+class Applied(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def extra_repr(self):
+        return repr(self.function)
+
+    def get_extra_state(self):
+        return {"version": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def with_function():
+    return nn.Sequential(nn.Flatten(), Applied(lambda x: x), nn.Linear(64, 10))
+
+
 def failing():
     raise KeyError("weights.pth")
 

@@ -156,5 +156,5 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
 
 def test_a_cache_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="cache of shadow models: .*file/cache"):
+    with pytest.raises(ConfigError, match=r"cache of shadow models: .*file/cache"):
         ShadowCache(tmp_path / "file" / "cache")

@@ -10,6 +10,9 @@ records = st.integers(4, 300)
 shadows = st.integers(1, 33)
 seeds = st.integers(0, 2**32 - 1)
 
+KNOWN = [[0, 1, 1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 1, 1, 1], [1, 0, 1, 0, 1, 1, 0, 0]]
+KNOWN_SEEDS = (2968811710, 2406264477)
+
 
 @given(records, shadows, seeds)
 def test_every_shadow_gets_half_of_the_pool_and_every_record_half_of_the_shadows(n, count, seed):
