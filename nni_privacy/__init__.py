@@ -6,12 +6,12 @@ nni_privacy`` is quick.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nni_privacy.audit import AuditReport, audit
 from nni_privacy.cells import Cell, Edge, Genotype
 from nni_privacy.errors import PrivacyError
+from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from nni_privacy.evaluator import PrivacyEvaluator
@@ -43,13 +43,7 @@ _LAZY = {
     "load_pattern": "nni_privacy.patterns",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_attributes(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

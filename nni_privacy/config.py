@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nni_privacy.data import check_dataset_options
@@ -14,6 +13,7 @@ from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.search_spaces import SPACES
 from nni_privacy.strategies.registry import strategy_options
+from nni_privacy.yaml_files import read_yaml
 
 __all__ = [
     "DatasetConfig",
@@ -25,8 +25,6 @@ __all__ = [
     "load_config",
     "parse_config",
 ]
-
-_FILE_SIZE_LIMIT = 1 << 20
 
 
 class _Section(BaseModel):
@@ -178,17 +176,7 @@ def load_config(path: str | Path, **overrides: Any) -> SearchConfig:
         ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
             is allowed.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > _FILE_SIZE_LIMIT:
-            raise ConfigError(f"{path}: larger than {_FILE_SIZE_LIMIT} bytes, which no configuration is")
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file in UTF-8") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, error=ConfigError)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
     try:
@@ -209,19 +197,6 @@ def parse_config(content: Mapping[str, Any]) -> SearchConfig:
         raise ConfigError(_one_line(error, SearchConfig)) from None
     except PrivacyError as error:
         raise ConfigError(str(error)) from None
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key that is given twice instead of taking the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable) or key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def _one_line(error: ValidationError, model: type[BaseModel]) -> str:

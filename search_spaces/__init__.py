@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nni_privacy.lazy import lazy_attributes
 from nni_privacy.search_spaces.constraints import FixedEdges
 
 if TYPE_CHECKING:
@@ -18,8 +18,4 @@ SPACES = {"darts": "DARTS"}
 
 _LAZY = {"CellNetwork": "nni_privacy.search_spaces.network", "DARTS": "nni_privacy.search_spaces.darts"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from nni_privacy.strategies.fixed_pattern import FixedPattern
@@ -17,8 +18,4 @@ _LAZY = {
     "strategy_names": "nni_privacy.strategies.registry",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = lazy_attributes(__name__, _LAZY)

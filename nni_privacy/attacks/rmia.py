@@ -136,9 +136,9 @@ def rmia_counts(ratios: npt.ArrayLike, population: npt.ArrayLike, *, gamma: floa
     if not (np.isfinite(gamma) and gamma > 0):
         raise ConfigError(f"gamma is {gamma}: allowed are numbers above 0")
     values, repeats = np.unique(others, return_counts=True)
-    beaten = np.searchsorted(values, own / gamma, side="right")
     padded = np.concatenate([values, [np.inf]])  # x / inf = 0 is never gamma
     with np.errstate(over="ignore"):
+        beaten = np.searchsorted(values, own / gamma, side="right")
         while (more := own / padded[beaten] >= gamma).any():
             beaten = beaten + more
         while (fewer := (beaten > 0) & (own / values[beaten - 1] < gamma)).any():

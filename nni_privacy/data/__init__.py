@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nni_privacy.data.registry import check_dataset_options, dataset_names, load_dataset, register_dataset
 from nni_privacy.data.split import FourWaySplit, split_four_ways
+from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
@@ -30,8 +30,4 @@ _LAZY = {
     "to_float": "nni_privacy.data.normalize",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -12,6 +12,7 @@ import yaml
 from nni_privacy.cells import CELL_TYPES, Edge
 from nni_privacy.errors import GenotypeError, PatternError, nearest
 from nni_privacy.patterns.pattern import CellPattern, DualPattern, EdgeEvidence, Pattern
+from nni_privacy.yaml_files import read_yaml
 
 __all__ = ["Cells", "list_patterns", "load_pattern", "read_pattern", "write_pattern"]
 
@@ -21,7 +22,6 @@ _SHIPPED = Path(__file__).with_name("shipped")
 _SUFFIXES = (".yaml", ".yml")
 _REQUIRED = ("name", "cell", "objective", "edges")
 _OPTIONAL = ("source", "evidence", "effect")
-_FILE_SIZE_LIMIT = 1 << 20
 
 
 def list_patterns() -> list[CellPattern]:
@@ -70,17 +70,7 @@ def read_pattern(path: str | Path) -> CellPattern:
     Raises:
         PatternError: if the file cannot be read or is not a legal pattern; the message names the file and the field.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > _FILE_SIZE_LIMIT:
-            raise PatternError(f"{path}: larger than {_FILE_SIZE_LIMIT} bytes, which no pattern is")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PatternError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise PatternError(f"{path}: not a text file in UTF-8") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise PatternError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, error=PatternError)
     try:
         return _pattern_from(content)
     except PatternError as error:

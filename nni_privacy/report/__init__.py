@@ -6,8 +6,9 @@ Matplotlib is imported when something is drawn; the numbers (:func:`read_run`, :
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from nni_privacy.report.page import write_report
@@ -17,13 +18,7 @@ __all__ = ["read_run", "write_report"]
 
 _LAZY = {"read_run": "nni_privacy.report.run", "write_report": "nni_privacy.report.page"}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_attributes(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

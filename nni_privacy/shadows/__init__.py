@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nni_privacy.lazy import lazy_attributes
 from nni_privacy.shadows.keep import keep_matrix, shadow_seed
 
 if TYPE_CHECKING:
@@ -37,24 +37,20 @@ __all__ = [
 ]
 
 _LAZY = {
-    "CallableModel": "models",
-    "ModelSpec": "models",
-    "Population": "references",
-    "ShadowCache": "cache",
-    "ShadowData": "plan",
-    "ShadowError": "one",
-    "ShadowTask": "plan",
-    "SmallCNN": "small_cnn",
-    "default_cache_folder": "cache",
-    "reference_shadows": "references",
-    "small_cnn_signals": "paper",
-    "spec_for": "models",
-    "train_shadows": "train",
-    "twin_signals": "paper",
+    "CallableModel": "nni_privacy.shadows.models",
+    "ModelSpec": "nni_privacy.shadows.models",
+    "Population": "nni_privacy.shadows.references",
+    "ShadowCache": "nni_privacy.shadows.cache",
+    "ShadowData": "nni_privacy.shadows.plan",
+    "ShadowError": "nni_privacy.shadows.one",
+    "ShadowTask": "nni_privacy.shadows.plan",
+    "SmallCNN": "nni_privacy.shadows.small_cnn",
+    "default_cache_folder": "nni_privacy.shadows.cache",
+    "reference_shadows": "nni_privacy.shadows.references",
+    "small_cnn_signals": "nni_privacy.shadows.paper",
+    "spec_for": "nni_privacy.shadows.models",
+    "train_shadows": "nni_privacy.shadows.train",
+    "twin_signals": "nni_privacy.shadows.paper",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"nni_privacy.shadows.{_LAZY[name]}"), name)
+__getattr__ = lazy_attributes(__name__, _LAZY)

@@ -6,7 +6,7 @@ import torch
 from planted_signals import planted_signals
 
 from nni_privacy.attacks import TargetSignals, get_attack
-from nni_privacy.attacks.attack_models import WhiteBoxAttackModel
+from nni_privacy.attacks.attack_models import FlatConvolution, WhiteBoxAttackModel
 from nni_privacy.attacks.black_box_partial import split_known_third
 from nni_privacy.attacks.white_box import WhiteBoxScaling, white_box_features
 from nni_privacy.errors import AuditError
@@ -23,9 +23,23 @@ def test_the_attack_model_has_ml_doctors_layers():
     assert shapes["gradient"] == [(5 * 32, 256), (256, 128), (128, 64)]
     assert shapes["encoder"] == [(256, 256), (256, 128), (128, 64), (64, 2)]
     kinds = [type(m).__name__ for m in model.gradient if not isinstance(m, torch.nn.Dropout)]
-    assert kinds[:4] == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"]
+    assert kinds[:4] == ["FlatConvolution", "BatchNorm2d", "ReLU", "MaxPool2d"]
     assert model.gradient[1].kernel_size == (5, 5)
     assert {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)} == {0.2}
+
+
+@pytest.mark.parametrize("shape", [(10, 64), (3, 7), (1, 5), (20, 9)])
+def test_the_flat_convolution_equals_torchs_and_so_do_its_gradients(shape):
+    torch.manual_seed(0)
+    flat, plain = FlatConvolution(), torch.nn.Conv2d(1, 1, 5, padding=2)
+    plain.load_state_dict(flat.state_dict())
+    images = torch.randn(4, 1, *shape)
+    weights = torch.randn(4, 1, *shape)
+    for convolution in (flat, plain):
+        (convolution(images) * weights).sum().backward()
+    torch.testing.assert_close(flat(images), plain(images), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(flat.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(flat.bias.grad, plain.bias.grad, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(10, 64), (3, 7), (1, 5), (2, 1)])
