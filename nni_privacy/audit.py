@@ -5,6 +5,7 @@ Torch is imported when a model is audited: ``nni_privacy`` imports this module t
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from nni_privacy.errors import AuditError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from nni_privacy.gathering import Effort
+    from nni_privacy.shadows import ShadowOptions
 
 __all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals"]
 
@@ -89,10 +93,13 @@ def audit(
     nonmembers: Records,
     *,
     attacks: str | Sequence[str] = DEFAULT_ATTACKS,
+    shadow: ShadowOptions | None = None,
+    effort: Effort | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     batch_size: int = 256,
     normalize: Callable[[Tensor], Tensor] | None = None,
+    allow_shared: bool = False,
 ) -> AuditReport:
     """Attacks a trained classifier with membership inference.
 
@@ -103,30 +110,49 @@ def audit(
             >= 20.
         nonmembers: the same for records it was not trained on, from the same distribution.
         attacks: names of registered attacks, the primary one first.
-        seed: of the attacks and of the bootstrap; each attack gets the same, whatever the others are.
+        shadow: how shadow models are trained; needed by ``black_box_shadow``, ``white_box_shadow``, ``lira`` and
+            ``rmia``.
+        effort: how many questions the attacks may ask of the model.
+        seed: of the attacks, the shadow models and the bootstrap; each attack gets the same, whatever the others are.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         batch_size: images a forward pass.
         normalize: applied to each batch; without one, ``uint8`` images are divided by 255 and floats are left as they
-            are.
+            are. If it is a :class:`~nni_privacy.data.Normalizer`, shadow models get statistics of their own training
+            records; with any other callable they cannot be trained.
+        allow_shared: accept images that are both among the members and the non-members.
 
     Raises:
-        AuditError: if there are fewer than 20 members or non-members, shapes do not fit, labels are out of range, the
-            model does not return a tensor of logits, or its logits are NaN or infinite.
+        AuditError: if there are fewer than 20 members or non-members, they share images, shapes do not fit, labels are
+            out of range, the model does not return a tensor of logits, or its logits are NaN or infinite.
         ConfigError: if an attack or the device is unknown.
     """
     import torch
 
-    from nni_privacy.training import predict_logits, resolve_device
+    from nni_privacy.data import Normalizer
+    from nni_privacy.gathering import Effort, gather_signals
+    from nni_privacy.training import resolve_device
 
     names = _check_request(attacks, seed)
     (images, labels), (other_images, other_labels) = _check_records(members, nonmembers)
+    if not allow_shared:
+        _check_disjoint(images, other_images)
+    if shadow is not None and normalize is not None and not isinstance(normalize, Normalizer):
+        raise AuditError("shadow models can be trained with a Normalizer or without normalisation only")
     with _kept_device(model):
-        logits = [
-            predict_logits(model, part, batch_size=batch_size, device=resolve_device(device), normalize=normalize)
-            for part in (images, other_images)
-        ]
-    is_member = np.repeat([True, False], [len(labels), len(other_labels)])
-    signals = TargetSignals.from_logits(np.concatenate(logits), torch.cat([labels, other_labels]).numpy(), is_member)
+        signals = gather_signals(
+            model,
+            torch.cat([images, other_images]),
+            torch.cat([labels, other_labels]),
+            np.repeat([True, False], [len(labels), len(other_labels)]),
+            requires=frozenset().union(*(get_attack(name).requires for name in names)),
+            normalize=normalize,
+            normalization=None if normalize is None else "own",
+            device=resolve_device(device),
+            batch_size=batch_size,
+            seed=seed,
+            effort=effort or Effort(),
+            shadow=shadow,
+        )
     return audit_signals(signals, attacks=names, seed=seed)
 
 
@@ -192,6 +218,20 @@ def _tensors(name: str, records: Records) -> tuple[Tensor, Tensor]:
     if images.is_floating_point() and not bool(torch.isfinite(images).all()):
         raise AuditError(f"{name}: images contain NaN or infinite values")
     return images, labels.cpu().to(torch.int64)
+
+
+def _check_disjoint(images: Tensor, others: Tensor) -> None:
+    """A record that is both a member and a non-member makes every attack look weaker than it is."""
+    digests = [
+        {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.contiguous().cpu().numpy()}
+        for part in (images, others)
+    ]
+    shared = len(digests[0] & digests[1])
+    if shared:
+        raise AuditError(
+            f"members and non-members share {shared} images (of {len(images)} and {len(others)}); "
+            "remove them, or pass allow_shared if they are different records that look the same"
+        )
 
 
 @contextmanager

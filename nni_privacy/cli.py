@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nni-privacy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     _add_search(commands)
+    _add_audit(commands)
     _add_patterns(commands)
     report = commands.add_parser("report", help="write report.html for a run directory")
     report.add_argument("directory", metavar="DIR", type=Path, help="a run directory")
@@ -76,6 +77,27 @@ def _add_search(commands: Any) -> None:
     )
     search.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up after the search")
     search.set_defaults(run=_search)
+
+
+def _add_audit(commands: Any) -> None:
+    audit = commands.add_parser("audit", help="attack your own trained model with membership inference")
+    needed = audit.add_argument_group("what to audit")
+    needed.add_argument("--model", required=True, metavar="PACKAGE.MODULE:FACTORY", help="makes the untrained network")
+    needed.add_argument("--weights", required=True, type=Path, metavar="FILE", help="a state dict: .pt, .safetensors")
+    needed.add_argument("--members", required=True, type=Path, metavar="A.npz", help="records it was trained on")
+    needed.add_argument("--nonmembers", required=True, type=Path, metavar="B.npz", help="records it never saw")
+    needed.add_argument("--output", required=True, type=Path, metavar="DIR", help="a new folder for the results")
+    audit.add_argument("--population", type=Path, metavar="C.npz", help="further records: shadow models, RMIA")
+    audit.add_argument("--attacks", metavar="NAMES", default="black_box_partial,loss_threshold", help="by commas")
+    audit.add_argument("--normalize", choices=("none", "members"), default="none", help="members: their statistics")
+    audit.add_argument("--recipe", nargs="*", default=[], metavar="KEY=VALUE", help="how the target was trained")
+    audit.add_argument("--shadows", type=int, default=4, metavar="N", help="reference models (lira, rmia)")
+    audit.add_argument("--workers", type=int, default=0, metavar="N", help="processes that train shadow models")
+    audit.add_argument("--effort", nargs="*", default=[], metavar="KEY=VALUE", help="views, boundary_records, ...")
+    audit.add_argument("--seed", type=int, default=0, metavar="S")
+    audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
+    audit.set_defaults(run=_audit)
 
 
 def _add_patterns(commands: Any) -> None:
@@ -109,6 +131,16 @@ def _search(options: argparse.Namespace) -> int:
         port=options.port,
         exit_when_done=options.exit_when_done,
     )
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from nni_privacy.audit_command import AuditRequest, parse_assignments, run_audit
+
+    given = {key: value for key, value in vars(options).items() if key != "run"}
+    given["attacks"] = tuple(name for name in given["attacks"].split(",") if name)
+    for key in ("recipe", "effort"):
+        given[key] = parse_assignments(given[key], option=f"--{key}")
+    return run_audit(AuditRequest(**given))
 
 
 def _patterns_list(options: argparse.Namespace) -> int:

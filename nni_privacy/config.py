@@ -17,10 +17,12 @@ from nni_privacy.yaml_files import read_yaml
 
 __all__ = [
     "DatasetConfig",
+    "EffortConfig",
     "EvaluatorConfig",
     "PatternConfig",
     "SearchConfig",
     "SearchSpaceConfig",
+    "ShadowConfig",
     "StrategyConfig",
     "load_config",
     "parse_config",
@@ -104,6 +106,22 @@ class StrategyConfig(_NamedSection):
         return strategy_options(self.name)(**super().options).model_dump()
 
 
+class EffortConfig(_Section):
+    """``evaluator.effort``: how many questions the attacks may ask of a trained architecture."""
+
+    views: int = Field(2, ge=1, le=18)
+    boundary_records: int = Field(1000, ge=1)
+    boundary_queries: int = Field(1000, ge=1)
+
+
+class ShadowConfig(_Section):
+    """``evaluator.shadow``: the shadow models of the attacks that need some."""
+
+    count: int = Field(4, ge=1)
+    workers: int = Field(0, ge=0)
+    cache: str | None = None
+
+
 class EvaluatorConfig(_Section):
     """``evaluator``: how an architecture is trained and attacked."""
 
@@ -111,6 +129,8 @@ class EvaluatorConfig(_Section):
     attacks: list[str] = Field(default_factory=lambda: ["black_box_partial"], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1)
+    effort: EffortConfig = EffortConfig()
+    shadow: ShadowConfig = ShadowConfig()
 
     @field_validator("recipe")
     @classmethod

@@ -18,6 +18,7 @@ __all__ = [
     "PatternError",
     "PrivacyError",
     "RuntimeRepairError",
+    "check_keys",
     "nearest",
 ]
 
@@ -60,3 +61,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, names, n=1)
     listing = f"known: {', '.join(names)}" if names else "nothing is allowed here"
     return f"did you mean {close[0]!r}? ({listing})" if close else listing
+
+
+def check_keys(where: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ConfigError for the first of ``options`` that is not among ``known``."""
+    names = list(known)
+    for key in options:
+        if key not in names:
+            raise ConfigError(f"{where}: unknown key {key!r}: {nearest(str(key), names)}")

@@ -6,13 +6,13 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nni
 import numpy as np
-import numpy.typing as npt
 import torch
 from nni.nas.evaluator import Evaluator
 from torch import nn
@@ -20,7 +20,9 @@ from torch import nn
 from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
 from nni_privacy.audit import AuditReport, audit_signals
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset, split_four_ways
-from nni_privacy.errors import ConfigError
+from nni_privacy.errors import ConfigError, check_keys
+from nni_privacy.gathering import Effort, gather_signals
+from nni_privacy.shadows.options import ShadowOptions
 from nni_privacy.training import Recipe, fit, predict_logits, resolve_device, seed_everything
 
 __all__ = ["PrivacyEvaluator", "architecture_text"]
@@ -28,6 +30,10 @@ __all__ = ["PrivacyEvaluator", "architecture_text"]
 MONITORED_RECORDS = (256, 1024)
 """An epoch's metrics are measured on a quarter of either side's records, but on at least and at most so many:
 measured on all of them they would cost two thirds of the training."""
+
+EVALUATION_BATCH = 256
+
+SHADOW_DEFAULTS: Mapping[str, Any] = MappingProxyType({"count": 4, "workers": 0, "cache": None})
 
 SCORES_FILE = "scores.npz"
 
@@ -54,6 +60,11 @@ class PrivacyEvaluator(Evaluator):
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch's threads a trial on the CPU. With one a run is fastest as a whole (one trial a core) and
             reproducible bit for bit.
+        effort: how many questions the attacks may ask, fields of :class:`~nni_privacy.gathering.Effort`. shadow:
+        ``count`` of reference models (``lira``, ``rmia``), ``workers`` that train them (0: the trial itself) and
+            ``cache``, their folder; see :class:`~nni_privacy.shadows.ShadowOptions`. Shadow models are trained on the
+            shadow halves of the data by the same recipe, and remembered: the small CNN of ``black_box_shadow`` is
+            trained once for all trials.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -68,6 +79,8 @@ class PrivacyEvaluator(Evaluator):
         seed: int = 0,
         device: str = "auto",
         threads: int = 1,
+        effort: Mapping[str, int] | None = None,
+        shadow: Mapping[str, Any] | None = None,
     ) -> None:
         self.dataset = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
         self.recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_mapping(recipe or {})
@@ -75,6 +88,8 @@ class PrivacyEvaluator(Evaluator):
         self.seed = seed
         self.device = device
         self.threads = threads
+        self.effort = {**asdict(Effort()), **(effort or {})}
+        self.shadow = {**SHADOW_DEFAULTS, **(shadow or {})}
         self._check()
 
     def _check(self) -> None:
@@ -92,6 +107,10 @@ class PrivacyEvaluator(Evaluator):
         if type(self.threads) is not int or self.threads < 1:
             raise ConfigError(f"threads: {self.threads!r}; allowed is a whole number of at least 1")
         resolve_device(self.device)
+        check_keys("effort", self.effort, asdict(Effort()))
+        check_keys("shadow", self.shadow, SHADOW_DEFAULTS)
+        Effort(**self.effort)
+        ShadowOptions(recipe=self.recipe, **self.shadow)
 
     def extra_repr(self) -> str:
         """For ``repr``."""
@@ -126,7 +145,6 @@ class PrivacyEvaluator(Evaluator):
         data, split = self.load_data()
         device = resolve_device(self.device)
         normalize = Normalizer.fit(data.images[split.target_train])
-        predict = _Predictor(model, data, normalize, device)
         fit(
             model,
             data.images[split.target_train],
@@ -135,9 +153,9 @@ class PrivacyEvaluator(Evaluator):
             seed=self.seed,
             device=device,
             normalize=normalize,
-            on_epoch=_Monitor(predict, split),
+            on_epoch=_Monitor(data, split, normalize, device),
         )
-        report = audit_signals(predict(split.target_train, split.target_test), attacks=self.attacks, seed=self.seed)
+        report = self._attack(model, data, split, normalize, device)
         metrics = _final_metrics(report)
         metrics["seconds"] = round(time.perf_counter() - started, 3)
         metrics["architecture"] = architecture_text(model)
@@ -145,6 +163,27 @@ class PrivacyEvaluator(Evaluator):
             report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE)
         nni.report_final_result(metrics)
         return metrics
+
+    def _attack(
+        self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
+    ) -> AuditReport:
+        records = np.concatenate([split.target_train, split.target_test])
+        halves = [(data.images[part], data.labels[part]) for part in (split.shadow_train, split.shadow_test)]
+        signals = gather_signals(
+            model,
+            data.images[records],
+            data.labels[records],
+            np.arange(len(records)) < len(split.target_train),
+            requires=frozenset().union(*(get_attack(name).requires for name in self.attacks)),
+            normalize=normalize,
+            normalization="own",
+            device=device,
+            batch_size=EVALUATION_BATCH,
+            seed=self.seed,
+            effort=Effort(**self.effort),
+            shadow=ShadowOptions(recipe=self.recipe, train=halves[0], test=halves[1], **self.shadow),
+        )
+        return audit_signals(signals, attacks=self.attacks, seed=self.seed)
 
     def _execute(self, model: Any) -> Any:
         # The initial weights are drawn while NNI builds the model, which is before ``evaluate``.
@@ -159,6 +198,8 @@ class PrivacyEvaluator(Evaluator):
             "seed": self.seed,
             "device": self.device,
             "threads": self.threads,
+            "effort": self.effort,
+            "shadow": self.shadow,
         }
 
     @classmethod
@@ -173,34 +214,24 @@ class PrivacyEvaluator(Evaluator):
 
 
 @dataclass(frozen=True)
-class _Predictor:
-    """Answers of the model in training on chosen records of the data set."""
-
-    model: nn.Module
-    data: Dataset
-    normalize: Normalizer
-    device: torch.device
-
-    def __call__(self, members: npt.NDArray[np.int64], nonmembers: npt.NDArray[np.int64]) -> TargetSignals:
-        records = torch.from_numpy(np.concatenate([members, nonmembers]))
-        logits = predict_logits(self.model, self.data.images[records], device=self.device, normalize=self.normalize)
-        is_member = np.arange(len(records)) < len(members)
-        return TargetSignals.from_logits(logits, self.data.labels[records].numpy(), is_member)
-
-
-@dataclass(frozen=True)
 class _Monitor:
     """Reports accuracy and the loss-threshold attack's AUC after every epoch."""
 
-    predict: _Predictor
+    data: Dataset
     split: FourWaySplit
+    normalize: Normalizer
+    device: torch.device
 
     def __call__(self, epoch: int, model: nn.Module) -> None:
         least, most = MONITORED_RECORDS
         count = max(least, min(len(self.split.target_train) // 4, most))
-        signals = self.predict(self.split.target_train[:count], self.split.target_test[:count])
-        accuracy = float(signals.correct[~signals.is_member].mean())
-        auc = roc_curve(-signals.losses, signals.is_member).auc
+        parts = [self.split.target_train[:count], self.split.target_test[:count]]
+        records = np.concatenate(parts)
+        logits = predict_logits(model, self.data.images[records], device=self.device, normalize=self.normalize)
+        is_member = np.arange(len(records)) < len(parts[0])
+        signals = TargetSignals.from_logits(logits, self.data.labels[records].numpy(), is_member)
+        accuracy = float(signals.correct[~is_member].mean())
+        auc = roc_curve(-signals.losses, is_member).auc
         nni.report_intermediate_result({"default": accuracy, "accuracy": accuracy, "loss_threshold_mia_auc": auc})
 
 

@@ -72,13 +72,8 @@ def extract_signals(
             label is out of range, or explicit gradients do not fit into memory or cannot be computed.
         ConfigError: if ``batch_size``, ``views`` or ``device`` is out of its range.
     """
-    if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}: allowed are integers of 1 or more")
-    if views is not None and not 1 <= views <= MAX_VIEWS:
-        raise ConfigError(f"views is {views}: allowed are integers from 1 to {MAX_VIEWS}")
     pictures, truth = torch.as_tensor(images), torch.as_tensor(labels)
-    if not len(pictures) or truth.shape != (len(pictures),):
-        raise AuditError(f"{len(pictures)} images, labels {tuple(truth.shape)}: expected (n,) for n images, n >= 1")
+    _check_request(pictures, truth, batch_size, views)
     place = resolve_device(device)
     model.to(place)
     prepare = normalize or to_float
@@ -100,6 +95,15 @@ def extract_signals(
             return signals
         explicit = _explicit_gradients(model, tap, batches, truth.long(), place, prepare)
     return TargetSignals.from_logits(logits, signals.labels, signals.is_member, **extras, gradients=explicit)
+
+
+def _check_request(images: Tensor, labels: Tensor, batch_size: int, views: int | None) -> None:
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}: allowed are integers of 1 or more")
+    if views is not None and not 1 <= views <= MAX_VIEWS:
+        raise ConfigError(f"views is {views}: allowed are integers from 1 to {MAX_VIEWS}")
+    if not len(images) or labels.shape != (len(images),):
+        raise AuditError(f"{len(images)} images, labels {tuple(labels.shape)}: expected (n,) for n images, n >= 1")
 
 
 def view_images(images: Tensor, view: int) -> Tensor:

@@ -87,6 +87,8 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
         seed=settings.seed,
         device=section.device,
         threads=section.threads,
+        effort=section.effort.model_dump(),
+        shadow=section.shadow.model_dump(),
     )
 
 

@@ -93,7 +93,7 @@ def test_one_forward_pass_serves_all_attacks_and_leaves_the_model_as_it_was():
     calls = []
     model = linear().train()
     model.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
-    audit(model, (ZEROS, LABELS), (ZEROS, LABELS), attacks=BOTH, device="cpu")
+    audit(model, (ZEROS, LABELS), (ZEROS + 1, LABELS), attacks=BOTH, device="cpu")
     assert sum(calls) == 60 and model.training
 
 
@@ -132,25 +132,26 @@ class Diverged(nn.Module):
 
 
 GOOD = (ZEROS, LABELS)
+OTHERS = (ZEROS + 1, LABELS)
 
 
 @pytest.mark.parametrize(
     ("model", "members", "nonmembers", "message"),
     [
-        (Diverged(), GOOD, GOOD, "60 of 60 records are NaN"),
-        (TwoHeads(), GOOD, GOOD, "returned a tuple"),
-        (nn.Identity(), GOOD, GOOD, "expected float logits"),
-        (linear(), (ZEROS, LABELS + 1), GOOD, "labels run from 0 to 10, but the model has classes 0..9"),
-        (linear(), (ZEROS, LABELS - 1), GOOD, "labels run from -1"),
-        (linear(), (ZEROS[:19], LABELS[:19]), GOOD, "19 members and 30 non-members"),
+        (Diverged(), GOOD, OTHERS, "60 of 60 records are NaN"),
+        (TwoHeads(), GOOD, OTHERS, "returned a tuple"),
+        (nn.Identity(), GOOD, OTHERS, "expected float logits"),
+        (linear(), (ZEROS, LABELS + 1), OTHERS, "labels run from 0 to 10, but the model has classes 0..9"),
+        (linear(), (ZEROS, LABELS - 1), OTHERS, "labels run from -1"),
+        (linear(), (ZEROS[:19], LABELS[:19]), OTHERS, "19 members and 30 non-members"),
         (linear(), GOOD, (ZEROS[:0], LABELS[:0]), "30 members and 0 non-members"),
-        (linear(), (ZEROS, LABELS[:29]), GOOD, "members: images"),
+        (linear(), (ZEROS, LABELS[:29]), OTHERS, "members: images"),
         (linear(), GOOD, (torch.zeros(30, 3, 8, 8), LABELS), "differ in shape"),
         (linear(), GOOD, (ZEROS.to(torch.uint8), LABELS), "differ in shape or type"),
-        (linear(), (ZEROS, LABELS.float()), GOOD, "expected integers"),
-        (linear(), (ZEROS / 0, LABELS), GOOD, "members: images contain NaN"),
-        (linear(), ZEROS, GOOD, "members is a Tensor"),
-        (linear(), (["a"], [1]), GOOD, "arrays of numbers"),
+        (linear(), (ZEROS, LABELS.float()), OTHERS, "expected integers"),
+        (linear(), (ZEROS / 0, LABELS), OTHERS, "members: images contain NaN"),
+        (linear(), ZEROS, OTHERS, "members is a Tensor"),
+        (linear(), (["a"], [1]), OTHERS, "arrays of numbers"),
     ],
 )
 def test_bad_inputs_are_audit_errors(model, members, nonmembers, message):
@@ -161,14 +162,26 @@ def test_bad_inputs_are_audit_errors(model, members, nonmembers, message):
 def test_bad_attack_lists_are_refused_before_any_work():
     model = nn.Identity()  # would fail if it were run
     with pytest.raises(ConfigError, match="did you mean 'black_box_partial'"):
-        audit(model, GOOD, GOOD, attacks=["black_box_parcial"])
+        audit(model, GOOD, OTHERS, attacks=["black_box_parcial"])
     with pytest.raises(AuditError, match="seed is -1"):
-        audit(model, GOOD, GOOD, seed=-1)
+        audit(model, GOOD, OTHERS, seed=-1)
     for attacks in ([], ["loss_threshold", "loss_threshold"]):
         with pytest.raises(AuditError, match="different names"):
-            audit(model, GOOD, GOOD, attacks=attacks)
+            audit(model, GOOD, OTHERS, attacks=attacks)
 
 
 def test_the_function_is_offered_by_the_package_whatever_was_imported_first():
     importlib.import_module("nni_privacy.audit")
     assert nni_privacy.audit is audit
+
+
+def test_records_that_are_on_both_sides_are_counted_and_refused():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(60, 1, 8, 8, generator=generator)
+    labels = torch.arange(60) % 10
+    with pytest.raises(AuditError, match="share 5 images"):
+        audit(linear(), (images[:35], labels[:35]), (images[30:], labels[30:]), attacks="loss_threshold")
+    report = audit(
+        linear(), (images[:35], labels[:35]), (images[30:], labels[30:]), attacks="loss_threshold", allow_shared=True
+    )
+    assert report.primary.name == "loss_threshold"

@@ -6,9 +6,17 @@ model.
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
-
+from nni_privacy.attacks import (  # noqa: F401 - importing a module registers its attacks
+    black_box_partial,
+    black_box_shadow,
+    gap,
+    label_only,
+    lira,
+    loss_threshold,
+    rmia,
+    robustness,
+    white_box,
+)
 from nni_privacy.attacks.breakdown import ClassMetrics, ScoreHistogram, per_class_metrics, score_histogram
 from nni_privacy.attacks.lira import lira_scores
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve
@@ -43,19 +51,3 @@ __all__ = [
     "roc_curve",
     "score_histogram",
 ]
-
-_BUILT_IN = (
-    "black_box_partial",
-    "black_box_shadow",
-    "gap",
-    "label_only",
-    "lira",
-    "loss_threshold",
-    "rmia",
-    "robustness",
-    "white_box",
-)
-
-for _module in _BUILT_IN:  # importing a module registers its attacks
-    if find_spec(f"{__name__}.{_module}") is not None:
-        import_module(f"{__name__}.{_module}")

@@ -1,15 +1,15 @@
 """Distances to the decision boundary from predicted labels alone: HopSkipJump in L2, all records at once.
 
-Source: Chen, Jordan and Wainwright, HopSkipJumpAttack (S&P 2020, arXiv 1904.02144), untargeted. As there, a point on the
-boundary is moved along the boundary's normal, which is estimated from the labels of points around it, and brought back
-to the boundary by bisection. What is different, for more distance out of fewer queries:
+Source: Chen, Jordan and Wainwright, HopSkipJumpAttack (S&P 2020, arXiv 1904.02144), untargeted. As there, a point on
+the boundary is moved along the boundary's normal, which is estimated from the labels of points around it, and brought
+back to the boundary by bisection. What is different, to get nearer with fewer queries:
 
 - Start: the nearest attacked (or pool) image of each other predicted class, instead of uniform noise. Their labels are
   known already, because every image is asked once whether it is classified right.
 - Probes around the boundary point are orthonormal in blocks, and the same for all records.
 - Step and bisection are one: a bisection along the half circle over the segment from the image to the boundary point,
-  in the plane of the estimated normal (CGBA, Reza et al., ICCV 2023, arXiv 2308.03163). Every point of it is nearer than
-  the one before, and for a flat boundary and an exact normal it ends at the foot of the perpendicular.
+  in the plane of the estimated normal (CGBA, Reza et al., ICCV 2023, arXiv 2308.03163). Every point of it is nearer
+  than the one before, and for a flat boundary and an exact normal it ends at the foot of the perpendicular.
 
 Every forward pass is put together of the queries of all records. Records take part in lock-step until their budget
 ends. A distance is that of an image which was seen to be classified wrong, so never below the true one.
@@ -83,7 +83,7 @@ def boundary_distances(
     low: float = 0.0,
     high: float = 1.0,
     pool: Tensor | None = None,
-    batch_size: int = 1024,
+    batch_size: int = 512,
 ) -> BoundaryResult:
     """Estimates each image's L2 distance to the decision boundary of a classifier that tells labels only.
 
@@ -104,19 +104,11 @@ def boundary_distances(
     Raises:
         AuditError: if shapes, types or ranges do not fit, or ``predict`` does not return one integer an image.
     """
-    _check_images("images", images, low, high)
     if not low < high or min(queries, batch_size) < 1 or seed < 0:
         options = f"low {low}, high {high}, queries {queries}, batch_size {batch_size}, seed {seed}"
-        raise AuditError(
-            f"{options}: expected low < high, queries and batch_size of 1 or more, and a seed of 0 or more"
-        )
-    if labels.shape != images.shape[:1] or labels.is_floating_point():
-        raise AuditError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected integers ({len(images)},)")
-    if pool is not None:
-        _check_images("pool", pool, low, high)
-        if pool.shape[1:] != images.shape[1:]:
-            raise AuditError(f"the pool's images are {tuple(pool.shape[1:])}, the attacked {tuple(images.shape[1:])}")
-    with torch.inference_mode():
+        raise AuditError(f"{options}: expected low < high, queries and batch_size of 1 or more, a seed of 0 or more")
+    _check_records(images, labels, pool, low, high)
+    with torch.no_grad():
         search = _Search(predict, images, labels, queries, (low, high), batch_size)
         starts, classes = search.images, search.first_labels
         if pool is not None:
@@ -183,11 +175,13 @@ class _Search:
             answer = self._predict(chunk.reshape(-1, *self._shape))
             if not isinstance(answer, Tensor) or answer.shape != chunk.shape[:1] or answer.is_floating_point():
                 raise AuditError(f"predict must return one integer for each of the {len(chunk)} images")
-            parts.append(answer)
+            parts.append(answer.to(points.device))
         return torch.cat(parts)
 
     def crossed(self, rows: Tensor, points: Tensor) -> Tensor:
         """Asks one point ``(D,)`` a row, counts it, and keeps it where it is nearer than the best. Returns booleans."""
+        if not len(rows):
+            return torch.zeros(0, dtype=torch.bool, device=rows.device)
         points = points.clamp(self.low, self.high)
         self.used[rows.cpu()] += 1
         crossed = self.predict(points) != self.labels[rows]
@@ -233,7 +227,7 @@ class _Search:
             self._bisect_segment(part, START_STEPS)
 
     def _candidates(self, rows: Tensor, starts: Tensor, classes: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Index and distance of the nearest start of each other class, ``(rows,)`` each; infinite where there is none."""
+        """Index and distance ``(rows,)`` of the nearest start of each other class; infinite where there is none."""
         gaps = torch.cdist(self.images[rows], starts)
         gaps[self.labels[rows][:, None] == classes[None]] = torch.inf
         nearest = [gaps[:, mask].min(1) for mask in (classes == name for name in classes.unique())]
@@ -336,8 +330,20 @@ def _probe_blocks(probes: int, size: int, generator: torch.Generator) -> Iterato
     """Unit vectors in blocks ``(b, size)``, random and orthogonal to each other within a block; ``probes`` in all."""
     width = min(PROBE_BLOCK, size)
     for start in range(0, probes, width):
-        basis = torch.linalg.qr(torch.randn(size, width, generator=generator)).Q
+        basis, triangle = torch.linalg.qr(torch.randn(size, width, generator=generator))
+        basis *= triangle.diagonal().sign()  # else LAPACK's choice of signs would make some directions more likely
         yield basis.T[: probes - start].contiguous()
+
+
+def _check_records(images: Tensor, labels: Tensor, pool: Tensor | None, low: float, high: float) -> None:
+    _check_images("images", images, low, high)
+    if labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise AuditError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected integers ({len(images)},)")
+    if pool is None:
+        return
+    _check_images("pool", pool, low, high)
+    if pool.shape[1:] != images.shape[1:]:
+        raise AuditError(f"the pool's images are {tuple(pool.shape[1:])}, the attacked {tuple(images.shape[1:])}")
 
 
 def _check_images(name: str, images: Tensor, low: float, high: float) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nni_privacy.shadows.cache import ShadowCache, default_cache_folder
     from nni_privacy.shadows.models import CallableModel, ModelSpec, spec_for
     from nni_privacy.shadows.one import ShadowError
+    from nni_privacy.shadows.options import ShadowOptions
     from nni_privacy.shadows.paper import small_cnn_signals, twin_signals
     from nni_privacy.shadows.plan import ShadowData, ShadowTask
     from nni_privacy.shadows.references import Population, reference_shadows
@@ -24,6 +25,7 @@ __all__ = [
     "ShadowCache",
     "ShadowData",
     "ShadowError",
+    "ShadowOptions",
     "ShadowTask",
     "SmallCNN",
     "default_cache_folder",
@@ -43,6 +45,7 @@ _LAZY = {
     "ShadowCache": "nni_privacy.shadows.cache",
     "ShadowData": "nni_privacy.shadows.plan",
     "ShadowError": "nni_privacy.shadows.one",
+    "ShadowOptions": "nni_privacy.shadows.options",
     "ShadowTask": "nni_privacy.shadows.plan",
     "SmallCNN": "nni_privacy.shadows.small_cnn",
     "default_cache_folder": "nni_privacy.shadows.cache",

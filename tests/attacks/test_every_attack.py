@@ -26,7 +26,6 @@ def nulls():
 
 
 def auc_interval(name, signals, seed):
-    # 99%: of 5 seeds and a dozen attacks, some 95% intervals of a null would miss 0.5 by chance alone.
     report = report_attack(name, get_attack(name)(signals, seed=seed), confidence=0.99, bootstrap=400)
     return report.metrics["mia_auc_low"], report.metrics["mia_auc_high"]
 
@@ -41,9 +40,10 @@ def test_all_the_settings_are_there():
 def test_a_planted_leak_is_found_and_a_null_is_not(name, leaks, nulls):
     found = [auc_interval(name, leak, seed)[0] > 0.5 for seed, leak in enumerate(leaks)]
     assert all(found), f"the leak was found for {sum(found)} of 5 seeds"
-    for seed, null in enumerate(nulls):
-        low, high = auc_interval(name, null, seed)
-        assert low <= 0.5 <= high, f"null, seed {seed}: [{low:.3f}, {high:.3f}]"
+    intervals = [auc_interval(name, null, seed) for seed, null in enumerate(nulls)]
+    held = sum(low <= 0.5 <= high for low, high in intervals)
+    # By chance an attack misses once in 1 of 20 runs (too often for a dozen attacks), and twice in 1 of 1,000.
+    assert held >= 4, f"a null's interval held 0.5 for {held} of 5 seeds: {intervals}"
 
 
 @pytest.mark.parametrize("name", ATTACKS)
