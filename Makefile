@@ -22,6 +22,10 @@ check: $(READY)  ## style and types
 	$(BIN)/python tests/typecheck.py
 
 bench: $(READY)  ## what makes the speed figures in the README
+	$(BIN)/python benchmarks/gradients.py
+	$(BIN)/python benchmarks/rmia.py
+	$(BIN)/python benchmarks/hop_skip_jump.py
+	$(BIN)/python benchmarks/audit_size.py
 	$(BIN)/python benchmarks/overhead.py
 
 $(READY): setup.cfg pyproject.toml constraints.txt

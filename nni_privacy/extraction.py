@@ -20,7 +20,7 @@ from torch.nn import functional
 from nni_privacy.attacks import TargetSignals
 from nni_privacy.data import to_float
 from nni_privacy.errors import AuditError, ConfigError
-from nni_privacy.training import _check_logits, evaluation_mode, resolve_device
+from nni_privacy.training import check_logits, evaluation_mode, resolve_device
 
 __all__ = ["MAX_VIEWS", "extract_signals", "view_images"]
 
@@ -211,7 +211,7 @@ def _answers(
     parts = []
     with torch.inference_mode(), tap or _ClassifierTap(model, active=False) as reader:
         for batch in batches:
-            logits = _check_logits(model(prepare(batch.to(device))), len(batch))
+            logits = check_logits(model(prepare(batch.to(device))), len(batch))
             reader.read(logits)
             parts.append(logits.float().cpu())
     return torch.cat(parts).numpy()

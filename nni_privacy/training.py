@@ -26,6 +26,7 @@ __all__ = [
     "FitResult",
     "Recipe",
     "TrainingDiverged",
+    "check_logits",
     "epoch_batches",
     "evaluation_mode",
     "fit",
@@ -205,7 +206,7 @@ def _run_epoch(
     for index in batches:
         chosen = index.to(images.device)
         batch, truth = _prepare_batch(images[chosen], normalize), labels[chosen]
-        logits = _check_logits(model(batch), len(truth))
+        logits = check_logits(model(batch), len(truth))
         if epoch == 1:
             _check_labels_fit(truth, logits.shape[1])
         loss = _batch_loss(logits, truth)
@@ -274,7 +275,7 @@ def predict_logits(
     parts = []
     with evaluation_mode(model), torch.inference_mode():
         for chunk in images.split(batch_size):
-            logits = _check_logits(model(_prepare_batch(chunk.to(place), normalize)), len(chunk))
+            logits = check_logits(model(_prepare_batch(chunk.to(place), normalize)), len(chunk))
             parts.append(logits.float().cpu())
     return torch.cat(parts).numpy()
 
@@ -341,7 +342,8 @@ def _seeded_layers(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _check_logits(output: Any, n: int) -> Tensor:
+def check_logits(output: Any, n: int) -> Tensor:
+    """``output`` if it is one tensor of logits for ``n`` images; else an AuditError that says what it is."""
     if not isinstance(output, Tensor):
         raise AuditError(
             f"the model returned a {type(output).__name__}, expected one tensor of logits (batch, classes)"

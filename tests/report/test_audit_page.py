@@ -215,13 +215,14 @@ def test_a_stronger_attack_than_the_primary_one_is_pointed_out(report):
 
 
 def test_hostile_text_stays_text(report, tmp_path):
-    hostile = named(report, HOSTILE, "$x_$", "three")
+    name = HOSTILE.replace("\0", "")  # a name in a zip file ends at a NUL, and no font has it
+    hostile = named(report, name, "$x_$", "three")
     path = write_audit(hostile, tmp_path, title=HOSTILE, facts={HOSTILE: HOSTILE})
     page = Page(path.read_text(encoding="utf-8"))
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img"})
     assert "".join(page.text).count("alert(1)") >= 5
     found = json.loads((path.parent / "metrics.json").read_text())
-    assert found["facts"] == {HOSTILE: HOSTILE} and found["attacks"][HOSTILE]["description"] == ""
+    assert found["facts"] == {HOSTILE: HOSTILE} and found["attacks"][name]["description"] == ""
 
 
 def test_extremes_can_be_shown(tmp_path):
