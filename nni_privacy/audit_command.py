@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 import yaml
 
 from nni_privacy.errors import ConfigError, DataError, check_keys
+from nni_privacy.plugins import import_from_here, import_plugins
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +48,7 @@ class AuditRequest:
         seed: of everything that is drawn.
         device: ``auto``, ``cpu`` or ``cuda``.
         allow_shared: accept images that are on both sides.
+        plugins: modules to import first, which may register attacks.
     """
 
     model: str
@@ -66,6 +66,7 @@ class AuditRequest:
     seed: int = 0
     device: str = "auto"
     allow_shared: bool = False
+    plugins: Sequence[str] = ()
 
 
 def run_audit(request: AuditRequest) -> int:
@@ -84,12 +85,13 @@ def run_audit(request: AuditRequest) -> int:
     from nni_privacy.training import Recipe
 
     RunDirectory.check_free(request.output.absolute())
+    import_plugins(request.plugins)
     for name in request.attacks:
         get_attack(name)
     recipe = Recipe.from_mapping(request.recipe)
     check_keys("--effort", request.effort, asdict(Effort()))
     members, nonmembers = _records(request.members), _records(request.nonmembers)
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does: the user's module stands where they are
+    import_from_here()
     spec = ModelSpec(request.model)
     model = spec.build()
     _load_weights(model, request.weights)

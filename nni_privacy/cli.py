@@ -94,6 +94,7 @@ def _add_audit(commands: Any) -> None:
     audit.add_argument("--shadows", type=int, default=4, metavar="N", help="reference models (lira, rmia)")
     audit.add_argument("--workers", type=int, default=0, metavar="N", help="processes that train shadow models")
     audit.add_argument("--effort", nargs="*", default=[], metavar="KEY=VALUE", help="views, boundary_records, ...")
+    audit.add_argument("--plugins", nargs="*", default=[], metavar="MODULE", help="import these: your own attacks")
     audit.add_argument("--seed", type=int, default=0, metavar="S")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
+from nni_privacy.plugins import import_plugins
 from nni_privacy.search_spaces import SPACES
 from nni_privacy.strategies.registry import strategy_options
 from nni_privacy.yaml_files import read_yaml
@@ -126,6 +127,7 @@ class EvaluatorConfig(_Section):
     """``evaluator``: how an architecture is trained and attacked."""
 
     recipe: dict[str, Any] = Field(default_factory=dict)
+    plugins: list[str] = Field(default_factory=list)
     attacks: list[str] = Field(default_factory=lambda: ["black_box_partial"], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1)
@@ -138,6 +140,13 @@ class EvaluatorConfig(_Section):
         from nni_privacy.training import Recipe
 
         return Recipe.from_mapping(recipe).to_dict()
+
+    @field_validator("plugins")
+    @classmethod
+    def _imported(cls, plugins: list[str]) -> list[str]:
+        # Fields are checked in order: what a plugin registers is known when the attacks are looked at.
+        import_plugins(plugins)
+        return plugins
 
     @field_validator("attacks")
     @classmethod

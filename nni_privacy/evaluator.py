@@ -22,6 +22,7 @@ from nni_privacy.audit import AuditReport, audit_signals
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset, split_four_ways
 from nni_privacy.errors import ConfigError, check_keys
 from nni_privacy.gathering import Effort, gather_signals
+from nni_privacy.plugins import import_plugins
 from nni_privacy.shadows.options import ShadowOptions
 from nni_privacy.training import Recipe, fit, predict_logits, resolve_device, seed_everything
 
@@ -65,6 +66,7 @@ class PrivacyEvaluator(Evaluator):
             ``cache``, their folder; see :class:`~nni_privacy.shadows.ShadowOptions`. Shadow models are trained on the
             shadow halves of the data by the same recipe, and remembered: the small CNN of ``black_box_shadow`` is
             trained once for all trials.
+        plugins: modules of your own to import first, also in the trials: they may register attacks and data sets.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -81,6 +83,7 @@ class PrivacyEvaluator(Evaluator):
         threads: int = 1,
         effort: Mapping[str, int] | None = None,
         shadow: Mapping[str, Any] | None = None,
+        plugins: Sequence[str] = (),
     ) -> None:
         self.dataset = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
         self.recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_mapping(recipe or {})
@@ -90,9 +93,11 @@ class PrivacyEvaluator(Evaluator):
         self.threads = threads
         self.effort = {**asdict(Effort()), **(effort or {})}
         self.shadow = {**SHADOW_DEFAULTS, **(shadow or {})}
+        self.plugins = tuple(plugins)
         self._check()
 
     def _check(self) -> None:
+        import_plugins(self.plugins)
         if "name" not in self.dataset:
             raise ConfigError("dataset: 'name' is missing")
         check_dataset_options(self.dataset["name"], {k: v for k, v in self.dataset.items() if k != "name"})
@@ -200,6 +205,7 @@ class PrivacyEvaluator(Evaluator):
             "threads": self.threads,
             "effort": self.effort,
             "shadow": self.shadow,
+            "plugins": list(self.plugins),
         }
 
     @classmethod

@@ -89,6 +89,7 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
         threads=section.threads,
         effort=section.effort.model_dump(),
         shadow=section.shadow.model_dump(),
+        plugins=section.plugins,
     )
 
 

@@ -106,19 +106,39 @@ def test_what_an_attack_lacks_is_named(model: torch.nn.Module, parts: dict[str, 
         audit(model, *pair, attacks="black_box_shadow", shadow=ShadowOptions(recipe=RECIPE, model=SPEC), device="cpu")
 
 
-def test_an_attack_of_the_users_own_shows_up(model: torch.nn.Module, parts: dict[str, Any]) -> None:
-    from nni_privacy.attacks import AttackScores, TargetSignals, register_attack, registry
+PLUGIN = """
+import numpy as np
+from nni_privacy.attacks import AttackScores, TargetSignals, register_attack
 
-    @register_attack("top_confidence")
-    def _top(signals: TargetSignals, *, seed: int) -> AttackScores:
-        """Confidence of the predicted class."""
-        return AttackScores(signals.posteriors.max(axis=1), signals.is_member, np.arange(len(signals)))
 
+@register_attack("top_confidence")
+def top_confidence(signals: TargetSignals, *, seed: int) -> AttackScores:
+    \"\"\"Confidence of the predicted class.\"\"\"
+    return AttackScores(signals.posteriors.max(axis=1), signals.is_member, np.arange(len(signals)))
+"""
+
+
+def test_an_attack_of_the_users_own_shows_up_everywhere(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nni_privacy import PrivacyEvaluator
+    from nni_privacy.attacks import registry
+    from nni_privacy.config import EvaluatorConfig
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_attacks.py").write_text(PLUGIN)
     try:
-        found = audit(model, parts["target_train"], parts["target_test"], attacks="top_confidence", device="cpu")
-        assert found.metrics()["mia_auc"] > 0.5
+        further = ["--attacks", "top_confidence", "--plugins", "own_attacks", "--device", "cpu"]
+        assert main(command(files, tmp_path / "out", *further)) == 0
+        assert "top_confidence" in capsys.readouterr().out
+        assert "top_confidence" in (tmp_path / "out" / "report.html").read_text()
+        options = {"attacks": ["top_confidence"], "plugins": ["own_attacks"]}
+        assert EvaluatorConfig(**options).attacks == ["top_confidence"]
+        assert PrivacyEvaluator("digits", **options).attacks == ("top_confidence",)
+        assert main(command(files, tmp_path / "other", "--plugins", "no_such_module")) == 2
+        assert "no_such_module" in capsys.readouterr().err
     finally:
-        del registry._ATTACKS["top_confidence"]
+        registry._ATTACKS.pop("top_confidence", None)
 
 
 def test_the_evaluator_takes_any_list_of_attacks(tmp_path: Path) -> None:
