@@ -166,7 +166,7 @@ def test_without_another_class_among_the_images_the_search_starts_from_noise():
     labels = labels_of(predict, images)
     result = boundary_distances(predict, images, labels, queries=500)
     assert predict.count == result.queries.sum() and result.queries.max() <= 500
-    assert result.found.all() and np.median(result.distances / linear_distances(images)) < 1.01
+    assert result.found.all() and np.median(result.distances / linear_distances(images)) < 1.03
 
 
 def test_a_classifier_with_one_answer_has_no_boundary():
