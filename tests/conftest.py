@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -30,3 +32,11 @@ def measured_genotypes() -> list[str]:
 def _quiet_nni(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """NNI writes a manifest to $HOME/nni-experiments; tests keep it out of the user's."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _no_trial_left_behind() -> Iterator[None]:
+    """NNI's sequential engine leaves its last model as the process' current trial, and its evaluators refuse a second."""
+    yield
+    if "nni.trial" in sys.modules:
+        sys.modules["nni.trial"]._params = None  # type: ignore[attr-defined]
