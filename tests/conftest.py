@@ -36,7 +36,7 @@ def _quiet_nni(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(autouse=True)
 def _no_trial_left_behind() -> Iterator[None]:
-    """NNI's sequential engine leaves its last model as the process' current trial, and its evaluators refuse a second."""
+    """NNI's sequential engine leaves its last model as the process' current trial; its evaluators refuse a second."""
     yield
     if "nni.trial" in sys.modules:
         sys.modules["nni.trial"]._params = None  # type: ignore[attr-defined]
