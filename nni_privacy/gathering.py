@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nni_privacy.attacks import TargetSignals
-from nni_privacy.attacks.hop_skip_jump import boundary_distances, label_predictor
-from nni_privacy.data import to_float
+from nni_privacy.attacks.label_only import measure_distances
 from nni_privacy.errors import AuditError
 from nni_privacy.extraction import extract_signals
 from nni_privacy.shadows.options import ShadowOptions
@@ -24,9 +23,6 @@ from nni_privacy.shadows.references import Population, Records, reference_shadow
 __all__ = ["Effort", "gather_signals"]
 
 Pair = tuple[Records, Records]
-
-POOL_RECORDS = 500
-"""Images of the attacker's own from which the search for the decision boundary may start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,34 +145,18 @@ def gather_signals(
 
 def _distances(request: _Request) -> dict[str, Any]:
     """Boundary distances of a seeded choice of members and of non-members; NaN for all others."""
-    generator = np.random.default_rng(request.seed)
-    chosen = [
-        generator.permutation(np.flatnonzero(request.is_member == side))[: request.effort.boundary_records]
-        for side in (True, False)
-    ]
-    rows = np.sort(np.concatenate(chosen))
-    images = to_float(request.images[rows])
-    low, high = min(0.0, float(images.min())), max(1.0, float(images.max()))
-    pool = _pool(request, low, high)
-    found = boundary_distances(
-        label_predictor(request.model, normalize=request.normalize, device=request.device),
-        images,
-        request.labels[rows],
-        queries=request.effort.boundary_queries,
+    distances, queries = measure_distances(
+        request.model,
+        request.images,
+        request.labels,
+        request.is_member,
         seed=request.seed,
-        low=low,
-        high=high,
-        pool=pool,
+        queries=request.effort.boundary_queries,
+        per_side=request.effort.boundary_records,
+        normalize=request.normalize,
+        device=request.device,
     )
-    distances = np.full(len(request.labels), np.nan)
-    distances[rows] = found.distances
-    return {"distances": distances, "queries": found.total_queries}
-
-
-def _pool(request: _Request, low: float, high: float) -> Tensor | None:
-    if request.shadow is None or request.shadow.test is None:
-        return None
-    return to_float(torch.as_tensor(request.shadow.test[0])[:POOL_RECORDS]).clamp(low, high)
+    return {"distances": distances, "queries": queries}
 
 
 def _references(request: _Request) -> dict[str, Any]:
