@@ -169,8 +169,6 @@ def _read_state(path: Path) -> dict[str, Any]:
 
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except ImportError:
-        raise DataError(f"{path}: reading it needs safetensors: pip install safetensors") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except pickle.UnpicklingError:
