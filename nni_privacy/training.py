@@ -1,7 +1,7 @@
 """Training: a :class:`Recipe` and :func:`fit`, the one function that trains anything (targets, shadows, architectures).
 
 The whole data set is one tensor on the device; batches are taken by indexing a seeded permutation. A defence changes a
-recipe and, where it needs to, one of two steps: :func:`_prepare_batch` (what the model sees) and :func:`_batch_loss`.
+recipe and, where it needs to, one of two steps: :func:`prepare_batch` (what the model sees) and :func:`_batch_loss`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "epoch_batches",
     "evaluation_mode",
     "fit",
+    "prepare_batch",
     "predict_logits",
     "resolve_device",
     "seed_everything",
@@ -205,7 +206,7 @@ def _run_epoch(
     total, right = 0.0, 0
     for index in batches:
         chosen = index.to(images.device)
-        batch, truth = _prepare_batch(images[chosen], normalize), labels[chosen]
+        batch, truth = prepare_batch(images[chosen], normalize), labels[chosen]
         logits = check_logits(model(batch), len(truth))
         if epoch == 1:
             _check_labels_fit(truth, logits.shape[1])
@@ -221,7 +222,7 @@ def _run_epoch(
     return total / len(labels), right / len(labels)
 
 
-def _prepare_batch(images: Tensor, normalize: Transform | None) -> Tensor:
+def prepare_batch(images: Tensor, normalize: Transform | None) -> Tensor:
     """What the model sees of a batch ``(B, C, H, W)``: the place for data augmentation (before normalising)."""
     batch = to_float(images) if normalize is None else normalize(images)
     return batch.contiguous(memory_format=MEMORY_FORMAT) if batch.ndim == IMAGE_DIMS else batch
@@ -275,7 +276,7 @@ def predict_logits(
     parts = []
     with evaluation_mode(model), torch.inference_mode():
         for chunk in images.split(batch_size):
-            logits = check_logits(model(_prepare_batch(chunk.to(place), normalize)), len(chunk))
+            logits = check_logits(model(prepare_batch(chunk.to(place), normalize)), len(chunk))
             parts.append(logits.float().cpu())
     return torch.cat(parts).numpy()
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from torch import Tensor, cat, nn
 
 from nni_privacy.cells import INPUT_NODES, Cell, Genotype
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces.operations import FactorizedReduce, ReLUConvBN, build_operation
 
-__all__ = ["CellNetwork", "DiscreteCell", "check_network_options", "reduction_positions"]
+__all__ = [
+    "CellNetwork",
+    "CellShape",
+    "CellSkeleton",
+    "DiscreteCell",
+    "check_network_options",
+    "input_layers",
+    "reduction_positions",
+]
 
 STEM_MULTIPLIER = 3
 """The stem is three times as wide as the first cell's nodes (DARTS' released code)."""
@@ -28,41 +39,54 @@ def reduction_positions(cells: int) -> tuple[int, int]:
     return cells // 3, 2 * cells // 3
 
 
+@dataclass(frozen=True)
+class CellShape:
+    """What a cell needs to know of its place in the network.
+
+    Attributes:
+        reduction: whether edges from the inputs halve the resolution.
+        after_reduction: whether the previous cell did so, so that the input before it has twice the resolution.
+        before_last_channels: channels of the output of the cell before the previous one.
+        last_channels: channels of the output of the previous cell.
+        channels: channels of every node.
+    """
+
+    reduction: bool
+    after_reduction: bool
+    before_last_channels: int
+    last_channels: int
+    channels: int
+
+
+def input_layers(shape: CellShape, *, affine: bool = True) -> tuple[nn.Module, nn.Module]:
+    """What brings the outputs of the two cells before to this cell's width and resolution."""
+    before_last = FactorizedReduce if shape.after_reduction else ReLUConvBN
+    return (
+        before_last(shape.before_last_channels, shape.channels, affine=affine),
+        ReLUConvBN(shape.last_channels, shape.channels, affine=affine),
+    )
+
+
 class DiscreteCell(nn.Module):
     """One cell with its operations chosen: (previous but one, previous) -> concatenation of its intermediate nodes.
 
     Args:
         cell: the edges.
-        before_last_channels: channels of the output of the cell before the previous one.
-        last_channels: channels of the output of the previous cell.
-        channels: channels of every node.
-        reduction: whether edges from the inputs halve the resolution.
-        after_reduction: whether the previous cell did so, so that the input before it has twice the resolution.
+        shape: its place in the network.
     """
 
-    def __init__(
-        self,
-        cell: Cell,
-        *,
-        before_last_channels: int,
-        last_channels: int,
-        channels: int,
-        reduction: bool,
-        after_reduction: bool,
-    ) -> None:
+    def __init__(self, cell: Cell, *, shape: CellShape) -> None:
         super().__init__()
-        before_last = FactorizedReduce if after_reduction else ReLUConvBN
-        self.preprocess0 = before_last(before_last_channels, channels)
-        self.preprocess1 = ReLUConvBN(last_channels, channels)
+        self.preprocess0, self.preprocess1 = input_layers(shape)
         # Named after what they are, so that cells which share an edge share the name of its weights.
         self.edges = nn.ModuleDict()
         self._into: list[list[tuple[str, int]]] = [[] for _ in range(cell.nodes)]
         for edge in cell:
             name = f"{edge.source}-{edge.target}-{edge.op}"
-            stride = 2 if reduction and edge.source < INPUT_NODES else 1
-            self.edges[name] = build_operation(edge.op, channels, stride=stride)
+            stride = 2 if shape.reduction and edge.source < INPUT_NODES else 1
+            self.edges[name] = build_operation(edge.op, shape.channels, stride=stride)
             self._into[edge.target - INPUT_NODES].append((name, edge.source))
-        self.out_channels = channels * cell.nodes
+        self.out_channels = shape.channels * cell.nodes
 
     def forward(self, before_last: Tensor, last: Tensor) -> Tensor:
         """Outputs of the two cells before -> the output of this one, (n, channels * nodes, h', w')."""
@@ -72,7 +96,58 @@ class DiscreteCell(nn.Module):
         return cat(states[INPUT_NODES:], dim=1)
 
 
-class CellNetwork(nn.Module):
+class CellSkeleton(nn.Module):
+    """Stem, N cells with two reductions, global pooling, linear classifier; ``make_cell`` says what the cells are.
+
+    Args:
+        make_cell: makes the cell at one place; it has ``out_channels``.
+        channels: channels of the first cells' nodes, C; doubled by each reduction cell.
+        cells: number of cells, N >= 3.
+        in_channels: channels of the images.
+        num_classes: number of classes, K.
+
+    Maps images (n, in_channels, h, w) to logits (n, K).
+    """
+
+    def __init__(
+        self,
+        make_cell: Callable[[CellShape], nn.Module],
+        *,
+        channels: int = 16,
+        cells: int = 5,
+        in_channels: int = 3,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        check_network_options(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
+        stem_channels = STEM_MULTIPLIER * channels
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False), nn.BatchNorm2d(stem_channels)
+        )
+        self.cells = nn.ModuleList()
+        before_last = last = stem_channels
+        after_reduction = False
+        for position in range(cells):
+            reduction = position in reduction_positions(cells)
+            channels = 2 * channels if reduction else channels
+            cell = make_cell(CellShape(reduction, after_reduction, before_last, last, channels))
+            self.cells.append(cell)
+            before_last, last, after_reduction = last, int(cell.out_channels), reduction  # type: ignore[arg-type]
+        self.classifier = nn.Linear(last, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the classifier sees: (n, in_channels, h, w) -> (n, F)."""
+        before_last = last = self.stem(images)
+        for cell in self.cells:
+            before_last, last = last, cell(before_last, last)
+        return last.mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, in_channels, h, w) -> logits (n, K)."""
+        return self.classifier(self.features(images))
+
+
+class CellNetwork(CellSkeleton):
     """The network of ``genotype`` (paper, section 4.1; reference: DARTS' evaluation network without auxiliary head).
 
     Args:
@@ -94,38 +169,11 @@ class CellNetwork(nn.Module):
         in_channels: int = 3,
         num_classes: int = 10,
     ) -> None:
-        super().__init__()
-        check_network_options(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
-        self.genotype = genotype
-        stem_channels = STEM_MULTIPLIER * channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False), nn.BatchNorm2d(stem_channels)
+        super().__init__(
+            lambda shape: DiscreteCell(genotype.reduction if shape.reduction else genotype.normal, shape=shape),
+            channels=channels,
+            cells=cells,
+            in_channels=in_channels,
+            num_classes=num_classes,
         )
-        self.cells = nn.ModuleList()
-        before_last = last = stem_channels
-        after_reduction = False
-        for position in range(cells):
-            reduction = position in reduction_positions(cells)
-            channels = 2 * channels if reduction else channels
-            cell = DiscreteCell(
-                genotype.reduction if reduction else genotype.normal,
-                before_last_channels=before_last,
-                last_channels=last,
-                channels=channels,
-                reduction=reduction,
-                after_reduction=after_reduction,
-            )
-            self.cells.append(cell)
-            before_last, last, after_reduction = last, cell.out_channels, reduction
-        self.classifier = nn.Linear(last, num_classes)
-
-    def features(self, images: Tensor) -> Tensor:
-        """What the classifier sees: (n, in_channels, h, w) -> (n, F)."""
-        before_last = last = self.stem(images)
-        for cell in self.cells:
-            before_last, last = last, cell(before_last, last)
-        return last.mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (n, in_channels, h, w) -> logits (n, K)."""
-        return self.classifier(self.features(images))
+        self.genotype = genotype

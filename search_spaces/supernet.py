@@ -1,0 +1,266 @@
+"""The supernet that all weight-sharing algorithms use: every candidate operation is there, gates say which of them run.
+
+An algorithm and a space meet here. The space says which :class:`Decision` there are and which paths through them stand
+for which architecture (a :class:`Layout`); the algorithm sets a :class:`Gate` for each decision before a forward pass.
+Cells that share a decision (all normal cells, say) share its gate.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = [
+    "BuildOperation",
+    "Decision",
+    "Gate",
+    "Gates",
+    "Layout",
+    "MixedOperation",
+    "Supernet",
+    "Switchboard",
+    "transfer_weights",
+    "use_batch_statistics",
+]
+
+NONE = "none"
+"""The candidate that outputs zeros: an edge that is not there."""
+
+SKIP = "skip_connect"
+
+Sample = dict[str, Any]
+BuildOperation = Callable[[str, int, int], nn.Module]
+"""(operation, channels, stride) -> module."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One choice of an operation, shared by all places of the network that carry its key.
+
+    Attributes:
+        key: its name, unique in the space; places with the same key always decide alike.
+        candidates: names of the operations to choose from, in a fixed order, ``none`` among them where an edge may be
+            absent during the search.
+    """
+
+    key: str
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How a decision stands during a forward pass.
+
+    Attributes:
+        weights: (candidates,) what the candidates' outputs are multiplied by before they are summed; ``None`` for ones.
+        active: indices of the candidates that run, in ascending order; ``None`` for all. The others cost nothing.
+        scale: factor of the whole edge's output, a scalar; ``None`` for one.
+    """
+
+    weights: Tensor | None = None
+    active: tuple[int, ...] | None = None
+    scale: Tensor | None = None
+
+
+Gates = Mapping[str, Gate]
+"""Gate by key of its decision. A decision without a gate does not run: its edge is not there."""
+
+
+class Switchboard:
+    """Where the mixed operations of one supernet read their gates."""
+
+    def __init__(self) -> None:
+        self.gates: Gates = {}
+
+
+class MixedOperation(nn.Module):
+    """All candidates of a decision at one place of the network; its gate says which run and how they are weighted.
+
+    With ``partial`` = k > 1 the candidates see the first C // k channels only, the others bypass them (max-pooled where
+    the stride is 2), and all channels are shuffled afterwards (PC-DARTS, arXiv 1907.05737, section 3.1).
+
+    Args:
+        decision: what there is to choose.
+        channels: number of channels C of input and output.
+        stride: 1 or 2.
+        build: makes a candidate; ``none`` needs no module.
+        switchboard: of the supernet.
+        partial: k.
+    """
+
+    def __init__(
+        self,
+        decision: Decision,
+        *,
+        channels: int,
+        stride: int,
+        build: BuildOperation,
+        switchboard: Switchboard,
+        partial: int = 1,
+    ) -> None:
+        super().__init__()
+        self.decision, self.stride = decision, stride
+        self.seen = max(channels // partial, 1)
+        self.bypass = nn.MaxPool2d(2, stride, ceil_mode=True) if stride > 1 else nn.Identity()
+        self.partial = self.seen < channels
+        # The channel shuffle of ShuffleNet with groups of ``seen`` channels, for any number of channels.
+        order = sorted(range(channels), key=lambda channel: (channel % self.seen, channel // self.seen))
+        self.register_buffer("order", torch.tensor(order), persistent=False)
+        self.operations = nn.ModuleDict(
+            {name: build(name, self.seen, stride) for name in decision.candidates if name != NONE}
+        )
+        self._switchboard = switchboard
+
+    order: Tensor
+
+    def forward(self, x: Tensor) -> Tensor | None:
+        """Tensor (n, C, h, w) -> (n, C, ceil(h / stride), ceil(w / stride)); None if the edge is not there.
+
+        ``None`` stands for zeros and saves adding them.
+        """
+        gate = self._switchboard.gates.get(self.decision.key)
+        if gate is None:
+            return None
+        output = self._mix(x[:, : self.seen] if self.partial else x, gate)
+        if self.partial:
+            output = self._shuffle(output, self.bypass(x[:, self.seen :]))
+        return output if output is None or gate.scale is None else output * gate.scale
+
+    def _mix(self, x: Tensor, gate: Gate) -> Tensor | None:
+        output: Tensor | None = None
+        candidates = self.decision.candidates
+        for index in range(len(candidates)) if gate.active is None else gate.active:
+            if candidates[index] == NONE:
+                continue
+            term = self.operations[candidates[index]](x)
+            if gate.weights is not None:
+                term = term * gate.weights[index]
+            output = term if output is None else output + term
+        return output
+
+    def _shuffle(self, seen: Tensor | None, bypassed: Tensor) -> Tensor:
+        """Deals the channels out anew, so that the next edge sees others; unmixed ones stay what they are."""
+        if seen is None:
+            n, _, height, width = bypassed.shape
+            seen = bypassed.new_zeros(n, self.seen, height, width)
+        return torch.cat([seen, bypassed], dim=1)[:, self.order]
+
+
+class Layout(ABC):
+    """What a space's architectures are in terms of decisions.
+
+    Attributes:
+        decisions: in a fixed order; all that is left to choose, so no fixed edges.
+        choices: label to the allowed values of the (constrained) space's samples, single values included.
+        rivals: groups of decisions whose edges compete for one node, where a node takes only some of them; empty where
+            every decision stands on its own.
+    """
+
+    decisions: tuple[Decision, ...]
+    choices: Mapping[str, tuple[Any, ...]]
+    rivals: tuple[tuple[str, ...], ...] = ()
+
+    @abstractmethod
+    def path(self, sample: Mapping[str, Any]) -> dict[str, int]:
+        """Key of each decision that ``sample`` uses, to the index of its candidate; others' edges are not there."""
+
+    @abstractmethod
+    def export(self, scores: Mapping[str, Tensor]) -> Sample:
+        """The architecture that ``scores`` (key to (candidates,), higher is better) stands for, fixed edges included.
+
+        The rule is the algorithms' own: the best candidate of a decision; where edges compete for a node, those whose
+        best candidate other than ``none`` is the best.
+        """
+
+    def describe(self, sample: Mapping[str, Any]) -> str:
+        """How the architecture is written in logs."""
+        return str(dict(sample))
+
+    def skip_connections(self, sample: Mapping[str, Any]) -> int:
+        """How many skip connections the architecture has; DARTS is known to collapse into them."""
+        by_key = {decision.key: decision for decision in self.decisions}
+        return sum(by_key[key].candidates[index] == SKIP for key, index in self.path(sample).items())
+
+    def random_sample(self, generator: torch.Generator) -> Sample:
+        """An architecture drawn uniformly: every choice independently, every allowed value as likely as the others."""
+        return {
+            label: values[int(torch.randint(len(values), (), generator=generator))]
+            for label, values in self.choices.items()
+        }
+
+    def log_probability(self, sample: Mapping[str, Any], log_probabilities: Mapping[str, Tensor]) -> Tensor:
+        """Sum of the logarithms of the probabilities of all decisions on the path of ``sample``."""
+        terms = [log_probabilities[key][index] for key, index in self.path(sample).items()]
+        return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
+class Supernet(nn.Module):
+    """A network with all candidate operations; :attr:`layout` says what it searches.
+
+    Args:
+        network: maps images to logits, with :class:`MixedOperation` in the places of the decisions.
+        layout: what there is to choose.
+        switchboard: the one that its mixed operations read.
+    """
+
+    def __init__(self, network: nn.Module, layout: Layout, switchboard: Switchboard) -> None:
+        super().__init__()
+        self.network = network
+        self.layout = layout
+        self._switchboard = switchboard
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What is left to choose, in a fixed order."""
+        return self.layout.decisions
+
+    def forward(self, images: Tensor, gates: Gates) -> Tensor:
+        """Images (n, C, h, w) -> logits (n, K), with the decisions standing as ``gates`` says."""
+        self._switchboard.gates = gates
+        try:
+            return self.network(images)
+        finally:
+            self._switchboard.gates = {}
+
+    def loss(self, images: Tensor, labels: Tensor, gates: Gates) -> Tensor:
+        """Mean cross-entropy of a batch, a scalar."""
+        return functional.cross_entropy(self(images, gates), labels)
+
+    def path_gates(self, sample: Mapping[str, Any]) -> dict[str, Gate]:
+        """Gates that run the architecture ``sample`` and nothing else."""
+        return {key: Gate(active=(index,)) for key, index in self.layout.path(sample).items()}
+
+
+def use_batch_statistics(module: nn.Module) -> None:
+    """Makes every BatchNorm below ``module`` normalise with the batch at hand, in training and evaluation alike.
+
+    Running statistics mix those of all paths and mixtures that passed through, and fit none of them.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.track_running_stats = False
+            part.running_mean = part.running_var = part.num_batches_tracked = None
+
+
+@torch.no_grad()
+def transfer_weights(source: nn.Module, target: nn.Module) -> None:
+    """Copies the weights of ``source`` into those of ``target`` with the same name, as far as their shapes overlap.
+
+    What ``target`` has beyond (more channels an operation sees, say) keeps its own initial weights.
+    """
+    known = dict(source.state_dict())
+    for name, tensor in target.state_dict().items():
+        if name in known and known[name].ndim == tensor.ndim:
+            overlap = tuple(slice(min(a, b)) for a, b in zip(known[name].shape, tensor.shape, strict=True))
+            tensor[overlap] = known[name][overlap]
+
+
+def group_by_key(decisions: Sequence[Decision]) -> dict[str, Decision]:
+    """Decisions by their keys."""
+    return {decision.key: decision for decision in decisions}
