@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from typing import Any
 
 import nni
@@ -134,6 +135,19 @@ class DARTS(ModelSpace):
                     if label in constrained:  # else the space has fewer nodes than the pattern
                         constrained[label] = type(constrained[label])(values, label=label)
         return constrained
+
+    @staticmethod
+    def groups(labels: Iterable[str]) -> list[tuple[str, ...]]:
+        """Those of ``labels`` that belong to one node together; strategies that breed samples keep them so."""
+        known = set(labels)
+        nodes = (
+            (cell_type, target) for cell_type in CELL_TYPES for target in range(INPUT_NODES, INPUT_NODES + len(known))
+        )
+        found = (
+            tuple(label for label in astuple(node_labels(cell_type, target)) if label in known)
+            for cell_type, target in nodes
+        )
+        return [group for group in found if group]
 
     @staticmethod
     def genotype_of(sample: Mapping[str, Any]) -> Genotype:

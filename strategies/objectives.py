@@ -1,0 +1,94 @@
+"""Which metrics a multi-objective search is after, and what a trial's report means for them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.strategies.nsga2 import non_dominated_ranks
+
+__all__ = ["DEFAULT_OBJECTIVES", "DIRECTIONS", "Direction", "Objectives"]
+
+_logger = logging.getLogger(__name__)
+
+Direction = Literal["maximize", "minimize"]
+
+DIRECTIONS: Mapping[str, float] = {"maximize": -1.0, "minimize": 1.0}
+"""Directions, and the sign that makes a cost of a metric."""
+
+DEFAULT_OBJECTIVES: Mapping[str, Direction] = {"accuracy": "maximize", "mia_auc": "minimize"}
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """Metrics and their directions.
+
+    Attributes:
+        directions: metric to ``"maximize"`` or ``"minimize"``.
+
+    Raises:
+        ConfigError: if there is no metric, a name is no text, or a direction is another.
+    """
+
+    directions: Mapping[str, Direction]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.directions, Mapping) or not self.directions:
+            raise ConfigError(
+                f"objectives: {self.directions!r}; name at least one metric, as {dict(DEFAULT_OBJECTIVES)}"
+            )
+        for name, direction in self.directions.items():
+            if not isinstance(name, str) or not name:
+                raise ConfigError(f"objectives: {name!r} is not the name of a metric")
+            if direction not in DIRECTIONS:
+                raise ConfigError(
+                    f"objectives.{name}: unknown direction {direction!r}; {nearest(str(direction), DIRECTIONS)}"
+                )
+
+    @classmethod
+    def of(cls, directions: Mapping[str, Direction] | None) -> Objectives:
+        """Objectives as given; by default accuracy up and ``mia_auc`` down."""
+        return cls(dict(DEFAULT_OBJECTIVES) if directions is None else directions)
+
+    def costs(self, report: Any) -> tuple[float, ...] | None:
+        """What a trial's final report costs, one number an objective, lower is better.
+
+        Args:
+            report: a mapping of metrics; a bare number stands for ``{"default": number}``.
+
+        Returns:
+            The costs; None, with a warning that names the metric, if one is missing or not a finite number.
+        """
+        metrics = report if isinstance(report, Mapping) else {"default": report}
+        costs = []
+        for name, direction in self.directions.items():
+            value = metrics.get(name)
+            if not _is_finite(value):
+                found = f"reported {name} = {value!r}" if name in metrics else f"did not report {name!r}"
+                known = "" if name in metrics else f" ({nearest(name, map(str, metrics))})"
+                _logger.warning("a trial %s%s: it counts as failed", found, known)
+                return None
+            costs.append(DIRECTIONS[direction] * float(value))
+        return tuple(costs)
+
+    def values(self, costs: Sequence[float]) -> dict[str, float]:
+        """The metrics that have these costs."""
+        pairs = zip(self.directions.items(), costs, strict=True)
+        return {name: DIRECTIONS[direction] * cost for (name, direction), cost in pairs}
+
+    def front(self, costs: Sequence[Sequence[float]]) -> list[int]:
+        """Positions of the points that no other point dominates."""
+        points = np.array(costs, dtype=float).reshape(len(costs), len(self.directions))
+        return [int(index) for index in np.flatnonzero(non_dominated_ranks(points) == 0)]
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+        return False
+    return math.isfinite(value)
