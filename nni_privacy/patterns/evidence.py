@@ -1,0 +1,267 @@
+"""What speaks for an edge: intervals and stability under resampling, and the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.cells import Edge
+from nni_privacy.patterns.algorithm import MIN_SUPPORT, SIGN, assemble_pattern, order_edges
+from nni_privacy.patterns.edge_codes import EdgeMeans, edge_from_id, edge_means
+from nni_privacy.patterns.effects import TWO_SIDED_95
+from nni_privacy.patterns.importance import ImportanceTable
+from nni_privacy.patterns.measured import MeasuredImportance
+from nni_privacy.patterns.pattern import EdgeEvidence, Objective
+
+__all__ = ["EdgeFinding", "GroupImportance", "find_edges", "group_importance", "patterns_by_table"]
+__all__ += ["supported_edges"]
+
+Floats = npt.NDArray[np.float64]
+
+FALSE_DISCOVERY_RATE = 0.05
+"""Of the edges called supported, by Benjamini and Hochberg (1995), over all candidates of a group and cell."""
+
+TYPICAL_LEVEL = 0.05
+"""One-sided level at which an edge must beat its median alternative."""
+
+MEASURED_LEVEL = 0.10
+"""One-sided level at which the measurements alone must agree. Mild, as it comes on top of the other two, and as a
+single edge of a real search is in a tenth of the architectures, whose AUCs are four fifths noise."""
+
+
+@dataclass(frozen=True)
+class EdgeFinding:
+    """All that was found out about one edge in one group of architectures.
+
+    Attributes:
+        edge: the edge.
+        support: architectures of the group that contain it.
+        importance: mean Operation Importance, in units of AUC; positive mitigates the attack.
+        error: standard error of the importance, of surrogates and architectures together.
+        typical: its mean importance against the median neighbour.
+        typical_error: standard error of that.
+        measured: its importance by least squares on all measurements, without a surrogate.
+        measured_error: standard error of that.
+        stability: fraction of the resamples in which Algorithm 1 took the edge.
+        reason: why the edge is not supported; empty if it is.
+    """
+
+    edge: Edge
+    support: int
+    importance: float
+    error: float
+    typical: float
+    typical_error: float
+    measured: float
+    measured_error: float
+    stability: float
+    reason: str = ""
+
+    @property
+    def supported(self) -> bool:
+        """Whether the evidence is for the edge."""
+        return not self.reason
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95% interval of the importance."""
+        return self.importance - TWO_SIDED_95 * self.error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95% interval of the importance."""
+        return self.importance + TWO_SIDED_95 * self.error
+
+    def evidence(self) -> EdgeEvidence:
+        """As it is written into a pattern's file, AUCs with six digits."""
+        ends = (round(value, 6) for value in (self.importance, self.low, self.high))
+        return EdgeEvidence(self.support, *ends, stability=round(self.stability, 3))
+
+
+@dataclass(frozen=True, eq=False)
+class GroupImportance:
+    """Importance of the E edges of one cell type in one group, and what resampling makes of it.
+
+    Attributes:
+        support: (E,) architectures that contain the edge.
+        importance: (E,) mean importance, nan without support.
+        typical: (E,) the same against the median neighbour.
+        importance_error: (E,) standard error of ``importance``.
+        typical_error: (E,) standard error of ``typical``.
+        stability: fraction of the resamples in which Algorithm 1 took an edge, by edge.
+        nodes: the number M of intermediate nodes.
+    """
+
+    support: npt.NDArray[np.int_]
+    importance: Floats
+    typical: Floats
+    importance_error: Floats
+    typical_error: Floats
+    stability: dict[Edge, float]
+    nodes: int
+
+    def candidates(self) -> dict[Edge, float]:
+        """Importance of the edges with enough support, by edge."""
+        return _candidates(EdgeMeans(self.support, self.importance), self.nodes)
+
+
+def group_importance(
+    tables: Sequence[ImportanceTable],
+    ids: npt.NDArray[np.intp],
+    kind: int,
+    *,
+    objective: Objective,
+    resamples: int,
+    generator: np.random.Generator,
+) -> GroupImportance:
+    """Means over all surrogates, and over resamples of surrogates and architectures.
+
+    A resample takes one surrogate and draws as many architectures as the group has, with replacement, from those that
+    the surrogate did not see. So it differs from the mean by surrogate, by half and by bootstrap: a little more than
+    new data would, never less.
+
+    Args:
+        tables: one a surrogate, (g, 2, M, 2), nan for architectures that it saw.
+        ids: (g, M, 2) edge numbers of the group's cells.
+        kind: index of the cell type.
+        objective: of the group; Algorithm 1 is run for it in each resample.
+        resamples: how many.
+        generator: draws them.
+    """
+    nodes = ids.shape[1]
+    overall = [
+        edge_means(ids, np.nanmean([getattr(table, name)[:, kind] for table in tables], axis=0), nodes=nodes)
+        for name in ("importance", "typical")
+    ]
+    drawn: dict[str, list[Floats]] = {"importance": [], "typical": []}
+    taken: Counter[Edge] = Counter()
+    for number in range(resamples):
+        table = tables[number % len(tables)]
+        weights = _draw(~np.isnan(table.importance[:, kind, 0, 0]), generator)
+        for name, means in drawn.items():
+            found = edge_means(ids, np.nan_to_num(getattr(table, name)[:, kind]), nodes=nodes, weights=weights)
+            means.append(found.mean)
+            if name == "importance":
+                taken.update(assemble_pattern(order_edges(_candidates(found, nodes), objective)))
+    return GroupImportance(
+        support=overall[0].support.astype(np.int_),
+        importance=overall[0].mean,
+        typical=overall[1].mean,
+        importance_error=_spread(drawn["importance"]),
+        typical_error=_spread(drawn["typical"]),
+        stability={edge: count / resamples for edge, count in taken.items()},
+        nodes=nodes,
+    )
+
+
+def patterns_by_table(
+    tables: Sequence[ImportanceTable], ids: npt.NDArray[np.intp], kind: int, objective: Objective
+) -> Iterator[tuple[Edge, ...]]:
+    """What Algorithm 1 makes of each surrogate alone, from the architectures that it did not see.
+
+    These are half of the group, so each counts twice: an edge then needs the same share of the group as elsewhere.
+    """
+    nodes = ids.shape[1]
+    for table in tables:
+        values = table.importance[:, kind]
+        weights = np.where(np.isnan(values[:, 0, 0]), 0.0, 2.0)
+        means = edge_means(ids, np.nan_to_num(values), nodes=nodes, weights=weights)
+        yield assemble_pattern(order_edges(_candidates(means, nodes), objective))
+
+
+def _draw(unseen: npt.NDArray[np.bool_], generator: np.random.Generator) -> Floats:
+    """How often each architecture is drawn: as many draws as there are architectures, from the unseen ones."""
+    return generator.multinomial(len(unseen), unseen / unseen.sum()).astype(np.float64)
+
+
+def _spread(means: Sequence[Floats]) -> Floats:
+    """(E,) standard deviation over the resamples that contain the edge; infinite where there are fewer than two."""
+    values = np.array(means)
+    count = np.isfinite(values).sum(axis=0)
+    centre = np.nansum(values, axis=0) / np.maximum(count, 1)
+    squares = np.nansum((values - centre) ** 2, axis=0)
+    return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.inf)
+
+
+def _candidates(means: EdgeMeans, nodes: int) -> dict[Edge, float]:
+    numbers = np.flatnonzero(means.support >= MIN_SUPPORT)
+    return {edge_from_id(int(number), nodes): float(means.mean[number]) for number in numbers}
+
+
+def find_edges(
+    group: GroupImportance, measured: MeasuredImportance, objective: Objective, *, predictive: bool
+) -> dict[Edge, EdgeFinding]:
+    """A finding, with its verdict, for every edge that the group contains.
+
+    An edge is supported if enough architectures contain it, its importance has the objective's sign with a false
+    discovery rate of 5% over the candidates, it also beats its median alternative (so it is not owed to one other
+    edge), and the measurements alone agree.
+
+    Args:
+        group: importance in the objective's group.
+        measured: least-squares importance of the same cell type.
+        objective: which sign serves.
+        predictive: whether the surrogate predicts unseen architectures at all; if not, nothing is supported.
+    """
+    sign = SIGN[objective]
+    levels = {name: NormalDist().inv_cdf(1 - level) for name, level in _LEVELS.items()}
+    findings: dict[Edge, EdgeFinding] = {}
+    for number in np.flatnonzero(group.support):
+        edge = edge_from_id(int(number), group.nodes)
+        findings[edge] = EdgeFinding(
+            edge=edge,
+            support=int(group.support[number]),
+            importance=float(group.importance[number]),
+            error=float(group.importance_error[number]),
+            typical=float(group.typical[number]),
+            typical_error=float(group.typical_error[number]),
+            measured=float(measured.importance[number]),
+            measured_error=float(measured.error[number]),
+            stability=group.stability.get(edge, 0.0),
+        )
+    discovered = _discoveries(list(findings.values()), sign)
+    for edge, found in findings.items():
+        reasons = {
+            "the surrogate does not predict architectures that it has not seen": not predictive,
+            f"in {found.support} architectures of the group; needed are {MIN_SUPPORT}": found.support < MIN_SUPPORT,
+            f"its importance has the sign of {'promotion' if sign > 0 else 'demotion'}": sign * found.importance <= 0,
+            "its importance may be chance": edge not in discovered,
+            "not better than its typical alternative": _z(sign * found.typical, found.typical_error)
+            < levels["typical"],
+            "the measurements alone do not confirm it": _z(sign * found.measured, found.measured_error)
+            < levels["measured"],
+        }
+        findings[edge] = replace(found, reason=next((reason for reason, holds in reasons.items() if holds), ""))
+    return findings
+
+
+_LEVELS = {"typical": TYPICAL_LEVEL, "measured": MEASURED_LEVEL}
+
+
+def _z(value: float, error: float) -> float:
+    """``value`` in standard errors; 0 where it is not known."""
+    return value / error if np.isfinite(value) and np.isfinite(error) and error > 0 else 0.0
+
+
+def _discoveries(findings: Sequence[EdgeFinding], sign: int) -> set[Edge]:
+    """Benjamini and Hochberg's step-up procedure over the candidates, one-sided."""
+    candidates = [found for found in findings if found.support >= MIN_SUPPORT]
+    chances = {found.edge: NormalDist().cdf(-_z(sign * found.importance, found.error)) for found in candidates}
+    ordered = sorted(chances, key=lambda edge: (chances[edge], edge))
+    passed = [
+        rank
+        for rank, edge in enumerate(ordered, start=1)
+        if chances[edge] <= FALSE_DISCOVERY_RATE * rank / len(ordered)
+    ]
+    return set(ordered[: max(passed, default=0)])
+
+
+def supported_edges(findings: dict[Edge, EdgeFinding], objective: Objective) -> tuple[Edge, ...]:
+    """Algorithm 1 over the supported edges."""
+    importance = {edge: found.importance for edge, found in findings.items() if found.supported}
+    return assemble_pattern(order_edges(importance, objective))

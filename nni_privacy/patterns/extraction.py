@@ -1,0 +1,228 @@
+"""From measured architectures to patterns with evidence: sections 4.2 and 4.3 of the paper, cross-fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.cells import CELL_TYPES, CellType, Edge
+from nni_privacy.errors import DataError
+from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.patterns.algorithm import MIN_SUPPORT, SIGN, assemble_pattern, order_edges
+from nni_privacy.patterns.edge_codes import edge_ids
+from nni_privacy.patterns.effects import EdgesInCell, Effect, effect_of, effects_by_half
+from nni_privacy.patterns.evidence import (
+    EdgeFinding,
+    find_edges,
+    group_importance,
+    patterns_by_table,
+    supported_edges,
+)
+from nni_privacy.patterns.findings import Assessment, Extraction, ExtractionOptions, FoundPattern, Predictiveness
+from nni_privacy.patterns.half_samples import (
+    Fit,
+    HalfFit,
+    fit_halves,
+    held_out_importance,
+    held_out_predictions,
+)
+from nni_privacy.patterns.measured import measure_importance
+from nni_privacy.patterns.pattern import OBJECTIVES, CellPattern, Objective
+
+__all__ = ["extract_patterns"]
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+Progress = Callable[[str], None]
+
+SMALLEST_DATA = 50
+PREDICTIVE_LEVEL = 0.001
+"""One-sided level at which the surrogates must predict architectures that they have not seen."""
+JUDGED_AT = 4
+"""The paper's default number m of edges: foreign patterns are judged by their first four."""
+
+
+def extract_patterns(
+    codes: GenotypeCodes,
+    auc: Floats,
+    fit: Fit,
+    *,
+    options: ExtractionOptions | None = None,
+    assess: Sequence[CellPattern] = (),
+    progress: Progress = lambda _: None,
+) -> Extraction:
+    """Extracts the four patterns of measured architectures, and the evidence for each of their edges.
+
+    Args:
+        codes: n different architectures with M intermediate nodes.
+        auc: (n,) measured AUCs, fractions.
+        fit: makes a surrogate of architectures and their AUCs.
+        options: by default the paper's thresholds.
+        assess: patterns from elsewhere to judge on the same data.
+        progress: is told what is going on.
+
+    Raises:
+        DataError: if there are fewer than 50 architectures, or a group is empty or so small that no edge can have
+            enough support.
+    """
+    options = options or ExtractionOptions()
+    groups = _groups(auc, options)
+    halves = fit_halves(codes, auc, fit, repeats=options.cuts, seed=options.seed, progress=progress)
+    predictiveness = _predictiveness(held_out_predictions(halves, codes), auc)
+    drafts = _drafts(codes, auc, halves, groups, predictiveness, options, progress)
+    progress("predicted effects")
+    sample = np.sort(np.random.default_rng([options.seed, 2]).permutation(len(codes))[: options.effect_sample])
+    return Extraction(
+        codes=codes,
+        auc=auc,
+        options=options,
+        groups=groups,
+        predictiveness=predictiveness,
+        found=_with_effects(drafts, halves, codes, sample),
+        assessed=tuple(
+            _assess(pattern, drafts, effects)
+            for pattern, effects in zip(assess, _foreign_effects(assess, halves, codes, sample), strict=True)
+        ),
+    )
+
+
+def _groups(auc: Floats, options: ExtractionOptions) -> dict[Objective, Rows]:
+    if len(auc) < SMALLEST_DATA:
+        raise DataError(f"{len(auc)} architectures; patterns need at least {SMALLEST_DATA}")
+    masks: dict[Objective, tuple[npt.NDArray[np.bool_], str]] = {
+        "demotion": (auc < options.low, f"below {options.low}"),
+        "promotion": (auc > options.high, f"above {options.high}"),
+    }
+    for objective, (mask, where) in masks.items():
+        if mask.sum() < MIN_SUPPORT:
+            count = "no architecture has" if not mask.any() else f"only {mask.sum()} architectures have"
+            raise DataError(
+                f"{objective}: {count} an AUC {where}; needed are {MIN_SUPPORT} or more "
+                f"(the AUCs lie between {auc.min():.3f} and {auc.max():.3f}: choose another threshold)"
+            )
+    return {objective: np.flatnonzero(mask) for objective, (mask, _) in masks.items()}
+
+
+def _predictiveness(predicted: Floats, auc: Floats) -> Predictiveness:
+    """Rank correlation, and what chance may give.
+
+    Predictions and measurements of cross-fitting are not independent even where there is nothing to find: y_i y_j
+    counts in the prediction of i as in that of j. Under the null hypothesis the variance of their correlation is
+    therefore up to twice the usual 1 / (n - 1).
+    """
+    from scipy.stats import spearmanr
+
+    needed = NormalDist().inv_cdf(1 - PREDICTIVE_LEVEL) * np.sqrt(2 / (len(auc) - 1))
+    value = float(spearmanr(predicted, auc).statistic) if np.ptp(predicted) > 0 and np.ptp(auc) > 0 else 0.0
+    return Predictiveness(value, float(needed))
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A pattern whose effects are still to be predicted; ``by_half`` are the patterns of each surrogate alone."""
+
+    cell: CellType
+    objective: Objective
+    findings: dict[Edge, EdgeFinding]
+    literal: tuple[Edge, ...]
+    edges: tuple[Edge, ...]
+    by_half: tuple[tuple[Edge, ...], ...]
+
+
+def _drafts(
+    codes: GenotypeCodes,
+    auc: Floats,
+    halves: Sequence[HalfFit],
+    groups: dict[Objective, Rows],
+    predictiveness: Predictiveness,
+    options: ExtractionOptions,
+    progress: Progress,
+) -> list[_Draft]:
+    """The patterns, from Operation Importance and Algorithm 1."""
+    rows = np.concatenate([groups[objective] for objective in OBJECTIVES])
+    tables = held_out_importance(halves, codes, rows, progress)
+    progress("resamples")
+    measured, generator = measure_importance(codes, auc), np.random.default_rng([options.seed, 1])
+    drafts: list[_Draft] = []
+    start = 0
+    for objective in OBJECTIVES:
+        part = np.arange(start, start + len(groups[objective]))
+        start += len(part)
+        own = [table[part] for table in tables]
+        for cell in CELL_TYPES:
+            ids, kind = edge_ids(codes[groups[objective]], cell), CELL_TYPES.index(cell)
+            group = group_importance(
+                own, ids, kind, objective=objective, resamples=options.resamples, generator=generator
+            )
+            findings = find_edges(group, measured[cell], objective, predictive=predictiveness.holds)
+            literal = assemble_pattern(order_edges(group.candidates(), objective))
+            by_half = tuple(patterns_by_table(own, ids, kind, objective))
+            edges = supported_edges(findings, objective)
+            drafts.append(_Draft(cell, objective, findings, literal, edges, by_half))
+    return drafts
+
+
+def _with_effects(
+    drafts: Sequence[_Draft], halves: Sequence[HalfFit], codes: GenotypeCodes, sample: Rows
+) -> tuple[FoundPattern, ...]:
+    """Predicts the effects of every draft: three patterns a draft and surrogate."""
+    by_half: list[list[Floats]] = []
+    for half in halves:
+        wanted: list[EdgesInCell] = []
+        for draft in drafts:
+            wanted += [
+                (draft.cell, draft.literal),
+                (draft.cell, draft.edges),
+                (draft.cell, draft.by_half[half.partner]),
+            ]
+        by_half.append(effects_by_half(half, codes, sample, wanted))
+    found = []
+    for number, draft in enumerate(drafts):
+        literal, supported, replicated = (
+            _effects([changes[3 * number + position] for changes in by_half]) for position in range(3)
+        )
+        found.append(
+            FoundPattern(
+                cell=draft.cell,
+                objective=draft.objective,
+                findings=draft.findings,
+                literal=draft.literal,
+                edges=draft.edges,
+                literal_effects=literal,
+                effects=supported,
+                replicated=replicated,
+            )
+        )
+    return tuple(found)
+
+
+def _effects(changes: Sequence[Floats]) -> tuple[Effect, ...]:
+    """The effect at each m; as far as the shortest of the patterns reaches."""
+    length = min(len(change) for change in changes)
+    return tuple(effect_of(column) for column in np.array([change[:length] for change in changes]).T)
+
+
+def _foreign_effects(
+    patterns: Sequence[CellPattern], halves: Sequence[HalfFit], codes: GenotypeCodes, sample: Rows
+) -> list[tuple[Effect, ...]]:
+    wanted = [(pattern.cell, pattern.edges) for pattern in patterns]
+    by_half = [effects_by_half(half, codes, sample, wanted) for half in halves] if wanted else []
+    return [_effects([changes[number] for changes in by_half]) for number in range(len(patterns))]
+
+
+def _assess(pattern: CellPattern, drafts: Sequence[_Draft], effects: tuple[Effect, ...]) -> Assessment:
+    """Judges a pattern by its first edges: most of them supported, and their effect of the right sign."""
+    (draft,) = (draft for draft in drafts if (draft.cell, draft.objective) == (pattern.cell, pattern.objective))
+    findings = {edge: draft.findings[edge] for edge in pattern.edges if edge in draft.findings}
+    judged = pattern.edges[:JUDGED_AT]
+    agreeing = sum(edge in findings and findings[edge].supported for edge in judged)
+    reason = ""
+    if not effects[len(judged) - 1].serves(SIGN[pattern.objective]):
+        reason = f"the predicted effect of its first {len(judged)} edges may be chance or has the wrong sign"
+    elif 2 * agreeing <= len(judged):
+        reason = f"{agreeing} of its first {len(judged)} edges are supported"
+    return Assessment(pattern, findings, effects, len(judged), reason)

@@ -1,0 +1,170 @@
+"""What an extraction is asked for and what it finds, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.cells import CellType, Edge
+from nni_privacy.errors import ConfigError
+from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.patterns.algorithm import SIGN
+from nni_privacy.patterns.effects import Effect
+from nni_privacy.patterns.evidence import EdgeFinding
+from nni_privacy.patterns.pattern import CellPattern, Objective
+
+__all__ = ["Assessment", "Extraction", "ExtractionOptions", "FoundPattern", "Predictiveness"]
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionOptions:
+    """How patterns are extracted.
+
+    Args:
+        high: architectures with an AUC above it make the promotion patterns.
+        low: architectures with an AUC below it make the demotion patterns.
+        cuts: random cuts of the data; each fits two surrogates.
+        resamples: of surrogates and architectures, for intervals and stability.
+        effect_sample: architectures whose predicted AUC is compared with and without pattern.
+        seed: of everything.
+
+    Raises:
+        ConfigError: if one of these is out of range.
+    """
+
+    high: float = 0.84
+    low: float = 0.78
+    cuts: int = 10
+    resamples: int = 100
+    effect_sample: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise ConfigError(f"low {self.low}, high {self.high}: needed is 0 <= low <= high <= 1")
+        for name, least in {"cuts": 2, "resamples": 20, "effect_sample": 10, "seed": 0}.items():
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at least {least}")
+
+
+@dataclass(frozen=True)
+class Predictiveness:
+    """Whether the surrogates predict architectures that they have not seen.
+
+    Attributes:
+        spearman: rank correlation of cross-fitted predictions and measurements.
+        needed: the least correlation that is more than chance, at a level of .001.
+    """
+
+    spearman: float
+    needed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether they do."""
+        return self.spearman > self.needed
+
+
+@dataclass(frozen=True)
+class FoundPattern:
+    """What was found for one objective and cell type.
+
+    Attributes:
+        cell: type of cell.
+        objective: demotion or promotion.
+        findings: on every edge that the group's architectures contain.
+        literal: Algorithm 1 as the paper has it, over all edges with support, whatever the evidence.
+        edges: Algorithm 1 over the supported edges; may be empty.
+        literal_effects: predicted effect of the first 1, 2, ... literal edges.
+        effects: predicted effect of the first 1, 2, ... supported edges.
+        replicated: effects of the patterns that one half of the data gives by Algorithm 1, judged by the surrogate of
+            the *other* half: free of the winner's curse.
+    """
+
+    cell: CellType
+    objective: Objective
+    findings: dict[Edge, EdgeFinding]
+    literal: tuple[Edge, ...]
+    edges: tuple[Edge, ...]
+    literal_effects: tuple[Effect, ...]
+    effects: tuple[Effect, ...]
+    replicated: tuple[Effect, ...]
+
+    @property
+    def name(self) -> str:
+        """For example ``demotion-reduction``."""
+        return f"{self.objective}-{self.cell}"
+
+    @property
+    def supported(self) -> bool:
+        """Whether there are supported edges and their predicted effect as a whole is of the right sign."""
+        return bool(self.edges) and self.effects[-1].serves(SIGN[self.objective])
+
+    def pattern(self, *, name: str, source: str) -> CellPattern:
+        """The supported edges as a pattern with its evidence.
+
+        Raises:
+            PatternError: never for a pattern that is :attr:`supported`; one without edges cannot be written.
+        """
+        return CellPattern(
+            name=name,
+            cell=self.cell,
+            objective=self.objective,
+            edges=self.edges,
+            source=source,
+            evidence=tuple(self.findings[edge].evidence() for edge in self.edges),
+            effect={budget: round(effect.change, 6) for budget, effect in enumerate(self.effects, start=1)},
+        )
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What the data say about a pattern that comes from elsewhere.
+
+    Attributes:
+        pattern: the pattern.
+        findings: on its edges, those that no architecture of the group contains left out.
+        effects: predicted effect of its first 1, 2, ... edges.
+        judged_at: the number m of edges at which the pattern is judged, and at which patterns are used by default.
+        reason: why it is not supported; empty if it is.
+    """
+
+    pattern: CellPattern
+    findings: dict[Edge, EdgeFinding]
+    effects: tuple[Effect, ...]
+    judged_at: int
+    reason: str
+
+    @property
+    def supported(self) -> bool:
+        """Whether the evidence is for the pattern."""
+        return not self.reason
+
+
+@dataclass(frozen=True, eq=False)
+class Extraction:
+    """The result of :func:`extract_patterns`.
+
+    Attributes:
+        codes: the n architectures.
+        auc: (n,) their measured AUCs.
+        options: how it was done.
+        groups: rows of the architectures of each objective's group.
+        predictiveness: of the cross-fitted surrogates.
+        found: one a cell type and objective.
+        assessed: the given patterns.
+    """
+
+    codes: GenotypeCodes
+    auc: Floats
+    options: ExtractionOptions
+    groups: dict[Objective, Rows]
+    predictiveness: Predictiveness
+    found: tuple[FoundPattern, ...]
+    assessed: tuple[Assessment, ...]
