@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from nni_privacy.audit import AuditReport, audit
 from nni_privacy.cells import Cell, Edge, Genotype
 from nni_privacy.errors import PrivacyError
+from nni_privacy.genotypes import parse_genotype
 from nni_privacy.lazy import lazy_attributes
+from nni_privacy.nasbench201_cells import NasBench201Genotype
 
 if TYPE_CHECKING:
     from nni_privacy.evaluator import PrivacyEvaluator
@@ -27,12 +29,14 @@ __all__ = [
     "CellPattern",
     "Edge",
     "Genotype",
+    "NasBench201Genotype",
     "PrivacyError",
     "PrivacyEvaluator",
     "PrivacyExperiment",
     "Recipe",
     "audit",
     "load_pattern",
+    "parse_genotype",
 ]
 
 _LAZY = {

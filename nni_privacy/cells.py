@@ -172,6 +172,10 @@ class Genotype:
         """The normal or the reduction cell."""
         return self.normal if cell_type == "normal" else self.reduction
 
+    def edges_by_cell(self) -> dict[str, tuple[Edge, ...]]:
+        """Name of the cell, ``normal`` or ``reduction``, to its edges."""
+        return {cell_type: self.cell(cell_type).edges for cell_type in CELL_TYPES}
+
     def with_cell(self, cell_type: CellType, cell: Cell) -> Genotype:
         """This genotype with another normal or reduction cell."""
         return replace(self, **{cell_type: cell})

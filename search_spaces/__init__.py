@@ -9,13 +9,20 @@ from nni_privacy.search_spaces.constraints import FixedEdges
 
 if TYPE_CHECKING:
     from nni_privacy.search_spaces.darts import DARTS
+    from nni_privacy.search_spaces.nasbench201 import NasBench201
+    from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
     from nni_privacy.search_spaces.network import CellNetwork
 
-__all__ = ["DARTS", "SPACES", "CellNetwork", "FixedEdges"]
+__all__ = ["DARTS", "SPACES", "CellNetwork", "FixedEdges", "NasBench201", "NasBench201Network"]
 
-SPACES = {"darts": "DARTS"}
+SPACES = {"darts": "DARTS", "nasbench201": "NasBench201"}
 """Names of the spaces in a configuration, and of their classes in this package."""
 
-_LAZY = {"CellNetwork": "nni_privacy.search_spaces.network", "DARTS": "nni_privacy.search_spaces.darts"}
+_LAZY = {
+    "CellNetwork": "nni_privacy.search_spaces.network",
+    "DARTS": "nni_privacy.search_spaces.darts",
+    "NasBench201": "nni_privacy.search_spaces.nasbench201",
+    "NasBench201Network": "nni_privacy.search_spaces.nasbench201_network",
+}
 
 __getattr__ = lazy_attributes(__name__, _LAZY)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, CellType, Edge, Genotype, format_sources, node_labels
+from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, CellType, Edge, format_sources, node_labels
+from nni_privacy.genotypes import AnyGenotype
 from nni_privacy.patterns import Pattern
 
 __all__ = ["FixedEdges", "choices_of_constrained_node"]
@@ -14,45 +15,41 @@ __all__ = ["FixedEdges", "choices_of_constrained_node"]
 
 @dataclass(frozen=True)
 class FixedEdges:
-    """The edges that every architecture of a constrained search has, by type of cell.
+    """The edges that every architecture of a constrained search has, by cell.
 
     Args:
-        edges: type of cell to its edges; at most two into any node, from different sources.
+        edges: name of a searched cell (``normal`` and ``reduction`` in the DARTS space, ``cell`` in NAS-Bench-201) to
+            its edges; those of a DARTS cell lead at most two into any node, from different sources.
     """
 
-    edges: Mapping[CellType, tuple[Edge, ...]] = field(default_factory=dict)
+    edges: Mapping[str, tuple[Edge, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        complete = {cell_type: tuple(self.edges.get(cell_type, ())) for cell_type in CELL_TYPES}
-        object.__setattr__(self, "edges", MappingProxyType(complete))
+        object.__setattr__(self, "edges", MappingProxyType({name: tuple(edges) for name, edges in self.edges.items()}))
 
     @classmethod
     def of(cls, pattern: Pattern) -> FixedEdges:
-        """The edges of a (possibly dual) pattern."""
+        """The edges of a (possibly dual) pattern in the DARTS space, which patterns are written for."""
         return cls({cell_type: pattern.edges_of(cell_type) for cell_type in CELL_TYPES})
 
-    def by_target(self, cell_type: CellType) -> dict[int, list[Edge]]:
-        """The edges of ``cell_type`` grouped by the node that they lead into."""
+    def by_target(self, cell: str) -> dict[int, list[Edge]]:
+        """The edges of one cell grouped by the node that they lead into."""
         groups: dict[int, list[Edge]] = {}
-        for edge in self.edges[cell_type]:
+        for edge in self.edges.get(cell, ()):
             groups.setdefault(edge.target, []).append(edge)
         return groups
 
-    def missing_from(self, genotype: Genotype) -> list[Edge]:
+    def missing_from(self, genotype: AnyGenotype) -> list[Edge]:
         """Those edges that ``genotype`` does not have, though it has their nodes."""
-        return [
-            edge
-            for cell_type in CELL_TYPES
-            for edge in self.edges[cell_type]
-            if edge.target < 2 + genotype.nodes and edge not in genotype.cell(cell_type).edges
-        ]
+        missing = []
+        for cell, present in genotype.edges_by_cell().items():
+            nodes = {edge.target for edge in present}
+            missing += [edge for edge in self.edges.get(cell, ()) if edge.target in nodes and edge not in present]
+        return missing
 
     def as_lists(self) -> dict[str, list[list[int | str]]]:
-        """Plain lists ``[source, target, operation]`` by type of cell, for files and checkpoints."""
-        return {
-            cell_type: [[edge.source, edge.target, edge.op] for edge in edges]
-            for cell_type, edges in self.edges.items()
-        }
+        """Plain lists ``[source, target, operation]`` by cell, for files and checkpoints."""
+        return {name: [[edge.source, edge.target, edge.op] for edge in edges] for name, edges in self.edges.items()}
 
     def __len__(self) -> int:
         return sum(len(edges) for edges in self.edges.values())

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from nni_privacy.cells import CELL_TYPES, CellType, Edge, Genotype, check_darts_edge
 from nni_privacy.errors import GenotypeError, PatternError
+from nni_privacy.nasbench201_cells import NasBench201Genotype
 from nni_privacy.patterns.modification import modify_cell
+from nni_privacy.patterns.nasbench201 import modify_nasbench201
 
 __all__ = ["OBJECTIVES", "CellPattern", "DualPattern", "EdgeEvidence", "Objective", "Pattern"]
+
+_Genotype = TypeVar("_Genotype", Genotype, NasBench201Genotype)
 
 Objective = Literal["demotion", "promotion"]
 OBJECTIVES: tuple[Objective, ...] = ("demotion", "promotion")
@@ -100,8 +104,14 @@ class CellPattern:
             raise PatternError(f"budget: {budget!r} for pattern {self.name!r}, which has {len(self.edges)} edges")
         return replace(self, edges=self.edges[:budget], evidence=self.evidence[:budget])
 
-    def apply(self, genotype: Genotype) -> Genotype:
-        """``genotype`` with this pattern's edges written into its cell of type :attr:`cell`."""
+    def apply(self, genotype: _Genotype) -> _Genotype:
+        """``genotype`` with this pattern's edges written into its cell of type :attr:`cell`.
+
+        NAS-Bench-201 has one searched cell and other operations: of the pattern count there only its objective and the
+        number of its edges; see :func:`~nni_privacy.patterns.modify_nasbench201`.
+        """
+        if isinstance(genotype, NasBench201Genotype):
+            return modify_nasbench201(genotype, self.objective, len(self))
         return genotype.with_cell(self.cell, modify_cell(genotype.cell(self.cell), self.edges))
 
     def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:
@@ -138,6 +148,20 @@ class DualPattern:
         return f"{self.normal.name} + {self.reduction.name}"
 
     @property
+    def objective(self) -> Objective:
+        """The objective of both parts.
+
+        Raises:
+            PatternError: if they have two.
+        """
+        if self.normal.objective != self.reduction.objective:
+            raise PatternError(
+                f"dual pattern {self.name!r}: one part is for {self.normal.objective}, the other for "
+                f"{self.reduction.objective}; where there is but one cell (NAS-Bench-201) they must agree"
+            )
+        return self.normal.objective
+
+    @property
     def cells(self) -> str:
         """Which cells the pattern constrains: both."""
         return "dual"
@@ -146,8 +170,14 @@ class DualPattern:
         """The first ``budget`` edges of either part."""
         return DualPattern(self.normal.first(budget), self.reduction.first(budget))
 
-    def apply(self, genotype: Genotype) -> Genotype:
-        """``genotype`` with both parts written into its cells."""
+    def apply(self, genotype: _Genotype) -> _Genotype:
+        """``genotype`` with both parts written into its cells; as :meth:`CellPattern.apply` in NAS-Bench-201.
+
+        Raises:
+            PatternError: if the genotype is one of NAS-Bench-201 and the parts have different objectives.
+        """
+        if isinstance(genotype, NasBench201Genotype):
+            return modify_nasbench201(genotype, self.objective, len(self))
         return self.reduction.apply(self.normal.apply(genotype))
 
     def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:

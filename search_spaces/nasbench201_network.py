@@ -1,0 +1,150 @@
+"""The network of NAS-Bench-201: three stages of equal cells, residual blocks between them, a linear classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from nni_privacy.nasbench201_cells import NASBENCH201_NODES, NasBench201Genotype
+from nni_privacy.search_spaces.nasbench201_operations import ConvolutionUnit, build_nasbench201_operation
+from nni_privacy.search_spaces.sizes import check_sizes
+
+__all__ = ["NasBench201Cell", "NasBench201Network", "NasBench201Skeleton", "ReductionBlock", "check_nasbench201_sizes"]
+
+STAGES = 3
+
+_MINIMUM = {"channels": 1, "cells": 1, "in_channels": 1, "num_classes": 2}
+
+
+def check_nasbench201_sizes(**sizes: object) -> None:
+    """Raises ConfigError for a size of the network that is not a whole number, or is too small."""
+    check_sizes(sizes, _MINIMUM)
+
+
+class ReductionBlock(nn.Module):
+    """A basic residual block of stride 2 (He et al., CVPR 2016) with average pooling on its shortcut.
+
+    Maps (n, in_channels, h, w) to (n, out_channels, ceil(h / 2), ceil(w / 2)).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            ConvolutionUnit(in_channels, out_channels, kernel=3, stride=2, affine=affine),
+            ConvolutionUnit(out_channels, out_channels, kernel=3, affine=affine),
+        )
+        # ceil_mode matters where a side is odd only: shortcut and residual have the same size there too.
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, 2, ceil_mode=True), nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tensor (n, in_channels, h, w) -> (n, out_channels, ceil(h / 2), ceil(w / 2))."""
+        return self.shortcut(x) + self.residual(x)
+
+
+class NasBench201Cell(nn.Module):
+    """One cell with its operations chosen: (n, channels, h, w) -> (n, channels, h, w)."""
+
+    def __init__(self, genotype: NasBench201Genotype, channels: int) -> None:
+        super().__init__()
+        # Named after what they are, so that cells which share an edge share the name of its weights.
+        self.edges = nn.ModuleDict()
+        self._into: list[list[tuple[str, int]]] = [[] for _ in range(NASBENCH201_NODES - 1)]
+        for edge in genotype:
+            name = f"{edge.source}-{edge.target}-{edge.op}"
+            self.edges[name] = build_nasbench201_operation(edge.op, channels)
+            self._into[edge.target - 1].append((name, edge.source))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The cell's input -> its last node, of the same shape."""
+        states = [x]
+        for into in self._into:
+            (first, source), *others = into
+            state = self.edges[first](states[source])
+            for name, other in others:
+                state = state + self.edges[name](states[other])
+            states.append(state)
+        return states[-1]
+
+
+class NasBench201Skeleton(nn.Module):
+    """Stem, three stages with a reduction block between two of them, BN-ReLU, global pooling, linear classifier.
+
+    Args:
+        make_cell: channels -> a cell, which keeps the shape of what it is given.
+        channels: channels of the first stage, C; doubled by each reduction block.
+        cells: cells a stage.
+        in_channels: channels of the images.
+        num_classes: number of classes, K.
+
+    Maps images (n, in_channels, h, w) to logits (n, K).
+
+    Raises:
+        ConfigError: if a size is not a whole number or too small.
+    """
+
+    def __init__(
+        self,
+        make_cell: Callable[[int], nn.Module],
+        *,
+        channels: int = 16,
+        cells: int = 5,
+        in_channels: int = 3,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        check_nasbench201_sizes(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.stages = nn.ModuleList()
+        for stage in range(STAGES):
+            if stage:
+                self.stages.append(ReductionBlock(channels, 2 * channels))
+                channels = 2 * channels
+            self.stages.append(nn.Sequential(*(make_cell(channels) for _ in range(cells))))
+        self.last = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+        self.classifier = nn.Linear(channels, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the classifier sees: (n, in_channels, h, w) -> (n, 4 * channels)."""
+        state = self.stem(images)
+        for stage in self.stages:
+            state = stage(state)
+        return self.last(state).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, in_channels, h, w) -> logits (n, K)."""
+        return self.classifier(self.features(images))
+
+
+class NasBench201Network(NasBench201Skeleton):
+    """The network of ``genotype`` (Dong & Yang, ICLR 2020, figure 1 and section 2.1; its macro skeleton).
+
+    Args:
+        genotype: the cell, the same everywhere.
+        channels: channels of the first stage, C; doubled after each stage.
+        cells: cells a stage.
+        in_channels: channels of the images.
+        num_classes: number of classes, K.
+
+    Maps images (n, in_channels, h, w) to logits (n, K).
+    """
+
+    def __init__(
+        self,
+        genotype: NasBench201Genotype,
+        *,
+        channels: int = 16,
+        cells: int = 5,
+        in_channels: int = 3,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__(
+            lambda width: NasBench201Cell(genotype, width),
+            channels=channels,
+            cells=cells,
+            in_channels=in_channels,
+            num_classes=num_classes,
+        )
+        self.genotype = genotype
