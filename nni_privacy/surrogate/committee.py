@@ -1,0 +1,145 @@
+"""A committee: several fits, each without a part of the data, whose mean is the prediction.
+
+Every member leaves out another fold (a cross-validated committee: Krogh & Vedelsby, NeurIPS 1995). So one fit yields an
+average that is steadier than a single model, out-of-fold residuals that say how wrong predictions are, and a spread
+between the members that grows where there were no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.errors import ConfigError, DataError, GenotypeError
+from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.surrogate.base import Floats, Genotypes, State, Surrogate, as_codes
+from nni_privacy.surrogate.regressor import Encoder, Features, Regressor
+
+__all__ = ["Committee"]
+
+HELD_OUT = 0.1
+"""What a committee of one leaves out to learn how wrong it is."""
+SEPARATOR = "/"
+
+
+class Committee(Surrogate):
+    """The mean of ``members`` fits of each of ``parts``.
+
+    Args:
+        parts: name to a function that makes an unfitted regressor; a member is the mean of all of them.
+        members: number of fits; each leaves out 1 / members of the data (a tenth if there is one).
+
+    Raises:
+        ConfigError: if ``members`` is not a whole number of at least 1.
+    """
+
+    def __init__(self, parts: Mapping[str, Callable[[], Regressor]], *, members: int) -> None:
+        if type(members) is not int or members < 1:
+            raise ConfigError(f"members: {members!r}; allowed is a whole number of at least 1")
+        self._parts = dict(parts)
+        self._size = members
+        self._members: list[dict[str, Regressor]] = []
+        self._nodes = 0
+        self._centre, self._scale, self._residual = 0.0, 1.0, 0.0
+
+    @property
+    def minimum_rows(self) -> int:
+        """Enough for folds of two, and ten at least."""
+        return max(10, 2 * self._size)
+
+    def _fit(self, codes: GenotypeCodes, auc: Floats, *, seed: int) -> None:
+        self._nodes = codes.nodes
+        self._centre, self._scale = float(auc.mean()), float(auc.std()) or 1.0
+        target = (auc - self._centre) / self._scale
+        self._members = [{name: make() for name, make in self._parts.items()} for _ in range(self._size)]
+        encoded = self._encode(codes)
+        streams = np.random.SeedSequence(seed).spawn(self._size + 1)
+        residuals = []
+        for member, held, stream in zip(self._members, self._folds(len(auc), streams[0]), streams[1:], strict=True):
+            seeds = stream.generate_state(len(member)).tolist()
+            for part, part_seed in zip(member.values(), seeds, strict=True):
+                rows = encoded[part.encoder]
+                part.fit(rows[~held], target[~held], rows[held], target[held], seed=part_seed)
+            residuals.append(target[held] - _mean_of_parts(member, encoded, held))
+        self._residual = float(np.sqrt(np.mean(np.concatenate(residuals) ** 2)))
+
+    def _folds(self, rows: int, stream: np.random.SeedSequence) -> Iterator[npt.NDArray[np.bool_]]:
+        """For each member, (n,) which rows it does not see."""
+        order = np.random.default_rng(stream).permutation(rows)
+        parts = np.array_split(order, self._size) if self._size > 1 else [order[: max(1, round(HELD_OUT * rows))]]
+        for part in parts:
+            held = np.zeros(rows, dtype=bool)
+            held[part] = True
+            yield held
+
+    def _encode(self, codes: GenotypeCodes) -> dict[Encoder, Features]:
+        encoders = {part.encoder for member in self._members[:1] for part in member.values()}
+        return {encoder: encoder(codes) for encoder in encoders}
+
+    def predict_with_uncertainty(self, genotypes: Genotypes) -> tuple[Floats, Floats]:
+        """(n,) mean of the members and (n,) standard deviation: out-of-fold residuals and the members' spread."""
+        self._check_fitted()
+        if not len(genotypes):
+            return np.empty(0), np.empty(0)
+        codes = as_codes(genotypes)
+        if codes.nodes != self._nodes:
+            raise GenotypeError(
+                f"the genotypes have {codes.nodes} intermediate nodes; those it learned from had {self._nodes}"
+            )
+        encoded = self._encode(codes)
+        predicted = np.stack([_mean_of_parts(member, encoded) for member in self._members])
+        spread = predicted.std(axis=0, ddof=1) if self._size > 1 else np.zeros(len(codes))
+        mean = np.clip(self._centre + self._scale * predicted.mean(axis=0), 0.0, 1.0)
+        return mean, self._scale * np.hypot(self._residual, spread)
+
+    def _check_fitted(self) -> None:
+        if not self._members:
+            raise DataError(f"the surrogate {self.name!r} has not been fitted")
+
+    def state(self) -> State:
+        """Every member's arrays and facts under its number and part."""
+        self._check_fitted()
+        arrays, facts = {}, {}
+        for number, member in enumerate(self._members):
+            for name, part in member.items():
+                prefix = f"{number}{SEPARATOR}{name}"
+                state = part.state()
+                arrays.update({f"{prefix}{SEPARATOR}{key}": array for key, array in state.arrays.items()})
+                facts[prefix] = dict(state.facts)
+        scaling = {"centre": self._centre, "scale": self._scale, "residual": self._residual}
+        return State(arrays, {"nodes": self._nodes, **scaling, "members": facts})
+
+    def restore(self, state: State) -> None:
+        """Takes over another committee's members."""
+        members: list[dict[str, Regressor]] = []
+        try:
+            for number in range(self._size):
+                members.append({name: make() for name, make in self._parts.items()})
+                for name, part in members[-1].items():
+                    part.restore(_part_of(state, f"{number}{SEPARATOR}{name}"))
+            scaling = [float(state.facts[key]) for key in ("centre", "scale", "residual")]
+            nodes = int(state.facts["nodes"])
+        except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+            raise DataError(f"not the state of a surrogate {self.name!r}: {type(error).__name__}: {error}") from None
+        self._members, self._nodes = members, nodes
+        self._centre, self._scale, self._residual = scaling
+
+
+def _mean_of_parts(
+    member: Mapping[str, Regressor],
+    encoded: Mapping[Encoder, Features],
+    rows: npt.NDArray[np.bool_] | None = None,
+) -> Floats:
+    parts = [
+        part.predict(encoded[part.encoder] if rows is None else encoded[part.encoder][rows]) for part in member.values()
+    ]
+    mean: Floats = np.mean(parts, axis=0, dtype=np.float64)
+    return mean
+
+
+def _part_of(state: State, prefix: str) -> State:
+    start = prefix + SEPARATOR
+    arrays = {key.removeprefix(start): array for key, array in state.arrays.items() if key.startswith(start)}
+    return State(arrays, state.facts["members"][prefix])
