@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nni
 from nni.mutable import Categorical, Mutable, Sample, SampleValidationError
@@ -21,9 +21,12 @@ from nni_privacy.cells import (
     node_labels,
     source_pairs,
 )
-from nni_privacy.errors import GenotypeError
+from nni_privacy.errors import ConfigError, GenotypeError
 from nni_privacy.search_spaces.constraints import FixedEdges, choices_of_constrained_node
 from nni_privacy.search_spaces.network import CellNetwork, check_network_options
+
+if TYPE_CHECKING:
+    from nni_privacy.search_spaces.supernet import Supernet
 
 __all__ = ["DARTS", "SourcePair"]
 
@@ -135,6 +138,23 @@ class DARTS(ModelSpace):
                     if label in constrained:  # else the space has fewer nodes than the pattern
                         constrained[label] = type(constrained[label])(values, label=label)
         return constrained
+
+    @staticmethod
+    def supernet(choices: Mapping[str, Sequence[Any]], **options: Any) -> Supernet:
+        """The supernet of a (constrained) space; see :func:`~..darts_supernet.build_darts_supernet`."""
+        from nni_privacy.search_spaces.darts_supernet import build_darts_supernet
+
+        return build_darts_supernet(choices, **options)
+
+    @classmethod
+    def check_supernet(cls, choices: Mapping[str, Sequence[Any]], *, nodes: int = 4, **_: Any) -> None:
+        """Raises ConfigError unless ``choices`` were narrowed by fixing edges only, which a supernet can follow."""
+        from nni_privacy.search_spaces.darts_supernet import fixed_edges_of
+
+        allowed = cls.constrain(cls.choices(nodes), fixed_edges_of(choices, nodes))
+        for label, values in choices.items():
+            if label not in allowed or list(values) != list(allowed[label].values):
+                raise ConfigError(f"choice {label!r}: {list(values)} are left; one-shot search knows fixed edges only")
 
     @staticmethod
     def groups(labels: Iterable[str]) -> list[tuple[str, ...]]:

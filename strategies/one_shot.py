@@ -1,0 +1,279 @@
+"""What all one-shot strategies have in common: the way into NNI, checkpoints, and telling how the search goes."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from nni.nas.execution import ExecutionEngine
+from nni.nas.space import ExecutableModelSpace
+from nni.nas.strategy import Strategy
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.search_spaces.searchable import Searchable, open_space
+from nni_privacy.search_spaces.supernet import Sample
+from nni_privacy.strategies.registry import StrategyOptions
+from nni_privacy.strategies.search_data import SearchData, stream_seed
+from nni_privacy.strategies.search_log import EpochRecord, SearchLog
+
+__all__ = ["OneShotOptions", "OneShotStrategy"]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class OneShotOptions(StrategyOptions):
+    """Options of every one-shot strategy."""
+
+    epochs: int = Field(50, ge=1, description="passes over the search halves")
+    batch_size: int = Field(64, ge=2, description="records a step, of either half")
+    top_k: int = Field(1, ge=1, description="architectures to train from scratch and audit at the end")
+
+
+class OneShotStrategy(Strategy):
+    """A search that trains (or probes) one supernet, then submits its best architectures to NNI's engine.
+
+    The engine retrains these from scratch and audits them, whichever engine it is: they are ordinary trials, in the web
+    UI and in the run directory. Nothing of the supernet's weights reaches them.
+
+    The search runs in this process, on the two halves of target-train. With a ``folder`` it leaves a checkpoint there
+    after every epoch; a strategy with the same options and folder goes on from it, and ends in the same cell.
+
+    Args:
+        data: images (n, C, h, w) and labels (n,) to search on; by default the target-train part of the experiment's
+            :class:`~nni_privacy.PrivacyEvaluator`.
+        seed: drives the halves, the initial weights, the batches and everything that is drawn; by default the
+            evaluator's, or 0.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        threads: torch's threads on the CPU; one is reproducible bit for bit.
+        folder: where checkpoint and log go; without one there are none.
+        on_epoch: called with the :class:`EpochRecord` of each epoch.
+        **options: of the algorithm, see its :attr:`Options`.
+
+    Raises:
+        ConfigError: if an option is unknown or out of range; at :meth:`check`, if the space or data do not fit.
+    """
+
+    Options: ClassVar[type[OneShotOptions]] = OneShotOptions
+
+    def __init__(
+        self,
+        *,
+        data: tuple[Tensor, Tensor] | None = None,
+        seed: int | None = None,
+        device: str = "auto",
+        threads: int = 1,
+        folder: str | Path | None = None,
+        on_epoch: Callable[[EpochRecord], None] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.options = _validated(self.Options, options)
+        self.given_data, self.device, self.threads = data, device, threads
+        self.seed = seed
+        self.folder = None if folder is None else Path(folder)
+        self.on_epoch = on_epoch
+        self.epoch = 0
+        """Number of finished epochs."""
+
+    searchable: Searchable
+    data: SearchData
+
+    def extra_repr(self) -> str:
+        """For ``repr``."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.model_dump().items())
+
+    # --- the way into NNI ---
+
+    def check(self, model_space: ExecutableModelSpace) -> None:
+        """Raises ConfigError unless the search could start on ``model_space``; changes and writes nothing."""
+        searchable = open_space(model_space)
+        self._open_data(model_space).check_batch_size(self.options.batch_size)
+        self.check_space(searchable)
+
+    def check_space(self, searchable: Searchable) -> None:
+        """For algorithms that do not work on every space."""
+        if not searchable.own:
+            searchable.supernet(seed=0)
+
+    def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
+        self.prepare(model_space)
+        return model_space
+
+    def prepare(self, model_space: ExecutableModelSpace) -> None:
+        """Opens space and data and builds what is searched; :meth:`search` may follow, without an engine."""
+        self.check(model_space)
+        if self.seed is None:
+            self.seed = int(getattr(getattr(model_space, "evaluator", None), "seed", 0))
+        self.searchable = open_space(model_space)
+        self.data = self._open_data(model_space)
+        with self._compute_settings():
+            self.begin()
+            self._restore()
+
+    def _open_data(self, model_space: ExecutableModelSpace) -> SearchData:
+        evaluator = getattr(model_space, "evaluator", None)
+        seed = self.seed if self.seed is not None else int(getattr(evaluator, "seed", 0))
+        if self.given_data is not None:
+            return SearchData.halved(*self.given_data, seed=seed, device=self.device)
+        return SearchData.of_evaluator(evaluator, seed=seed, device=self.device)
+
+    def _run(self) -> None:
+        for sample in self.search():
+            if not self.wait_for_resource():
+                return
+            self.engine.submit_models(self.model_space.freeze(sample))
+
+    # --- the search ---
+
+    def search(self) -> list[Sample]:
+        """Runs what is left of the search.
+
+        Returns:
+            The best architectures, the best first, at most ``top_k``, all different.
+        """
+        with self._compute_settings():
+            for epoch in range(self.epoch, self.total_epochs()):
+                started = time.perf_counter()
+                metrics = self.run_epoch(epoch)
+                self.epoch = epoch + 1
+                self._save()
+                self._tell(metrics, time.perf_counter() - started)
+            return self.best_samples(self.options.top_k)
+
+    def total_epochs(self) -> int:
+        """How many epochs the search has."""
+        return self.options.epochs
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Builds what is searched, from :attr:`searchable`, :attr:`data` and :attr:`seed`."""
+
+    @abstractmethod
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """One epoch, counted from 0; what it draws depends on the seed and its number only. Returns its metrics."""
+
+    @abstractmethod
+    def best_samples(self, count: int) -> list[Sample]:
+        """The best architectures as the search stands now, the best first; may be asked after any epoch."""
+
+    @abstractmethod
+    def search_state(self) -> dict[str, Any]:
+        """Everything that the epochs change, as tensors and plain values."""
+
+    @abstractmethod
+    def load_search_state(self, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`search_state` gave."""
+
+    def entropy(self) -> float | None:
+        """Mean entropy of the decisions' distributions in nats; None if there are none."""
+        return None
+
+    @abstractmethod
+    def current_sample(self) -> Sample:
+        """The architecture that would be exported now, at little cost."""
+
+    def _tell(self, metrics: Mapping[str, float], seconds: float) -> None:
+        sample = self.current_sample()
+        layout = self.layout()
+        record = EpochRecord(
+            self.epoch,
+            self.total_epochs(),
+            layout.describe(sample),
+            layout.skip_connections(sample),
+            self.entropy(),
+            dict(metrics),
+            round(seconds, 3),
+        )
+        if self.folder is not None:
+            SearchLog(self.folder).write(record)
+        if self.on_epoch is not None:
+            self.on_epoch(record)
+
+    @abstractmethod
+    def layout(self) -> Any:
+        """The layout of the supernet."""
+
+    def stream(self, *stream: int) -> int:
+        """A seed for one purpose, given by numbers (what, which epoch), independent of those for all others."""
+        if self.seed is None:
+            raise RuntimeError("prepare() comes first")
+        return stream_seed(self.seed, *stream)
+
+    @contextmanager
+    def _compute_settings(self) -> Iterator[None]:
+        """The strategy's number of threads and generators of its own, put back afterwards."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            with torch.random.fork_rng():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+    # --- checkpoints ---
+
+    def state_dict(self) -> dict[str, Any]:
+        """The search so far."""
+        return {"identity": self._identity(), "epoch": self.epoch, "search": self.search_state()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Goes on from ``state_dict``, after :meth:`prepare`.
+
+        Raises:
+            ConfigError: if it is of another search.
+        """
+        identity = self._identity()
+        if state_dict["identity"] != identity:
+            differing = sorted(key for key in identity if state_dict["identity"].get(key) != identity[key])
+            raise ConfigError(f"checkpoint: it is of another search; {', '.join(differing)} differ")
+        self.epoch = int(state_dict["epoch"])
+        self.load_search_state(state_dict["search"])
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to fit; top_k may differ, it concerns the end only."""
+        return {
+            "algorithm": type(self).__name__,
+            "options": self.options.model_dump(mode="json", exclude={"top_k"}),
+            "seed": self.seed,
+            "space": self.searchable.space.__name__,
+            "sizes": {key: value for key, value in self.searchable.arguments.items() if type(value) is int},
+            "choices": {label: [str(value) for value in values] for label, values in self.searchable.choices.items()},
+            "records": len(self.data.labels),
+        }
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / (CHECKPOINT + ".partial")
+        torch.save(self.state_dict(), partial)
+        partial.replace(self.folder / CHECKPOINT)
+
+    def _restore(self) -> None:
+        path = None if self.folder is None else self.folder / CHECKPOINT
+        if path is not None and path.is_file():
+            try:
+                state = torch.load(path, map_location=self.data.device, weights_only=True)
+            except (RuntimeError, EOFError, ValueError) as error:
+                raise ConfigError(
+                    f"{path}: not a checkpoint of a search: {' '.join(str(error).split())[:200]}"
+                ) from None
+            self.load_state_dict(state)
+
+
+def _validated(kind: type[OneShotOptions], options: Mapping[str, Any]) -> Any:
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        fault: Any = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            raise ConfigError(f"{name}: unknown option; {nearest(name, kind.model_fields)}") from None
+        raise ConfigError(f"{name}: {fault['input']!r:.80}; {fault['msg']}") from None

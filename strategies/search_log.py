@@ -1,0 +1,81 @@
+"""What a one-shot search tells of itself, epoch by epoch: in the terminal, as lines of JSON, and for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+__all__ = ["EPOCHS_FILE", "EpochRecord", "SearchLog", "read_epochs"]
+
+EPOCHS_FILE = "epochs.jsonl"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of a search.
+
+    Attributes:
+        epoch: its number, from 1.
+        epochs: how many there will be.
+        architecture: the one that would be exported now.
+        skip_connections: how many it has.
+        entropy: mean entropy of the decisions' distributions, in nats; None where the algorithm has none.
+        metrics: the algorithm's own numbers, e.g. ``train_loss`` and ``validation_loss``.
+        seconds: wall time of the epoch.
+    """
+
+    epoch: int
+    epochs: int
+    architecture: str
+    skip_connections: int
+    entropy: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        numbers = {**self.metrics, **({} if self.entropy is None else {"entropy": self.entropy})}
+        parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in numbers.items()]
+        skips = f"{self.skip_connections} skip connection{'s' * (self.skip_connections != 1)}"
+        return f"search epoch {self.epoch}/{self.epochs}  " + "  ".join([*parts, skips, f"{self.seconds:.1f} s"])
+
+
+class SearchLog:
+    """Writes epochs into a folder: ``epochs.jsonl`` and TensorBoard's event files.
+
+    Args:
+        folder: made when the first epoch is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, record: EpochRecord) -> None:
+        """Adds an epoch. One that is there already, from before an interruption, is replaced, with all after it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        kept = [old for old in read_epochs(self.folder) if old.epoch < record.epoch]
+        lines = [json.dumps(asdict(entry)) for entry in (*kept, record)]
+        partial = self.folder / (EPOCHS_FILE + ".partial")
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        partial.replace(self.folder / EPOCHS_FILE)
+        self._write_scalars(record)
+
+    def _write_scalars(self, record: EpochRecord) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        scalars = {**record.metrics, "skip_connections": record.skip_connections, "seconds": record.seconds}
+        if record.entropy is not None:
+            scalars["entropy"] = record.entropy
+        with SummaryWriter(str(self.folder / "tensorboard"), purge_step=record.epoch) as writer:
+            for name, value in scalars.items():
+                writer.add_scalar(f"search/{name}", value, record.epoch)
+            writer.add_text("search/architecture", record.architecture, record.epoch)
+
+
+def read_epochs(folder: Path) -> list[EpochRecord]:
+    """The epochs that a search wrote into ``folder``; none if it wrote none."""
+    path = folder / EPOCHS_FILE
+    if not path.is_file():
+        return []
+    return [EpochRecord(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

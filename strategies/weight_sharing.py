@@ -1,0 +1,139 @@
+"""Searches that train one supernet: its weights, and the loop over batches."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from nni_privacy.search_spaces.supernet import Gates, Layout, Sample, Supernet
+from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
+from nni_privacy.strategies.search_data import Batch
+from nni_privacy.training import TrainingDiverged
+
+__all__ = ["WeightSharing", "WeightSharingOptions"]
+
+
+class WeightSharingOptions(OneShotOptions):
+    """Options of strategies that train a supernet; the defaults are those of DARTS (arXiv 1806.09055, section 3.1)."""
+
+    learning_rate: float = Field(0.025, gt=0, description="of the weights, at the start")
+    learning_rate_min: float = Field(0.001, ge=0, description="at the end of the cosine")
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(3e-4, ge=0)
+    nesterov: bool = False
+    gradient_clip: float = Field(5.0, gt=0, description="largest norm of the weights' gradient")
+
+
+class WeightSharing(OneShotStrategy):
+    """Trains the weights of a supernet with SGD on the training half; :meth:`search_step` says on what gates.
+
+    The attributes are there after :meth:`prepare`.
+
+    Attributes:
+        supernet: the supernet.
+        weight_optimizer: of its weights, and of nothing else.
+    """
+
+    Options: ClassVar[type[OneShotOptions]] = WeightSharingOptions
+
+    supernet: Supernet
+    weight_optimizer: torch.optim.SGD
+
+    def begin(self) -> None:
+        """Builds the supernet and its optimiser."""
+        self.install_supernet(self.searchable.supernet(seed=self.stream(3)))
+
+    def install_supernet(self, supernet: Supernet) -> None:
+        """Makes ``supernet`` the one that is trained, with a fresh optimiser."""
+        options = self.options
+        self.supernet = supernet.to(self.data.device).to(memory_format=torch.channels_last)
+        self.weight_optimizer = torch.optim.SGD(
+            self.supernet.parameters(),
+            lr=options.learning_rate,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+            nesterov=options.nesterov,
+        )
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """A pass over both halves, a training and a validation batch a step."""
+        for group in self.weight_optimizer.param_groups:
+            group["lr"] = self.learning_rate_at(epoch)
+        self.generator = torch.Generator().manual_seed(self.stream(4, epoch))
+        torch.manual_seed(self.stream(5, epoch))  # for what layers draw
+        self.supernet.train()
+        self.before_epoch(epoch)
+        totals: dict[str, float] = {}
+        steps = 0
+        for train, validation in self.data.epoch(batch_size=self.options.batch_size, seed=self.stream(1), epoch=epoch):
+            for name, value in self.search_step(train, validation, epoch).items():
+                totals[name] = totals.get(name, 0.0) + value
+            steps += 1
+        metrics = {name: total / steps for name, total in totals.items()}
+        return {**metrics, **self.after_epoch(epoch)}
+
+    generator: torch.Generator
+    """Of everything that the algorithm draws, seeded anew for each epoch."""
+
+    def before_epoch(self, epoch: int) -> None:
+        """What an algorithm does at the start of an epoch (counted from 0)."""
+
+    def after_epoch(self, epoch: int) -> dict[str, float]:
+        """What an algorithm does at the end of an epoch; further metrics."""
+        return {}
+
+    @abstractmethod
+    def search_step(self, train: Batch, validation: Batch, epoch: int) -> dict[str, float]:
+        """One step of the algorithm. Returns numbers that are averaged over the epoch."""
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Cosine from ``learning_rate`` down to ``learning_rate_min``, constant within an epoch."""
+        low, high = self.options.learning_rate_min, self.options.learning_rate
+        return low + (high - low) * (1 + math.cos(math.pi * epoch / self.total_epochs())) / 2
+
+    def weight_step(self, batch: Batch, gates: Gates) -> float:
+        """One SGD step of the weights on a batch, with the architecture standing as ``gates`` says. Returns the loss.
+
+        Raises:
+            TrainingDiverged: if the loss is NaN or infinite.
+        """
+        loss = self.supernet.loss(*batch, gates)
+        value = check_finite(loss.item(), self.epoch + 1)
+        self.weight_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.supernet.parameters(), self.options.gradient_clip)
+        self.weight_optimizer.step()
+        return value
+
+    @torch.no_grad()
+    def accuracy(self, sample: Sample, batch: Batch) -> float:
+        """Fraction of a batch that the shared weights classify right along the path of ``sample``."""
+        images, labels = batch
+        predicted = self.supernet(images, self.supernet.path_gates(sample)).argmax(1)
+        return float((predicted == labels).float().mean())
+
+    def layout(self) -> Layout:
+        """The layout of the supernet."""
+        return self.supernet.layout
+
+    def search_state(self) -> dict[str, Any]:
+        """Weights and optimiser."""
+        return {"supernet": self.supernet.state_dict(), "weight_optimizer": self.weight_optimizer.state_dict()}
+
+    def load_search_state(self, state: Mapping[str, Any]) -> None:
+        """Restores weights and optimiser."""
+        self.supernet.load_state_dict(state["supernet"])
+        self.weight_optimizer.load_state_dict(state["weight_optimizer"])
+
+
+def check_finite(loss: float, epoch: int) -> float:
+    """``loss``, unless it is NaN or infinite; then a TrainingDiverged that says in which epoch (from 1)."""
+    if not math.isfinite(loss):
+        raise TrainingDiverged(f"the search loss became {loss} in epoch {epoch}; try a lower learning_rate")
+    return loss
