@@ -1,0 +1,102 @@
+"""The NAS-Bench-201 space as a supernet: every edge of the cell with all its operations, fixed edges aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from nni_privacy.nasbench201_cells import NASBENCH201_EDGES, NASBENCH201_NODES, NasBench201Genotype, edge_label
+from nni_privacy.search_spaces.flat_layout import FlatLayout
+from nni_privacy.search_spaces.nasbench201_network import NasBench201Skeleton
+from nni_privacy.search_spaces.nasbench201_operations import build_nasbench201_operation
+from nni_privacy.search_spaces.supernet import NONE, MixedOperation, Supernet, Switchboard, use_batch_statistics
+
+__all__ = ["NasBench201MixedCell", "build_nasbench201_supernet"]
+
+
+def _build(op: str, channels: int, stride: int = 1) -> nn.Module:
+    return build_nasbench201_operation(op, channels, affine=False)
+
+
+class NasBench201MixedCell(nn.Module):
+    """One cell of the supernet: (n, channels, h, w) -> (n, channels, h, w).
+
+    Args:
+        layout: what is fixed and what is free.
+        channels: of every node.
+        switchboard: of the supernet.
+        partial: see :class:`~nni_privacy.search_spaces.supernet.MixedOperation`.
+    """
+
+    def __init__(self, layout: FlatLayout, *, channels: int, switchboard: Switchboard, partial: int = 1) -> None:
+        super().__init__()
+        decisions = {decision.key: decision for decision in layout.decisions}
+        self.edges = nn.ModuleDict()
+        self._into: list[list[tuple[str, int]]] = [[] for _ in range(NASBENCH201_NODES)]
+        for source, target in NASBENCH201_EDGES:
+            label = edge_label(source, target)
+            if label in decisions:
+                self.edges[label] = MixedOperation(
+                    decisions[label],
+                    channels=channels,
+                    stride=1,
+                    build=_build,
+                    switchboard=switchboard,
+                    partial=partial,
+                )
+            elif layout.fixed[label] != NONE:
+                self.edges[label] = _build(layout.fixed[label], channels)
+            else:
+                continue
+            self._into[target].append((label, source))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The cell's input -> its last node, of the same shape."""
+        states = [x]
+        for into in self._into[1:]:
+            total: Tensor | None = None
+            for label, source in into:
+                output = self.edges[label](states[source])
+                if output is not None:
+                    total = output if total is None else total + output
+            # A product, not new zeros: what lies before keeps a gradient, of zero.
+            states.append(x * 0.0 if total is None else total)
+        return states[-1]
+
+
+def build_nasbench201_supernet(
+    choices: Mapping[str, Sequence[Any]],
+    *,
+    channels: int = 16,
+    cells: int = 5,
+    in_channels: int = 3,
+    num_classes: int = 10,
+    partial: int = 1,
+    candidates: Mapping[str, Sequence[str]] | None = None,
+) -> Supernet:
+    """The supernet of a (constrained) NAS-Bench-201 space; BatchNorm of cells without parameters, batch statistics.
+
+    Args:
+        choices: label to the values that are left to choose.
+        channels: of the first stage.
+        cells: cells a stage.
+        in_channels: channels of the images.
+        num_classes: number of classes.
+        partial: the candidates of an edge see one in so many of its channels.
+        candidates: for some decisions, what of the candidates is left.
+    """
+    layout = FlatLayout(
+        choices, candidates=candidates, describe=lambda sample: str(NasBench201Genotype.from_sample(sample))
+    )
+    switchboard = Switchboard()
+    network = NasBench201Skeleton(
+        lambda width: NasBench201MixedCell(layout, channels=width, switchboard=switchboard, partial=partial),
+        channels=channels,
+        cells=cells,
+        in_channels=in_channels,
+        num_classes=num_classes,
+    )
+    use_batch_statistics(network)
+    return Supernet(network, layout, switchboard)
