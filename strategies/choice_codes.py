@@ -58,6 +58,12 @@ class ChoiceCodes:
         return tuple(len(options) for options in self.values.values())
 
     @property
+    def kinds(self) -> tuple[int, ...]:
+        """For each choice a number that those with the same values share."""
+        numbers: dict[str, int] = {}
+        return tuple(numbers.setdefault(repr(options), len(numbers)) for options in self.values.values())
+
+    @property
     def size(self) -> int:
         """How many architectures there are, constraints left aside."""
         return prod(self.counts)

@@ -13,7 +13,7 @@ import numpy as np
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.strategies.nsga2 import non_dominated_ranks
 
-__all__ = ["DEFAULT_OBJECTIVES", "DIRECTIONS", "Direction", "Objectives"]
+__all__ = ["DEFAULT_OBJECTIVES", "DIRECTIONS", "Direction", "Objectives", "check_metric_name"]
 
 _logger = logging.getLogger(__name__)
 
@@ -23,6 +23,25 @@ DIRECTIONS: Mapping[str, float] = {"maximize": -1.0, "minimize": 1.0}
 """Directions, and the sign that makes a cost of a metric."""
 
 DEFAULT_OBJECTIVES: Mapping[str, Direction] = {"accuracy": "maximize", "mia_auc": "minimize"}
+
+
+METRICS = ("default", "accuracy", "train_accuracy", "overfitting", "epsilon")
+ATTACK_METRICS = (
+    "mia_auc",
+    "mia_auc_low",
+    "mia_auc_high",
+    "mia_balanced_accuracy",
+    "mia_tpr_at_1pct_fpr",
+    "mia_tpr_at_01pct_fpr",
+)
+"""What a PrivacyEvaluator reports: once a trial, and (further attacks' with the attack's name before it) an attack."""
+
+
+def check_metric_name(name: str) -> None:
+    """Raises ConfigError unless a PrivacyEvaluator reports ``name``, given the attacks for it."""
+    known = (*METRICS, *ATTACK_METRICS)
+    if name not in known and not name.endswith(tuple(f"_{metric}" for metric in ATTACK_METRICS)):
+        raise ConfigError(f"objectives: unknown metric {name!r}; {nearest(name, known)}")
 
 
 @dataclass(frozen=True)

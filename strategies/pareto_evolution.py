@@ -19,7 +19,7 @@ from nni_privacy.errors import ConfigError
 from nni_privacy.strategies.choice_codes import ChoiceCodes, Codes
 from nni_privacy.strategies.nsga2 import binary_tournament, environmental_selection
 from nni_privacy.strategies.objectives import Direction, Objectives
-from nni_privacy.strategies.variation import crossover, mutate, random_codes
+from nni_privacy.strategies.variation import crossover, diverse_codes, mutate, random_codes
 
 __all__ = ["ParetoEvolution"]
 
@@ -155,14 +155,16 @@ class ParetoEvolution(Strategy):
         if self._unfinished:
             codes = self._unfinished.pop(0)
             return _Running(self.model_space.freeze(self._choices.decode(codes)), codes)
-        counts = self._choices.counts
         starting = len(self._population) + len(self._running) < self.population_size
         bred = 0 if starting or not self._population else BRED
         for attempt in range(bred + DRAWN):
-            proposal = self._try(self._child() if attempt < bred else random_codes(counts, self._rng))
+            proposal = self._try(self._child() if attempt < bred else self._random())
             if proposal is not None:
                 return proposal
         return self._first_left()
+
+    def _random(self) -> Codes:
+        return diverse_codes(self._choices.counts, self._choices.kinds, self._rng)
 
     def _child(self) -> Codes:
         counts = self._choices.counts

@@ -115,6 +115,36 @@ class GridSearchOptions(StrategyOptions):
     dedup: bool = True
 
 
+class ParetoOptions(StrategyOptions):
+    """:class:`~nni_privacy.strategies.ParetoEvolution`."""
+
+    objectives: dict[str, str] = Field(
+        {"accuracy": "maximize", "mia_auc": "minimize"}, description="metric to maximize or minimize"
+    )
+    population_size: int = Field(20, ge=2, description="architectures kept; the first ones are random")
+    mutation_prob: float | None = Field(
+        None, gt=0.0, le=1.0, description="chance that a choice is drawn anew; by default two choices a child"
+    )
+    crossover: bool = True
+    dedup: bool = True
+
+    @model_validator(mode="after")
+    def _objectives_exist(self) -> ParetoOptions:
+        from nni_privacy.strategies.objectives import Objectives, check_metric_name
+
+        Objectives.of(self.objectives)
+        for name in self.objectives:
+            check_metric_name(name)
+        return self
+
+
+@register_strategy("pareto", ParetoOptions)
+def _pareto(options: ParetoOptions, seed: int) -> Strategy:
+    from nni_privacy.strategies.pareto_evolution import ParetoEvolution
+
+    return ParetoEvolution(**options.model_dump(), seed=seed)
+
+
 @register_strategy("random", RandomOptions)
 def _random(options: RandomOptions, seed: int) -> Strategy:
     from nni.nas.strategy import Random

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["crossover", "mutate", "random_codes"]
+__all__ = ["crossover", "diverse_codes", "mutate", "random_codes"]
 
 Codes = tuple[int, ...]
 
@@ -14,6 +14,30 @@ Codes = tuple[int, ...]
 def random_codes(counts: Sequence[int], rng: np.random.Generator) -> Codes:
     """Uniformly random codes, the i-th in ``range(counts[i])``."""
     return tuple(int(code) for code in rng.integers(0, np.asarray(counts)))
+
+
+def diverse_codes(
+    counts: Sequence[int], kinds: Sequence[int], rng: np.random.Generator, *, concentration: float = 0.3
+) -> Codes:
+    """Random codes with a taste of their own: each architecture prefers some values wherever they can be chosen.
+
+    Where many choices share their values, as the operations of a cell do, uniform draws are all alike: about the same
+    number of each value. Here every architecture draws the values' probabilities first, from a symmetric Dirichlet
+    distribution, one for each kind of choice; some come out with hardly anything but poolings, others without any. Over
+    many architectures each value of a choice is still equally likely.
+
+    Args:
+        counts: ``(d,)`` numbers of values.
+        kinds: ``(d,)`` numbers; equal numbers mark choices with the same values.
+        rng: decides.
+        concentration: of the Dirichlet distribution, above 0; the larger, the more alike the architectures are.
+
+    Returns:
+        The codes.
+    """
+    sizes = dict(zip(kinds, counts, strict=True))
+    taste = {kind: rng.dirichlet(np.full(count, concentration)) for kind, count in sizes.items()}
+    return tuple(int(rng.choice(count, p=taste[kind])) for count, kind in zip(counts, kinds, strict=True))
 
 
 def crossover(first: Codes, second: Codes, groups: Sequence[int], rng: np.random.Generator) -> Codes:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nni_privacy.report.infos import ProgressInfo, RocInfo, TradeoffInfo
+from nni_privacy.report.infos import HypervolumeInfo, ProgressInfo, RocInfo, TradeoffInfo
 from nni_privacy.report.run import TrialInfo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_progress", "draw_roc", "draw_tradeoff"]
+__all__ = ["draw_hypervolume", "draw_progress", "draw_roc", "draw_tradeoff"]
 
 FRONT, OTHER, GUESSING, FAILED = "#c2410c", "#64748b", "#94a3b8", "#b91c1c"
 ACCURACY, AUC = "#0072b2", "#c2410c"
@@ -65,6 +65,18 @@ def draw_progress(info: ProgressInfo) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     upper.set(ylabel="test accuracy")
     lower.set(ylabel="AUC of the attack", xlabel="trial, in the order of the search")
+    return figure
+
+
+def draw_hypervolume(info: HypervolumeInfo) -> Figure:
+    """The hypervolume after each trial."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure(6.4, 2.3)
+    axes.step(info.sequence, info.hypervolume, where="post", color=FRONT, lw=1.4)
+    axes.plot(info.sequence[-1:], info.hypervolume[-1:], "D", ms=5, color=FRONT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="trial, in the order of the search", ylabel="hypervolume")
     return figure
 
 

@@ -9,11 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nni_privacy.attacks import RocCurve, roc_curve
+from nni_privacy.report.hypervolume import REFERENCE, hypervolume_growth
 from nni_privacy.report.pareto import pareto_front
 from nni_privacy.report.run import RunInfo, TrialInfo
 from nni_privacy.report.scores import read_scores, roc_band
 
-__all__ = ["ProgressInfo", "RocInfo", "TradeoffInfo", "progress_info", "roc_info", "select_best", "tradeoff_info"]
+__all__ = [
+    "HypervolumeInfo",
+    "ProgressInfo",
+    "RocInfo",
+    "TradeoffInfo",
+    "hypervolume_info",
+    "progress_info",
+    "roc_info",
+    "select_best",
+    "tradeoff_info",
+]
 
 GRID_POINTS = 160
 
@@ -62,6 +73,21 @@ class ProgressInfo:
     failed: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class HypervolumeInfo:
+    """The area that the trials so far dominate.
+
+    Attributes:
+        sequence: numbers of the measured trials.
+        hypervolume: after each of them, never falling.
+        reference: accuracy and AUC of the reference point.
+    """
+
+    sequence: tuple[int, ...]
+    hypervolume: tuple[float, ...]
+    reference: tuple[float, float] = REFERENCE
+
+
 @dataclass(frozen=True, eq=False)
 class RocInfo:
     """ROC curves of one trial.
@@ -92,6 +118,13 @@ def tradeoff_info(run: RunInfo) -> TradeoffInfo:
     trials = run.measured
     front = pareto_front(_values(trials, "accuracy"), _values(trials, "mia_auc"))
     return TradeoffInfo(trials, tuple(trials[index] for index in front))
+
+
+def hypervolume_info(run: RunInfo) -> HypervolumeInfo:
+    """Hypervolume of accuracy and AUC by trial, over the trials with both."""
+    trials = run.measured
+    growth = hypervolume_growth(_values(trials, "accuracy"), _values(trials, "mia_auc"))
+    return HypervolumeInfo(tuple(trial.sequence for trial in trials), _tuple(growth))
 
 
 def select_best(front: Sequence[TrialInfo], limit: int = 4) -> tuple[TrialInfo, ...]:

@@ -15,6 +15,7 @@ from nni_privacy.errors import DataError
 from nni_privacy.report.infos import (
     RocInfo,
     TradeoffInfo,
+    hypervolume_info,
     progress_info,
     roc_info,
     select_best,
@@ -67,7 +68,7 @@ def render_report(run: RunInfo) -> str:
             "tradeoff": _tradeoff(tradeoff),
             "cells": _cells(run, tradeoff),
             "roc": _roc(run, roc),
-            "progress": _progress(run),
+            "progress": _progress(run) + _hypervolume(run),
         }
     title = escape_text(run.name)
     return Template(template).substitute(
@@ -203,6 +204,22 @@ def _progress(run: RunInfo) -> str:
         "accuracy and the lowest "
         "AUC so far; they may belong to different architectures.",
         "A cross on the axis is a trial that failed." if info.failed else "",
+    )
+
+
+def _hypervolume(run: RunInfo) -> str:
+    from nni_privacy.report.figures import draw_hypervolume
+
+    info = hypervolume_info(run)
+    if not info.sequence:
+        return ""
+    accuracy, auc = info.reference
+    return _figure(
+        to_svg(draw_hypervolume(info), prefix="hypervolume", label="Hypervolume by trial"),
+        f"Hypervolume of the Pareto front: <b>{fraction(info.hypervolume[-1])}</b>. It is the area that the front "
+        f"dominates, up to the reference point accuracy {accuracy:g}, AUC {auc:g}; more is better.",
+        "One number for accuracy and privacy together: it grows whenever the front does. An accuracy of 1 at an AUC "
+        "of 0.5 (guessing) alone has 0.5.",
     )
 
 
