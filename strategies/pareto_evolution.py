@@ -51,7 +51,8 @@ class _Running:
 class ParetoEvolution(Strategy):
     """NSGA-II over whole metric dicts: a population that spreads along the best trade-offs between the objectives.
 
-    The first ``population_size`` architectures are random. Each further one is a child: two parents win a binary
+    The first ``population_size`` architectures are random, each with a preference of its own (:func:`diverse_codes`).
+    Each further one is a child: two parents win a binary
     tournament each (fewer dominated, then less crowded), their nodes are mixed, some choices mutate. Every result joins
     the population and the worst of it leaves, so nothing waits for a generation to be complete: the strategy keeps
     any number of workers busy (steady-state NSGA-II; J. J. Durillo, A. J. Nebro, F. Luna, E. Alba, "On the effect of
@@ -164,7 +165,7 @@ class ParetoEvolution(Strategy):
         return self._first_left()
 
     def _random(self) -> Codes:
-        return diverse_codes(self._choices.counts, self._choices.kinds, self._rng)
+        return diverse_codes(self._choices.counts, self._choices.kinds, len(self._proposed), self._rng)
 
     def _child(self) -> Codes:
         counts = self._choices.counts

@@ -17,18 +17,20 @@ def random_codes(counts: Sequence[int], rng: np.random.Generator) -> Codes:
 
 
 def diverse_codes(
-    counts: Sequence[int], kinds: Sequence[int], rng: np.random.Generator, *, concentration: float = 0.3
+    counts: Sequence[int], kinds: Sequence[int], favourite: int, rng: np.random.Generator, *, concentration: float = 0.3
 ) -> Codes:
     """Random codes with a taste of their own: each architecture prefers some values wherever they can be chosen.
 
     Where many choices share their values, as the operations of a cell do, uniform draws are all alike: about the same
     number of each value. Here every architecture draws the values' probabilities first, from a symmetric Dirichlet
-    distribution, one for each kind of choice; some come out with hardly anything but poolings, others without any. Over
-    many architectures each value of a choice is still equally likely.
+    distribution, one for each kind of choice; some come out with hardly anything but poolings, others without any. The
+    largest probability goes to the value ``favourite``: counted up, every value is preferred in turn, and no seed is
+    unlucky.
 
     Args:
         counts: ``(d,)`` numbers of values.
         kinds: ``(d,)`` numbers; equal numbers mark choices with the same values.
+        favourite: from 0; taken modulo the number of values.
         rng: decides.
         concentration: of the Dirichlet distribution, above 0; the larger, the more alike the architectures are.
 
@@ -37,6 +39,8 @@ def diverse_codes(
     """
     sizes = dict(zip(kinds, counts, strict=True))
     taste = {kind: rng.dirichlet(np.full(count, concentration)) for kind, count in sizes.items()}
+    for kind, count in sizes.items():
+        taste[kind] = np.roll(taste[kind], favourite % count - int(np.argmax(taste[kind])))
     return tuple(int(rng.choice(count, p=taste[kind])) for count, kind in zip(counts, kinds, strict=True))
 
 

@@ -23,6 +23,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "regularized_evolution": {"population_size": 8, "sample_size": 3, "mutation_prob": 0.2},
     "tpe": {"startup_trials": 10},
     "grid_search": {},
+    "pareto": {"population_size": 8},
 }
 PROPOSALS = 30
 SMALL = {"channels": 1, "cells": 3, "in_channels": 1}
