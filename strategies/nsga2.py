@@ -39,7 +39,8 @@ def non_dominated_ranks(costs: ArrayLike) -> Integers:
     dominators = dominates.sum(axis=0)
     ranks = np.full(len(points), -1, dtype=np.intp)
     rank = 0
-    while (front := (ranks < 0) & (dominators == 0)).any():
+    while (ranks < 0).any():
+        front = np.flatnonzero((ranks < 0) & (dominators == 0))
         ranks[front] = rank
         dominators = dominators - dominates[front].sum(axis=0)
         rank += 1

@@ -93,7 +93,7 @@ class Objectives:
                 known = "" if name in metrics else f" ({nearest(name, map(str, metrics))})"
                 _logger.warning("a trial %s%s: it counts as failed", found, known)
                 return None
-            costs.append(DIRECTIONS[direction] * float(value))
+            costs.append(DIRECTIONS[direction] * float(metrics[name]))
         return tuple(costs)
 
     def values(self, costs: Sequence[float]) -> dict[str, float]:

@@ -171,7 +171,7 @@ class ParetoEvolution(Strategy):
         counts = self._choices.counts
         costs = np.array([individual.costs for individual in self._population])
         parents = [self._population[binary_tournament(costs, self._rng)].codes for _ in range(1 + self.crossover)]
-        child = crossover(*parents, self._choices.groups, self._rng) if self.crossover else parents[0]
+        child = crossover(parents[0], parents[1], self._choices.groups, self._rng) if self.crossover else parents[0]
         free = sum(count > 1 for count in counts)
         default = min(1.0, CHANGES_A_CHILD / free)
         return mutate(child, counts, default if self.mutation_prob is None else self.mutation_prob, self._rng)
