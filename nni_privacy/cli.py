@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from nni_privacy import __version__
 from nni_privacy.errors import PrivacyError
+from nni_privacy.extract_command import add_extract
 
 __all__ = ["main"]
 
@@ -102,8 +103,9 @@ def _add_audit(commands: Any) -> None:
 
 
 def _add_patterns(commands: Any) -> None:
-    patterns = commands.add_parser("patterns", help="list, show and apply cell patterns")
+    patterns = commands.add_parser("patterns", help="list, show, apply and extract cell patterns")
     actions = patterns.add_subparsers(required=True, metavar="ACTION", title="actions")
+    add_extract(actions)
     actions.add_parser("list", help="the patterns that ship with the package").set_defaults(run=_patterns_list)
     show = actions.add_parser("show", help="one pattern, edge by edge")
     show.set_defaults(run=_patterns_show)
@@ -113,7 +115,7 @@ def _add_patterns(commands: Any) -> None:
     _add_pattern_name(apply)
     apply.add_argument("--budget", metavar="M", type=int, default=4, help="number of edges (default: 4)")
     apply.add_argument(
-        "file", metavar="FILE", help="one Genotype(...) a line, or CSV with a column genotype; - is standard input"
+        "file", metavar="FILE", help="one Genotype(...) or |op~0|+... a line, or CSV with a column genotype; - is stdin"
     )
 
 

@@ -56,20 +56,41 @@ class DatasetConfig(_NamedSection):
         return self
 
 
-class SearchSpaceConfig(_Section):
-    """``search_space``: its name and sizes; channels of the images and classes come from the data set."""
+class DartsSizes(_Section):
+    """Sizes of ``search_space: {name: darts}``."""
 
-    name: str
     channels: int = Field(16, ge=1)
     cells: int = Field(5, ge=3)
     nodes: int = Field(4, ge=1)
 
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in SPACES:
-            raise ConfigError(f"unknown search space {name!r}; {nearest(name, SPACES)}")
-        return name
+
+class NasBench201Sizes(_Section):
+    """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
+
+    channels: int = Field(16, ge=1)
+    cells: int = Field(5, ge=1)
+
+
+_SIZES: Mapping[str, type[_Section]] = {"darts": DartsSizes, "nasbench201": NasBench201Sizes}
+
+
+class SearchSpaceConfig(_NamedSection):
+    """``search_space``: its name and sizes; channels of the images and classes come from the data set."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SearchSpaceConfig:
+        if self.name not in SPACES:
+            raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
+        try:
+            _SIZES[self.name](**super().options)
+        except ValidationError as error:
+            raise ConfigError(_one_line(error, _SIZES[self.name])) from None
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The space's sizes, defaults included."""
+        return _SIZES[self.name](**super().options).model_dump()
 
 
 class PatternConfig(_Section):
@@ -191,7 +212,9 @@ class SearchConfig(_Section):
 
     def resolved(self) -> dict[str, Any]:
         """All values, defaults included, as plain data for a YAML file."""
-        return {**self.model_dump(mode="json"), "strategy": {"name": self.strategy.name, **self.strategy.options}}
+        named = {"search_space": self.search_space, "strategy": self.strategy}
+        options = {key: {"name": section.name, **section.options} for key, section in named.items()}
+        return {**self.model_dump(mode="json"), **options}
 
 
 def load_config(path: str | Path, **overrides: Any) -> SearchConfig:

@@ -7,16 +7,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nni_privacy.cells import Genotype
 from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.genotypes import AnyGenotype, parse_genotype
 
 __all__ = ["read_genotypes"]
 
 _CSV_COLUMN = "genotype"
 
 
-def read_genotypes(file: str | Path) -> list[Genotype]:
-    """Reads genotypes, one a line; empty lines are passed over.
+def read_genotypes(file: str | Path) -> list[AnyGenotype]:
+    """Reads genotypes of either space, one a line; empty lines are passed over.
 
     Args:
         file: the path of a text file, or of a ``.csv`` file with a column ``genotype``; ``-`` is standard input.
@@ -40,11 +40,11 @@ def read_genotypes(file: str | Path) -> list[Genotype]:
     return genotypes
 
 
-def _parse(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[Genotype]:
+def _parse(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[AnyGenotype]:
     for number, line in numbered:
         if line.strip():
             try:
-                yield Genotype.parse(line)
+                yield parse_genotype(line)
             except GenotypeError as error:
                 raise GenotypeError(f"{name}, line {number}: {error}") from None
 

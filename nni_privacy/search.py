@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.progress import SearchProgress
-    from nni_privacy.search_spaces import DARTS
+    from nni_privacy.search_spaces import DARTS, NasBench201
 
 __all__ = ["build_evaluator", "build_search_strategy", "build_space", "run_search"]
 
@@ -93,19 +93,13 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     )
 
 
-def build_space(settings: SearchConfig, data: Dataset) -> DARTS:
+def build_space(settings: SearchConfig, data: Dataset) -> DARTS | NasBench201:
     """The model space of a configuration, for images and classes as in ``data``."""
     from nni_privacy import search_spaces
 
     section = settings.search_space
     space = getattr(search_spaces, search_spaces.SPACES[section.name])
-    return space(
-        channels=section.channels,
-        cells=section.cells,
-        nodes=section.nodes,
-        in_channels=data.image_shape[0],
-        num_classes=data.num_classes,
-    )
+    return space(**section.options, in_channels=data.image_shape[0], num_classes=data.num_classes)
 
 
 def build_search_strategy(settings: SearchConfig) -> Strategy:
@@ -120,7 +114,7 @@ def build_search_strategy(settings: SearchConfig) -> Strategy:
 
 def _experiment(
     settings: SearchConfig,
-    space: DARTS,
+    space: DARTS | NasBench201,
     evaluator: PrivacyEvaluator,
     strategy: Strategy,
     directory: Path,

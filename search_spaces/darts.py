@@ -22,6 +22,7 @@ from nni_privacy.cells import (
     source_pairs,
 )
 from nni_privacy.errors import ConfigError, GenotypeError
+from nni_privacy.patterns import Pattern
 from nni_privacy.search_spaces.constraints import FixedEdges, choices_of_constrained_node
 from nni_privacy.search_spaces.network import CellNetwork, check_network_options
 
@@ -120,6 +121,11 @@ class DARTS(ModelSpace):
                     nni.choice(label, list(DARTS_OPERATIONS)) for label in (labels.first_op, labels.second_op)
                 )
         return {choice.label: choice for choice in choices}
+
+    @staticmethod
+    def fixed_edges(pattern: Pattern) -> FixedEdges:
+        """The edges that a search with ``pattern`` fixes here: the pattern's own."""
+        return FixedEdges.of(pattern)
 
     @classmethod
     def constrain(cls, mutables: Mapping[str, Mutable], fixed: FixedEdges) -> dict[str, Mutable]:

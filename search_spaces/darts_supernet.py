@@ -45,7 +45,7 @@ def fixed_edges_of(choices: Mapping[str, Sequence[Any]], nodes: int) -> FixedEdg
         choices: label to the values that are left.
         nodes: intermediate nodes a cell.
     """
-    fixed: dict[CellType, tuple[Edge, ...]] = {}
+    fixed: dict[str, tuple[Edge, ...]] = {}
     for cell_type in CELL_TYPES:
         edges: list[Edge] = []
         for target in range(INPUT_NODES, INPUT_NODES + nodes):

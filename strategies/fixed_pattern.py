@@ -25,6 +25,9 @@ class FixedPattern(Strategy):
     choices of the nodes concerned before the inner strategy sees the space, so nothing is proposed and thrown away,
     labels and keys of the samples stay as they are, and trials build the unmodified space.
 
+    Which edges are fixed is the space's affair: DARTS fixes those of the pattern, NasBench201 the pattern's operation
+    between the cell's input and its first nodes.
+
     Works around any strategy that searches a simplified or raw space, NNI's ``Random``, ``RegularizedEvolution``,
     ``TPE`` and ``GridSearch`` among them, in :class:`PrivacyExperiment` and in a plain ``NasExperiment``.
 
@@ -36,7 +39,10 @@ class FixedPattern(Strategy):
     Raises:
         PatternError: if the pattern is unknown or has fewer edges than ``budget``; at the start of the search, if the
         space
-            takes no patterns or none of the fixed edges fits it.
+            takes no patterns, none of the fixed edges fits it, or it cannot tell what the pattern means there.
+
+    Attributes:
+        fixed: the fixed edges; those of the DARTS space until :meth:`fit_to` or the start of the search.
     """
 
     def __init__(self, strategy: Strategy, pattern: Pattern | str, *, budget: int = 4) -> None:
@@ -45,6 +51,15 @@ class FixedPattern(Strategy):
         self.pattern = (load_pattern(pattern) if isinstance(pattern, str) else pattern).first(budget)
         self.budget = budget
         self.fixed = FixedEdges.of(self.pattern)
+
+    def fit_to(self, model_space: ModelSpace) -> FixedEdges:
+        """The edges that a search of ``model_space`` fixes; what a search finds out when it starts, before it.
+
+        Raises:
+            PatternError: as at the start of the search.
+        """
+        self.fixed, _ = _constrained_choices(type(model_space), model_space.simplify(), self.pattern)
+        return self.fixed
 
     def extra_repr(self) -> str:
         """For ``repr``."""
@@ -57,7 +72,8 @@ class FixedPattern(Strategy):
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
         for kind, constrain in _CONSTRAIN.items():
             if isinstance(model_space, kind):
-                return self.strategy.initialize(constrain(model_space, self.fixed), engine)
+                self.fixed, constrained = constrain(model_space, self.pattern)
+                return self.strategy.initialize(constrained, engine)
         raise PatternError(
             f"cannot constrain a {type(model_space).__name__}; use NNI's model format 'simplified' or 'raw'"
         )
@@ -87,29 +103,36 @@ class FixedPattern(Strategy):
         self.strategy.load_state_dict(state_dict["strategy"])
 
 
-def _constrained_choices(space: Any, choices: Mapping[str, Mutable], fixed: FixedEdges) -> dict[str, Mutable]:
+def _constrained_choices(
+    space: Any, choices: Mapping[str, Mutable], pattern: Pattern
+) -> tuple[FixedEdges, dict[str, Mutable]]:
+    """What ``pattern`` fixes in the space of this class, and the choices that it leaves."""
+    # A space of a user's own whose cells are those of DARTS needs ``constrain`` only.
+    fixed: FixedEdges = getattr(space, "fixed_edges", FixedEdges.of)(pattern)
     if not len(fixed):
-        return dict(choices)
+        return fixed, dict(choices)
     constrain = getattr(space, "constrain", None)
     if constrain is None:
-        raise PatternError(f"the space {getattr(space, '__name__', space)} takes no cell patterns; DARTS does")
+        raise PatternError(
+            f"the space {getattr(space, '__name__', space)} takes no cell patterns; DARTS and NasBench201 do"
+        )
     constrained = constrain(choices, fixed)
     if all(constrained[label] is choices[label] for label in choices):
         raise PatternError("none of the pattern's edges fits the space: it has too few intermediate nodes")
-    return constrained
+    return fixed, constrained
 
 
-def _constrain_simplified(space: SimplifiedModelSpace, fixed: FixedEdges) -> SimplifiedModelSpace:
-    choices = _constrained_choices(space.model.trace_symbol, dict(space.mutables), fixed)
-    return type(space)(space.model, choices, space.evaluator)
+def _constrain_simplified(space: SimplifiedModelSpace, pattern: Pattern) -> tuple[FixedEdges, SimplifiedModelSpace]:
+    fixed, choices = _constrained_choices(space.model.trace_symbol, dict(space.mutables), pattern)
+    return fixed, type(space)(space.model, choices, space.evaluator)
 
 
-def _constrain_raw(space: RawFormatModelSpace, fixed: FixedEdges) -> RawFormatModelSpace:
-    choices = _constrained_choices(type(space.model_space), space.model_space.simplify(), fixed)
-    return _ConstrainedRawSpace(_ConstrainedView(space.model_space, choices), space.evaluator)
+def _constrain_raw(space: RawFormatModelSpace, pattern: Pattern) -> tuple[FixedEdges, RawFormatModelSpace]:
+    fixed, choices = _constrained_choices(type(space.model_space), space.model_space.simplify(), pattern)
+    return fixed, _ConstrainedRawSpace(_ConstrainedView(space.model_space, choices), space.evaluator)
 
 
-_CONSTRAIN: Mapping[type[ExecutableModelSpace], Callable[[Any, FixedEdges], ExecutableModelSpace]] = {
+_CONSTRAIN: Mapping[type[ExecutableModelSpace], Callable[[Any, Pattern], tuple[FixedEdges, ExecutableModelSpace]]] = {
     SimplifiedModelSpace: _constrain_simplified,
     RawFormatModelSpace: _constrain_raw,
 }

@@ -49,6 +49,7 @@ class PrivacyExperiment(NasExperiment):
 
     Raises:
         ConfigError: if ``output`` holds files already.
+        PatternError: if the strategy's pattern does not fit ``model_space``.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class PrivacyExperiment(NasExperiment):
         id: str | None = None,
     ) -> None:
         install()
+        fit_to = getattr(strategy, "fit_to", None)  # a FixedPattern, or what wraps strategies as it does
+        self._fixed_edges = fit_to(model_space).as_lists() if fit_to is not None else {}
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
         super().__init__(model_space, evaluator, strategy, config, id=id)
@@ -110,12 +113,11 @@ class PrivacyExperiment(NasExperiment):
         }
 
     def _environment(self) -> dict[str, Any]:
-        fixed = getattr(self.strategy, "fixed", None)
         return describe_environment(
             experiment=self.id,
             seed=getattr(self.evaluator, "seed", None),
             device=getattr(self.evaluator, "device", None),
-            fixed_edges=fixed.as_lists() if fixed is not None else {},
+            fixed_edges=self._fixed_edges,
         )
 
 

@@ -8,13 +8,14 @@ from typing import Literal, TypeVar
 
 from nni_privacy.cells import CELL_TYPES, CellType, Edge, Genotype, check_darts_edge
 from nni_privacy.errors import GenotypeError, PatternError
+from nni_privacy.genotypes import AnyGenotype
 from nni_privacy.nasbench201_cells import NasBench201Genotype
 from nni_privacy.patterns.modification import modify_cell
 from nni_privacy.patterns.nasbench201 import modify_nasbench201
 
 __all__ = ["OBJECTIVES", "CellPattern", "DualPattern", "EdgeEvidence", "Objective", "Pattern"]
 
-_Genotype = TypeVar("_Genotype", Genotype, NasBench201Genotype)
+_Genotype = TypeVar("_Genotype", Genotype, NasBench201Genotype, AnyGenotype)
 
 Objective = Literal["demotion", "promotion"]
 OBJECTIVES: tuple[Objective, ...] = ("demotion", "promotion")

@@ -15,7 +15,8 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
-from nni_privacy.cells import INPUT_NODES, Cell, CellType, Edge
+from nni_privacy.cells import Edge
+from nni_privacy.report.cell_graph import NO_CONNECTION, AnyCell, CellGraph, Role, cell_graph
 
 __all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode", "Kind"]
 __all__ += ["draw_info", "operation_kind", "operation_label"]
@@ -41,7 +42,7 @@ class DrawnNode:
     label: str
     x: float
     y: float
-    role: Literal["input", "intermediate", "output"]
+    role: Role
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,15 @@ class CellDrawing:
     """A cell, laid out.
 
     Attributes:
-        cell_type: normal or reduction.
+        name: of the cell: normal, reduction, or cell in NAS-Bench-201.
         nodes: by index, the output last.
-        edges: in the cell's order.
-        outputs: paths from each intermediate node to the output, which concatenates them.
+        edges: in the cell's order, those of ``none`` left out.
+        outputs: paths from each node that the output concatenates to it.
         width: of the drawing; x lies between 0 and it.
         height: of the drawing; y lies between 0 and it.
     """
 
-    cell_type: CellType
+    name: str
     nodes: tuple[DrawnNode, ...]
     edges: tuple[DrawnEdge, ...]
     outputs: tuple[tuple[Point, ...], ...]
@@ -113,20 +114,21 @@ class _Slot:
     right: list[_Slot] = field(default_factory=list)
 
 
-def draw_info(cell: Cell, cell_type: CellType, fixed: Collection[Edge] = ()) -> CellDrawing:
+def draw_info(cell: AnyCell, name: str, fixed: Collection[Edge] = ()) -> CellDrawing:
     """Lays a cell out.
 
     Args:
         cell: with any number of intermediate nodes; made for 2 to 6.
-        cell_type: normal or reduction.
+        name: of the cell: normal, reduction, or cell in NAS-Bench-201.
         fixed: the edges that a pattern fixed; those that the cell does not have are ignored.
     """
-    ranks = _ranks(cell)
-    output = cell.nodes + INPUT_NODES
+    graph = cell_graph(cell)
+    ranks = _ranks(graph)
+    output = len(ranks) - 1
     nodes = [_Slot(2 * rank, NODE_HEIGHT, NODE_WIDTH) for rank in ranks]
-    label_columns = _label_columns(cell, ranks)
-    chains = [_chain(nodes[edge.source], nodes[edge.target], label_columns[edge]) for edge in cell.edges]
-    tails = [_chain(nodes[node], nodes[output], None) for node in range(INPUT_NODES, output)]
+    label_columns = _label_columns(graph, ranks)
+    chains = [_chain(nodes[edge.source], nodes[edge.target], label_columns.get(edge)) for edge in graph.edges]
+    tails = [_chain(nodes[node], nodes[output], None) for node in graph.concatenated]
     columns: list[list[_Slot]] = [[] for _ in range(nodes[output].column + 1)]
     for slot in nodes + [slot for chain in chains + tails for slot in chain[1:-1]]:
         columns[slot.column].append(slot)
@@ -134,11 +136,15 @@ def draw_info(cell: Cell, cell_type: CellType, fixed: Collection[Edge] = ()) -> 
     _place(columns)
     centres, widths = _columns_in_inches(columns)
     return CellDrawing(
-        cell_type=cell_type,
-        nodes=tuple(_drawn_node(index, slot, centres, output) for index, slot in enumerate(nodes)),
+        name=name,
+        nodes=tuple(
+            DrawnNode(label, centres[slot.column], slot.y, role)
+            for label, slot, role in zip(graph.labels, nodes, graph.roles, strict=True)
+        ),
         edges=tuple(
             _drawn_edge(edge, _path(chain, centres, widths), chain, edge in fixed, label_columns[edge])
-            for edge, chain in zip(cell.edges, chains, strict=True)
+            for edge, chain in zip(graph.edges, chains, strict=True)
+            if edge in label_columns
         ),
         outputs=tuple(_path(chain, centres, widths) for chain in tails),
         width=centres[-1] + widths[-1] / 2,
@@ -146,19 +152,23 @@ def draw_info(cell: Cell, cell_type: CellType, fixed: Collection[Edge] = ()) -> 
     )
 
 
-def _ranks(cell: Cell) -> list[int]:
-    """The longest way from an input to each node; the output stands one further than all."""
-    ranks = [0] * INPUT_NODES
-    for target in range(INPUT_NODES, INPUT_NODES + cell.nodes):
-        ranks.append(1 + max(ranks[edge.source] for edge in cell.into(target)))
-    return [*ranks, 1 + max(ranks)]
+def _ranks(graph: CellGraph) -> list[int]:
+    """The longest way from an input to each node; the output stands further than all that it concatenates."""
+    ranks: list[int] = []
+    for node, role in enumerate(graph.roles):
+        sources = [edge.source for edge in graph.edges if edge.target == node]
+        if role == "output":
+            sources += graph.concatenated
+        ranks.append(1 + max(ranks[source] for source in sources) if sources else 0)
+    return ranks
 
 
-def _label_columns(cell: Cell, ranks: Sequence[int]) -> dict[Edge, int]:
-    """The odd column of each edge's label: the emptiest of those it passes, short edges choosing first."""
+def _label_columns(graph: CellGraph, ranks: Sequence[int]) -> dict[Edge, int]:
+    """The odd column of each drawn edge's label: the emptiest of those it passes, short edges choosing first."""
     load: dict[int, int] = {}
     chosen: dict[Edge, int] = {}
-    for edge in sorted(cell.edges, key=lambda edge: ranks[edge.target] - ranks[edge.source]):
+    drawn = (edge for edge in graph.edges if edge.op != NO_CONNECTION)
+    for edge in sorted(drawn, key=lambda edge: ranks[edge.target] - ranks[edge.source]):
         passed = range(2 * ranks[edge.source] + 1, 2 * ranks[edge.target], 2)
         column = min(passed, key=lambda column: (load.get(column, 0), column))
         load[column] = load.get(column, 0) + 1
@@ -272,13 +282,6 @@ def _path(chain: Sequence[_Slot], centres: Sequence[float], widths: Sequence[flo
         x, half = centres[slot.column], widths[slot.column] / 2
         points += [(x - half, slot.y), (x + half, slot.y)]
     return tuple(points[1:-1])
-
-
-def _drawn_node(index: int, slot: _Slot, centres: Sequence[float], output: int) -> DrawnNode:
-    x, y = centres[slot.column], slot.y
-    if index < INPUT_NODES:
-        return DrawnNode(f"c_{{k-{INPUT_NODES - index}}}", x, y, "input")
-    return DrawnNode("c_{k}", x, y, "output") if index == output else DrawnNode(str(index), x, y, "intermediate")
 
 
 def _drawn_edge(edge: Edge, path: tuple[Point, ...], chain: Sequence[_Slot], fixed: bool, column: int) -> DrawnEdge:

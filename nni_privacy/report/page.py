@@ -10,8 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from nni_privacy.cells import CELL_TYPES
 from nni_privacy.errors import DataError
+from nni_privacy.report.cell_graph import CELL_NAMES, cells_of
 from nni_privacy.report.infos import (
     RocInfo,
     TradeoffInfo,
@@ -145,15 +145,13 @@ def _cells(run: RunInfo, info: TradeoffInfo) -> str:
     for index, trial in enumerate(best):
         parts.append(f"<h3>{_headline(trial, index)}</h3>")
         drawings = []
-        for cell_type in CELL_TYPES:
-            if trial.genotype is None:
-                continue
-            drawing = draw_info(trial.genotype.cell(cell_type), cell_type, run.fixed_edges.get(cell_type, ()))
-            label = f"{cell_type} cell of trial {trial.sequence}"
-            svg = to_svg(draw_cell(drawing), prefix=f"cell{index}{cell_type[0]}", label=label)
+        for name, cell in (cells_of(trial.genotype) if trial.genotype is not None else {}).items():
+            drawing = draw_info(cell, name, run.fixed_edges.get(name, ()))
+            label = f"{CELL_NAMES[name]} of trial {trial.sequence}"
+            svg = to_svg(draw_cell(drawing), prefix=f"cell{index}{name[0]}", label=label)
             fixed = sum(edge.fixed for edge in drawing.edges)
             note = f", {fixed} of {len(drawing.edges)} edges fixed" if fixed else ""
-            drawings.append(f'<div class="cell"><div class="name">{cell_type} cell{note}</div>{svg}</div>')
+            drawings.append(f'<div class="cell"><div class="name">{CELL_NAMES[name]}{note}</div>{svg}</div>')
         parts.append(f'<div class="cells">{"".join(drawings)}</div>')
     return "".join(parts)
 

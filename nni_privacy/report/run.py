@@ -16,12 +16,15 @@ from typing import Any
 
 import yaml
 
-from nni_privacy.cells import CELL_TYPES, CellType, Edge, Genotype
+from nni_privacy.cells import Edge
 from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.genotypes import AnyGenotype, parse_genotype
+from nni_privacy.report.cell_graph import CELL_NAMES
 
 __all__ = ["FixedEdges", "RunInfo", "TrialInfo", "read_run"]
 
-FixedEdges = Mapping[CellType, tuple[Edge, ...]]
+FixedEdges = Mapping[str, tuple[Edge, ...]]
+"""Name of a searched cell to the edges that the pattern fixed in it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class TrialInfo:
     trial: str
     status: str
     architecture: str
-    genotype: Genotype | None
+    genotype: AnyGenotype | None
     metrics: Mapping[str, float]
     seconds: float | None
     error: str | None
@@ -69,11 +72,10 @@ class TrialInfo:
         low, high = self.metrics.get("mia_auc_low"), self.metrics.get("mia_auc_high")
         return None if low is None or high is None else (low, high)
 
-    def missing(self, fixed: FixedEdges) -> list[tuple[CellType, Edge]]:
+    def missing(self, fixed: FixedEdges) -> list[tuple[str, Edge]]:
         """The edges of ``fixed`` that this trial's genotype does not have; all of them if it has no genotype."""
-        edges = [(cell_type, edge) for cell_type in CELL_TYPES for edge in fixed.get(cell_type, ())]
-        genotype = self.genotype
-        return [pair for pair in edges if genotype is None or pair[1] not in genotype.cell(pair[0]).edges]
+        present = self.genotype.edges_by_cell() if self.genotype is not None else {}
+        return [(name, edge) for name, edges in fixed.items() for edge in edges if edge not in present.get(name, ())]
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class RunInfo:
         directory: the folder.
         config: the resolved configuration; empty if the file is missing.
         environment: versions, seed, device; empty if the file is missing.
-        fixed_edges: per cell type the edges that the pattern fixed.
+        fixed_edges: per searched cell the edges that the pattern fixed.
         trials: by sequence; one row a trial.
         unreadable_lines: line numbers of ``trials.jsonl`` that were skipped, as a process was killed while it wrote.
     """
@@ -184,16 +186,16 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
 def _fixed_edges(value: Any, path: Path) -> FixedEdges:
     if value is None:
         value = {}
-    if not isinstance(value, Mapping) or not set(value) <= set(CELL_TYPES):
+    if not isinstance(value, Mapping) or not set(value) <= set(CELL_NAMES):
         raise DataError(
-            f"{path}: fixed_edges: expected lists of edges under {' and '.join(CELL_TYPES)}, found {value!r}"
+            f"{path}: fixed_edges: expected lists of edges under {' or '.join(CELL_NAMES)}, found {value!r}"
         )
-    fixed: dict[CellType, tuple[Edge, ...]] = {}
-    for cell_type in CELL_TYPES:
+    fixed: dict[str, tuple[Edge, ...]] = {}
+    for name in value:
         try:
-            fixed[cell_type] = tuple(Edge(*edge) for edge in value.get(cell_type) or ())
+            fixed[name] = tuple(Edge(*edge) for edge in value[name] or ())
         except (TypeError, GenotypeError) as error:
-            raise DataError(f"{path}: fixed_edges: {cell_type}: not a list of [source, target, op] ({error})") from None
+            raise DataError(f"{path}: fixed_edges: {name}: not a list of [source, target, op] ({error})") from None
     return fixed
 
 
@@ -232,9 +234,9 @@ def _trial(row: Mapping[str, Any], number: int) -> TrialInfo:
     )
 
 
-def _genotype(text: str) -> Genotype | None:
+def _genotype(text: str) -> AnyGenotype | None:
     try:
-        return Genotype.parse(text)
+        return parse_genotype(text)
     except GenotypeError:
         return None
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from nni_privacy.cells import CELL_TYPES
 from nni_privacy.report.run import RunInfo, TrialInfo, name_of
 from nni_privacy.report.text import duration, edges_html, escape_text, facts_html, fraction, interval, trial_link
 
@@ -54,7 +53,7 @@ def summary_info(run: RunInfo) -> SummaryInfo:
         planned=planned if type(planned) is int else None,
         best_accuracy=min(accurate, key=lambda trial: (-(trial.accuracy or 0), trial.mia_auc or 0), default=None),
         lowest_auc=min(audited, key=lambda trial: (trial.mia_auc or 0, -(trial.accuracy or 0)), default=None),
-        fixed=sum(len(run.fixed_edges.get(cell_type, ())) for cell_type in CELL_TYPES),
+        fixed=sum(len(edges) for edges in run.fixed_edges.values()),
         constrained=len(run.succeeded) - len(strays),
         strays=strays,
         seconds=sum(trial.seconds or 0.0 for trial in run.trials),

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from nni_privacy.cells import CELL_TYPES, CellType
+from nni_privacy.cells import CELL_TYPES
+from nni_privacy.report.cell_graph import cells_of, present_edges
 from nni_privacy.report.layout import operation_kind
 from nni_privacy.report.run import RunInfo, TrialInfo
 from nni_privacy.report.text import NOTHING, escape_text, fraction, interval
@@ -35,11 +36,12 @@ class Column:
     css: str = ""
 
 
-def operation_counts(trial: TrialInfo, cell_type: CellType) -> tuple[int, int, int] | None:
-    """Convolutions, poolings and skips in one of a trial's cells; None if it has no genotype."""
-    if trial.genotype is None:
+def operation_counts(trial: TrialInfo, name: str) -> tuple[int, int, int] | None:
+    """Convolutions, poolings and skips in the cell called ``name`` of a trial; None if it has no such cell."""
+    cell = cells_of(trial.genotype).get(name) if trial.genotype is not None else None
+    if cell is None:
         return None
-    kinds = Counter(operation_kind(edge.op) for edge in trial.genotype.cell(cell_type))
+    kinds = Counter(operation_kind(edge.op) for edge in present_edges(cell))
     return kinds["convolution"], kinds["pooling"], kinds["skip"]
 
 
@@ -47,6 +49,7 @@ def columns_of(run: RunInfo) -> list[Column]:
     """The columns for a run; a further attack's AUC and epsilon have one where some trial has the metric."""
     names = {name for trial in run.trials for name in trial.metrics}
     others = sorted(name for name in names if name.endswith("_mia_auc"))
+    searched = dict.fromkeys(name for trial in run.trials if trial.genotype for name in cells_of(trial.genotype))
     further = [_metric(f"AUC, {name.removesuffix('_mia_auc').replace('_', ' ')}", name) for name in others]
     if "epsilon" in names:
         further.append(_metric("ε (DP)", "epsilon"))
@@ -62,7 +65,7 @@ def columns_of(run: RunInfo) -> list[Column]:
         _metric("TPR at 1% FPR", "mia_tpr_at_1pct_fpr", NOT_RESOLVABLE),
         _metric("TPR at 0.1% FPR", "mia_tpr_at_01pct_fpr", NOT_RESOLVABLE),
         *further,
-        *(_operations(cell_type) for cell_type in CELL_TYPES),
+        *(_operations(name) for name in searched or CELL_TYPES),
         Column("Seconds", "number", lambda trial: _number(trial.seconds, 1)),
         Column("Architecture", "text", _architecture, "wide"),
     ]
@@ -125,12 +128,12 @@ def _auc(trial: TrialInfo) -> TableCell:
     return TableCell(cell.value, f'{cell.html} <span class="interval">{interval(trial)}</span>')
 
 
-def _operations(cell_type: CellType) -> Column:
+def _operations(name: str) -> Column:
     def cell(trial: TrialInfo) -> TableCell:
-        counts = operation_counts(trial, cell_type)
+        counts = operation_counts(trial, name)
         return TableCell("", NOTHING) if counts is None else TableCell(str(counts[0]), "·".join(map(str, counts)))
 
-    return Column(f"{cell_type.capitalize()} C·P·S", "number", cell)
+    return Column(f"{name.capitalize()} C·P·S", "number", cell)
 
 
 def _architecture(trial: TrialInfo) -> TableCell:

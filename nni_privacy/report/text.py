@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from html import escape
 
-from nni_privacy.cells import CELL_TYPES, Edge
+from nni_privacy.report.cell_graph import CELL_NAMES
 from nni_privacy.report.run import FixedEdges, TrialInfo
 
 __all__ = ["duration", "edges_html", "escape_text", "facts_html", "fraction", "interval", "trial_link"]
@@ -45,13 +45,12 @@ def duration(seconds: float) -> str:
 
 
 def edges_html(fixed: FixedEdges) -> str:
-    """Fixed edges by cell type, in the pattern's order."""
+    """Fixed edges by cell, in the pattern's order."""
     lines = []
-    for cell_type in CELL_TYPES:
-        edges: Iterable[Edge] = fixed.get(cell_type, ())
+    for name, edges in fixed.items():
         codes = "".join(f"<code>{edge.source} → {edge.target} {escape_text(edge.op)}</code>" for edge in edges)
         if codes:
-            lines.append(f'<div class="edges">{cell_type} cell: {codes}</div>')
+            lines.append(f'<div class="edges">{CELL_NAMES[name]}: {codes}</div>')
     return "".join(lines)
 
 

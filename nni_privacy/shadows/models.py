@@ -23,6 +23,7 @@ from nni_privacy.training import seed_everything
 __all__ = ["CallableModel", "ModelSource", "ModelSpec", "cell_network", "fingerprint", "frozen_space", "spec_for"]
 
 CELL_NETWORK = "nni_privacy.shadows.models:cell_network"
+NASBENCH201_NETWORK = "nni_privacy.shadows.models:nasbench201_network"
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in the text of a layer that holds a function
 
@@ -121,6 +122,15 @@ def cell_network(*, genotype: str, channels: int, cells: int, in_channels: int, 
     return CellNetwork(Genotype.parse(genotype), **sizes)
 
 
+def nasbench201_network(*, genotype: str, channels: int, cells: int, in_channels: int, num_classes: int) -> nn.Module:
+    """As :func:`cell_network`, behind the specs of ``NasBench201Network`` and ``NasBench201``."""
+    from nni_privacy.nasbench201_cells import NasBench201Genotype
+    from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
+
+    sizes = {"channels": channels, "cells": cells, "in_channels": in_channels, "num_classes": num_classes}
+    return NasBench201Network(NasBench201Genotype.parse(genotype), **sizes)
+
+
 def frozen_space(*, space: str, arguments: Mapping[str, Any], sample: Mapping[str, Any]) -> nn.Module:
     """The model that a sample of any NNI model space stands for: a factory for spaces of users' own.
 
@@ -139,8 +149,9 @@ def spec_for(model: ModelSource | nn.Module | str | Callable[..., nn.Module], **
     """The source of more models like ``model``.
 
     Args:
-        model: a ``CellNetwork`` or a frozen ``DARTS`` network; or a factory: its import path or the callable itself.
-            What can be imported becomes a :class:`ModelSpec`, anything else a :class:`CallableModel`.
+        model: a ``CellNetwork``, a ``NasBench201Network`` or a frozen ``DARTS`` or ``NasBench201`` network; or a
+            factory: its import path or the callable itself. What can be imported becomes a :class:`ModelSpec`,
+            anything else a :class:`CallableModel`.
         **arguments: of the factory, plain JSON values.
 
     Raises:
@@ -172,29 +183,49 @@ def _is_importable(path: str, wanted: Callable[..., nn.Module]) -> bool:
 
 
 def _spec_of_network(model: nn.Module) -> ModelSpec:
-    from nni_privacy.search_spaces.network import STEM_MULTIPLIER, CellNetwork
-
-    darts = sys.modules.get("nni_privacy.search_spaces.darts")  # where it is not imported, no model is one
-    network: Any = model.network if darts is not None and type(model) is darts.DARTS else model
+    network: Any = model.network if _is_own_space(model) else model
     unknown = (
         f"a {type(model).__name__} cannot be built again from itself: give its factory ('package.module:callable')"
     )
-    if type(network) is not CellNetwork:
+    spec = _own_network_spec(network)
+    if spec is None:
         raise ConfigError(unknown)
-    stem: Any = network.stem[0]
-    arguments = {
-        "genotype": str(network.genotype),
-        "channels": stem.out_channels // STEM_MULTIPLIER,
-        "cells": len(network.cells),
-        "in_channels": stem.in_channels,
-        "num_classes": network.classifier.out_features,
-    }
-    spec = ModelSpec(CELL_NETWORK, arguments)
     with isolated():
         twin = spec.build()
     if str(twin) != str(network):  # someone has put other layers into it
         raise ConfigError(unknown)
     return spec
+
+
+def _is_own_space(model: nn.Module) -> bool:
+    """Whether ``model`` is one of our spaces, frozen; where their modules are not imported, none is."""
+    from nni_privacy.search_spaces import SPACES
+
+    modules = (sys.modules.get(f"nni_privacy.search_spaces.{name}") for name in SPACES)
+    kinds = (getattr(module, name) for module, name in zip(modules, SPACES.values(), strict=True) if module)
+    return any(type(model) is kind for kind in kinds)
+
+
+def _own_network_spec(network: Any) -> ModelSpec | None:
+    """The spec of a network whose class is one of ours, by the sizes of its layers; None for others."""
+    from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
+    from nni_privacy.search_spaces.network import STEM_MULTIPLIER, CellNetwork
+
+    cells: Any
+    if type(network) is CellNetwork:
+        factory, widening, cells = CELL_NETWORK, STEM_MULTIPLIER, network.cells
+    elif type(network) is NasBench201Network:
+        factory, widening, cells = NASBENCH201_NETWORK, 1, network.stages[0]
+    else:
+        return None
+    arguments = {
+        "genotype": str(network.genotype),
+        "channels": network.stem[0].out_channels // widening,
+        "cells": len(cells),
+        "in_channels": network.stem[0].in_channels,
+        "num_classes": network.classifier.out_features,
+    }
+    return ModelSpec(factory, arguments)
 
 
 def fingerprint(source: ModelSource) -> str | None:

@@ -1,0 +1,80 @@
+"""What there is to draw of a cell, whichever space it is of: nodes with roles, edges, and what is concatenated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from nni_privacy.cells import CELL_TYPES, INPUT_NODES, Cell, Edge, Genotype
+from nni_privacy.genotypes import AnyGenotype
+from nni_privacy.nasbench201_cells import NASBENCH201_CELL, NASBENCH201_NODES, NasBench201Genotype
+
+__all__ = ["CELL_NAMES", "NO_CONNECTION", "AnyCell", "CellGraph", "Role", "cell_graph", "cells_of", "present_edges"]
+
+AnyCell = Cell | NasBench201Genotype
+Role = Literal["input", "intermediate", "output"]
+
+CELL_NAMES: Mapping[str, str] = {**{name: f"{name} cell" for name in CELL_TYPES}, NASBENCH201_CELL: "cell"}
+"""Name of a searched cell to what it is called in a sentence."""
+
+NO_CONNECTION = "none"
+"""The operation that stands for a missing edge (in NAS-Bench-201)."""
+
+
+@dataclass(frozen=True)
+class CellGraph:
+    """A cell as a graph.
+
+    Attributes:
+        labels: of the nodes, in the order of their numbers; the last node is the output.
+        roles: of the nodes.
+        edges: each with its operation; those of ``none`` keep their room in a drawing and are not drawn.
+        concatenated: the nodes that the output concatenates; none where it adds up in-edges as every other node.
+    """
+
+    labels: tuple[str, ...]
+    roles: tuple[Role, ...]
+    edges: tuple[Edge, ...]
+    concatenated: tuple[int, ...] = ()
+
+
+def cells_of(genotype: AnyGenotype) -> dict[str, AnyCell]:
+    """The searched cells by name: ``normal`` and ``reduction``, or ``cell`` in NAS-Bench-201."""
+    if isinstance(genotype, Genotype):
+        return {cell_type: genotype.cell(cell_type) for cell_type in CELL_TYPES}
+    return {NASBENCH201_CELL: genotype}
+
+
+def present_edges(cell: AnyCell) -> tuple[Edge, ...]:
+    """The edges that connect something."""
+    return tuple(edge for edge in cell.edges if edge.op != NO_CONNECTION)
+
+
+def cell_graph(cell: AnyCell) -> CellGraph:
+    """The graph of a cell."""
+    return _darts_graph(cell) if isinstance(cell, Cell) else _nasbench201_graph(cell)
+
+
+def _darts_graph(cell: Cell) -> CellGraph:
+    between = tuple(range(INPUT_NODES, INPUT_NODES + cell.nodes))
+    return CellGraph(
+        labels=(*(f"c_{{k-{INPUT_NODES - node}}}" for node in range(INPUT_NODES)), *map(str, between), "c_{k}"),
+        roles=_roles(INPUT_NODES, cell.nodes),
+        edges=cell.edges,
+        concatenated=between,
+    )
+
+
+def _nasbench201_graph(genotype: NasBench201Genotype) -> CellGraph:
+    return CellGraph(
+        labels=tuple(map(str, range(NASBENCH201_NODES))),
+        roles=_roles(1, NASBENCH201_NODES - 2),
+        edges=genotype.edges,
+    )
+
+
+def _roles(inputs: int, between: int) -> tuple[Role, ...]:
+    first: Role = "input"
+    middle: Role = "intermediate"
+    return (*[first] * inputs, *[middle] * between, "output")
