@@ -1,4 +1,7 @@
-"""The surrogates that ship: each a function that builds one, under the name that commands know it by."""
+"""The surrogates that ship: each a function that builds one, under the name that commands know it by.
+
+Every ``members`` option is the number of fits that are averaged; each leaves out another part of the data.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,15 @@ from nni_privacy.surrogate.committee import Committee
 from nni_privacy.surrogate.registry import register_surrogate
 
 __all__: list[str] = []
+
+
+@register_surrogate("default")
+def _default(*, members: int = 5) -> Surrogate:
+    """Ridge and boosted trees on topology features, averaged: what ships."""
+    from nni_privacy.surrogate.forests import BoostedTrees
+    from nni_privacy.surrogate.ridge import Ridge
+
+    return Committee({"ridge": Ridge, "boosting": BoostedTrees}, members=members)
 
 
 @register_surrogate("ridge")
@@ -25,9 +37,33 @@ def _ridge_one_hot(*, members: int = 10) -> Surrogate:
     return Committee({"ridge": OneHotRidge}, members=members)
 
 
-@register_surrogate("default")
-def _default(*, members: int = 5) -> Surrogate:
-    """What ships."""
-    from nni_privacy.surrogate.ridge import Ridge
+@register_surrogate("boosting")
+def _boosting(*, members: int = 5) -> Surrogate:
+    """scikit-learn's gradient boosting on topology features."""
+    from nni_privacy.surrogate.forests import BoostedTrees
 
-    return Committee({"ridge": Ridge}, members=members)
+    return Committee({"boosting": BoostedTrees}, members=members)
+
+
+@register_surrogate("random_forest")
+def _random_forest(*, members: int = 5) -> Surrogate:
+    """A random forest on topology features."""
+    from nni_privacy.surrogate.forests import RandomForest
+
+    return Committee({"forest": RandomForest}, members=members)
+
+
+@register_surrogate("svr")
+def _svr(*, members: int = 5) -> Surrogate:
+    """Support vector regression on topology features; a saved one holds encoded training data."""
+    from nni_privacy.surrogate.kernels import SupportVectors
+
+    return Committee({"svr": SupportVectors}, members=members)
+
+
+@register_surrogate("gp")
+def _gp(*, members: int = 3) -> Surrogate:
+    """A Gaussian process on topology features; a saved one holds encoded training data."""
+    from nni_privacy.surrogate.kernels import GaussianProcess
+
+    return Committee({"gp": GaussianProcess}, members=members)

@@ -1,0 +1,162 @@
+"""Ensembles of regression trees as plain arrays: what scikit-learn grows, stored and evaluated without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.surrogate.base import Floats, State
+
+__all__ = ["TreeEnsemble"]
+
+_CHUNK = 4096
+"""Rows at once, so that their columns stay in the processor's cache."""
+_SMALL = 40
+"""Nodes of a tree that is quicker evaluated whole than along every row's own way."""
+_FIELDS = ("features", "thresholds", "left", "right", "values", "roots")
+
+
+@dataclass(frozen=True, eq=False)
+class TreeEnsemble:
+    """A weighted sum of trees, all nodes one after another.
+
+    A row goes left at a node where its feature is at most the threshold. A leaf is its own left and right child.
+
+    Attributes:
+        features: (m,) which feature a node asks for.
+        thresholds: (m,).
+        left: (m,) the node where it goes on.
+        right: (m,).
+        values: (m,) of a leaf: what it adds; else 0.
+        roots: (t + 1,) where each tree begins, and m.
+        base: what is added to the sum.
+    """
+
+    features: npt.NDArray[np.int16]
+    thresholds: Floats
+    left: npt.NDArray[np.int32]
+    right: npt.NDArray[np.int32]
+    values: Floats
+    roots: npt.NDArray[np.int32]
+    base: float
+
+    def __post_init__(self) -> None:
+        size = len(self.features)
+        if {len(getattr(self, name)) for name in _FIELDS[:-1]} != {size}:
+            raise ValueError("the trees' arrays have different lengths")
+        children = np.concatenate([self.left, self.right])
+        inside = size and children.min() >= 0 and children.max() < size and self.features.min() >= 0
+        if not inside or self.roots[0] != 0 or self.roots[-1] != size or (np.diff(self.roots) < 1).any():
+            raise ValueError("the trees' nodes do not refer to each other")
+        # A child stands behind its parent, so that every row arrives at a leaf.
+        own = np.arange(size)
+        leaf = (self.left == own) & (self.right == own)
+        if not (leaf | ((self.left > own) & (self.right > own))).all():
+            raise ValueError("the trees' nodes form a circle")
+
+    def predict(self, features: npt.NDArray[Any]) -> Floats:
+        """(n, k) features -> (n,) sums."""
+        total = np.full(len(features), self.base)
+        nodes = list(zip(*(getattr(self, name).tolist() for name in _FIELDS[:-1]), strict=True))
+        for begin in range(0, len(features), _CHUNK):
+            columns = np.ascontiguousarray(features[begin : begin + _CHUNK].T, dtype=np.float64)
+            for root, end in pairwise(self.roots.tolist()):
+                small = end - root <= _SMALL
+                tree = _from_leaves_up(nodes, root, end, columns) if small else self._from_root_down(root, end, columns)
+                total[begin : begin + _CHUNK] += tree
+        return total
+
+    def _from_root_down(self, root: int, end: int, columns: Floats) -> Floats:
+        """(n,) values of one tree: all rows go a level further at once, until all have arrived."""
+        rows = np.arange(columns.shape[1])
+        place = np.full(len(rows), root, dtype=np.intp)
+        while True:
+            goes_left = columns[self.features[place], rows] <= self.thresholds[place]
+            further = np.where(goes_left, self.left[place], self.right[place])
+            if np.array_equal(further, place):
+                values: Floats = self.values[place]
+                return values
+            place = further
+
+    def state(self) -> State:
+        """The arrays, thresholds and values at full precision."""
+        return State({name: getattr(self, name) for name in _FIELDS}, {"base": self.base})
+
+    @classmethod
+    def from_state(cls, state: State) -> TreeEnsemble:
+        """The ensemble that :meth:`state` describes; KeyError or ValueError if it describes none."""
+        return cls(**{name: state.arrays[name] for name in _FIELDS}, base=float(state.facts["base"]))
+
+    @classmethod
+    def from_forest(cls, forest: Any) -> TreeEnsemble:
+        """From a fitted random or extra-trees forest of scikit-learn: the mean of its trees.
+
+        A forest compares in single precision; give :meth:`predict` float32 features for the very same answers.
+        """
+        trees = [estimator.tree_ for estimator in forest.estimators_]
+        parts = []
+        for tree in trees:
+            leaf = tree.children_left < 0
+            parts.append(
+                (tree.feature, tree.threshold, tree.children_left, tree.children_right, leaf, tree.value[:, 0, 0])
+            )
+        return cls._join(parts, base=0.0, weight=1 / len(trees))
+
+    @classmethod
+    def from_boosting(cls, model: Any, *, trees: int | None = None) -> TreeEnsemble:
+        """From a fitted HistGradientBoostingRegressor of scikit-learn (squared error, no categories).
+
+        Args:
+            model: the fitted model.
+            trees: keep only the first so many.
+        """
+        parts = []
+        for (predictor,) in model._predictors[:trees]:  # the only place where scikit-learn keeps them
+            nodes = predictor.nodes
+            leaf = nodes["is_leaf"].astype(bool)
+            fields = ("feature_idx", "num_threshold", "left", "right")
+            parts.append((*(nodes[name] for name in fields), leaf, nodes["value"]))
+        return cls._join(parts, base=float(model._baseline_prediction.item()), weight=1.0)
+
+    @classmethod
+    def _join(cls, parts: Sequence[tuple[Any, ...]], *, base: float, weight: float) -> TreeEnsemble:
+        roots = np.cumsum([0, *(len(part[0]) for part in parts)]).astype(np.int32)
+        columns: list[list[Any]] = [[], [], [], [], []]
+        for (feature, threshold, left, right, leaf, value), root in zip(parts, roots.tolist(), strict=False):
+            own = np.arange(len(feature))
+            row = (
+                np.where(leaf, 0, feature).astype(np.int16),
+                np.where(leaf, 0.0, threshold),
+                (np.where(leaf, own, left) + root).astype(np.int32),
+                (np.where(leaf, own, right) + root).astype(np.int32),
+                np.where(leaf, value * weight, 0.0),
+            )
+            for column, values in zip(columns, row, strict=True):
+                column.append(values)
+        return cls(*(np.concatenate(column) for column in columns), roots=roots, base=base)
+
+
+def _from_leaves_up(
+    nodes: Sequence[tuple[int, float, int, int, float]], root: int, end: int, columns: Floats
+) -> Floats | float:
+    """(n,) values of one tree, from its leaves up: for small trees quicker than to follow every row on its way down.
+
+    Args:
+        nodes: feature, threshold, left, right, value of each node of all trees.
+        root: the tree's first node.
+        end: behind its last.
+        columns: (k, n) features.
+    """
+    found: dict[int, Floats | float] = {}
+    for own in range(end - 1, root - 1, -1):
+        feature, threshold, left, right, value = nodes[own]
+        if left == own:
+            found[own] = value
+        else:
+            found[own] = np.where(columns[feature] <= threshold, found.pop(left), found.pop(right))
+    return found[root]
