@@ -65,6 +65,6 @@ def edge_means(ids: npt.NDArray[np.intp], values: Floats, *, nodes: int, weights
     """
     counts = np.ones(len(ids)) if weights is None else weights
     spread = np.broadcast_to(counts[:, None, None], ids.shape).ravel()
-    support = np.bincount(ids.ravel(), weights=spread, minlength=edge_count(nodes))
+    support = np.bincount(ids.ravel(), weights=spread, minlength=edge_count(nodes)).astype(np.float64)
     total = np.bincount(ids.ravel(), weights=spread * values.ravel(), minlength=edge_count(nodes))
     return EdgeMeans(support, np.divide(total, support, out=np.full(len(total), np.nan), where=support > 0))

@@ -26,6 +26,10 @@ Floats = npt.NDArray[np.float64]
 FALSE_DISCOVERY_RATE = 0.05
 """Of the edges called supported, by Benjamini and Hochberg (1995), over all candidates of a group and cell."""
 
+TYPICAL_LEVEL, TYPICAL_SHARE = 0.05, 0.5
+"""One-sided level at which an edge must beat its median alternative, and the share of its importance that it must keep
+against that one. Where one alternative is what matters, an edge differs from the mean of them, not from the median."""
+
 MEASURED_LEVEL = 0.10
 """One-sided level at which the measurements alone must agree. Mild, as it comes on top of the other two, and as a
 single edge of a real search is in a tenth of the architectures, whose AUCs are four fifths noise."""
@@ -76,8 +80,8 @@ class EdgeFinding:
 
     def evidence(self) -> EdgeEvidence:
         """As it is written into a pattern's file, AUCs with six digits."""
-        ends = (round(value, 6) for value in (self.importance, self.low, self.high))
-        return EdgeEvidence(self.support, *ends, stability=round(self.stability, 3))
+        importance, low, high = (round(value, 6) for value in (self.importance, self.low, self.high))
+        return EdgeEvidence(self.support, importance, low, high, stability=round(self.stability, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ class GroupImportance:
 
     def candidates(self) -> dict[Edge, float]:
         """Importance of the edges with enough support, by edge."""
-        return _candidates(EdgeMeans(self.support, self.importance), self.nodes)
+        return _candidates(EdgeMeans(self.support.astype(np.float64), self.importance), self.nodes)
 
 
 def group_importance(
@@ -198,9 +202,9 @@ def find_edges(
 ) -> dict[Edge, EdgeFinding]:
     """A finding, with its verdict, for every edge that the group contains.
 
-    An edge is supported if enough architectures contain it; if its importance has the objective's sign, both against
-    the mean and against the median neighbour (so that it is not owed to one other edge), with a false discovery rate
-    of 5% over the candidates; and if the measurements alone agree.
+    An edge is supported if enough architectures contain it; if its importance has the objective's sign with a false
+    discovery rate of 5% over the candidates; if it also beats its median neighbour, so that its importance is not owed
+    to one other edge; and if the measurements alone agree.
 
     Args:
         group: importance in the objective's group.
@@ -209,7 +213,7 @@ def find_edges(
         predictive: whether the surrogate predicts unseen architectures at all; if not, nothing is supported.
     """
     sign = SIGN[objective]
-    agreement = NormalDist().inv_cdf(1 - MEASURED_LEVEL)
+    agreement, typical = (NormalDist().inv_cdf(1 - level) for level in (MEASURED_LEVEL, TYPICAL_LEVEL))
     findings: dict[Edge, EdgeFinding] = {}
     for number in np.flatnonzero(group.support):
         edge = edge_from_id(int(number), group.nodes)
@@ -230,7 +234,10 @@ def find_edges(
             "the surrogate does not predict architectures that it has not seen": not predictive,
             f"in {found.support} architectures of the group; needed are {MIN_SUPPORT}": found.support < MIN_SUPPORT,
             f"its importance has the sign of {'promotion' if sign > 0 else 'demotion'}": sign * found.importance <= 0,
-            "its importance, or that against its typical alternative, may be chance": edge not in discovered,
+            "its importance may be chance": edge not in discovered,
+            "its importance is owed to a few alternatives": sign * found.typical
+            < TYPICAL_SHARE * sign * found.importance
+            or _z(sign * found.typical, found.typical_error) < typical,
             "the measurements alone do not confirm it": _z(sign * found.measured, found.measured_error) < agreement,
         }
         findings[edge] = replace(found, reason=next((reason for reason, holds in reasons.items() if holds), ""))
@@ -245,17 +252,12 @@ def _z(value: float, error: float) -> float:
 def _discoveries(findings: Sequence[EdgeFinding], sign: int, freedom: int) -> set[Edge]:
     """Benjamini and Hochberg's step-up procedure over the candidates, one-sided.
 
-    An edge must differ from its alternatives both on average and from the median one, so the lesser of the two
-    counts. The standard errors come from few surrogates: Student's distribution.
+    The standard errors come from few surrogates: Student's distribution.
     """
     from scipy.stats import t as student
 
     chances = {
-        found.edge: float(
-            student.sf(
-                min(_z(sign * found.importance, found.error), _z(sign * found.typical, found.typical_error)), freedom
-            )
-        )
+        found.edge: float(student.sf(_z(sign * found.importance, found.error), freedom))
         for found in findings
         if found.support >= MIN_SUPPORT
     }

@@ -62,7 +62,8 @@ def operation_importance(codes: GenotypeCodes, predict: Predict) -> ImportanceTa
     start = 0
     for (where, _), block in zip(neighbours_shape(codes.nodes), blocks[1:], strict=True):
         changes = rest[start : start + len(block)].reshape(len(codes), -1) - own[:, None]
-        mean[(slice(None), *where)], median[(slice(None), *where)] = changes.mean(axis=1), np.median(changes, axis=1)
+        place_of_edge = (slice(None), *where)
+        mean[place_of_edge], median[place_of_edge] = changes.mean(axis=1), np.median(changes, axis=1)
         start += len(block)
     return ImportanceTable(mean, median)
 
