@@ -244,7 +244,9 @@ class OneShotStrategy(Strategy):
             "seed": self.seed,
             "space": self.searchable.space.__name__,
             "sizes": {key: value for key, value in self.searchable.arguments.items() if type(value) is int},
-            "choices": {label: [str(value) for value in values] for label, values in self.searchable.choices.items()},
+            "choices": {
+                str(label): [str(value) for value in values] for label, values in self.searchable.choices.items()
+            },
             "records": len(self.data.labels),
         }
 
