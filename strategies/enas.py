@@ -1,0 +1,212 @@
+"""ENAS (Pham et al.: Efficient Neural Architecture Search via Parameter Sharing, ICML 2018, arXiv 1802.03268)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nni_privacy.search_spaces.supernet import Sample
+from nni_privacy.strategies.candidates import judging, ranked_by_accuracy, sample_key
+from nni_privacy.strategies.enas_controller import Controller
+from nni_privacy.strategies.one_shot import OneShotOptions
+from nni_privacy.strategies.search_data import Batch
+from nni_privacy.strategies.weight_sharing import WeightSharing, WeightSharingOptions
+
+__all__ = ["ENAS", "ControllerTrainer", "ENASOptions"]
+
+CONTROLLER_STEPS = 50
+ENTROPY_DRAWS = 64
+"""Architectures over which the reported entropy is averaged."""
+DRAWS_PER_CANDIDATE = 20
+"""How often the controller is asked for each of the different candidates before fewer are taken."""
+
+
+class ENASOptions(WeightSharingOptions):
+    """Options of :class:`ENAS`; those of the weights are DARTS' (arXiv 1806.09055, section 3.1)."""
+
+    controller_steps: int | None = Field(
+        None,
+        ge=1,
+        description="steps of the controller after an epoch; by default one a step of the weights, at most 50",
+    )
+    samples_per_step: int = Field(20, ge=1, description="architectures whose rewards make up one controller step")
+    controller_learning_rate: float = Field(1e-3, gt=0, description="of the controller (Adam)")
+    controller_gradient_clip: float = Field(5.0, gt=0, description="largest norm of the controller's gradient")
+    controller_hidden: int = Field(32, ge=1, description="units of an LSTM layer")
+    controller_layers: int = Field(2, ge=1, description="layers of the LSTM")
+    tanh_constant: float = Field(2.5, gt=0, description="largest absolute logit")
+    temperature: float = Field(5.0, gt=0, description="what logits are divided by before the tanh")
+    entropy_weight: float = Field(1e-4, ge=0, description="of the entropy in the reward")
+    baseline_decay: float = Field(0.99, ge=0, lt=1, description="of the moving average of rewards")
+    candidates: int = Field(100, ge=1, description="architectures drawn from the controller and scored at the end")
+    score_batch_size: int = Field(
+        512, ge=2, description="validation records that candidates are scored on, at most all of the half"
+    )
+
+
+class ControllerTrainer:
+    """REINFORCE with a moving-average baseline (arXiv 1802.03268, section 2.2).
+
+    loss = -mean over the samples of log p(architecture) * (R - b), R = reward + ``entropy_weight`` * entropy; b follows
+    R sample by sample, b <- decay * b + (1 - decay) * R, starting at the first R.
+
+    Args:
+        controller: the policy; its parameters are all that changes.
+        options: of ENAS.
+
+    Attributes:
+        baseline: b; None before the first step.
+    """
+
+    def __init__(self, controller: Controller, options: ENASOptions) -> None:
+        self.controller, self.options = controller, options
+        self.optimizer = torch.optim.Adam(controller.parameters(), lr=options.controller_learning_rate)
+        self.baseline: float | None = None
+
+    def step(self, reward: Callable[[Sample], float], *, generator: torch.Generator) -> float:
+        """One Adam step; ``reward`` judges a sampled architecture. Returns the mean reward, without the entropy."""
+        drawn = self.controller.draw(self.options.samples_per_step, generator=generator)
+        rewards = [reward(self.controller.sample(codes)) for codes in drawn.codes.tolist()]
+        entropies = drawn.entropies.detach().sum(dim=1).tolist()
+        advantages = [
+            self._advantage(value + self.options.entropy_weight * entropy)
+            for value, entropy in zip(rewards, entropies, strict=True)
+        ]
+        log_probabilities = drawn.log_probabilities
+        loss = -(log_probabilities * log_probabilities.new_tensor(advantages)).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.controller.parameters(), self.options.controller_gradient_clip)
+        self.optimizer.step()
+        return sum(rewards) / len(rewards)
+
+    def _advantage(self, reward: float) -> float:
+        """R - b, with b having followed R already."""
+        decay = self.options.baseline_decay
+        self.baseline = reward if self.baseline is None else decay * self.baseline + (1 - decay) * reward
+        return reward - self.baseline
+
+
+class ENAS(WeightSharing):
+    """Efficient NAS: a controller learns by REINFORCE which paths of the supernet are accurate (arXiv 1802.03268).
+
+    An epoch alternates between the two halves (section 2.3). Weights: each SGD step, on a training batch, runs one
+    architecture that the controller draws (one Monte Carlo sample). Controller, after that: each of
+    ``controller_steps`` Adam steps draws ``samples_per_step`` architectures; the reward of each is its accuracy with
+    the shared weights on a validation batch, the same for all of a step, plus 1e-4 times the entropy.
+
+    The controller, an LSTM of 2 x 32 units, decides every choice of the space that the pattern leaves open, in order.
+
+    Selection: ``candidates`` different architectures drawn from the controller are scored by the accuracy of the shared
+    weights on one batch of ``score_batch_size`` validation records (the whole half where it has no more), best first.
+
+    Defaults: logits 2.5 tanh(l / 5), entropy 1e-4, Adam 1e-3 (section 3.2 and the released code); 2 x 32 units, 50
+    steps of 20 samples, baseline decay 0.99, clip 5, 100 candidates (NAS-Bench-201, arXiv 2001.00326); epochs and
+    weights as for DARTS. An epoch with fewer than 50 steps of the weights has as few steps of the controller, so that
+    small data do not spend most of the search on it.
+
+    Attributes:
+        controller: the policy; there after :meth:`prepare`.
+        trainer: its optimiser and baseline.
+    """
+
+    Options: ClassVar[type[OneShotOptions]] = ENASOptions
+
+    controller: Controller
+    trainer: ControllerTrainer
+
+    def begin(self) -> None:
+        """Builds the supernet, the controller and both optimisers."""
+        super().begin()
+        options = self.options
+        self.controller = Controller(
+            self.layout().choices,
+            hidden=options.controller_hidden,
+            layers=options.controller_layers,
+            tanh_constant=options.tanh_constant,
+            temperature=options.temperature,
+            generator=torch.Generator().manual_seed(self.stream(6)),
+        ).to(self.data.device)
+        self.trainer = ControllerTrainer(self.controller, options)
+
+    def architecture_parameters(self) -> list[nn.Parameter]:
+        """Those of the controller, in a fixed order."""
+        return list(self.controller.parameters())
+
+    # --- the two phases of an epoch ---
+
+    def search_step(self, train: Batch, validation: Batch, epoch: int) -> dict[str, float]:
+        """One step of the weights on a path that the controller draws."""
+        with torch.no_grad():
+            (codes,) = self.controller.draw(1, generator=self.generator).codes.tolist()
+        gates = self.supernet.path_gates(self.controller.sample(codes))
+        return {"train_loss": self.weight_step(train, gates)}
+
+    def after_epoch(self, epoch: int) -> dict[str, float]:
+        """The steps of the controller, a validation batch each."""
+        weight_steps = max(len(self.data.train) // self.options.batch_size, 1)
+        steps = self.options.controller_steps or min(CONTROLLER_STEPS, weight_steps)
+        rewards = 0.0
+        with judging(self.supernet):
+            for step in range(steps):
+                batch = self._validation_batch(self.options.batch_size, 8, epoch, step)
+                rewards += self.trainer.step(partial(self.accuracy, batch=batch), generator=self.generator)
+        return {"reward": rewards / steps, "baseline": float(self.trainer.baseline or 0.0)}
+
+    def _validation_batch(self, size: int, *stream: int) -> Batch:
+        return self.data.validation_batch(batch_size=size, seed=self.stream(*stream))
+
+    # --- what the search has found ---
+
+    def drawn_candidates(self, count: int) -> list[Sample]:
+        """``count`` different architectures drawn from the controller, fewer if it hardly knows as many."""
+        generator = torch.Generator().manual_seed(self.stream(7))
+        layout = self.layout()
+        found: dict[tuple[Any, ...], Sample] = {}
+        with torch.no_grad():
+            for _ in range(DRAWS_PER_CANDIDATE):
+                for codes in self.controller.draw(count, generator=generator).codes.tolist():
+                    sample = self.controller.sample(codes)
+                    found.setdefault(sample_key(layout, sample), sample)
+                if len(found) >= count:
+                    break
+        return list(found.values())[:count]
+
+    def best_samples(self, count: int) -> list[Sample]:
+        """The candidates of the highest accuracy."""
+        samples = self.drawn_candidates(max(count, self.options.candidates))
+        return ranked_by_accuracy(self, samples, self._validation_batch(self.options.score_batch_size, 9))[:count]
+
+    def current_sample(self) -> Sample:
+        """What the controller writes if it always takes the likeliest value."""
+        return self.controller.sample(self.controller.greedy())
+
+    def entropy(self) -> float | None:
+        """Mean entropy of the controller's choices, each given those before it, over some of its draws; in nats."""
+        generator = torch.Generator().manual_seed(self.stream(10))
+        with torch.no_grad():
+            entropies: Tensor = self.controller.draw(ENTROPY_DRAWS, generator=generator).entropies
+        return float(entropies.mean())
+
+    # --- checkpoints ---
+
+    def search_state(self) -> dict[str, Any]:
+        """Weights, controller, both optimisers and the baseline."""
+        return {
+            **super().search_state(),
+            "controller": self.controller.state_dict(),
+            "controller_optimizer": self.trainer.optimizer.state_dict(),
+            "baseline": self.trainer.baseline,
+        }
+
+    def load_search_state(self, state: Mapping[str, Any]) -> None:
+        """Restores weights, controller, both optimisers and the baseline."""
+        super().load_search_state(state)
+        self.controller.load_state_dict(state["controller"])
+        self.trainer.optimizer.load_state_dict(state["controller_optimizer"])
+        self.trainer.baseline = state["baseline"]
