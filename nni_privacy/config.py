@@ -13,7 +13,7 @@ from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.plugins import import_plugins
 from nni_privacy.search_spaces import SPACES
-from nni_privacy.strategies.registry import strategy_options
+from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 from nni_privacy.yaml_files import read_yaml
 
 __all__ = [
@@ -202,6 +202,22 @@ class SearchConfig(_Section):
     trials: int = Field(ge=1)
     concurrency: int = Field(1, ge=1)
     gpus_per_trial: int = Field(0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_shot(cls, content: Any) -> Any:
+        """A one-shot search audits its ``top_k`` architectures: that is its number of trials, and vice versa."""
+        strategy = content.get("strategy") if isinstance(content, Mapping) else None
+        if not isinstance(strategy, Mapping) or strategy.get("name") not in ONE_SHOT:
+            return content
+        trials, top_k = content.get("trials"), strategy.get("top_k")
+        if trials is None:
+            return {**content, "trials": 1 if top_k is None else top_k}
+        if top_k is None:
+            return {**content, "strategy": {**strategy, "top_k": trials}}
+        if trials != top_k:
+            raise ConfigError(f"trials: {trials}, but strategy.top_k is {top_k}; a one-shot search audits top_k trials")
+        return content
 
     @field_validator("name")
     @classmethod

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nni_privacy.nni_runtime.run_directory import TrialRecord
+from nni_privacy.strategies.search_log import EpochRecord
 
 __all__ = ["SearchProgress"]
 
@@ -32,6 +33,7 @@ class SearchProgress:
         self.lowest_auc: float | None = None
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._lock = threading.Lock()
+        self._epoch: EpochRecord | None = None
         self._started = time.monotonic()
         self._live = Live(console=self._console, get_renderable=self._line, refresh_per_second=2, transient=True)
 
@@ -59,6 +61,13 @@ class SearchProgress:
             if not self._console.is_terminal:
                 self._console.print(self._line())
 
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Takes note of an epoch of a one-shot search, which comes before the first trial."""
+        with self._lock:
+            self._epoch = record
+            if not self._console.is_terminal:
+                self._console.print(str(record), markup=False)
+
     def seconds_left(self) -> float | None:
         """Estimated from the pace so far, in seconds; None before the first trial has finished."""
         if not self.done:
@@ -66,6 +75,8 @@ class SearchProgress:
         return (time.monotonic() - self._started) / self.done * max(self.trials - self.done, 0)
 
     def _line(self) -> Text:
+        if self._epoch is not None and not self.done and self._epoch.epoch < self._epoch.epochs:
+            return Text(f"{self._epoch}  {self.address}")
         left = self.seconds_left()
         failed = f" ({self.failed} failed)" if self.failed else ""
         parts = [

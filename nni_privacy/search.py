@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.progress import SearchProgress
     from nni_privacy.search_spaces import DARTS, NasBench201
+    from nni_privacy.strategies.search_log import EpochRecord
 
 __all__ = ["build_evaluator", "build_search_strategy", "build_space", "run_search"]
 
@@ -64,11 +65,12 @@ def run_search(
     check_port(port)
     evaluator = build_evaluator(settings)
     data, _ = evaluator.load_data()
-    space, strategy = build_space(settings, data), build_search_strategy(settings)
+    space = build_space(settings, data)
     address = f"http://127.0.0.1:{port}"
     from nni_privacy.progress import SearchProgress
 
     with SearchProgress(settings.trials, address) as progress, _interruptible():
+        strategy = build_search_strategy(settings, folder=directory / "search", on_epoch=progress.on_epoch)
         experiment = _experiment(settings, space, evaluator, strategy, directory, progress)
         print(f"{settings.name}: {settings.trials} trials, web UI at {address}, results in {directory}", flush=True)
         finished = _run(experiment, port)
@@ -102,11 +104,23 @@ def build_space(settings: SearchConfig, data: Dataset) -> DARTS | NasBench201:
     return space(**section.options, in_channels=data.image_shape[0], num_classes=data.num_classes)
 
 
-def build_search_strategy(settings: SearchConfig) -> Strategy:
-    """The strategy of a configuration, inside a FixedPattern where there is a pattern."""
+def build_search_strategy(
+    settings: SearchConfig, *, folder: Path | None = None, on_epoch: Callable[[EpochRecord], None] | None = None
+) -> Strategy:
+    """The strategy of a configuration, inside a FixedPattern where there is a pattern.
+
+    Args:
+        settings: the configuration.
+        folder: where a one-shot search leaves its checkpoint and its log.
+        on_epoch: called after each epoch of a one-shot search.
+    """
     from nni_privacy.strategies import FixedPattern, build_strategy
+    from nni_privacy.strategies.one_shot import OneShotStrategy
 
     strategy = build_strategy(settings.strategy.name, settings.strategy.options, seed=settings.seed)
+    if isinstance(strategy, OneShotStrategy):
+        strategy.device, strategy.threads = settings.evaluator.device, settings.evaluator.threads
+        strategy.folder, strategy.on_epoch = folder, on_epoch
     if settings.pattern is None:
         return strategy
     return FixedPattern(strategy, settings.pattern.load(), budget=settings.pattern.budget)

@@ -7,15 +7,50 @@ from typing import TYPE_CHECKING
 from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
+    from nni_privacy.strategies.darts_second_order import DARTSSecondOrder
+    from nni_privacy.strategies.drnas import DrNAS
+    from nni_privacy.strategies.enas import ENAS
     from nni_privacy.strategies.fixed_pattern import FixedPattern
+    from nni_privacy.strategies.gdas import GDAS
     from nni_privacy.strategies.pareto_evolution import ParetoEvolution
+    from nni_privacy.strategies.pc_darts import PCDARTS
+    from nni_privacy.strategies.random_search import RandomSearch
     from nni_privacy.strategies.registry import build_strategy, strategy_names
+    from nni_privacy.strategies.sdarts import SDARTS
+    from nni_privacy.strategies.setn import SETN
+    from nni_privacy.strategies.tenas import TENAS
 
-__all__ = ["FixedPattern", "ParetoEvolution", "build_strategy", "strategy_names"]
+__all__ = [
+    "ENAS",
+    "GDAS",
+    "PCDARTS",
+    "SDARTS",
+    "SETN",
+    "TENAS",
+    "DARTSFirstOrder",
+    "DARTSSecondOrder",
+    "DrNAS",
+    "FixedPattern",
+    "ParetoEvolution",
+    "RandomSearch",
+    "build_strategy",
+    "strategy_names",
+]
 
 _LAZY = {
+    "DARTSFirstOrder": "nni_privacy.strategies.darts_first_order",
+    "DARTSSecondOrder": "nni_privacy.strategies.darts_second_order",
+    "DrNAS": "nni_privacy.strategies.drnas",
+    "ENAS": "nni_privacy.strategies.enas",
     "FixedPattern": "nni_privacy.strategies.fixed_pattern",
+    "GDAS": "nni_privacy.strategies.gdas",
+    "PCDARTS": "nni_privacy.strategies.pc_darts",
     "ParetoEvolution": "nni_privacy.strategies.pareto_evolution",
+    "RandomSearch": "nni_privacy.strategies.random_search",
+    "SDARTS": "nni_privacy.strategies.sdarts",
+    "SETN": "nni_privacy.strategies.setn",
+    "TENAS": "nni_privacy.strategies.tenas",
     "build_strategy": "nni_privacy.strategies.registry",
     "strategy_names": "nni_privacy.strategies.registry",
 }

@@ -69,11 +69,26 @@ class FixedPattern(Strategy):
         """Label to choice of the space that is searched, the fixed edges taken out; valid once initialised."""
         return self.strategy.model_space.simplify()
 
+    def check(self, model_space: ExecutableModelSpace) -> None:
+        """Raises what the search would raise at its start, if anything; changes and writes nothing.
+
+        Raises:
+            PatternError: as at the start of the search.
+            ConfigError: if the inner strategy cannot search what the pattern leaves.
+        """
+        _, constrained = self._constrained(model_space)
+        check = getattr(self.strategy, "check", None)
+        if check is not None:
+            check(constrained)
+
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
+        self.fixed, constrained = self._constrained(model_space)
+        return self.strategy.initialize(constrained, engine)
+
+    def _constrained(self, model_space: ExecutableModelSpace) -> tuple[FixedEdges, ExecutableModelSpace]:
         for kind, constrain in _CONSTRAIN.items():
             if isinstance(model_space, kind):
-                self.fixed, constrained = constrain(model_space, self.pattern)
-                return self.strategy.initialize(constrained, engine)
+                return constrain(model_space, self.pattern)
         raise PatternError(
             f"cannot constrain a {type(model_space).__name__}; use NNI's model format 'simplified' or 'raw'"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,7 +15,7 @@ from nni_privacy.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from nni.nas.strategy import Strategy
 
-__all__ = ["StrategyOptions", "build_strategy", "register_strategy", "strategy_names", "strategy_options"]
+__all__ = ["ONE_SHOT", "StrategyOptions", "build_strategy", "register_strategy", "strategy_names", "strategy_options"]
 
 
 class StrategyOptions(BaseModel):
@@ -30,6 +32,22 @@ class _Entry:
 
 _STRATEGIES: dict[str, _Entry] = {}
 
+ONE_SHOT: Mapping[str, str] = MappingProxyType(
+    {
+        "darts_v1": "darts_first_order.DARTSFirstOrder",
+        "darts_v2": "darts_second_order.DARTSSecondOrder",
+        "drnas": "drnas.DrNAS",
+        "enas": "enas.ENAS",
+        "gdas": "gdas.GDAS",
+        "pc_darts": "pc_darts.PCDARTS",
+        "random_search": "random_search.RandomSearch",
+        "sdarts": "sdarts.SDARTS",
+        "setn": "setn.SETN",
+        "tenas": "tenas.TENAS",
+    }
+)
+"""The paper's ten algorithms: name to module and class in this package; they import torch, so they wait until named."""
+
 
 def register_strategy(
     name: str, options: type[StrategyOptions]
@@ -41,7 +59,7 @@ def register_strategy(
     """
 
     def register(build: Callable[[Any, int], Strategy]) -> Callable[[Any, int], Strategy]:
-        if name in _STRATEGIES:
+        if name in _STRATEGIES or name in ONE_SHOT:
             raise ValueError(f"a strategy called {name!r} is registered already")
         _STRATEGIES[name] = _Entry(options, build)
         return build
@@ -51,7 +69,17 @@ def register_strategy(
 
 def strategy_names() -> list[str]:
     """The names that a configuration may use."""
-    return sorted(_STRATEGIES)
+    return sorted([*_STRATEGIES, *ONE_SHOT])
+
+
+def _entry(name: str) -> _Entry:
+    if name in ONE_SHOT:
+        module, kind = ONE_SHOT[name].split(".")
+        strategy = getattr(import_module(f"nni_privacy.strategies.{module}"), kind)
+        return _Entry(strategy.Options, lambda options, seed: strategy(seed=seed, **options.model_dump()))
+    if name in _STRATEGIES:
+        return _STRATEGIES[name]
+    raise ConfigError(f"strategy.name: unknown strategy {name!r}; {nearest(str(name), strategy_names())}")
 
 
 def strategy_options(name: str) -> type[StrategyOptions]:
@@ -60,9 +88,7 @@ def strategy_options(name: str) -> type[StrategyOptions]:
     Raises:
         ConfigError: if there is no such strategy.
     """
-    if name not in _STRATEGIES:
-        raise ConfigError(f"strategy.name: unknown strategy {name!r}; {nearest(str(name), _STRATEGIES)}")
-    return _STRATEGIES[name].options
+    return _entry(name).options
 
 
 def build_strategy(name: str, options: Mapping[str, Any] | StrategyOptions | None = None, *, seed: int) -> Strategy:
@@ -74,7 +100,7 @@ def build_strategy(name: str, options: Mapping[str, Any] | StrategyOptions | Non
     """
     kind = strategy_options(name)
     checked = options if isinstance(options, kind) else kind(**dict(options or {}))
-    return _STRATEGIES[name].build(checked, seed)
+    return _entry(name).build(checked, seed)
 
 
 class RandomOptions(StrategyOptions):

@@ -14,6 +14,7 @@ from nni.nas.execution import ExecutionEngine
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
 from nni.nas.experiment.config import ExecutionEngineConfig, TrainingServiceEngineConfig
 from nni.nas.nn.pytorch import ModelSpace
+from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
@@ -71,6 +72,9 @@ class PrivacyExperiment(NasExperiment):
         install()
         fit_to = getattr(strategy, "fit_to", None)  # a FixedPattern, or what wraps strategies as it does
         self._fixed_edges = fit_to(model_space).as_lists() if fit_to is not None else {}
+        check = getattr(strategy, "check", None)  # ours say before anything starts whether they fit
+        if check is not None:
+            check(SimplifiedModelSpace.from_model(model_space, evaluator))
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
         super().__init__(model_space, evaluator, strategy, config, id=id)
