@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Cell, Edge, Genotype, source_pairs
+from nni_privacy.nasbench201_cells import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.patterns import OBJECTIVES, CellPattern
 
 operations = st.sampled_from(DARTS_OPERATIONS)
@@ -41,3 +42,10 @@ def patterns(draw: st.DrawFn, nodes: int = 4) -> CellPattern:
         objective=draw(st.sampled_from(OBJECTIVES)),
         edges=tuple(draw(st.permutations(edges))),
     )
+
+
+@st.composite
+def nasbench201_genotypes(draw: st.DrawFn) -> NasBench201Genotype:
+    """Any genotype of NAS-Bench-201, its edges in any order."""
+    edges = [Edge(*pair, draw(st.sampled_from(NASBENCH201_OPERATIONS))) for pair in NASBENCH201_EDGES]
+    return NasBench201Genotype(tuple(draw(st.permutations(edges))))

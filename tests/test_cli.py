@@ -70,6 +70,20 @@ def test_apply_reads_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert out == f"{expected}\n" * 2
 
 
+def test_apply_reads_genotypes_of_both_spaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from nni_privacy.search_spaces import DARTS
+
+    darts = Genotype.from_sample({label: choice.default() for label, choice in DARTS.choices(4).items()})
+    path = tmp_path / "mixed.txt"
+    path.write_text(f"|none~0|+|skip_connect~0|nor_conv_1x1~1|+|conv_3x3~0|none~1|none~2|\n{darts}\n")
+    code, out, err = run(["patterns", "apply", "demotion-reduction", "--budget", "3", path], capsys)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "|none~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|none~2|",
+        str(load_pattern("demotion-reduction").first(3).apply(darts)),
+    ]
+
+
 def test_apply_writes_nothing_when_a_line_is_bad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bad.txt"
     path.write_text("\nGenotype(normal=[])\n")

@@ -98,6 +98,28 @@ def test_a_fault_is_named(path: str, value: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_the_sizes_of_a_space_depend_on_the_space() -> None:
+    def options(**section: Any) -> dict[str, Any]:
+        return parse_config(BASE | {"search_space": section}).search_space.options
+
+    assert options(name="darts") == {"channels": 16, "cells": 5, "nodes": 4}
+    assert options(name="nasbench201") == {"channels": 16, "cells": 5}
+    assert options(name="nasbench201", cells=1) == {"channels": 16, "cells": 1}
+    resolved = parse_config(BASE | {"search_space": {"name": "nasbench201"}}).resolved()
+    assert resolved["search_space"] == {"name": "nasbench201", "channels": 16, "cells": 5}
+    for section, message in (
+        ({"nodes": 4}, "search_space.nodes: unknown key; known: cells, channels"),
+        ({"cels": 4}, "search_space.cels: unknown key; did you mean 'cells'"),
+        ({"cells": 0}, "search_space.cells: 0"),
+        ({"channels": "8"}, "search_space.channels: '8'"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            options(name="nasbench201", **section)
+        assert message in str(caught.value)
+    with pytest.raises(ConfigError, match=r"search_space\.name: missing"):
+        options(cells=3)
+
+
 @pytest.mark.parametrize("missing", ["name", "dataset", "search_space", "strategy", "trials"])
 def test_what_is_missing_is_named(missing: str) -> None:
     with pytest.raises(ConfigError, match=f"{missing}: missing"):

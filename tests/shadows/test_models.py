@@ -8,7 +8,7 @@ from torch import nn
 
 from nni_privacy.cells import Genotype
 from nni_privacy.errors import ConfigError
-from nni_privacy.search_spaces import DARTS
+from nni_privacy.search_spaces import DARTS, NasBench201, NasBench201Network
 from nni_privacy.search_spaces.network import CellNetwork
 from nni_privacy.shadows import CallableModel, ModelSpec, SmallCNN, spec_for
 from nni_privacy.shadows.models import fingerprint
@@ -57,6 +57,17 @@ def test_a_darts_network_is_built_again_with_all_its_options():
         assert shapes == {name: value.shape for name, value in space.network.state_dict().items()}
         assert spec.arguments == {"genotype": str(space.genotype), **SMALL}
     assert isinstance(Genotype.parse(spec.arguments["genotype"]), Genotype)
+
+
+def test_a_nasbench201_network_is_built_again_with_all_its_options():
+    space = NasBench201(**{**SMALL, "cells": 2})
+    frozen = space.freeze({**space.genotype.to_sample(), "edge_1_2": "none"})
+    for network in (frozen, frozen.network):
+        spec = spec_for(network)
+        assert spec.arguments == {"genotype": str(frozen.genotype), **SMALL, "cells": 2}
+        twin = spec.build()
+        assert type(twin) is NasBench201Network and str(twin) == str(frozen.network)
+        assert fingerprint(spec) != fingerprint(spec_for(space))
 
 
 def test_any_frozen_nni_space_is_built_again():
