@@ -33,7 +33,8 @@ class FactorizedReduce(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
         super().__init__()
         half = out_channels // 2
-        self.straight = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
+        # A single channel cannot be shared between the two.
+        self.straight = nn.Conv2d(in_channels, half, 1, stride=2, bias=False) if half else None
         self.shifted = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, affine=affine)
 
@@ -41,8 +42,8 @@ class FactorizedReduce(nn.Module):
         """Tensor (n, in_channels, h, w) -> (n, out_channels, ceil(h / 2), ceil(w / 2))."""
         x = functional.relu(x)
         # The padding is read only where a side is odd; it keeps both halves equally large there.
-        shifted = functional.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
-        return self.norm(cat([self.straight(x), self.shifted(shifted)], dim=1))
+        shifted = self.shifted(functional.pad(x[:, :, 1:, 1:], (0, 1, 0, 1)))
+        return self.norm(shifted if self.straight is None else cat([self.straight(x), shifted], dim=1))
 
 
 class PoolBN(nn.Sequential):
