@@ -40,8 +40,8 @@ def draw_cell(drawing: CellDrawing) -> Figure:
     return figure
 
 
-def draw_cell_legend() -> Figure:
-    """The legend of all cells."""
+def draw_cell_legend(*, concatenation: bool = True) -> Figure:
+    """The legend of all cells; ``concatenation``: whether their outputs concatenate nodes."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -50,7 +50,8 @@ def draw_cell_legend() -> Figure:
         Line2D([], [], color="#1e293b", lw=FIXED_WIDTH, marker="D", ms=5.5, label="edge fixed by the pattern")
     )
     handles.append(Line2D([], [], color="#1e293b", lw=FREE_WIDTH, label="edge found by the search"))
-    handles.append(Line2D([], [], color="#a8b3c2", lw=1.2, ls=(0, (3, 2)), label="concatenation"))
+    if concatenation:
+        handles.append(Line2D([], [], color="#a8b3c2", lw=1.2, ls=(0, (3, 2)), label="concatenation"))
     figure = Figure(figsize=(8.6, 0.32))
     figure.legend(handles=handles, ncol=len(handles), loc="center", fontsize=8.5, handlelength=2.6, columnspacing=1.6)
     return figure

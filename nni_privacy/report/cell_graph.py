@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,8 @@ from nni_privacy.cells import CELL_TYPES, INPUT_NODES, Cell, Edge, Genotype
 from nni_privacy.genotypes import AnyGenotype
 from nni_privacy.nasbench201_cells import NASBENCH201_CELL, NASBENCH201_NODES, NasBench201Genotype
 
-__all__ = ["CELL_NAMES", "NO_CONNECTION", "AnyCell", "CellGraph", "Role", "cell_graph", "cells_of", "present_edges"]
+__all__ = ["CELL_NAMES", "NO_CONNECTION", "AnyCell", "CellGraph", "Role", "cell_graph", "cells_of"]
+__all__ += ["how_to_read", "present_edges"]
 
 AnyCell = Cell | NasBench201Genotype
 Role = Literal["input", "intermediate", "output"]
@@ -20,6 +21,14 @@ CELL_NAMES: Mapping[str, str] = {**{name: f"{name} cell" for name in CELL_TYPES}
 
 NO_CONNECTION = "none"
 """The operation that stands for a missing edge (in NAS-Bench-201)."""
+
+
+_READING: Mapping[type, str] = {
+    Cell: "<i>c</i><sub>k−2</sub> and <i>c</i><sub>k−1</sub> are the outputs of the two cells before; a node adds "
+    "up its two inputs; <i>c</i><sub>k</sub> concatenates the nodes.",
+    NasBench201Genotype: "0 is the output of the cell before; every further node adds up its inputs, and 3 is the "
+    "cell's output. Edges of <code>none</code> are left out.",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,11 @@ def cells_of(genotype: AnyGenotype) -> dict[str, AnyCell]:
 def present_edges(cell: AnyCell) -> tuple[Edge, ...]:
     """The edges that connect something."""
     return tuple(edge for edge in cell.edges if edge.op != NO_CONNECTION)
+
+
+def how_to_read(cells: Iterable[AnyCell]) -> str:
+    """What a reader of drawings of ``cells`` must know, as HTML."""
+    return " ".join(_READING[kind] for kind in dict.fromkeys(type(cell) for cell in cells))
 
 
 def cell_graph(cell: AnyCell) -> CellGraph:

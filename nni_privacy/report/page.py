@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from nni_privacy.errors import DataError
-from nni_privacy.report.cell_graph import CELL_NAMES, cells_of
+from nni_privacy.report.cell_graph import CELL_NAMES, cell_graph, cells_of, how_to_read
 from nni_privacy.report.infos import (
     RocInfo,
     TradeoffInfo,
@@ -133,13 +133,13 @@ def _cells(run: RunInfo, info: TradeoffInfo) -> str:
     best = select_best(info.front, BEST_CELLS)
     if not best:
         return "<p>No trial on the Pareto front has an architecture that could be drawn.</p>"
-    legend = to_svg(draw_cell_legend(), prefix="legend", label="Legend of the cell drawings")
+    drawn = [cell for trial in best if trial.genotype is not None for cell in cells_of(trial.genotype).values()]
+    concatenation = any(cell_graph(cell).concatenated for cell in drawn)
+    legend = to_svg(draw_cell_legend(concatenation=concatenation), prefix="legend", label="Legend of the cell drawings")
     parts = [
         f"<figcaption><p>Architectures on the Pareto front, at most {BEST_CELLS}: the most accurate, the one of "
         "lowest AUC, and "
-        "others between. <i>c</i><sub>k−2</sub> and <i>c</i><sub>k−1</sub> are the outputs of the two cells "
-        "before; a node adds "
-        "up its two inputs; <i>c</i><sub>k</sub> concatenates the nodes.</p></figcaption>"
+        f"others between. {how_to_read(drawn)}</p></figcaption>"
         f'<div class="scroll">{legend}</div>'
     ]
     for index, trial in enumerate(best):

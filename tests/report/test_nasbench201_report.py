@@ -69,6 +69,7 @@ def test_the_page_shows_the_cell_with_its_fixed_edges(run):
     page = write_report(run).read_text(encoding="utf-8")
     assert "cell, 2 of 4 edges fixed" in page
     assert "cell: <code>0 → 1 avg_pool_3x3</code>" in page
+    assert "adds up its inputs, and 3 is the cell's output" in page and "concatenat" not in page
     assert "normal cell" not in page and "reduction cell" not in page
 
 
