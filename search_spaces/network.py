@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, cat, nn
 
 from nni_privacy.cells import INPUT_NODES, Cell, Genotype
-from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces.operations import FactorizedReduce, ReLUConvBN, build_operation
+from nni_privacy.search_spaces.sizes import check_sizes
 
 __all__ = [
     "CellNetwork",
@@ -29,9 +29,7 @@ _MINIMUM = {"channels": 1, "cells": 3, "nodes": 1, "in_channels": 1, "num_classe
 
 def check_network_options(**options: object) -> None:
     """Raises ConfigError for a size of the network that is not a whole number, or is too small."""
-    for name, value in options.items():
-        if type(value) is not int or value < _MINIMUM[name]:
-            raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at least {_MINIMUM[name]}")
+    check_sizes(options, _MINIMUM)
 
 
 def reduction_positions(cells: int) -> tuple[int, int]:
