@@ -19,8 +19,8 @@ from nni_privacy.surrogate.regressor import Encoder, Features, Regressor
 
 __all__ = ["Committee"]
 
-HELD_OUT = 0.1
-"""What a committee of one leaves out to learn how wrong it is."""
+FOLDS = 10
+"""Every member leaves out one of so many parts of the data (of ``members`` parts if these are more)."""
 SEPARATOR = "/"
 
 
@@ -29,7 +29,7 @@ class Committee(Surrogate):
 
     Args:
         parts: name to a function that makes an unfitted regressor; a member is the mean of all of them.
-        members: number of fits; each leaves out 1 / members of the data (a tenth if there is one).
+        members: number of fits; each leaves out another tenth of the data (less if there are more than ten).
 
     Raises:
         ConfigError: if ``members`` is not a whole number of at least 1.
@@ -46,8 +46,8 @@ class Committee(Surrogate):
 
     @property
     def minimum_rows(self) -> int:
-        """Enough for folds of two, and ten at least."""
-        return max(10, 2 * self._size)
+        """Enough for folds of two."""
+        return 2 * max(FOLDS, self._size)
 
     def _fit(self, codes: GenotypeCodes, auc: Floats, *, seed: int) -> None:
         self._nodes = codes.nodes
@@ -68,8 +68,7 @@ class Committee(Surrogate):
     def _folds(self, rows: int, stream: np.random.SeedSequence) -> Iterator[npt.NDArray[np.bool_]]:
         """For each member, (n,) which rows it does not see."""
         order = np.random.default_rng(stream).permutation(rows)
-        parts = np.array_split(order, self._size) if self._size > 1 else [order[: max(1, round(HELD_OUT * rows))]]
-        for part in parts:
+        for part in np.array_split(order, max(FOLDS, self._size))[: self._size]:
             held = np.zeros(rows, dtype=bool)
             held[part] = True
             yield held

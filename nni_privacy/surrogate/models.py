@@ -67,3 +67,43 @@ def _gp(*, members: int = 3) -> Surrogate:
     from nni_privacy.surrogate.kernels import GaussianProcess
 
     return Committee({"gp": GaussianProcess}, members=members)
+
+
+@register_surrogate("gin")
+def _gin(*, members: int = 4) -> Surrogate:
+    """A graph network over both cells with topology features at its readout, trained to predict and to rank."""
+    from nni_privacy.surrogate.gin import GIN
+
+    return Committee({"gin": GIN}, members=members)
+
+
+@register_surrogate("gin_paper")
+def _gin_paper(*, members: int = 1) -> Surrogate:
+    """The paper's graph network with its mislabelled edges: for comparison only."""
+    from nni_privacy.surrogate.gin_paper import PaperGIN
+
+    return Committee({"gin": PaperGIN}, members=members)
+
+
+@register_surrogate("bananas")
+def _bananas(*, members: int = 3) -> Surrogate:
+    """BANANAS: a multi-layer perceptron on path encodings."""
+    from nni_privacy.surrogate.bananas import PathPerceptron
+
+    return Committee({"perceptron": PathPerceptron}, members=members)
+
+
+@register_surrogate("xgboost", needs_extra=True)
+def _xgboost(*, members: int = 5) -> Surrogate:
+    """XGBoost on topology features."""
+    from nni_privacy.surrogate.boosting import XGBoost
+
+    return Committee({"xgboost": XGBoost}, members=members)
+
+
+@register_surrogate("lightgbm", needs_extra=True)
+def _lightgbm(*, members: int = 5) -> Surrogate:
+    """LightGBM on topology features."""
+    from nni_privacy.surrogate.boosting import LightGBM
+
+    return Committee({"lightgbm": LightGBM}, members=members)
