@@ -18,8 +18,8 @@ from nni_privacy.patterns.importance import ImportanceTable
 from nni_privacy.patterns.measured import MeasuredImportance
 from nni_privacy.patterns.pattern import EdgeEvidence, Objective
 
-__all__ = ["EdgeFinding", "GroupImportance", "find_edges", "group_importance", "patterns_by_table"]
-__all__ += ["supported_edges"]
+__all__ = ["EdgeFinding", "GroupImportance", "find_edges", "group_importance", "only_relevant"]
+__all__ += ["patterns_by_table", "supported_edges"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,6 +29,9 @@ FALSE_DISCOVERY_RATE = 0.05
 TYPICAL_LEVEL, TYPICAL_SHARE = 0.05, 0.5
 """One-sided level at which an edge must beat its median alternative, and the share of its importance that it must keep
 against that one. Where one alternative is what matters, an edge differs from the mean of them, not from the median."""
+
+RELEVANT_SHARE = 0.25
+"""Of the importance of the strongest supported edge, which another one needs."""
 
 MEASURED_LEVEL = 0.10
 """One-sided level at which the measurements alone must agree. Mild, as it comes on top of the other two, and as a
@@ -268,6 +271,24 @@ def _discoveries(findings: Sequence[EdgeFinding], sign: int, freedom: int) -> se
         if chances[edge] <= FALSE_DISCOVERY_RATE * rank / len(ordered)
     ]
     return set(ordered[: max(passed, default=0)])
+
+
+def only_relevant(all_findings: Sequence[dict[Edge, EdgeFinding]]) -> list[dict[Edge, EdgeFinding]]:
+    """The findings of several groups and cells, with edges of little importance no longer supported.
+
+    Little is less than a quarter of the importance of the strongest supported edge of all. Where one edge matters much,
+    every alternative to it matters a little, which is true and of no use.
+    """
+    supported = [abs(found.importance) for findings in all_findings for found in findings.values() if found.supported]
+    least = RELEVANT_SHARE * max(supported, default=0.0)
+    reason = f"its importance is less than {RELEVANT_SHARE} of the strongest supported edge's"
+    return [
+        {
+            edge: replace(found, reason=reason) if found.supported and abs(found.importance) < least else found
+            for edge, found in findings.items()
+        }
+        for findings in all_findings
+    ]
 
 
 def supported_edges(findings: dict[Edge, EdgeFinding], objective: Objective) -> tuple[Edge, ...]:

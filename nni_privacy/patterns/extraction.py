@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -19,6 +19,7 @@ from nni_privacy.patterns.evidence import (
     EdgeFinding,
     find_edges,
     group_importance,
+    only_relevant,
     patterns_by_table,
     supported_edges,
 )
@@ -161,9 +162,12 @@ def _drafts(
             findings = find_edges(group, measured[cell], objective, predictive=predictiveness.holds)
             literal = assemble_pattern(order_edges(group.candidates(), objective))
             by_half = tuple(patterns_by_table(own, ids, kind, objective))
-            edges = supported_edges(findings, objective)
-            drafts.append(_Draft(cell, objective, findings, literal, edges, by_half))
-    return drafts
+            drafts.append(_Draft(cell, objective, findings, literal, (), by_half))
+    relevant = only_relevant([draft.findings for draft in drafts])
+    return [
+        replace(draft, findings=findings, edges=supported_edges(findings, draft.objective))
+        for draft, findings in zip(drafts, relevant, strict=True)
+    ]
 
 
 def _with_effects(

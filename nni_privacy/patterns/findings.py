@@ -20,6 +20,9 @@ __all__ = ["Assessment", "Extraction", "ExtractionOptions", "FoundPattern", "Pre
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
+SMALLEST_PATTERN = 2
+"""Edges that a supported pattern has at least."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionOptions:
@@ -103,8 +106,11 @@ class FoundPattern:
 
     @property
     def supported(self) -> bool:
-        """Whether there are supported edges and their predicted effect as a whole is of the right sign."""
-        return bool(self.edges) and self.effects[-1].serves(SIGN[self.objective])
+        """Whether there are at least two supported edges and their predicted effect as a whole is of the right sign.
+
+        A single edge is no pattern; and among some two hundred candidates one is soon found by chance.
+        """
+        return len(self.edges) >= SMALLEST_PATTERN and self.effects[-1].serves(SIGN[self.objective])
 
     def pattern(self, *, name: str, source: str) -> CellPattern:
         """The supported edges as a pattern with its evidence.
