@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from nni_privacy import __version__
 from nni_privacy.errors import PrivacyError
 from nni_privacy.extract_command import add_extract
+from nni_privacy.surrogate_command import add_surrogate
 
 __all__ = ["main"]
 
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_search(commands)
     _add_audit(commands)
     _add_patterns(commands)
+    add_surrogate(commands)
     report = commands.add_parser("report", help="write report.html for a run directory")
     report.add_argument("directory", metavar="DIR", type=Path, help="a run directory")
     report.set_defaults(run=_report)

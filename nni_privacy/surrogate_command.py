@@ -45,6 +45,7 @@ def add_surrogate(commands: Any) -> None:
 def _fit(options: argparse.Namespace) -> int:
     from nni_privacy.surrogate import build_surrogate
 
+    _quiet()
     _check_seed(options.seed)
     output: Path = options.output
     if output.exists():
@@ -62,6 +63,7 @@ def _predict(options: argparse.Namespace) -> int:
     from nni_privacy.genotype_files import read_genotypes
     from nni_privacy.surrogate import load_surrogate
 
+    _quiet()
     surrogate = load_surrogate(options.surrogate)
     predicted = surrogate.predict(read_genotypes(options.file))
     sys.stdout.write("".join(f"{value:.6f}\n" for value in predicted.tolist()))
@@ -75,6 +77,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     from nni_privacy.surrogate.benchmark_table import benchmark_table
     from nni_privacy.surrogate.registry import surrogates_without_extra
 
+    _quiet()
     _check_seed(options.seed)
     if options.output is not None:
         RunDirectory.check_free(options.output.absolute())
@@ -120,6 +123,13 @@ def _read(paths: list[Path]) -> MIAData:
     for warning in caught:
         print(f"nni-privacy: warning: {warning.category.__name__}: {warning.message}", file=sys.stderr)
     return data
+
+
+def _quiet() -> None:
+    """torch_geometric compiles something at its import in a way that torch warns of."""
+    import warnings
+
+    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
 
 
 def _check_seed(seed: int) -> None:

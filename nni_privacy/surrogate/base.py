@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.cells import Genotype
-from nni_privacy.errors import DataError
+from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.genotype_codes import GenotypeCodes
 
 __all__ = ["Floats", "Genotypes", "State", "Surrogate", "as_codes"]
 
 Floats = npt.NDArray[np.float64]
-Genotypes = Sequence[Genotype] | GenotypeCodes
+Genotypes = Sequence[Any] | GenotypeCodes
+"""Architectures of the DARTS space: a sequence of Genotype, or their codes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,13 @@ class Surrogate(ABC):
 
 
 def as_codes(genotypes: Genotypes) -> GenotypeCodes:
-    """``genotypes`` as arrays in canonical order."""
-    codes = genotypes if isinstance(genotypes, GenotypeCodes) else GenotypeCodes.from_genotypes(genotypes)
-    return codes.canonical()
+    """``genotypes`` as arrays in canonical order.
+
+    Raises:
+        GenotypeError: if there are none, one is of another search space, or their numbers of nodes differ.
+    """
+    if isinstance(genotypes, GenotypeCodes):
+        return genotypes.canonical()
+    if not all(isinstance(genotype, Genotype) for genotype in genotypes):
+        raise GenotypeError("surrogates know architectures of the DARTS space only: Genotype(normal=[...], ...)")
+    return GenotypeCodes.from_genotypes(genotypes)  # edges of a Cell are in canonical order

@@ -62,7 +62,7 @@ def _svr(*, members: int = 5) -> Surrogate:
 
 
 @register_surrogate("gp")
-def _gp(*, members: int = 3) -> Surrogate:
+def _gp(*, members: int = 1) -> Surrogate:
     """A Gaussian process on topology features; a saved one holds encoded training data."""
     from nni_privacy.surrogate.kernels import GaussianProcess
 
@@ -86,7 +86,7 @@ def _gin_paper(*, members: int = 1) -> Surrogate:
 
 
 @register_surrogate("bananas")
-def _bananas(*, members: int = 3) -> Surrogate:
+def _bananas(*, members: int = 2) -> Surrogate:
     """BANANAS: a multi-layer perceptron on path encodings."""
     from nni_privacy.surrogate.bananas import PathPerceptron
 

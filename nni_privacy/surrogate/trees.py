@@ -138,7 +138,8 @@ class TreeEnsemble:
             )
             for column, values in zip(columns, row, strict=True):
                 column.append(values)
-        return cls(*(np.concatenate(column) for column in columns), roots=roots, base=base)
+        arrays = dict(zip(_FIELDS, [*map(np.concatenate, columns), roots], strict=True))
+        return cls(**arrays, base=base)
 
 
 def _from_leaves_up(
