@@ -99,11 +99,12 @@ def run_extract(request: ExtractRequest) -> int:
 
 
 def surrogate_fit(name: str) -> Fit:
-    """What fits a new surrogate called ``name``.
+    """What fits a new surrogate called ``name``, and lets single edges correct it.
 
     Raises:
         ConfigError: if there is no such surrogate.
     """
+    from nni_privacy.patterns.edge_correction import with_edge_correction
     from nni_privacy.surrogate import build_surrogate
 
     build_surrogate(name)
@@ -111,7 +112,7 @@ def surrogate_fit(name: str) -> Fit:
     def fit(codes: GenotypeCodes, auc: npt.NDArray[np.float64], seed: int) -> Predict:
         return build_surrogate(name).fit(codes, auc, seed=seed).predict
 
-    return fit
+    return with_edge_correction(fit)
 
 
 def _say(line: str) -> None:

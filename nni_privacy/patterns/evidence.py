@@ -33,6 +33,9 @@ against that one. Where one alternative is what matters, an edge differs from th
 RELEVANT_SHARE = 0.25
 """Of the importance of the strongest supported edge, which another one needs."""
 
+BEYOND_DOUBT = 4.0
+"""Standard errors: by chance in one of 30,000."""
+
 MEASURED_LEVEL = 0.10
 """One-sided level at which the measurements alone must agree. Mild, as it comes on top of the other two, and as a
 single edge of a real search is in a tenth of the architectures, whose AUCs are four fifths noise."""
@@ -70,6 +73,15 @@ class EdgeFinding:
     def supported(self) -> bool:
         """Whether the evidence is for the edge."""
         return not self.reason
+
+    @property
+    def beyond_doubt(self) -> bool:
+        """Whether importance and measurements, each by itself, leave no room for chance among all candidates."""
+        return (
+            self.supported
+            and abs(self.importance) > BEYOND_DOUBT * self.error
+            and abs(self.measured) > BEYOND_DOUBT * self.measured_error
+        )
 
     @property
     def low(self) -> float:

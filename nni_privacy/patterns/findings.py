@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.intp]
 
 SMALLEST_PATTERN = 2
-"""Edges that a supported pattern has at least."""
+"""Edges that a supported pattern has at least, unless one is beyond doubt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +108,10 @@ class FoundPattern:
     def supported(self) -> bool:
         """Whether there are at least two supported edges and their predicted effect as a whole is of the right sign.
 
-        A single edge is no pattern; and among some two hundred candidates one is soon found by chance.
+        A single edge must be beyond doubt, as among some two hundred candidates one is soon found by chance.
         """
-        return len(self.edges) >= SMALLEST_PATTERN and self.effects[-1].serves(SIGN[self.objective])
+        enough = len(self.edges) >= SMALLEST_PATTERN or any(self.findings[edge].beyond_doubt for edge in self.edges)
+        return enough and self.effects[-1].serves(SIGN[self.objective])
 
     def pattern(self, *, name: str, source: str) -> CellPattern:
         """The supported edges as a pattern with its evidence.
