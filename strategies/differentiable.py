@@ -37,17 +37,18 @@ class ArchitectureParameters(nn.Module):
 
     def __init__(self, decisions: tuple[Decision, ...], *, generator: torch.Generator) -> None:
         super().__init__()
-        self.values = nn.ParameterDict()
+        # Not a ParameterDict: keys are labels of a user's making, and may have dots or be called like its methods.
+        self.alphas = nn.ParameterList()
+        self._position = {decision.key: number for number, decision in enumerate(decisions)}
         for decision in decisions:
-            initial = INITIAL_SCALE * torch.randn(len(decision.candidates), generator=generator)
-            self.values[decision.key] = nn.Parameter(initial)
+            self.alphas.append(INITIAL_SCALE * torch.randn(len(decision.candidates), generator=generator))
 
     def __getitem__(self, key: str) -> Tensor:
-        return self.values[key]
+        return self.alphas[self._position[key]]
 
     def items(self) -> list[tuple[str, Tensor]]:
         """Keys and vectors, in order."""
-        return list(self.values.items())
+        return [(key, self.alphas[number]) for key, number in self._position.items()]
 
 
 class Differentiable(WeightSharing):
@@ -173,6 +174,10 @@ class Differentiable(WeightSharing):
             found.values(), key=lambda sample: float(layout.log_probability(sample, log_probabilities)), reverse=True
         )
         return [best, *likeliest[: count - 1]]
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers of the weights and of the architecture."""
+        return {**super().optimizers(), "architecture": self.architecture_optimizer}
 
     def entropy(self) -> float | None:
         """Mean entropy of the decisions' distributions, in nats."""

@@ -186,6 +186,10 @@ class ENAS(WeightSharing):
         """What the controller writes if it always takes the likeliest value."""
         return self.controller.sample(self.controller.greedy())
 
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers of the weights and of the controller."""
+        return {**super().optimizers(), "architecture": self.trainer.optimizer}
+
     def entropy(self) -> float | None:
         """Mean entropy of the controller's choices, each given those before it, over some of its draws; in nats."""
         generator = torch.Generator().manual_seed(self.stream(10))

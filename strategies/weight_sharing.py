@@ -118,6 +118,10 @@ class WeightSharing(OneShotStrategy):
         predicted = self.supernet(images, self.supernet.path_gates(sample)).argmax(1)
         return float((predicted == labels).float().mean())
 
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimiser of the weights."""
+        return {"weights": self.weight_optimizer}
+
     def layout(self) -> Layout:
         """The layout of the supernet."""
         return self.supernet.layout
