@@ -29,10 +29,10 @@ def register_surrogate(name: str, *, needs_extra: bool = False) -> Callable[[Bui
     Raises:
         ConfigError: if the name is taken.
     """
+    if name in _BUILDERS:
+        raise ConfigError(f"surrogate {name!r} is registered already")
 
     def register(builder: Builder) -> Builder:
-        if name in _BUILDERS:
-            raise ConfigError(f"surrogate {name!r} is registered already")
         _BUILDERS[name] = builder
         if needs_extra:
             _NEED_EXTRA.add(name)

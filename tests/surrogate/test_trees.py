@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+
+from nni_privacy.surrogate.base import State
+from nni_privacy.surrogate.trees import TreeEnsemble
+
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.normal(size=(600, 7)).astype(np.float32)
+TARGET = FEATURES[:, 0] * FEATURES[:, 1] + RANDOM.normal(size=600)
+UNSEEN = RANDOM.normal(size=(9000, 7)).astype(np.float32)
+
+
+def test_boosted_trees_equal_scikit_learn() -> None:
+    model = HistGradientBoostingRegressor(max_iter=40, random_state=0).fit(FEATURES, TARGET)
+    trees = TreeEnsemble.from_boosting(model)
+    np.testing.assert_array_equal(trees.predict(UNSEEN), model.predict(UNSEEN))
+    np.testing.assert_array_equal(trees.predict(FEATURES), model.predict(FEATURES))
+
+
+@pytest.mark.parametrize("leaf", [1, 60], ids=["deep trees", "small trees"])
+def test_forests_equal_scikit_learn(leaf: int) -> None:
+    model = RandomForestRegressor(10, min_samples_leaf=leaf, random_state=0).fit(FEATURES, TARGET)
+    np.testing.assert_allclose(
+        TreeEnsemble.from_forest(model).predict(UNSEEN), model.predict(UNSEEN), rtol=1e-13, atol=1e-15
+    )
+
+
+def test_state_round_trips() -> None:
+    model = HistGradientBoostingRegressor(max_iter=5, random_state=0).fit(FEATURES, TARGET)
+    trees = TreeEnsemble.from_boosting(model)
+    again = TreeEnsemble.from_state(trees.state())
+    np.testing.assert_array_equal(again.predict(UNSEEN), trees.predict(UNSEEN))
+
+
+def test_broken_trees_are_refused() -> None:
+    model = HistGradientBoostingRegressor(max_iter=2, random_state=0).fit(FEATURES, TARGET)
+    trees = TreeEnsemble.from_boosting(model)
+    with pytest.raises(ValueError, match="circle"):
+        replace(trees, left=np.zeros_like(trees.left))
+    with pytest.raises(ValueError, match="refer"):
+        replace(trees, right=trees.right + 10**6)
+    with pytest.raises(ValueError, match="lengths"):
+        replace(trees, values=trees.values[1:])
+    with pytest.raises(KeyError):
+        TreeEnsemble.from_state(State())
