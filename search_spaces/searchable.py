@@ -28,7 +28,7 @@ class Searchable:
         choices: label to the values that are left to choose, single values included.
     """
 
-    space: type
+    space: type[Any]
     arguments: Mapping[str, Any]
     positional: tuple[Any, ...]
     choices: Mapping[str, tuple[Any, ...]]
@@ -80,7 +80,8 @@ def open_space(model_space: ExecutableModelSpace) -> Searchable:
             raise ConfigError(
                 f"choice {label!r} is a {type(choice).__name__}; one-shot search takes plain choices"
             )
-    values = {label: tuple(choice.values) for label, choice in choices.items()}
+    # Plain strings: NNI's labels of layers are of a class of its own, which checkpoints must not hold.
+    values = {str(label): tuple(choice.values) for label, choice in choices.items()}
     if all(len(allowed) == 1 for allowed in values.values()):
         raise ConfigError("the space has no choice left to search; give the pattern a smaller budget")
     found = Searchable(model.trace_symbol, dict(model.trace_kwargs), tuple(model.trace_args), values)

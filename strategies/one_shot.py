@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from nni.nas.execution import ExecutionEngine
 from nni.nas.space import ExecutableModelSpace
@@ -26,6 +29,9 @@ from nni_privacy.strategies.search_log import EpochRecord, SearchLog
 __all__ = ["OneShotOptions", "OneShotStrategy"]
 
 CHECKPOINT = "checkpoint.pt"
+
+_NO_CHECKPOINT = (UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError)
+"""What reading a damaged file, or one of another kind, ends in."""
 
 
 class OneShotOptions(StrategyOptions):
@@ -95,7 +101,8 @@ class OneShotStrategy(Strategy):
         """Raises ConfigError unless the search could start on ``model_space``; changes and writes nothing."""
         searchable = open_space(model_space)
         self._open_data(model_space).check_batch_size(self.options.batch_size)
-        self.check_space(searchable)
+        with self._compute_settings():
+            self.check_space(searchable)
 
     def check_space(self, searchable: Searchable) -> None:
         """For algorithms that do not work on every space."""
@@ -143,8 +150,13 @@ class OneShotStrategy(Strategy):
                 started = time.perf_counter()
                 metrics = self.run_epoch(epoch)
                 self.epoch = epoch + 1
+                record = self._record(metrics, time.perf_counter() - started)
+                # The log first: stopped in between, the epoch is done again and its line replaced, not left out.
+                if self.folder is not None:
+                    SearchLog(self.folder).write(record)
                 self._save()
-                self._tell(metrics, time.perf_counter() - started)
+                if self.on_epoch is not None:
+                    self.on_epoch(record)
             return self.best_samples(self.options.top_k)
 
     def total_epochs(self) -> int:
@@ -171,6 +183,10 @@ class OneShotStrategy(Strategy):
     def load_search_state(self, state: Mapping[str, Any]) -> None:
         """Restores what :meth:`search_state` gave."""
 
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers by what they change, ``weights`` or ``architecture``; empty if nothing is trained."""
+        return {}
+
     def entropy(self) -> float | None:
         """Mean entropy of the decisions' distributions in nats; None if there are none."""
         return None
@@ -179,10 +195,10 @@ class OneShotStrategy(Strategy):
     def current_sample(self) -> Sample:
         """The architecture that would be exported now, at little cost."""
 
-    def _tell(self, metrics: Mapping[str, float], seconds: float) -> None:
+    def _record(self, metrics: Mapping[str, float], seconds: float) -> EpochRecord:
         sample = self.current_sample()
         layout = self.layout()
-        record = EpochRecord(
+        return EpochRecord(
             self.epoch,
             self.total_epochs(),
             layout.describe(sample),
@@ -191,10 +207,6 @@ class OneShotStrategy(Strategy):
             dict(metrics),
             round(seconds, 3),
         )
-        if self.folder is not None:
-            SearchLog(self.folder).write(record)
-        if self.on_epoch is not None:
-            self.on_epoch(record)
 
     @abstractmethod
     def layout(self) -> Any:
@@ -208,14 +220,17 @@ class OneShotStrategy(Strategy):
 
     @contextmanager
     def _compute_settings(self) -> Iterator[None]:
-        """The strategy's number of threads and generators of its own, put back afterwards."""
+        """The strategy's number of threads, and global generators to seed as it likes; put back afterwards."""
         threads = torch.get_num_threads()
+        states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that supernets are seeded with
         torch.set_num_threads(self.threads)
         try:
             with torch.random.fork_rng():
                 yield
         finally:
             torch.set_num_threads(threads)
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
 
     # --- checkpoints ---
 
@@ -229,10 +244,10 @@ class OneShotStrategy(Strategy):
         Raises:
             ConfigError: if it is of another search.
         """
-        identity = self._identity()
-        if state_dict["identity"] != identity:
-            differing = sorted(key for key in identity if state_dict["identity"].get(key) != identity[key])
-            raise ConfigError(f"checkpoint: it is of another search; {', '.join(differing)} differ")
+        identity, found = self._identity(), state_dict["identity"]
+        if found != identity:
+            differing = sorted(key for key in identity if found.get(key) != identity[key])
+            raise ConfigError(f"the checkpoint is of another search; {', '.join(differing)} differ")
         self.epoch = int(state_dict["epoch"])
         self.load_search_state(state_dict["search"])
 
@@ -262,12 +277,13 @@ class OneShotStrategy(Strategy):
         path = None if self.folder is None else self.folder / CHECKPOINT
         if path is not None and path.is_file():
             try:
-                state = torch.load(path, map_location=self.data.device, weights_only=True)
-            except (RuntimeError, EOFError, ValueError) as error:
+                self.load_state_dict(torch.load(path, map_location=self.data.device, weights_only=True))
+            except ConfigError as error:
+                raise ConfigError(f"{path}: {error}") from None
+            except _NO_CHECKPOINT as error:
                 raise ConfigError(
                     f"{path}: not a checkpoint of a search: {' '.join(str(error).split())[:200]}"
                 ) from None
-            self.load_state_dict(state)
 
 
 def _validated(kind: type[OneShotOptions], options: Mapping[str, Any]) -> Any:
