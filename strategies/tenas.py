@@ -1,0 +1,286 @@
+"""TE-NAS (Chen, Gong, Wang: NAS on ImageNet in Four GPU Hours, ICLR 2021, arXiv 2102.11535): no training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from nni_privacy.search_spaces.supernet import NONE, Decision, Gate, Gates, Layout, Sample, Supernet
+from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
+from nni_privacy.strategies.search_data import Batch
+from nni_privacy.strategies.zero_cost import linear_regions, ntk_condition_number
+
+__all__ = ["TENAS", "TENASOptions"]
+
+REGION_SIDE = 3
+"""Side of the inputs on which regions are counted, where the space takes images of any size (released code)."""
+
+Remaining = dict[str, tuple[int, ...]]
+"""Key of a decision to the indices of the candidates that are left, ascending."""
+
+
+class TENASOptions(OneShotOptions):
+    """Options of :class:`TENAS`. There is no training: what it takes depends on rounds, repeats and batches."""
+
+    epochs: int = Field(50, ge=1, description="of no effect: the space says how many pruning rounds there are")
+    batch_size: int = Field(8, ge=2, description="images of the neural tangent kernel; the cost is in proportion")
+    repeats: int = Field(3, ge=1, description="initialisations over which both indicators are averaged")
+    region_inputs: int = Field(300, ge=2, description="inputs on which linear regions are counted")
+    removed_per_round: int | None = Field(
+        None, ge=1, description="candidates that a decision loses a round; by default 3 where edges compete, else 1"
+    )
+    channels: int | None = Field(
+        None, ge=1, description="width of our spaces' networks; by default 1 where edges compete, else 3"
+    )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A freshly initialised network and what it is looked at with.
+
+    Attributes:
+        supernet: in training mode.
+        images: (n, C, h, w) for the neural tangent kernel.
+        inputs: (k, C, h', w') for the linear regions.
+    """
+
+    supernet: Supernet
+    images: Tensor
+    inputs: Tensor
+
+    def measure(self, gates: Gates) -> tuple[float, float]:
+        """Logarithm of the condition number, infinite where the network is cut, and the number of linear regions."""
+        model = _Gated(self.supernet, gates)
+        # Convolutions this small take twice as long through oneDNN.
+        with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
+            condition = ntk_condition_number(model, self.images)
+        return math.log(condition), float(linear_regions(model, self.inputs))
+
+
+class TENAS(OneShotStrategy):
+    """Training-free NAS: prunes the supernet by its trainability and its expressivity at initialisation.
+
+    Pruning by importance (arXiv 2102.11535, algorithm 1). At first all candidates of all decisions run, unweighted. In
+    a round each candidate that is left is masked in turn, and the network without it is measured:
+
+    - trainability: the condition number of the neural tangent kernel, the lower the better. A candidate is the more
+      important, the less the number falls (or the more it rises) without it;
+    - expressivity: the number of linear regions, the higher the better. A candidate is the more important, the more
+      regions are lost without it.
+
+    Both changes are ranked over all candidates of all decisions; the importance is the sum of the two ranks, and every
+    decision loses its least important candidate, or the three least important on DARTS. An epoch is a round; there are
+    as many as it takes to leave one candidate each. Where edges compete for a node (DARTS), one more round masks each
+    edge as a whole and ranks edges alike; the most important stay.
+
+    Measured in training mode, at ``repeats`` = 3 initialisations, with the same weights and inputs for all masks.
+    Networks are tiny (section 4.1 and the released code): 3 channels and 1 cell a stage on NAS-Bench-201, 1 channel and
+    the fewest cells on DARTS; a space of a user's own is as it is.
+
+    Where this differs from the paper:
+
+    - changes are those of the logarithm of the condition number. It varies by orders of magnitude between
+      initialisations; the mean of the logarithms lets none of them decide alone;
+    - the inputs for the linear regions lie on a line between two random ones, as in the work of Hanin and Rolnick
+      (arXiv 1901.09021). Independent ones fall into a region each, in networks of thousands of ReLUs, with or without
+      any candidate: that ranks nothing;
+    - fewer images and inputs, to stay within minutes on a CPU; see the options.
+
+    ``none`` is a candidate like the others, but it stays alone only where edges do not compete and the network is not
+    cut by it. A network that is cut has a singular kernel, so its condition number is infinite, which ranks worst.
+
+    Attributes:
+        remaining: what is left; there after :meth:`prepare`.
+        importance: key to (candidates,) numbers: those that went later are higher, then those of the larger rank sum.
+    """
+
+    Options: ClassVar[type[OneShotOptions]] = TENASOptions
+
+    remaining: Remaining
+    importance: dict[str, list[float]]
+
+    def begin(self) -> None:
+        """Reads the decisions off a supernet that is as small as can be; every candidate is left."""
+        self._layout = self._supernet(self.stream(3), channels=1, cells=3).layout
+        self.remaining = {decision.key: tuple(range(len(decision.candidates))) for decision in self._layout.decisions}
+        self.importance = {decision.key: [0.0] * len(decision.candidates) for decision in self._layout.decisions}
+
+    def _supernet(self, seed: int, *, channels: int, cells: int) -> Supernet:
+        if not self.searchable.own:
+            return self.searchable.supernet(seed=seed)
+        return self.searchable.supernet(seed=seed, channels=channels, cells=cells)
+
+    def layout(self) -> Layout:
+        """The decisions with all their candidates."""
+        return self._layout
+
+    # --- rounds ---
+
+    def removed_per_round(self) -> int:
+        """How many candidates a decision loses a round."""
+        return self.options.removed_per_round or (3 if self._layout.rivals else 1)
+
+    def pruning_rounds(self) -> int:
+        """How many rounds leave one candidate each."""
+        most = max(len(decision.candidates) for decision in self._layout.decisions)
+        return math.ceil((most - 1) / self.removed_per_round())
+
+    def total_epochs(self) -> int:
+        """The rounds of pruning, and one for the edges where they compete."""
+        return self.pruning_rounds() + bool(self._layout.rivals)
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """One round."""
+        probes = [self._probe(epoch, repeat) for repeat in range(self.options.repeats)]
+        if epoch < self.pruning_rounds():
+            self._prune(epoch, probes)
+        else:
+            self._rank_edges(epoch, probes)
+        condition, regions = self._measure(probes, _gates(self.remaining))
+        return {"log_condition_number": condition, "linear_regions": regions} if math.isfinite(condition) else {}
+
+    def _probe(self, epoch: int, repeat: int) -> Probe:
+        channels = self.options.channels or (1 if self._layout.rivals else 3)
+        supernet = self._supernet(
+            self.stream(4, epoch, repeat), channels=channels, cells=3 if self._layout.rivals else 1
+        )
+        generator = torch.Generator().manual_seed(self.stream(5, epoch, repeat))
+        images, _ = self._batch(generator)
+        shape = images.shape[1:] if not self.searchable.own else (images.shape[1], REGION_SIDE, REGION_SIDE)
+        start, end = torch.randn(2, *shape, generator=generator).to(images.device)
+        steps = torch.linspace(0, 1, self.options.region_inputs, device=images.device).view(-1, 1, 1, 1)
+        return Probe(supernet.to(images.device).train(), images, torch.lerp(start, end, steps))
+
+    def _batch(self, generator: torch.Generator) -> Batch:
+        order = torch.randperm(len(self.data.train), generator=generator)
+        return self.data.batch(self.data.train[order[: self.options.batch_size]])
+
+    def _measure(self, probes: Iterable[Probe], gates: Gates) -> tuple[float, float]:
+        """Both indicators of the network with these gates, averaged over the initialisations."""
+        condition, regions = np.mean([probe.measure(gates) for probe in probes], axis=0).tolist()
+        return condition, regions
+
+    def _prune(self, epoch: int, probes: list[Probe]) -> None:
+        """Takes the least important candidates from every decision that has more than one."""
+        masks = [(key, index) for key, left in self.remaining.items() if len(left) > 1 for index in left]
+        measured = [self._measure(probes, _gates(_without(self.remaining, *mask))) for mask in masks]
+        importance = dict(zip(masks, rank_sums(measured), strict=True))
+        for (key, index), value in importance.items():
+            self.importance[key][index] = epoch + value
+        for decision in self._layout.decisions:
+            left = self.remaining[decision.key]
+            for _ in range(min(self.removed_per_round(), len(left) - 1)):
+                self._remove_least(decision, importance, probes)
+            for index in self.remaining[decision.key]:
+                self.importance[decision.key][index] += 1
+
+    def _remove_least(
+        self, decision: Decision, importance: Mapping[tuple[str, int], float], probes: list[Probe]
+    ) -> None:
+        """Removes the decision's least important candidate, or the next one if ``none`` may not be what is left."""
+        key = decision.key
+        for index in sorted(self.remaining[key], key=lambda index: importance[key, index]):
+            left = _without(self.remaining, key, index)
+            if all(decision.candidates[other] == NONE for other in left[key]) and not self._may_vanish(left, probes):
+                continue
+            self.remaining = left
+            return
+
+    def _may_vanish(self, left: Remaining, probes: list[Probe]) -> bool:
+        """Whether the edge whose only candidate is ``none`` may go: an edge that can be exported keeps an operation."""
+        return not self._layout.rivals and math.isfinite(self._measure(probes, _gates(left))[0])
+
+    def _rank_edges(self, epoch: int, probes: list[Probe]) -> None:
+        """Ranks the edges that compete for nodes, by the network without each of them."""
+        keys = [key for group in self._layout.rivals for key in group]
+        measured = [
+            self._measure(probes, _gates({other: left for other, left in self.remaining.items() if other != key}))
+            for key in keys
+        ]
+        for key, value in zip(keys, rank_sums(measured), strict=True):
+            for index in self.remaining[key]:
+                self.importance[key][index] = epoch + 1 + value
+
+    # --- what the search has found ---
+
+    def current_sample(self) -> Sample:
+        """The most important candidate of every decision; where edges compete, the most important edges."""
+        return self._layout.export(self._scores())
+
+    def best_samples(self, count: int) -> list[Sample]:
+        """The architecture that is left, then those with one decision's best candidate replaced by its next best.
+
+        The smaller the difference in importance, the earlier they come; there are no more than decisions.
+        """
+        found = [self.current_sample()]
+        for key in sorted(self.importance, key=self._margin):
+            scores = self._scores()
+            scores[key][int(scores[key].argmax())] = -1.0
+            sample = self._layout.export(scores)
+            if sample not in found:
+                found.append(sample)
+        return found[:count]
+
+    def _scores(self) -> dict[str, Tensor]:
+        return {key: torch.tensor(values) for key, values in self.importance.items()}
+
+    def _margin(self, key: str) -> float:
+        best, second = sorted(self.importance[key], reverse=True)[:2]
+        return best - second
+
+    def entropy(self) -> float | None:
+        """Mean logarithm of the number of candidates left: the entropy of taking any of them."""
+        return float(np.mean([math.log(len(left)) for left in self.remaining.values()]))
+
+    # --- checkpoints ---
+
+    def search_state(self) -> dict[str, Any]:
+        """What is left, and how important everything was."""
+        return {
+            "remaining": {key: list(left) for key, left in self.remaining.items()},
+            "importance": {key: list(values) for key, values in self.importance.items()},
+        }
+
+    def load_search_state(self, state: Mapping[str, Any]) -> None:
+        """Restores what :meth:`search_state` gave."""
+        self.remaining = {key: tuple(left) for key, left in state["remaining"].items()}
+        self.importance = {key: list(values) for key, values in state["importance"].items()}
+
+
+class _Gated(nn.Module):
+    """A supernet with its decisions standing in one way."""
+
+    def __init__(self, supernet: Supernet, gates: Gates) -> None:
+        super().__init__()
+        self.supernet, self.gates = supernet, gates
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, C, h, w) -> logits (n, K)."""
+        return self.supernet(images, self.gates)
+
+
+def rank_sums(measured: list[tuple[float, float]]) -> list[float]:
+    """Importance of what was masked, from (log condition number, linear regions) of the network without it.
+
+    Returns:
+        (m,) sums of both ranks over 2 m + 2, in (0, 1); equal values share the mean of their ranks. The more the
+        condition number rises and the more regions are lost, the higher.
+    """
+    conditions, regions = np.array(measured).T
+    return ((rankdata(conditions) + rankdata(-regions)) / (2 * len(measured) + 2)).tolist()
+
+
+def _gates(remaining: Remaining) -> dict[str, Gate]:
+    return {key: Gate(active=left) for key, left in remaining.items()}
+
+
+def _without(remaining: Remaining, key: str, index: int) -> Remaining:
+    return {**remaining, key: tuple(other for other in remaining[key] if other != index)}
