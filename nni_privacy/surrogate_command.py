@@ -11,7 +11,7 @@ from nni_privacy.errors import ConfigError
 
 if TYPE_CHECKING:
     from nni_privacy.surrogate import MIAData
-    from nni_privacy.surrogate.benchmark import BenchmarkInfo
+    from nni_privacy.surrogate.benchmark import BenchmarkInfo, ModelScores
 
 __all__ = ["add_surrogate"]
 
@@ -84,12 +84,20 @@ def _benchmark(options: argparse.Namespace) -> int:
     names = [name for name in (options.models or "").split(",") if name] or surrogates_without_extra()
     data = _read(options.data)
     print(data.summary(), flush=True)
-    info = benchmark(data, names, splits=options.splits, seed=options.seed, workers=options.workers)
+    info = benchmark(
+        data, names, splits=options.splits, seed=options.seed, workers=options.workers, observe=_report_progress
+    )
     table = benchmark_table(info)
     sys.stdout.write(table)
     if options.output is not None:
         _write(options.output, info, table)
     return 0
+
+
+def _report_progress(model: ModelScores) -> None:
+    """The table comes at the end, maybe after many minutes; standard error says how it goes."""
+    scores = f"R2 {model.mean('r2'):.3f}, Spearman {model.mean('spearman'):.3f}"
+    print(f"{model.name}: {scores}, {model.seconds.mean():.1f} s a split", file=sys.stderr, flush=True)
 
 
 def _write(folder: Path, info: BenchmarkInfo, table: str) -> None:

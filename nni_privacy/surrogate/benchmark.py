@@ -11,10 +11,10 @@ import io
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from multiprocessing import get_context
 
 import numpy as np
@@ -107,6 +107,7 @@ def benchmark(
     seed: int = 0,
     workers: int = 1,
     reference: str = "default",
+    observe: Callable[[ModelScores], None] | None = None,
 ) -> BenchmarkInfo:
     """Fits every model to nine tenths of the data and tests it on the rest, ``splits`` times.
 
@@ -117,6 +118,7 @@ def benchmark(
         seed: of the splits and of the models.
         workers: processes, each on one thread.
         reference: the model to compare with.
+        observe: called with each model's scores as soon as they are complete.
 
     Raises:
         ConfigError: if a name is unknown or twice there, or a number is too small.
@@ -130,15 +132,14 @@ def benchmark(
         build_surrogate(name)
     codes = GenotypeCodes.from_genotypes(data.genotypes)
     tasks = list(product(chosen, range(splits)))
-    results = list(_run(codes, data.mia_auc, tasks, seed, workers))
-    table = np.array(results).reshape(len(chosen), splits, len(METRICS) + 1)
-    return BenchmarkInfo(
-        tuple(ModelScores(name, rows[:, :-1], rows[:, -1]) for name, rows in zip(chosen, table, strict=True)),
-        reference,
-        len(data),
-        _test_size(len(data)),
-        seed,
-    )
+    results = _run(codes, data.mia_auc, tasks, seed, workers)
+    models = []
+    for name in chosen:
+        table = np.array(list(islice(results, splits)))
+        models.append(ModelScores(name, table[:, :-1], table[:, -1]))
+        if observe is not None:
+            observe(models[-1])
+    return BenchmarkInfo(tuple(models), reference, len(data), _test_size(len(data)), seed)
 
 
 def _run(
