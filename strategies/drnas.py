@@ -94,8 +94,11 @@ class DrNAS(Differentiable):
     # --- the distribution (section 2.2) ---
 
     def concentrations(self) -> dict[str, Tensor]:
-        """Beta = elu(alpha) + 1 by key, each (candidates,), positive."""
-        return {key: functional.elu(alpha) + 1.0 for key, alpha in self.architecture.items()}
+        """The vectors beta = elu(alpha) + 1 by key, each (candidates,), positive."""
+        return {
+            key: (functional.elu(alpha) + 1.0).clamp_min(LEAST_CONCENTRATION)
+            for key, alpha in self.architecture.items()
+        }
 
     def gates(self) -> Gates:
         """Every candidate weighted by a fresh sample from its decision's Dirichlet distribution."""
