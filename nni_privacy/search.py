@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nni_privacy.search_spaces import DARTS, NasBench201
     from nni_privacy.strategies.search_log import EpochRecord
 
-__all__ = ["build_evaluator", "build_search_strategy", "build_space", "run_search"]
+__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_objectives", "run_search"]
 
 EXIT_ALL_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -58,6 +58,7 @@ def run_search(
         PrivacyError: if the input is not valid.
     """
     settings = load_config(config, trials=trials)
+    check_objectives(settings)
     directory = Path(output or Path("runs") / f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     RunDirectory.check_free(directory)
     from nni_privacy.nni_runtime.experiment import check_port
@@ -102,6 +103,14 @@ def build_space(settings: SearchConfig, data: Dataset) -> DARTS | NasBench201:
     section = settings.search_space
     space = getattr(search_spaces, search_spaces.SPACES[section.name])
     return space(**section.options, in_channels=data.image_shape[0], num_classes=data.num_classes)
+
+
+def check_objectives(settings: SearchConfig) -> None:
+    """Raises ConfigError if the strategy is after a metric that the configuration's attacks do not give."""
+    if settings.strategy.name == "pareto":
+        from nni_privacy.strategies.objectives import check_metrics_given
+
+        check_metrics_given(settings.strategy.options["objectives"], settings.evaluator.attacks)
 
 
 def build_search_strategy(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.strategies.nsga2 import non_dominated_ranks
 
-__all__ = ["DEFAULT_OBJECTIVES", "DIRECTIONS", "Direction", "Objectives", "check_metric_name"]
+__all__ = ["DEFAULT_OBJECTIVES", "DIRECTIONS", "Direction", "Objectives", "check_metric_name", "check_metrics_given"]
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ DIRECTIONS: Mapping[str, float] = {"maximize": -1.0, "minimize": 1.0}
 DEFAULT_OBJECTIVES: Mapping[str, Direction] = {"accuracy": "maximize", "mia_auc": "minimize"}
 
 
-METRICS = ("default", "accuracy", "train_accuracy", "overfitting", "epsilon")
+METRICS = ("default", "accuracy", "train_accuracy", "overfitting")
 ATTACK_METRICS = (
     "mia_auc",
     "mia_auc_low",
@@ -42,6 +42,25 @@ def check_metric_name(name: str) -> None:
     known = (*METRICS, *ATTACK_METRICS)
     if name not in known and not name.endswith(tuple(f"_{metric}" for metric in ATTACK_METRICS)):
         raise ConfigError(f"objectives: unknown metric {name!r}; {nearest(name, known)}")
+
+
+def check_metrics_given(names: Iterable[str], attacks: Sequence[str]) -> None:
+    """Raises ConfigError unless a PrivacyEvaluator reports all of ``names`` with these attacks, the primary one first.
+
+    Without it such a search would run to its end, and each of its trials would count as failed.
+    """
+    further = [f"{attack}_{metric}" for attack in attacks[1:] for metric in ATTACK_METRICS]
+    given = (*METRICS, *ATTACK_METRICS, *further)
+    for name in names:
+        if name in given:
+            continue
+        plain = name.removeprefix(f"{attacks[0]}_")
+        why = (
+            f"the metrics of the first attack have no prefix, write {plain!r}"
+            if plain in ATTACK_METRICS
+            else f"with evaluator.attacks {', '.join(attacks)} {nearest(name, given)}"
+        )
+        raise ConfigError(f"strategy.objectives: no trial would report {name!r}; {why}")
 
 
 @dataclass(frozen=True)
