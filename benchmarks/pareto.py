@@ -49,7 +49,8 @@ class Engine(ExecutionEngine):
         for model in models:
             point = self.problem(Genotype.from_sample(model.sample))
             self.points.append(point)
-            self.dispatch_model_event(FinalMetricEvent(model, {"accuracy": point[0], "mia_auc": point[1]}))
+            report = {"default": point[0], "accuracy": point[0], "mia_auc": point[1]}
+            self.dispatch_model_event(FinalMetricEvent(model, report))
             self.dispatch_model_event(TrainingEndEvent(model, ModelStatus.Trained))
 
     def list_models(self, status: ModelStatus | None = None) -> list[ExecutableModelSpace]:
