@@ -12,6 +12,7 @@ from string import Template
 
 from nni_privacy.errors import DataError
 from nni_privacy.report.cell_graph import CELL_NAMES, cell_graph, cells_of, how_to_read
+from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.infos import (
     RocInfo,
     TradeoffInfo,
@@ -69,6 +70,7 @@ def render_report(run: RunInfo) -> str:
             "cells": _cells(run, tradeoff),
             "roc": _roc(run, roc),
             "progress": _progress(run) + _hypervolume(run),
+            "evolution": evolution_html(run),
         }
     title = escape_text(run.name)
     return Template(template).substitute(
@@ -84,7 +86,8 @@ def render_report(run: RunInfo) -> str:
         notes=_notes(roc),
         table=table_html(run, {trial.trial for trial in tradeoff.front}),
         appendix=appendix_html(run),
-        footer="Written by nni-privacy from trials.jsonl, config.yaml, environment.json and scores/ of this run. "
+        footer="Written by nni-privacy from trials.jsonl, config.yaml, environment.json, scores/ and, of a one-shot "
+        "search, search/epochs.jsonl of this run. "
         "The page needs no network.",
     )
 
