@@ -95,7 +95,7 @@ class ControllerTrainer:
 class ENAS(WeightSharing):
     """Efficient NAS: a controller learns by REINFORCE which paths of the supernet are accurate (arXiv 1802.03268).
 
-    An epoch alternates between the two halves (section 2.3). Weights: each SGD step, on a training batch, runs one
+    An epoch alternates between the two halves (section 2.2). Weights: each SGD step, on a training batch, runs one
     architecture that the controller draws (one Monte Carlo sample). Controller, after that: each of
     ``controller_steps`` Adam steps draws ``samples_per_step`` architectures; the reward of each is its accuracy with
     the shared weights on a validation batch, the same for all of a step, plus 1e-4 times the entropy.
@@ -105,10 +105,10 @@ class ENAS(WeightSharing):
     Selection: ``candidates`` different architectures drawn from the controller are scored by the accuracy of the shared
     weights on one batch of ``score_batch_size`` validation records (the whole half where it has no more), best first.
 
-    Defaults: logits 2.5 tanh(l / 5), entropy 1e-4, Adam 1e-3 (section 3.2 and the released code); 2 x 32 units, 50
-    steps of 20 samples, baseline decay 0.99, clip 5, 100 candidates (NAS-Bench-201, arXiv 2001.00326); epochs and
-    weights as for DARTS. An epoch with fewer than 50 steps of the weights has as few steps of the controller, so that
-    small data do not spend most of the search on it.
+    Defaults: logits 2.5 tanh(l / 5) (section 3.2); 2 x 32 units, entropy 1e-4, Adam 1e-3, 50 steps of 20 samples,
+    baseline decay 0.99, clip 5, 100 candidates (as in NAS-Bench-201's comparison, arXiv 2001.00326); epochs and weights
+    as for DARTS. An epoch with fewer than 50 steps of the weights has as few steps of the controller, so that small
+    data do not spend most of the search on it.
 
     Attributes:
         controller: the policy; there after :meth:`prepare`.

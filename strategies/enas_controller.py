@@ -12,7 +12,7 @@ from torch import Tensor, nn
 __all__ = ["Controller", "ControllerDraw"]
 
 INITIAL_RANGE = 0.1
-"""Parameters start uniformly in [-0.1, 0.1] (arXiv 1802.03268, section 3.1)."""
+"""Parameters start uniformly in [-0.1, 0.1] (arXiv 1802.03268, section 3)."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class RandomSearchOptions(WeightSharingOptions):
 
 
 class RandomSearch(WeightSharing):
-    """Random search with weight sharing (arXiv 1902.07638, section 3.3).
+    """Random search with weight sharing (arXiv 1902.07638, section 3).
 
     Training: each step draws an architecture uniformly, every choice independently, and takes one SGD step of the
     weights on its path; nothing else is learnt, and of the validation half nothing is seen.
@@ -38,7 +38,7 @@ class RandomSearch(WeightSharing):
     weights. All see the same batch, of ``score_batch_size`` records of the validation half (the whole half where it has
     no more), and are ranked by it. There is no distribution over architectures, so there is no entropy to report.
 
-    Defaults: 100 candidates (NAS-Bench-201, arXiv 2001.00326, appendix); epochs and weights as for DARTS.
+    Defaults: 100 candidates (as in NAS-Bench-201's comparison, arXiv 2001.00326); epochs and weights as for DARTS.
     """
 
     Options: ClassVar[type[OneShotOptions]] = RandomSearchOptions

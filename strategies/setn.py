@@ -32,19 +32,20 @@ ENUMERABLE = 20_000
 class SETN(Differentiable):
     """The self-evaluated template network (arXiv 1910.05733, section 3).
 
-    Weights, "stochastic" (section 3.2): each SGD step runs one architecture drawn uniformly, every choice
+    Weights, "stochastic": each SGD step runs one architecture drawn uniformly, every choice
     independently, on a training batch, so that all candidates are trained equally well, whatever alpha prefers.
 
     Architecture, "self-evaluated": each Adam step of alpha runs the joint softmax mixture of all candidates on a
     validation batch.
 
-    Selection (section 3.3): of the architectures with the largest sums of log softmax(alpha) over the edges they use,
+    Selection: of the architectures with the largest sums of log softmax(alpha) over the edges they use,
     the first ``candidates`` are scored by the accuracy of the shared weights on one validation batch, the same for all;
     the best is exported. The paper draws its candidates from softmax(alpha). Here a small space is enumerated, so they
     are the likeliest of all; in a large one ``draws`` draws are taken and the likeliest of them are kept, with the
     likeliest of all, which is known, among them.
 
-    Defaults: 100 candidates (NAS-Bench-201, arXiv 2001.00326, appendix); epochs, weights and alpha as for DARTS.
+    Defaults: 100 candidates (as in NAS-Bench-201's comparison, arXiv 2001.00326); epochs, weights and alpha as for
+    DARTS.
     """
 
     Options: ClassVar[type[OneShotOptions]] = SETNOptions

@@ -13,7 +13,7 @@ from pydantic import Field
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from nni_privacy.search_spaces.supernet import NONE, Decision, Gate, Gates, Layout, Sample, Supernet
+from nni_privacy.search_spaces.supernet import NONE, Gate, Gates, Layout, Sample, Supernet
 from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
 from nni_privacy.strategies.search_data import Batch
 from nni_privacy.strategies.zero_cost import linear_regions, ntk_condition_number
@@ -22,6 +22,9 @@ __all__ = ["TENAS", "TENASOptions"]
 
 REGION_SIDE = 3
 """Side of the inputs on which regions are counted, where the space takes images of any size (released code)."""
+
+GONE = -1.0
+"""Importance of ``none``: below that of all that take part."""
 
 Remaining = dict[str, tuple[int, ...]]
 """Key of a decision to the indices of the candidates that are left, ascending."""
@@ -32,7 +35,11 @@ class TENASOptions(OneShotOptions):
 
     epochs: int = Field(50, ge=1, description="of no effect: the space says how many pruning rounds there are")
     batch_size: int = Field(8, ge=2, description="images of the neural tangent kernel; the cost is in proportion")
-    repeats: int = Field(3, ge=1, description="initialisations over which both indicators are averaged")
+    repeats: int | None = Field(
+        None,
+        ge=1,
+        description="initialisations over which both indicators are averaged; by default 1 where edges compete, else 3",
+    )
     region_inputs: int = Field(300, ge=2, description="inputs on which linear regions are counted")
     removed_per_round: int | None = Field(
         None, ge=1, description="candidates that a decision loses a round; by default 3 where edges compete, else 1"
@@ -68,8 +75,8 @@ class Probe:
 class TENAS(OneShotStrategy):
     """Training-free NAS: prunes the supernet by its trainability and its expressivity at initialisation.
 
-    Pruning by importance (arXiv 2102.11535, algorithm 1). At first all candidates of all decisions run, unweighted. In
-    a round each candidate that is left is masked in turn, and the network without it is measured:
+    Pruning by importance (arXiv 2102.11535, algorithm 1). At first all candidates of all decisions but ``none`` run,
+    unweighted. In a round each candidate that is left is masked in turn, and the network without it is measured:
 
     - trainability: the condition number of the neural tangent kernel, the lower the better. A candidate is the more
       important, the less the number falls (or the more it rises) without it;
@@ -81,9 +88,10 @@ class TENAS(OneShotStrategy):
     as many as it takes to leave one candidate each. Where edges compete for a node (DARTS), one more round masks each
     edge as a whole and ranks edges alike; the most important stay.
 
-    Measured in training mode, at ``repeats`` = 3 initialisations, with the same weights and inputs for all masks.
-    Networks are tiny (section 4.1 and the released code): 3 channels and 1 cell a stage on NAS-Bench-201, 1 channel and
-    the fewest cells on DARTS; a space of a user's own is as it is.
+    Measured in training mode, at ``repeats`` initialisations, with the same weights and inputs for all masks; the
+    kernel's images are a random batch of the training half. Networks are tiny (section 4.1 and the released code): 3
+    channels and 1 cell a stage on NAS-Bench-201, 1 channel and the fewest cells on DARTS; a space of a user's own is as
+    it is.
 
     Where this differs from the paper:
 
@@ -92,10 +100,11 @@ class TENAS(OneShotStrategy):
     - the inputs for the linear regions lie on a line between two random ones, as in the work of Hanin and Rolnick
       (arXiv 1901.09021). Independent ones fall into a region each, in networks of thousands of ReLUs, with or without
       any candidate: that ranks nothing;
-    - fewer images and inputs, to stay within minutes on a CPU; see the options.
+    - fewer images and inputs, and on DARTS one initialisation instead of three, to stay within minutes on a CPU: there
+      a search measures some 340 networks for each. ``repeats=3`` is the paper's number.
 
-    ``none`` is a candidate like the others, but it stays alone only where edges do not compete and the network is not
-    cut by it. A network that is cut has a singular kernel, so its condition number is infinite, which ranks worst.
+    ``none`` takes no part: as in the released code, it is gone before the first round. Masking it would change neither
+    number. A network that is cut has a singular kernel, so its condition number is infinite, which ranks worst.
 
     Attributes:
         remaining: what is left; there after :meth:`prepare`.
@@ -108,10 +117,17 @@ class TENAS(OneShotStrategy):
     importance: dict[str, list[float]]
 
     def begin(self) -> None:
-        """Reads the decisions off a supernet that is as small as can be; every candidate is left."""
+        """Reads the decisions off a supernet that is as small as can be; every candidate but ``none`` is left."""
         self._layout = self._supernet(self.stream(3), channels=1, cells=3).layout
-        self.remaining = {decision.key: tuple(range(len(decision.candidates))) for decision in self._layout.decisions}
-        self.importance = {decision.key: [0.0] * len(decision.candidates) for decision in self._layout.decisions}
+        decisions = self._layout.decisions
+        self.remaining = {
+            decision.key: tuple(index for index, op in enumerate(decision.candidates) if op != NONE)
+            for decision in decisions
+        }
+        self._most = max(len(left) for left in self.remaining.values())
+        self.importance = {
+            decision.key: [GONE if op == NONE else 0.0 for op in decision.candidates] for decision in decisions
+        }
 
     def _supernet(self, seed: int, *, channels: int, cells: int) -> Supernet:
         if not self.searchable.own:
@@ -130,8 +146,7 @@ class TENAS(OneShotStrategy):
 
     def pruning_rounds(self) -> int:
         """How many rounds leave one candidate each."""
-        most = max(len(decision.candidates) for decision in self._layout.decisions)
-        return math.ceil((most - 1) / self.removed_per_round())
+        return max(math.ceil((self._most - 1) / self.removed_per_round()), 1)
 
     def total_epochs(self) -> int:
         """The rounds of pruning, and one for the edges where they compete."""
@@ -139,7 +154,8 @@ class TENAS(OneShotStrategy):
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """One round."""
-        probes = [self._probe(epoch, repeat) for repeat in range(self.options.repeats)]
+        repeats = self.options.repeats or (1 if self._layout.rivals else 3)
+        probes = [self._probe(epoch, repeat) for repeat in range(repeats)]
         if epoch < self.pruning_rounds():
             self._prune(epoch, probes)
         else:
@@ -175,28 +191,13 @@ class TENAS(OneShotStrategy):
         importance = dict(zip(masks, rank_sums(measured), strict=True))
         for (key, index), value in importance.items():
             self.importance[key][index] = epoch + value
-        for decision in self._layout.decisions:
-            left = self.remaining[decision.key]
-            for _ in range(min(self.removed_per_round(), len(left) - 1)):
-                self._remove_least(decision, importance, probes)
-            for index in self.remaining[decision.key]:
-                self.importance[decision.key][index] += 1
-
-    def _remove_least(
-        self, decision: Decision, importance: Mapping[tuple[str, int], float], probes: list[Probe]
-    ) -> None:
-        """Removes the decision's least important candidate, or the next one if ``none`` may not be what is left."""
-        key = decision.key
-        for index in sorted(self.remaining[key], key=lambda index: importance[key, index]):
-            left = _without(self.remaining, key, index)
-            if all(decision.candidates[other] == NONE for other in left[key]) and not self._may_vanish(left, probes):
-                continue
-            self.remaining = left
-            return
-
-    def _may_vanish(self, left: Remaining, probes: list[Probe]) -> bool:
-        """Whether the edge whose only candidate is ``none`` may go: an edge that can be exported keeps an operation."""
-        return not self._layout.rivals and math.isfinite(self._measure(probes, _gates(left))[0])
+        for key, left in self.remaining.items():
+            kept = max(len(left) - self.removed_per_round(), 1)
+            # Stable: of equally important candidates the first ones stay.
+            ranked = sorted(left, key=lambda index: -importance.get((key, index), 0.0))
+            self.remaining[key] = tuple(sorted(ranked[:kept]))
+            for index in self.remaining[key]:
+                self.importance[key][index] += 1
 
     def _rank_edges(self, epoch: int, probes: list[Probe]) -> None:
         """Ranks the edges that compete for nodes, by the network without each of them."""
@@ -223,7 +224,7 @@ class TENAS(OneShotStrategy):
         found = [self.current_sample()]
         for key in sorted(self.importance, key=self._margin):
             scores = self._scores()
-            scores[key][int(scores[key].argmax())] = -1.0
+            scores[key][int(scores[key].argmax())] = 2 * GONE
             sample = self._layout.export(scores)
             if sample not in found:
                 found.append(sample)
@@ -274,7 +275,7 @@ def rank_sums(measured: list[tuple[float, float]]) -> list[float]:
         (m,) sums of both ranks over 2 m + 2, in (0, 1); equal values share the mean of their ranks. The more the
         condition number rises and the more regions are lost, the higher.
     """
-    conditions, regions = np.array(measured).T
+    conditions, regions = np.array(measured).reshape(-1, 2).T
     return ((rankdata(conditions) + rankdata(-regions)) / (2 * len(measured) + 2)).tolist()
 
 
