@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nni_privacy.report.evolution import Panel
 
@@ -30,7 +30,7 @@ def draw_panel(panel: Panel, epochs: Sequence[int]) -> Figure:
 
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.subplots()
-    style = {"lw": 1.3, "marker": "o" if len(epochs) <= MARKED else "", "ms": 2.4}
+    style: dict[str, Any] = {"lw": 1.3, "marker": "o" if len(epochs) <= MARKED else "", "ms": 2.4}
     for index, (name, values) in enumerate(panel.lines.items()):
         # A whole number holds for its epoch as it is: between two of them there is nothing to read off.
         drawstyle = "steps-mid" if panel.whole else "default"
