@@ -164,7 +164,7 @@ def _panels(records: Sequence[EpochRecord], changed: Series) -> tuple[Panel, ...
         word = name.rpartition("_")[2]
         groups.setdefault(word if word in SHARED else name, []).append(name)
     panels = [
-        Panel(_words(title), {_words(name): _series(records, name) for name in group})
+        Panel(_words(title if len(group) > 1 else group[0]), {_words(name): _series(records, name) for name in group})
         for title, group in groups.items()
         if group
     ]

@@ -41,7 +41,7 @@ def _lead(info: EvolutionInfo, fixed: FixedEdges) -> str:
     ]
     if info.edges:
         count = sum(len(edges) for edges in fixed.values())
-        kept = f" {count} of them are fixed by the pattern and cannot change." if count else ""
+        kept = f" The pattern fixes {count} of them, which cannot change." if count else ""
         lines.append(f"<b>Edges changed</b>: of the {info.edges} edges, those that the epoch before had not.{kept}")
     if any(record.entropy is not None for record in info.records):
         lines.append(
