@@ -26,6 +26,7 @@ bench: $(READY)  ## what makes the speed figures in the README
 	$(BIN)/python benchmarks/rmia.py
 	$(BIN)/python benchmarks/hop_skip_jump.py
 	$(BIN)/python benchmarks/audit_size.py
+	$(BIN)/python benchmarks/strategies.py
 	$(BIN)/python benchmarks/overhead.py
 
 $(READY): setup.cfg pyproject.toml constraints.txt

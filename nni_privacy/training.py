@@ -30,8 +30,8 @@ __all__ = [
     "epoch_batches",
     "evaluation_mode",
     "fit",
-    "prepare_batch",
     "predict_logits",
+    "prepare_batch",
     "resolve_device",
     "seed_everything",
 ]

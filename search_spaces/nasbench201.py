@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import nni
 from nni.mutable import Categorical, Mutable, Sample, SampleValidationError
@@ -21,6 +21,9 @@ from nni_privacy.nasbench201_cells import (
 from nni_privacy.patterns import Pattern, input_edges
 from nni_privacy.search_spaces.constraints import FixedEdges
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
+
+if TYPE_CHECKING:
+    from nni_privacy.search_spaces.supernet import Supernet
 
 __all__ = ["NasBench201"]
 
@@ -115,6 +118,13 @@ class NasBench201(ModelSpace):
             label = edge_label(edge.source, edge.target)
             constrained[label] = nni.choice(label, [edge.op])
         return constrained
+
+    @staticmethod
+    def supernet(choices: Mapping[str, Sequence[Any]], **options: Any) -> Supernet:
+        """The supernet of a (constrained) space; see :func:`~..nasbench201_supernet.build_nasbench201_supernet`."""
+        from nni_privacy.search_spaces.nasbench201_supernet import build_nasbench201_supernet
+
+        return build_nasbench201_supernet(choices, **options)
 
     @staticmethod
     def genotype_of(sample: Mapping[str, Any]) -> NasBench201Genotype:

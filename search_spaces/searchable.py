@@ -77,9 +77,7 @@ def open_space(model_space: ExecutableModelSpace) -> Searchable:
     model, choices = _parts(model_space)
     for label, choice in choices.items():
         if not isinstance(choice, Categorical):
-            raise ConfigError(
-                f"choice {label!r} is a {type(choice).__name__}; one-shot search takes plain choices"
-            )
+            raise ConfigError(f"choice {label!r} is a {type(choice).__name__}; one-shot search takes plain choices")
     # Plain strings: NNI's labels of layers are of a class of its own, which checkpoints must not hold.
     values = {str(label): tuple(choice.values) for label, choice in choices.items()}
     if all(len(allowed) == 1 for allowed in values.values()):

@@ -35,7 +35,7 @@ def non_dominated_ranks(costs: ArrayLike) -> Integers:
     """
     points = _checked(costs)
     first, second = points[:, None, :], points[None, :, :]
-    dominates: NDArray[np.bool_] = (first <= second).all(axis=2) & (first < second).any(axis=2)
+    dominates = np.asarray((first <= second).all(axis=2) & (first < second).any(axis=2))
     dominators = dominates.sum(axis=0)
     ranks = np.full(len(points), -1, dtype=np.intp)
     rank = 0

@@ -74,7 +74,7 @@ class Objectives:
         ConfigError: if there is no metric, a name is no text, or a direction is another.
     """
 
-    directions: Mapping[str, Direction]
+    directions: Mapping[str, str]
 
     def __post_init__(self) -> None:
         if not isinstance(self.directions, Mapping) or not self.directions:
@@ -90,7 +90,7 @@ class Objectives:
                 )
 
     @classmethod
-    def of(cls, directions: Mapping[str, Direction] | None) -> Objectives:
+    def of(cls, directions: Mapping[str, str] | None) -> Objectives:
         """Objectives as given; by default accuracy up and ``mia_auc`` down."""
         return cls(dict(DEFAULT_OBJECTIVES) if directions is None else directions)
 

@@ -37,7 +37,6 @@ _NO_CHECKPOINT = (UnpicklingError, RuntimeError, EOFError, LookupError, TypeErro
 class OneShotOptions(StrategyOptions):
     """Options of every one-shot strategy."""
 
-    epochs: int = Field(50, ge=1, description="passes over the search halves")
     batch_size: int = Field(64, ge=2, description="records a step, of either half")
     top_k: int = Field(1, ge=1, description="architectures to train from scratch and audit at the end")
 
@@ -159,9 +158,9 @@ class OneShotStrategy(Strategy):
                     self.on_epoch(record)
             return self.best_samples(self.options.top_k)
 
+    @abstractmethod
     def total_epochs(self) -> int:
         """How many epochs the search has."""
-        return self.options.epochs
 
     @abstractmethod
     def begin(self) -> None:

@@ -33,7 +33,6 @@ Remaining = dict[str, tuple[int, ...]]
 class TENASOptions(OneShotOptions):
     """Options of :class:`TENAS`. There is no training: what it takes depends on rounds, repeats and batches."""
 
-    epochs: int = Field(50, ge=1, description="of no effect: the space says how many pruning rounds there are")
     batch_size: int = Field(8, ge=2, description="images of the neural tangent kernel; the cost is in proportion")
     repeats: int | None = Field(
         None,

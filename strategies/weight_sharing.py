@@ -22,6 +22,7 @@ __all__ = ["WeightSharing", "WeightSharingOptions"]
 class WeightSharingOptions(OneShotOptions):
     """Options of strategies that train a supernet; the defaults are those of DARTS (arXiv 1806.09055, section 3.1)."""
 
+    epochs: int = Field(50, ge=1, description="passes over the search halves")
     learning_rate: float = Field(0.025, gt=0, description="of the weights, at the start")
     learning_rate_min: float = Field(0.001, ge=0, description="at the end of the cosine")
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -60,6 +61,10 @@ class WeightSharing(OneShotStrategy):
             weight_decay=options.weight_decay,
             nesterov=options.nesterov,
         )
+
+    def total_epochs(self) -> int:
+        """As many as the option says."""
+        return int(self.options.epochs)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """A pass over both halves, a training and a validation batch a step."""

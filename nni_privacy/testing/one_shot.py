@@ -38,11 +38,17 @@ class OneShotConformance:
     def searched(self, case: Case, **options: Any) -> tuple[OneShotStrategy, list[str]]:
         """A strategy after its whole search, and the architecture after every epoch."""
         strategy = self.prepared(case, **options)
-        records: list[EpochRecord] = []
+        architectures: list[str] = []
         inner = strategy.on_epoch
-        strategy.on_epoch = lambda record: (records.append(record), inner(record) if inner else None)[0]
+
+        def note(record: EpochRecord) -> None:
+            architectures.append(record.architecture)
+            if inner is not None:
+                inner(record)
+
+        strategy.on_epoch = note
         strategy.search()
-        return strategy, [record.architecture for record in records]
+        return strategy, architectures
 
     def prepared(self, case: Case, **options: Any) -> OneShotStrategy:
         """A strategy that is ready to search, inside a FixedPattern if the case has a pattern."""
