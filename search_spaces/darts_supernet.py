@@ -29,6 +29,7 @@ from nni_privacy.search_spaces.supernet import (
     Sample,
     Supernet,
     Switchboard,
+    sum_into_node,
     use_batch_statistics,
 )
 
@@ -188,11 +189,7 @@ class MixedCell(nn.Module):
         """Outputs of the two cells before -> the output of this one, (n, channels * nodes, h', w')."""
         states = [self.preprocess0(before_last), self.preprocess1(last)]
         for into in self._into:
-            total: Tensor | None = None
-            for name, source in into:
-                output = self.edges[name](states[source])
-                if output is not None:
-                    total = output if total is None else total + output
+            total = sum_into_node((self.edges[name], states[source]) for name, source in into)
             states.append(self._zeros(states) if total is None else total)
         return cat(states[INPUT_NODES:], dim=1)
 

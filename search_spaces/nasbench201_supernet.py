@@ -11,7 +11,14 @@ from nni_privacy.nasbench201_cells import NASBENCH201_EDGES, NASBENCH201_NODES, 
 from nni_privacy.search_spaces.flat_layout import FlatLayout
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Skeleton
 from nni_privacy.search_spaces.nasbench201_operations import build_nasbench201_operation
-from nni_privacy.search_spaces.supernet import NONE, MixedOperation, Supernet, Switchboard, use_batch_statistics
+from nni_privacy.search_spaces.supernet import (
+    NONE,
+    MixedOperation,
+    Supernet,
+    Switchboard,
+    sum_into_node,
+    use_batch_statistics,
+)
 
 __all__ = ["NasBench201MixedCell", "build_nasbench201_supernet"]
 
@@ -56,11 +63,7 @@ class NasBench201MixedCell(nn.Module):
         """The cell's input -> its last node, of the same shape."""
         states = [x]
         for into in self._into[1:]:
-            total: Tensor | None = None
-            for label, source in into:
-                output = self.edges[label](states[source])
-                if output is not None:
-                    total = output if total is None else total + output
+            total = sum_into_node((self.edges[label], states[source]) for label, source in into)
             # A product, not new zeros: what lies before keeps a gradient, of zero.
             states.append(x * 0.0 if total is None else total)
         return states[-1]

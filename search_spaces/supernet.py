@@ -8,7 +8,7 @@ Cells that share a decision (all normal cells, say) share its gate.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "MixedOperation",
     "Supernet",
     "Switchboard",
+    "sum_into_node",
     "transfer_weights",
     "use_batch_statistics",
 ]
@@ -124,13 +125,36 @@ class MixedOperation(nn.Module):
 
         ``None`` stands for zeros and saves adding them.
         """
+        if self.partial:
+            halves = self.halves(x)
+            return None if halves is None else self.join(*halves)
+        gate = self._switchboard.gates.get(self.decision.key)
+        return None if gate is None else _scaled(self._mix(x, gate), gate)
+
+    def halves(self, x: Tensor) -> tuple[Tensor | None, Tensor] | None:
+        """Of a partial edge, what its candidates make of the channels that they see, and the channels that bypass them.
+
+        ``None`` in place of the first stands for zeros, in place of both for an edge that is not there. As joining is
+        linear, the halves of all edges into a node may be summed first and joined once.
+        """
         gate = self._switchboard.gates.get(self.decision.key)
         if gate is None:
             return None
-        output = self._mix(x[:, : self.seen] if self.partial else x, gate)
-        if self.partial:
-            output = self._shuffle(output, self.bypass(x[:, self.seen :]))
-        return output if output is None or gate.scale is None else output * gate.scale
+        # Split, not two slices, whose gradients are padded with zeros and added; and copied once, not by each candidate.
+        seen, others = x.split([self.seen, x.shape[1] - self.seen], dim=1)
+        seen = seen.contiguous(memory_format=torch.channels_last)
+        return _scaled(self._mix(seen, gate), gate), _scaled(self.bypass(others), gate)
+
+    def join(self, seen: Tensor | None, bypassed: Tensor) -> Tensor:
+        """Halves put together and dealt out anew: the next edge sees others, and bypassed ones stay what they are."""
+        if seen is None:
+            n, _, height, width = bypassed.shape
+            seen = bypassed.new_zeros(n, self.seen, height, width)
+        if bypassed.shape[1] % self.seen:
+            return torch.cat([seen, bypassed], dim=1).index_select(1, self.order)
+        # The same permutation in one copy, channels last as in the whole network: its gradient is many times cheaper.
+        groups = [seen, *bypassed.split(self.seen, dim=1)]
+        return torch.stack([group.permute(0, 2, 3, 1) for group in groups], dim=4).flatten(3).permute(0, 3, 1, 2)
 
     def _mix(self, x: Tensor, gate: Gate) -> Tensor | None:
         output: Tensor | None = None
@@ -144,12 +168,38 @@ class MixedOperation(nn.Module):
             output = term if output is None else output + term
         return output
 
-    def _shuffle(self, seen: Tensor | None, bypassed: Tensor) -> Tensor:
-        """Deals the channels out anew, so that the next edge sees others; unmixed ones stay what they are."""
-        if seen is None:
-            n, _, height, width = bypassed.shape
-            seen = bypassed.new_zeros(n, self.seen, height, width)
-        return torch.cat([seen, bypassed], dim=1)[:, self.order]
+
+def _scaled(output: Any, gate: Gate) -> Any:
+    return output if output is None or gate.scale is None else output * gate.scale
+
+
+def sum_into_node(edges: Iterable[tuple[nn.Module, Tensor]]) -> Tensor | None:
+    """The sum of what the edges into a node compute; None if none of them is there.
+
+    Args:
+        edges: operation or mixed operation, and the state that it reads, for each edge.
+    """
+    whole: Tensor | None = None
+    seen: Tensor | None = None
+    bypassed: Tensor | None = None
+    partial: MixedOperation | None = None
+    for edge, state in edges:
+        if isinstance(edge, MixedOperation) and edge.partial:
+            halves = edge.halves(state)
+            if halves is not None:
+                partial = edge
+                seen, bypassed = _added(seen, halves[0]), _added(bypassed, halves[1])
+        else:
+            whole = _added(whole, edge(state))
+    if partial is not None and bypassed is not None:
+        whole = _added(whole, partial.join(seen, bypassed))
+    return whole
+
+
+def _added(total: Tensor | None, term: Tensor | None) -> Tensor | None:
+    if total is None or term is None:
+        return term if total is None else total
+    return total + term
 
 
 class Layout(ABC):

@@ -103,7 +103,7 @@ def test_edges_of_a_node_are_weighted_by_a_softmax() -> None:
         search.edges[1].copy_(torch.tensor([2.0, 0.0, -1.0]))
     gates = search.gates()
     expected = np.exp([2.0, 0.0, -1.0]) / np.exp([2.0, 0.0, -1.0]).sum()
-    np.testing.assert_allclose([float(gates[key].scale) for key in groups[1]], expected, rtol=1e-6)
+    np.testing.assert_allclose([float(gates[key].scale.detach()) for key in groups[1]], expected, rtol=1e-6)
 
 
 def test_an_edge_of_weight_one_is_as_if_its_rivals_were_not_there() -> None:

@@ -25,7 +25,8 @@ from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces.supernet import Gate, Gates
 from nni_privacy.strategies.sdarts import SDARTS, Perturbation
 
-BATCH = (torch.rand(8, 1, 8, 8), torch.arange(8) % 3)
+LABELS = torch.arange(8) % 3
+BATCH = (torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), LABELS)
 
 
 def coefficients(search: Any) -> dict[str, Tensor]:
@@ -94,13 +95,20 @@ def test_adversarial_loss_is_at_least_the_clean_loss_on_every_batch_of_a_run(spa
     assert max(rises) > 0
 
 
-def test_the_ascent_beats_random_perturbations() -> None:
+def test_the_ascent_beats_the_best_of_many_random_perturbations() -> None:
+    generator = torch.Generator().manual_seed(0)
     search = ready_to_step(prepared(SDARTS, nasbench201(), epsilon=0.1))
-    adversarial = search.perturbation(BATCH).losses["perturbed_loss"]
-    search.supernet.eval()
-    with torch.no_grad():
-        drawn = [search.supernet.loss(*BATCH, search.perturbed_gates(search.random_delta())) for _ in range(30)]
-    assert adversarial > float(max(drawn))
+    adversarial, best_drawn = [], []
+    for _ in range(6):
+        batch = (torch.rand(8, 1, 8, 8, generator=generator), LABELS)
+        adversarial.append(search.perturbation(batch).losses["perturbed_loss"])
+        search.supernet.eval()
+        with torch.no_grad():
+            drawn = [search.supernet.loss(*batch, search.perturbed_gates(search.random_delta())) for _ in range(30)]
+        search.supernet.train()
+        best_drawn.append(float(max(drawn)))
+    # The loss is not concave: on single batches the best of thirty corners' neighbours can win.
+    assert sum(adversarial) > sum(best_drawn)
 
 
 def test_the_ascent_leaves_running_statistics_weights_and_alpha_alone() -> None:
