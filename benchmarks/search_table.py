@@ -81,7 +81,8 @@ def run(job: Job) -> dict[str, Any]:
     kind = {"darts": DARTS, "nasbench201": NasBench201}[job.space]
     wanted = {"epochs": job.epochs, "batch_size": BATCH, "architecture_learning_rate": ARCHITECTURE_RATE}
     known = strategy_options(job.algorithm).model_fields
-    options = {name: value for name, value in wanted.items() if name in known}
+    # TE-NAS trains nothing; its batch is that of the kernel.
+    options = {name: value for name, value in wanted.items() if name in known and "epochs" in known}
     inner = build_strategy(job.algorithm, options, seed=job.seed)
     strategy = FixedPattern(inner, PATTERN, budget=job.budget)
     space = SimplifiedModelSpace.from_model(kind(**SPACES[job.space], in_channels=1, num_classes=10), evaluator)

@@ -159,24 +159,28 @@ def _patterns_list(options: argparse.Namespace) -> int:
 def _patterns_show(options: argparse.Namespace) -> int:
     from nni_privacy.cells import CELL_TYPES
     from nni_privacy.patterns import load_pattern
+    from nni_privacy.patterns.library import warn_unsupported
 
     pattern = load_pattern(options.name, cells=options.cells)
     print(pattern.name)
     for cell_type in CELL_TYPES:
         for position, edge in enumerate(pattern.edges_of(cell_type), start=1):
             print(f"  {cell_type:<10} {position}. {edge.source} -> {edge.target}  {edge.op}")
+    warn_unsupported(pattern)
     return 0
 
 
 def _patterns_apply(options: argparse.Namespace) -> int:
     from nni_privacy.genotype_files import read_genotypes
     from nni_privacy.patterns import load_pattern
+    from nni_privacy.patterns.library import warn_unsupported
 
     pattern = load_pattern(options.name, cells=options.cells).first(options.budget)
     # All lines are read before the first is written: bad input leaves no half a result.
     lines = [str(pattern.apply(genotype)) for genotype in read_genotypes(options.file)]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
+    warn_unsupported(pattern)
     return 0
 
 

@@ -61,10 +61,10 @@ class PrivacyEvaluator(Evaluator):
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch's threads a trial on the CPU. With one a run is fastest as a whole (one trial a core) and
             reproducible bit for bit.
-        effort: how many questions the attacks may ask, fields of :class:`~nni_privacy.gathering.Effort`. shadow:
-        ``count`` of reference models (``lira``, ``rmia``), ``workers`` that train them (0: the trial itself) and
-            ``cache``, their folder; see :class:`~nni_privacy.shadows.ShadowOptions`. Shadow models are trained on the
-            shadow halves of the data by the same recipe, and remembered: the small CNN of ``black_box_shadow`` is
+        effort: how many questions the attacks may ask, fields of :class:`~nni_privacy.gathering.Effort`.
+        shadow: ``count`` of reference models (``lira``, ``rmia``), ``workers`` that train them (0: the trial itself)
+            and ``cache``, their folder; see :class:`~nni_privacy.shadows.ShadowOptions`. Shadow models are trained on
+            the shadow halves of the data by the same recipe, and remembered: the small CNN of ``black_box_shadow`` is
             trained once for all trials.
         plugins: modules of your own to import first, also in the trials: they may register attacks and data sets.
 

@@ -140,8 +140,9 @@ def _write(extraction: Extraction, request: ExtractRequest, data: MIAData) -> No
         draft = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
         draft.chmod(0o777 & ~_umask())
         for found in extraction.found:
-            if found.supported:
-                write_pattern(found.pattern(name=found.name, source=source), draft / f"{found.name}.yaml")
+            pattern = found.pattern(name=found.name, source=source)
+            if len(pattern):
+                write_pattern(pattern, draft / f"{found.name}.yaml")
         (draft / "importance.csv").write_text(oi_csv(extraction), encoding="utf-8")
         (draft / "report.html").write_text(page, encoding="utf-8")
         draft.replace(output)
@@ -168,7 +169,8 @@ def _print(extraction: Extraction) -> None:
             edges = ", ".join(f"{edge.source}->{edge.target} {edge.op}" for edge in pattern.edges)
             print(f"{pattern.name:<20} supported, predicted {pattern.effects[-1].change:+.4f}: {edges}")
         else:
-            print(f"{pattern.name:<20} not supported, not written")
+            written = "written with supported: false" if pattern.literal else "no edge to write"
+            print(f"{pattern.name:<20} not supported, {written}")
     for other in extraction.assessed:
         m, change = other.judged_at, other.effects[other.judged_at - 1].change
         verdict = "supported" if other.supported else f"not supported ({other.reason})"

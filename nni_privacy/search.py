@@ -123,6 +123,7 @@ def build_search_strategy(
         folder: where a one-shot search leaves its checkpoint and its log.
         on_epoch: called after each epoch of a one-shot search.
     """
+    from nni_privacy.patterns.library import warn_unsupported
     from nni_privacy.strategies import FixedPattern, build_strategy
     from nni_privacy.strategies.one_shot import OneShotStrategy
 
@@ -132,7 +133,9 @@ def build_search_strategy(
         strategy.folder, strategy.on_epoch = folder, on_epoch
     if settings.pattern is None:
         return strategy
-    return FixedPattern(strategy, settings.pattern.load(), budget=settings.pattern.budget)
+    pattern = settings.pattern.load()
+    warn_unsupported(pattern)
+    return FixedPattern(strategy, pattern, budget=settings.pattern.budget)
 
 
 def _experiment(

@@ -96,7 +96,7 @@ class EdgeFinding:
     def evidence(self) -> EdgeEvidence:
         """As it is written into a pattern's file, AUCs with six digits."""
         importance, low, high = (round(value, 6) for value in (self.importance, self.low, self.high))
-        return EdgeEvidence(self.support, importance, low, high, stability=round(self.stability, 3))
+        return EdgeEvidence(self.support, importance, low, high, round(self.stability, 3), self.supported)
 
 
 @dataclass(frozen=True, eq=False)

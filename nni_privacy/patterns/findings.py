@@ -114,19 +114,20 @@ class FoundPattern:
         return enough and self.effects[-1].serves(SIGN[self.objective])
 
     def pattern(self, *, name: str, source: str) -> CellPattern:
-        """The supported edges as a pattern with its evidence.
+        """The pattern with its evidence: the supported edges, or Algorithm 1's, marked so, if it is not supported.
 
-        Raises:
-            PatternError: never for a pattern that is :attr:`supported`; one without edges cannot be written.
+        It has no edges if no edge occurs in enough architectures.
         """
+        edges, effects = (self.edges, self.effects) if self.supported else (self.literal, self.literal_effects)
         return CellPattern(
             name=name,
             cell=self.cell,
             objective=self.objective,
-            edges=self.edges,
+            edges=edges,
             source=source,
-            evidence=tuple(self.findings[edge].evidence() for edge in self.edges),
-            effect={budget: round(effect.change, 6) for budget, effect in enumerate(self.effects, start=1)},
+            evidence=tuple(self.findings[edge].evidence() for edge in edges),
+            effect={budget: round(effect.change, 6) for budget, effect in enumerate(effects, start=1)},
+            supported=self.supported,
         )
 
 

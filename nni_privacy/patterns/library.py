@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,14 +15,14 @@ from nni_privacy.errors import GenotypeError, PatternError, nearest
 from nni_privacy.patterns.pattern import CellPattern, DualPattern, EdgeEvidence, Pattern
 from nni_privacy.yaml_files import read_yaml
 
-__all__ = ["Cells", "list_patterns", "load_pattern", "read_pattern", "write_pattern"]
+__all__ = ["Cells", "list_patterns", "load_pattern", "read_pattern", "warn_unsupported", "write_pattern"]
 
 Cells = Literal["normal", "reduction", "dual"]
 
 _SHIPPED = Path(__file__).with_name("shipped")
 _SUFFIXES = (".yaml", ".yml")
 _REQUIRED = ("name", "cell", "objective", "edges")
-_OPTIONAL = ("source", "evidence", "effect")
+_OPTIONAL = ("source", "supported", "evidence", "effect")
 
 
 def list_patterns() -> list[CellPattern]:
@@ -33,9 +34,8 @@ def load_pattern(name: str | Path, *, cells: Cells | None = None) -> Pattern:
     """A pattern by name or from a user's file.
 
     Args:
-        name: a shipped pattern (``"demotion-reduction"``), a family of them (``"demotion"``, with ``cells``), the
-        path of
-            a YAML file, or the common beginning of two such paths (``"mine/demotion"`` for
+        name: a shipped pattern (``"demotion-reduction"``), a family of them (``"demotion"``, with ``cells``), the path
+            of a YAML file, or the common beginning of two such paths (``"mine/demotion"`` for
             ``mine/demotion-normal.yaml`` and ``mine/demotion-reduction.yaml``, with ``cells``).
         cells: ``normal``, ``reduction`` or ``dual`` (both); by default what the named pattern is for.
 
@@ -84,14 +84,23 @@ def write_pattern(pattern: CellPattern, path: str | Path) -> None:
         "cell": pattern.cell,
         "objective": pattern.objective,
         "source": pattern.source,
+        **({} if pattern.supported is None else {"supported": pattern.supported}),
         "edges": [[edge.source, edge.target, edge.op] for edge in pattern.edges],
     }
     if pattern.evidence:
-        content["evidence"] = [asdict(entry) for entry in pattern.evidence]
+        content["evidence"] = [
+            {key: value for key, value in asdict(entry).items() if value is not None} for entry in pattern.evidence
+        ]
     if pattern.effect:
         content["effect"] = dict(pattern.effect)
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
     Path(path).write_text(text, encoding="utf-8")
+
+
+def warn_unsupported(pattern: Pattern) -> None:
+    """A line on standard error for a pattern whose own evidence is not for it."""
+    for name in pattern.unsupported:
+        print(f"nni-privacy: warning: pattern {name} is not supported by its own evidence", file=sys.stderr)
 
 
 def _find(name: str) -> Path | None:
@@ -125,6 +134,8 @@ def _pattern_from(content: Any) -> CellPattern:
     for key in ("name", "cell", "objective", "source"):
         if not isinstance(content.get(key, ""), str):
             raise PatternError(f"{key}: {content[key]!r} is not a text")
+    if not isinstance(content.get("supported"), bool | None):
+        raise PatternError(f"supported: {content['supported']!r}; allowed are true and false")
     return CellPattern(
         name=content["name"],
         cell=content["cell"],
@@ -133,6 +144,7 @@ def _pattern_from(content: Any) -> CellPattern:
         source=content.get("source", ""),
         evidence=_evidence_from(content.get("evidence", [])),
         effect=_effect_from(content.get("effect", {})),
+        supported=content.get("supported"),
     )
 
 
@@ -160,8 +172,11 @@ def _evidence_from(value: Any) -> tuple[EdgeEvidence, ...]:
         for key, number in entry.items():
             if key not in known:
                 raise PatternError(f"evidence, number {position}: unknown field {key!r}; {nearest(str(key), known)}")
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
-                raise PatternError(f"evidence, number {position}: {key}: {number!r:.80} is not a number")
+            if number is None:
+                continue
+            wanted = "true or false" if key == "supported" else "a number"
+            if isinstance(number, bool) != (key == "supported") or not isinstance(number, int | float):
+                raise PatternError(f"evidence, number {position}: {key}: {number!r:.80} is not {wanted}")
     return tuple(EdgeEvidence(**entry) for entry in value)
 
 

@@ -31,6 +31,7 @@ class EdgeEvidence:
         importance_low: lower end of its 95% interval.
         importance_high: upper end of its 95% interval.
         stability: fraction of resamples, 0 to 1, in which the edge was found again.
+        supported: whether the evidence is for the edge.
     """
 
     support: int | None = None
@@ -38,6 +39,7 @@ class EdgeEvidence:
     importance_low: float | None = None
     importance_high: float | None = None
     stability: float | None = None
+    supported: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class CellPattern:
         source: where the pattern comes from.
         evidence: nothing, or one entry an edge.
         effect: predicted change of the AUC when the first m edges are fixed, by m.
+        supported: whether the evidence is for the pattern as a whole; ``None`` where that was not judged.
 
     Raises:
         PatternError: if one of these does not hold.
@@ -64,6 +67,7 @@ class CellPattern:
     source: str = ""
     evidence: tuple[EdgeEvidence, ...] = ()
     effect: dict[int, float] = field(default_factory=dict, hash=False)
+    supported: bool | None = None
 
     def __post_init__(self) -> None:
         if self.cell not in CELL_TYPES:
@@ -123,6 +127,11 @@ class CellPattern:
     def cells(self) -> str:
         """Which cells the pattern constrains: its own type."""
         return self.cell
+
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """Its name, if evidence was looked for and is not there."""
+        return (self.name,) if self.supported is False else ()
 
     def __len__(self) -> int:
         return len(self.edges)
@@ -184,6 +193,11 @@ class DualPattern:
     def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:
         """The edges that this pattern fixes in cells of ``cell_type``."""
         return getattr(self, cell_type).edges
+
+    @property
+    def unsupported(self) -> tuple[str, ...]:
+        """The names of the parts for which evidence was looked for and is not there."""
+        return self.normal.unsupported + self.reduction.unsupported
 
     def __len__(self) -> int:
         return min(len(self.normal), len(self.reduction))

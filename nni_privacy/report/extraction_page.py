@@ -94,7 +94,9 @@ def _notices(extraction: Extraction) -> list[str]:
         )
     missing = [pattern.name for pattern in extraction.found if not pattern.supported]
     if missing:
-        lines.append(f"Not supported by the data, and so not written: {', '.join(missing)}.")
+        lines.append(
+            f"Not supported by the data: {', '.join(missing)}. The files hold what Algorithm 1 gives, marked so."
+        )
     refused = [one.pattern.name for one in extraction.assessed if not one.supported]
     if refused:
         lines.append(f"Patterns from elsewhere that these data do not support: {', '.join(refused)}.")
@@ -139,7 +141,7 @@ def _pattern(extraction: Extraction, found: FoundPattern) -> str:
     figures = [(draw_effects(effects), f"eff-{found.name}", f"Predicted effects, {found.name}")]
     if findings:
         figures.append((draw_stability(findings), f"stab-{found.name}", f"Stability of the edges, {found.name}"))
-    verdict = "supported" if found.supported else "not supported: not written"
+    verdict = "supported" if found.supported else "not supported"
     return (
         f"<h3>{found.name}: {verdict}</h3>{_drawing(extraction, found)}"
         f'<div class="scroll">{_table(findings, found.edges)}</div>{_panels(*figures)}'
@@ -240,7 +242,7 @@ _NOTES = (
     "owed to a single alternative. <b>Measured</b>: by least squares on the measured AUCs, without a surrogate.</li>"
     "<li><b>Supported</b>: in more than 14 architectures, importance of the right sign with a false discovery rate of "
     "5%, at least half of it left against the typical alternative (one-sided 5%), and the measurements alone agree "
-    "(one-sided 10%). Unsupported edges are left out of the written pattern.</li>"
+    "(one-sided 10%). Unsupported edges are left out of a supported pattern.</li>"
     "<li><b>Stability</b>: the share of resamples in which Algorithm 1, as published, takes the edge again.</li>"
     "<li><b>Effects</b> are predicted for a sample of all architectures, the first m edges fixed. Edges that were "
     "chosen because they look good look better than they are: the line <i>found in one half, judged by the other</i> "

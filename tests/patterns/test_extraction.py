@@ -102,6 +102,22 @@ def test_pure_noise_supports_nothing(seed: int) -> None:
     assert not any(one.supported or one.edges for one in extraction.found)
 
 
+def test_what_noise_gives_is_written_as_unsupported_and_warned_of(tmp_path: Path, capsys) -> None:
+    codes, noise = random_codes(800, 3), np.random.default_rng(3).normal(MEAN, 0.024, 800)
+    path, output, genotypes = tmp_path / "noise.csv", tmp_path / "out", tmp_path / "some.txt"
+    lines = [f'"{genotype}",{value:.6f}' for genotype, value in zip(codes.to_genotypes(), noise, strict=True)]
+    path.write_text("genotype,mia_auc\n" + "\n".join(lines))
+    assert main(["patterns", "extract", str(path), "--output", str(output), "--surrogate", "ridge"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("not supported, written with supported: false") == 4
+    patterns = [load_pattern(file) for file in output.glob("*.yaml")]
+    assert len(patterns) == 4 and all(pattern.supported is False for pattern in patterns)
+    assert not any(entry.supported for pattern in patterns for entry in pattern.evidence)
+    genotypes.write_text("\n".join(map(str, codes[:2].to_genotypes())))
+    assert main(["patterns", "apply", str(output / "demotion-normal.yaml"), "--budget", "1", str(genotypes)]) == 0
+    assert "pattern demotion-normal is not supported by its own evidence" in capsys.readouterr().err
+
+
 def test_one_seed_drives_everything() -> None:
     codes, auc = random_codes(600, 0), planted_auc(random_codes(600, 0), 0)
     first, second = (extract(codes, auc, 7, cuts=2) for _ in range(2))
@@ -129,17 +145,20 @@ def test_the_command_writes_patterns_that_work_and_a_report(data: Path, tmp_path
     assert main(command) == 0
     said = capsys.readouterr().out
     assert [entry.name for entry in output.parent.iterdir()] == ["out"]
-    written = sorted(path.stem for path in output.glob("*.yaml"))
-    assert "demotion-reduction" in written
-    for name in written:
-        pattern = load_pattern(output / f"{name}.yaml")
+    written = {path.stem: load_pattern(path) for path in output.glob("*.yaml")}
+    assert set(written) == {f"{objective}-{cell}" for objective in ("demotion", "promotion") for cell in CELL_TYPES}
+    assert {name for name, pattern in written.items() if pattern.supported} >= {"demotion-reduction"}
+    for name, pattern in written.items():
         assert pattern.name == name and len(pattern.evidence) == len(pattern.edges) == len(pattern.effect) >= 2
-        assert "mine.csv" in pattern.source and f"{name}" in said
+        assert "mine.csv" in pattern.source
+        assert re.search(rf"^{name} +{'' if pattern.supported else 'not '}supported", said, re.MULTILINE)
         assert all(entry.support >= 15 for entry in pattern.evidence)
+        assert not pattern.supported or all(entry.supported for entry in pattern.evidence)
     genotypes = tmp_path / "some.txt"
     genotypes.write_text("\n".join(map(str, random_codes(3, 5).to_genotypes())))
     name = str(output / "demotion-reduction.yaml")
     assert main(["patterns", "apply", name, "--budget", "2", str(genotypes)]) == 0
+    assert "warning" not in capsys.readouterr().err
 
     page = (output / "report.html").read_text()
     for part in ("ops-normal", "top-reduction", "heat-demotion-normal", "eff-promotion-reduction", "stab-demotion"):
