@@ -18,6 +18,8 @@ _CHUNK = 4096
 """Rows at once, so that their columns stay in the processor's cache."""
 _SMALL = 40
 """Nodes of a tree that is quicker evaluated whole than along every row's own way."""
+_FEW = 64
+"""Rows that go down all trees at once: one tree after another, the way from tree to tree would take the time."""
 _FIELDS = ("features", "thresholds", "left", "right", "values", "roots")
 
 
@@ -62,19 +64,26 @@ class TreeEnsemble:
     def predict(self, features: npt.NDArray[Any]) -> Floats:
         """(n, k) features -> (n,) sums."""
         total = np.full(len(features), self.base)
+        if len(features) <= _FEW:
+            columns = np.ascontiguousarray(features.T, dtype=np.float64)
+            for tree in self._from_roots_down(self.roots[:-1], columns):  # in this order, as for many rows
+                total += tree
+            return total
         nodes = list(zip(*(getattr(self, name).tolist() for name in _FIELDS[:-1]), strict=True))
         for begin in range(0, len(features), _CHUNK):
             columns = np.ascontiguousarray(features[begin : begin + _CHUNK].T, dtype=np.float64)
-            for root, end in pairwise(self.roots.tolist()):
+            for number, (root, end) in enumerate(pairwise(self.roots.tolist())):
                 small = end - root <= _SMALL
-                tree = _from_leaves_up(nodes, root, end, columns) if small else self._from_root_down(root, end, columns)
-                total[begin : begin + _CHUNK] += tree
+                if small:
+                    total[begin : begin + _CHUNK] += _from_leaves_up(nodes, root, end, columns)
+                else:
+                    total[begin : begin + _CHUNK] += self._from_roots_down(self.roots[[number]], columns)[0]
         return total
 
-    def _from_root_down(self, root: int, end: int, columns: Floats) -> Floats:
-        """(n,) values of one tree: all rows go a level further at once, until all have arrived."""
+    def _from_roots_down(self, roots: npt.NDArray[np.int32], columns: Floats) -> Floats:
+        """(t, n) values of the trees at ``roots`` (t,): all rows go a level further at once, until all have arrived."""
         rows = np.arange(columns.shape[1])
-        place = np.full(len(rows), root, dtype=np.intp)
+        place = np.repeat(roots[:, None], len(rows), axis=1)
         while True:
             goes_left = columns[self.features[place], rows] <= self.thresholds[place]
             further = np.where(goes_left, self.left[place], self.right[place])

@@ -30,6 +30,16 @@ def test_forests_equal_scikit_learn(leaf: int) -> None:
     )
 
 
+@pytest.mark.parametrize("leaf", [1, 60], ids=["deep trees", "small trees"])
+def test_few_rows_get_exactly_what_they_get_among_many(leaf: int) -> None:
+    forest = RandomForestRegressor(10, min_samples_leaf=leaf, random_state=0).fit(FEATURES, TARGET)
+    trees = TreeEnsemble.from_forest(forest)
+    many = trees.predict(UNSEEN)
+    for rows in (1, 2, 64, 65):
+        np.testing.assert_array_equal(trees.predict(UNSEEN[:rows]), many[:rows])
+    assert trees.predict(UNSEEN[:0]).shape == (0,)
+
+
 def test_state_round_trips() -> None:
     model = HistGradientBoostingRegressor(max_iter=5, random_state=0).fit(FEATURES, TARGET)
     trees = TreeEnsemble.from_boosting(model)
