@@ -1,4 +1,4 @@
-"""The commands ``nni-privacy surrogate fit | predict | benchmark``."""
+"""The commands ``nni-privacy surrogate fit | predict | benchmark``; ``search`` has a file of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.errors import ConfigError
+from nni_privacy.errors import ConfigError, GenotypeError
+from nni_privacy.predicted_command import add_predicted_search
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nni_privacy.genotypes import AnyGenotype
     from nni_privacy.surrogate import MIAData
     from nni_privacy.surrogate.benchmark import BenchmarkInfo, ModelScores
 
@@ -32,6 +36,7 @@ def add_surrogate(commands: Any) -> None:
     predict.add_argument("file", metavar="FILE", help="one Genotype(...) a line, or CSV with genotype; - is stdin")
     predict.add_argument("--surrogate", type=Path, metavar="FILE", help="of `fit` (default: the one that ships)")
     predict.set_defaults(run=_predict)
+    add_predicted_search(actions)
     compare = actions.add_parser("benchmark", help="how well surrogates predict, over many random splits")
     compare.add_argument("data", metavar="DATA", nargs="+", type=Path, help=_DATA)
     compare.add_argument("--splits", type=int, default=30, metavar="N", help="10%% test each (default: 30)")
@@ -65,10 +70,29 @@ def _predict(options: argparse.Namespace) -> int:
 
     _quiet()
     surrogate = load_surrogate(options.surrogate)
-    predicted = surrogate.predict(read_genotypes(options.file))
+    genotypes = read_genotypes(options.file)
+    _check_space(genotypes, file=options.file)
+    predicted = surrogate.predict(genotypes)
     sys.stdout.write("".join(f"{value:.6f}\n" for value in predicted.tolist()))
     sys.stdout.flush()
     return 0
+
+
+def _check_space(genotypes: Sequence[AnyGenotype], *, file: str) -> None:
+    """Says which genotype is none that a surrogate can know; with what number of nodes, the surrogate says itself."""
+    from nni_privacy.cells import Genotype
+
+    name, first = "standard input" if file == "-" else file, genotypes[0]
+    for number, genotype in enumerate(genotypes, start=1):
+        if not isinstance(genotype, Genotype) or not isinstance(first, Genotype):
+            raise GenotypeError(
+                f"{name}: genotype {number} is of NAS-Bench-201; surrogates know architectures of the DARTS space only"
+            )
+        if genotype.nodes != first.nodes:
+            raise GenotypeError(
+                f"{name}: genotype {number} has {genotype.nodes} intermediate nodes, the first {first.nodes}; "
+                "a surrogate knows cells of one size"
+            )
 
 
 def _benchmark(options: argparse.Namespace) -> int:

@@ -95,3 +95,21 @@ def test_rows_that_differ_are_a_named_warning(
     command = ["surrogate", "fit", str(data), "--output", str(tmp_path / "m.npz"), "--model", "ridge"]
     assert main(command) == 0
     assert "warning: DuplicateArchitectureWarning: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|none~2|", "genotype 2 is of NAS-Bench-201"),
+        (str(random_codes(1, nodes=3).to_genotypes()[0]), "genotype 2 has 3 intermediate nodes, the first 4"),
+    ],
+)
+def test_what_no_surrogate_knows_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], second: str, message: str
+) -> None:
+    lines = tmp_path / "genotypes.txt"
+    lines.write_text(f"{random_codes(1).to_genotypes()[0]}\n\n{second}\n")
+    assert f"{lines}: {message}" in errors_of(["surrogate", "predict", str(lines)], capsys)
+    lines.write_text(f"{second}\n")
+    last = message.partition(",")[0].replace("genotype 2 is", "genotype 1 is").replace("genotype 2 has", "have")
+    assert last in errors_of(["surrogate", "predict", str(lines)], capsys)

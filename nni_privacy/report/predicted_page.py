@@ -1,0 +1,186 @@
+"""The page of a search on predicted AUC: it says PREDICTED wherever it shows a number that nobody has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from nni_privacy.predicted_search import PredictedArchitecture
+from nni_privacy.report.cell_figure import draw_cell, draw_cell_legend
+from nni_privacy.report.cell_graph import CELL_NAMES, cells_of, how_to_read
+from nni_privacy.report.layout import draw_info
+from nni_privacy.report.predicted_figures import draw_histogram, draw_predicted_progress
+from nni_privacy.report.predicted_infos import PredictedGroup, group_of_run, histogram_info, lowest_so_far
+from nni_privacy.report.run import RunInfo
+from nni_privacy.report.summary import appendix_html, facts_of, notices, summary_info
+from nni_privacy.report.svg import drawing_style, to_svg
+from nni_privacy.report.text import duration, edges_html, escape_text, facts_html
+
+__all__ = ["render_predicted_run", "render_predicted_search"]
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+BEST_OF_A_RUN = 20
+
+_WARNING = (
+    '<p class="notice predicted"><b>PREDICTED, NOT MEASURED.</b> No architecture on this page has been trained or '
+    "attacked: every AUC is what a surrogate expects, from the genotype alone. Measure what you mean to use.</p>"
+)
+
+
+def render_predicted_search(groups: Sequence[PredictedGroup], *, title: str, facts: Mapping[str, str]) -> str:
+    """The page of searches on predictions, as text; the same groups and facts give the same text.
+
+    Args:
+        groups: at least one, each with at least one architecture.
+        title: of the page.
+        facts: what a reader should know (surrogate, seed, ...), shown in this order; plain text.
+    """
+    return _render(
+        groups,
+        title=title,
+        facts=facts_html({key: escape_text(value) for key, value in facts.items()}),
+        footer="All architectures with their predictions are in architectures.csv beside this page.",
+    )
+
+
+def render_predicted_run(run: RunInfo) -> str:
+    """The page of a run whose trials were predicted instead of trained."""
+    group = group_of_run(run, best=BEST_OF_A_RUN)
+    summary = summary_info(run)
+    return _render(
+        [group] if len(group.predicted_mia_auc) else [],
+        title=run.name,
+        facts=facts_of(run, summary),
+        lines=notices(run, summary),
+        progress=_progress(run),
+        appendix=f"<section><h2>Configuration and environment</h2>{appendix_html(run)}</section>",
+        footer="Written from trials.jsonl, config.yaml and environment.json of this run.",
+    )
+
+
+def _render(
+    groups: Sequence[PredictedGroup],
+    *,
+    title: str,
+    facts: str,
+    footer: str,
+    lines: Sequence[str] = (),
+    progress: str = "",
+    appendix: str = "",
+) -> str:
+    with drawing_style():
+        sections = {"histogram": _histogram(groups), "best": _best(groups)}
+    return Template(_resource("predicted.html")).substitute(
+        sections,
+        policy=POLICY,
+        title=f"{escape_text(title)} · predicted privacy",
+        style=_resource("style.css"),
+        lead="Architectures ordered by the AUC that a membership inference attack is predicted to reach: "
+        "lower is more private, 0.5 is guessing.",
+        notices=_WARNING + "".join(f'<p class="notice">{escape_text(line)}</p>' for line in lines),
+        cards="".join(_cards(groups)),
+        facts=facts,
+        notes=_NOTES,
+        progress=progress,
+        appendix=appendix,
+        footer=f"Written by nni-privacy. {footer} The page needs no network.",
+    )
+
+
+def _resource(name: str) -> str:
+    return files("nni_privacy.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _cards(groups: Sequence[PredictedGroup]) -> list[str]:
+    cards = []
+    for group in groups:
+        best, auc = group.best[0], group.predicted_mia_auc
+        more = f"mean {auc.mean():.4f}; {len(auc):,} architectures in {duration(group.seconds)}"
+        cards.append((f"lowest PREDICTED AUC, {group.name}", _with_error(best), more))
+    if len(groups) == 2:
+        without, fixed = groups
+        change = fixed.predicted_mia_auc.mean() - without.predicted_mia_auc.mean()
+        cards.append(
+            ("PREDICTED change of the mean AUC by the pattern", f"{change:+.4f}", "means over all architectures")
+        )
+    return [
+        f'<div class="card"><div class="what">{escape_text(what)}</div><div class="value">{value}</div>'
+        f'<div class="more">{escape_text(more)}</div></div>'
+        for what, value, more in cards
+    ]
+
+
+def _with_error(one: PredictedArchitecture) -> str:
+    error = f" ± {one.predicted_sd:.3f}" if np.isfinite(one.predicted_sd) else ""
+    return f"{one.predicted_mia_auc:.4f}{error}"
+
+
+def _histogram(groups: Sequence[PredictedGroup]) -> str:
+    if not groups:
+        return "<p>No architecture has been predicted yet.</p>"
+    svg = to_svg(draw_histogram(histogram_info(groups)), prefix="hist", label="Histogram of predicted AUC")
+    return (
+        f'<figure class="side"><div>{svg}</div><figcaption><p>How the <b>predicted</b> AUC is distributed. A surrogate '
+        "predicts averages: single training runs would scatter much more than this, see ± below.</p>"
+        "<p>A pattern that works moves the whole distribution to the left, not only its end.</p></figcaption></figure>"
+    )
+
+
+def _progress(run: RunInfo) -> str:
+    sequence, auc, lowest = lowest_so_far(run)
+    if not sequence:
+        return ""
+    with drawing_style():
+        figure = draw_predicted_progress(sequence, auc, lowest)
+        svg = to_svg(figure, prefix="progress", label="Predicted AUC by trial")
+    return f'<section id="progress"><h2>Progress of the search</h2><figure>{svg}</figure></section>'
+
+
+def _best(groups: Sequence[PredictedGroup]) -> str:
+    if not groups:
+        return "<p>None.</p>"
+    cells = [cell for group in groups for cell in cells_of(group.best[0].genotype).values()]
+    legend = to_svg(draw_cell_legend(), prefix="legend", label="Legend of the cell drawings")
+    intro = f'<p>Drawn: the first of each. {how_to_read(cells)}</p><div class="scroll">{legend}</div>'
+    return intro + "".join(_group(group, number) for number, group in enumerate(groups))
+
+
+def _group(group: PredictedGroup, number: int) -> str:
+    drawings = []
+    for name, cell in cells_of(group.best[0].genotype).items():
+        figure = draw_cell(draw_info(cell, name, group.fixed.get(name, ())))
+        svg = to_svg(figure, prefix=f"cell{number}{name[0]}", label=f"{CELL_NAMES[name]}, {group.name}")
+        drawings.append(f'<div class="cell"><div class="name">{CELL_NAMES[name]}</div>{svg}</div>')
+    fixed = edges_html(group.fixed)
+    return (
+        f'<h3>{escape_text(group.name)}</h3>{fixed}<div class="cells">{"".join(drawings)}</div>'
+        f'<div class="scroll">{_table(group)}</div>'
+    )
+
+
+def _table(group: PredictedGroup) -> str:
+    rows: list[tuple[Any, ...]] = [
+        (rank, _with_error(one), escape_text(one.genotype)) for rank, one in enumerate(group.best, start=1)
+    ]
+    body = "".join(
+        f'<tr><td>{rank}</td><td>{auc}</td><td class="wide"><code>{genotype}</code></td></tr>'
+        for rank, auc, genotype in rows
+    )
+    heads = '<th>#</th><th>PREDICTED AUC ± sd</th><th class="text">Architecture</th>'
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_NOTES = (
+    "<ul><li><b>Predicted AUC</b>: what a surrogate expects the attack to reach. It speaks for the attack, data and "
+    "recipe that the surrogate learned from; the one that ships learned from White-Box/Partial attacks on CIFAR-10 "
+    "networks with 16 channels and 5 cells.</li>"
+    "<li><b>±</b>: standard deviation of the AUC that <i>one</i> training run would measure. Where two architectures "
+    "differ by less, which of them is more private is not known.</li>"
+    "<li><b>The lowest of many</b> predictions looks lower than it is: among thousands of architectures, those come "
+    "first on which the surrogate errs downwards. The means are free of that.</li>"
+    "<li><b>Accuracy is not predicted.</b> An architecture of little capacity leaks little and learns little.</li></ul>"
+)
