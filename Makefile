@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WORKERS ?= 2
 ARGS ?=
 
 .PHONY: demo test test-fast check bench clean
@@ -10,11 +11,11 @@ ARGS ?=
 demo: $(READY)  ## a real constrained search with NNI's web UI
 	$(BIN)/nni-privacy search experiments/quickstart.yaml $(ARGS)
 
-test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+test: test-fast  ## the whole test suite; end-to-end tests one by one
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-fast: $(READY)  ## without the end-to-end tests
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -144,15 +144,14 @@ class OneShotStrategy(Strategy):
         Returns:
             The best architectures, the best first, at most ``top_k``, all different.
         """
-        with self._compute_settings():
+        with self._compute_settings(), SearchLog(self.folder) as log:
             for epoch in range(self.epoch, self.total_epochs()):
                 started = time.perf_counter()
                 metrics = self.run_epoch(epoch)
                 self.epoch = epoch + 1
                 record = self._record(metrics, time.perf_counter() - started)
                 # The log first: stopped in between, the epoch is done again and its line replaced, not left out.
-                if self.folder is not None:
-                    SearchLog(self.folder).write(record)
+                log.write(record)
                 self._save()
                 if self.on_epoch is not None:
                     self.on_epoch(record)

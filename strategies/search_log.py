@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 __all__ = ["EPOCHS_FILE", "EpochRecord", "SearchLog", "read_epochs"]
 
@@ -42,35 +43,48 @@ class EpochRecord:
 
 
 class SearchLog:
-    """Writes epochs into a folder: ``epochs.jsonl`` and TensorBoard's event files.
+    """Writes epochs into a folder: ``epochs.jsonl`` and one of TensorBoard's event files. A context manager.
 
     Args:
-        folder: made when the first epoch is written.
+        folder: made when the first epoch is written; None: nothing is written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self._writer: Any = None
+
+    def __enter__(self) -> SearchLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
     def write(self, record: EpochRecord) -> None:
         """Adds an epoch. One that is there already, from before an interruption, is replaced, with all after it."""
+        if self.folder is None:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = [old for old in read_epochs(self.folder) if old.epoch < record.epoch]
         lines = [json.dumps(asdict(entry)) for entry in (*kept, record)]
         partial = self.folder / (EPOCHS_FILE + ".partial")
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
         partial.replace(self.folder / EPOCHS_FILE)
-        self._write_scalars(record)
+        self._write_scalars(self.folder, record)
 
-    def _write_scalars(self, record: EpochRecord) -> None:
+    def _write_scalars(self, folder: Path, record: EpochRecord) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         scalars = {**record.metrics, "skip_connections": record.skip_connections, "seconds": record.seconds}
         if record.entropy is not None:
             scalars["entropy"] = record.entropy
-        with SummaryWriter(str(self.folder / "tensorboard"), purge_step=record.epoch) as writer:
-            for name, value in scalars.items():
-                writer.add_scalar(f"search/{name}", value, record.epoch)
-            writer.add_text("search/architecture", record.architecture, record.epoch)
+        if self._writer is None:
+            # One file a run: TensorBoard reads files by name, and those of one second need not be in order.
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=record.epoch)
+        for name, value in scalars.items():
+            self._writer.add_scalar(f"search/{name}", value, record.epoch)
+        self._writer.add_text("search/architecture", record.architecture, record.epoch)
+        self._writer.flush()
 
 
 def read_epochs(folder: Path) -> list[EpochRecord]:

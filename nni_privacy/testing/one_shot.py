@@ -130,8 +130,9 @@ class _Watch:
     def __init__(self, strategy: OneShotStrategy) -> None:
         self.strategy = strategy
         self.steps = 0
-        self._seen: set[int] = set()
-        self._kept: dict[str, list[torch.Tensor]] = {}
+        # Themselves, not their ids: the id of one that is gone is given to another.
+        self._seen: list[torch.optim.Optimizer] = []
+        self._kept: dict[str, torch.Tensor] = {}
 
     def attach(self) -> None:
         """Takes hold of the optimisers, new ones included; a strategy may make others between two epochs."""
@@ -139,30 +140,34 @@ class _Watch:
         owners = [id(parameter) for optimizer in optimizers.values() for parameter in _parameters(optimizer)]
         assert len(set(owners)) == len(owners), "a parameter is in two optimisers"
         for name, optimizer in optimizers.items():
-            self._kept[name] = _copies(optimizer)
-            if id(optimizer) not in self._seen:
-                self._seen.add(id(optimizer))
+            self._kept[name] = _values(optimizer)
+            if not self._watched(optimizer):
+                self._seen.append(optimizer)
                 optimizer.register_step_pre_hook(lambda *_: self.compare())
                 optimizer.register_step_post_hook(lambda *_, name=name: self._stepped(name))
 
     def compare(self) -> None:
         """Every parameter is what it was after the last step of its own optimiser."""
         for name, optimizer in self.strategy.optimizers().items():
-            if id(optimizer) in self._seen:
-                for now, before in zip(_parameters(optimizer), self._kept[name], strict=True):
-                    assert torch.equal(now, before), f"{name} changed outside the steps of its optimiser"
+            if self._watched(optimizer):
+                changed = not torch.equal(_values(optimizer), self._kept[name])
+                assert not changed, f"{name} changed outside the steps of its optimiser"
+
+    def _watched(self, optimizer: torch.optim.Optimizer) -> bool:
+        return any(seen is optimizer for seen in self._seen)
 
     def _stepped(self, name: str) -> None:
         self.steps += 1
-        self._kept[name] = _copies(self.strategy.optimizers()[name])
+        self._kept[name] = _values(self.strategy.optimizers()[name])
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _copies(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [parameter.detach().clone() for parameter in _parameters(optimizer)]
+def _values(optimizer: torch.optim.Optimizer) -> torch.Tensor:
+    """A copy of all parameters, one after another."""
+    return torch.cat([parameter.detach().flatten() for parameter in _parameters(optimizer)])
 
 
 def _equal(first: Any, second: Any) -> bool:

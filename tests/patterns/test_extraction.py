@@ -107,7 +107,10 @@ def test_what_noise_gives_is_written_as_unsupported_and_warned_of(tmp_path: Path
     path, output, genotypes = tmp_path / "noise.csv", tmp_path / "out", tmp_path / "some.txt"
     lines = [f'"{genotype}",{value:.6f}' for genotype, value in zip(codes.to_genotypes(), noise, strict=True)]
     path.write_text("genotype,mia_auc\n" + "\n".join(lines))
-    assert main(["patterns", "extract", str(path), "--output", str(output), "--surrogate", "ridge"]) == 0
+    assert (
+        main(["patterns", "extract", str(path), "--output", str(output), "--surrogate", "ridge", "--resamples", "20"])
+        == 0
+    )
     said = capsys.readouterr().out
     assert said.count("not supported, written with supported: false") == 4
     patterns = [load_pattern(file) for file in output.glob("*.yaml")]
