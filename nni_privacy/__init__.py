@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.patterns import CellPattern, load_pattern
+    from nni_privacy.predicted_evaluator import PredictedEvaluator
     from nni_privacy.training import Recipe
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "Edge",
     "Genotype",
     "NasBench201Genotype",
+    "PredictedEvaluator",
     "PrivacyError",
     "PrivacyEvaluator",
     "PrivacyExperiment",
@@ -41,6 +43,7 @@ __all__ = [
 
 _LAZY = {
     "CellPattern": "nni_privacy.patterns",
+    "PredictedEvaluator": "nni_privacy.predicted_evaluator",
     "PrivacyEvaluator": "nni_privacy.evaluator",
     "PrivacyExperiment": "nni_privacy.nni_runtime.experiment",
     "Recipe": "nni_privacy.training",

@@ -20,6 +20,7 @@ __all__ = [
     "DatasetConfig",
     "EffortConfig",
     "EvaluatorConfig",
+    "FilterConfig",
     "PatternConfig",
     "SearchConfig",
     "SearchSpaceConfig",
@@ -128,6 +129,22 @@ class StrategyConfig(_NamedSection):
         return strategy_options(self.name)(**super().options).model_dump()
 
 
+class FilterConfig(_Section):
+    """``filter``: only architectures whose predicted AUC is low enough are trained."""
+
+    below: float | None = None
+    quantile: float | None = None
+    surrogate: str | None = None
+    max_rejections: int = 1000
+
+    @model_validator(mode="after")
+    def _check(self) -> FilterConfig:
+        from nni_privacy.strategies.predicted_filter import check_filter_options
+
+        check_filter_options(below=self.below, quantile=self.quantile, max_rejections=self.max_rejections)
+        return self
+
+
 class EffortConfig(_Section):
     """``evaluator.effort``: how many questions the attacks may ask of a trained architecture."""
 
@@ -145,9 +162,11 @@ class ShadowConfig(_Section):
 
 
 class EvaluatorConfig(_Section):
-    """``evaluator``: how an architecture is trained and attacked."""
+    """``evaluator``: how an architecture is trained and attacked; or that its AUC is predicted instead."""
 
-    recipe: dict[str, Any] = Field(default_factory=dict)
+    kind: Literal["measured", "predicted"] = "measured"
+    surrogate: str | None = None
+    recipe: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     plugins: list[str] = Field(default_factory=list)
     attacks: list[str] = Field(default_factory=lambda: ["black_box_partial"], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -188,17 +207,30 @@ class EvaluatorConfig(_Section):
         resolve_device(device)
         return device
 
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> EvaluatorConfig:
+        if self.kind == "measured" and self.surrogate is not None:
+            raise ConfigError(f"surrogate: {self.surrogate!r}; only kind: predicted has one")
+        further = sorted(self.model_fields_set - _PREDICTED_FIELDS)
+        if self.kind == "predicted" and further:
+            raise ConfigError(f"{further[0]}: nothing is trained or attacked with kind: predicted; leave it out")
+        return self
+
+
+_PREDICTED_FIELDS = {"kind", "surrogate"}
+
 
 class SearchConfig(_Section):
     """A whole search, as ``nni-privacy search`` runs it."""
 
     name: str = Field(min_length=1)
     seed: int = Field(0, ge=0, lt=2**32)
-    dataset: DatasetConfig
+    dataset: DatasetConfig | None = None
     search_space: SearchSpaceConfig
     pattern: PatternConfig | None = None
+    filter: FilterConfig | None = None
     strategy: StrategyConfig
-    evaluator: EvaluatorConfig = EvaluatorConfig()
+    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
     trials: int = Field(ge=1)
     concurrency: int = Field(1, ge=1)
     gpus_per_trial: int = Field(0, ge=0)
@@ -226,11 +258,31 @@ class SearchConfig(_Section):
             raise ConfigError(f"{name!r}; a run's name is used as the name of its folder, so it holds no '/'")
         return name
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> SearchConfig:
+        name, one_shot = self.strategy.name, self.strategy.name in ONE_SHOT
+        if self.predicted and one_shot:
+            raise ConfigError(f"strategy.name: {name} trains a supernet, and with evaluator.kind: predicted none is")
+        if self.filter is not None and one_shot:
+            raise ConfigError(f"filter: {name} proposes its top_k architectures once; there is none to go on to")
+        if not self.predicted and self.dataset is None:
+            raise ConfigError("dataset: missing")
+        return self
+
+    @property
+    def predicted(self) -> bool:
+        """Whether nothing is trained: all AUCs are predicted."""
+        return self.evaluator.kind == "predicted"
+
     def resolved(self) -> dict[str, Any]:
-        """All values, defaults included, as plain data for a YAML file."""
+        """All values that have an effect, defaults included, as plain data for a YAML file."""
         named = {"search_space": self.search_space, "strategy": self.strategy}
-        options = {key: {"name": section.name, **section.options} for key, section in named.items()}
-        return {**self.model_dump(mode="json"), **options}
+        content = self.model_dump(mode="json")
+        content |= {key: {"name": section.name, **section.options} for key, section in named.items()}
+        if self.predicted:
+            content["dataset"] = None
+            content["evaluator"] = {key: content["evaluator"][key] for key in ("kind", "surrogate")}
+        return content
 
 
 def load_config(path: str | Path, **overrides: Any) -> SearchConfig:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from nni_privacy.config import SearchConfig, load_config
-from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.errors import ConfigError, PrivacyError, RuntimeRepairError
 from nni_privacy.nni_runtime.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from nni_privacy.search_spaces import DARTS, NasBench201
     from nni_privacy.strategies.search_log import EpochRecord
 
-__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_objectives", "run_search"]
+__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_objectives", "interruptible", "run_search"]
 
 EXIT_ALL_FAILED = 1
 EXIT_INTERRUPTED = 130
+SKIPPED_FILE = "skipped.jsonl"
 
 
 def run_search(
@@ -61,6 +62,10 @@ def run_search(
     check_objectives(settings)
     directory = Path(output or Path("runs") / f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     RunDirectory.check_free(directory)
+    if settings.predicted:
+        from nni_privacy.predicted_run import run_predicted
+
+        return run_predicted(settings, directory)
     from nni_privacy.nni_runtime.experiment import check_port
 
     check_port(port)
@@ -70,7 +75,7 @@ def run_search(
     address = f"http://127.0.0.1:{port}"
     from nni_privacy.progress import SearchProgress
 
-    with SearchProgress(settings.trials, address) as progress, _interruptible():
+    with SearchProgress(settings.trials, address) as progress, interruptible():
         strategy = build_search_strategy(settings, folder=directory / "search", on_epoch=progress.on_epoch)
         experiment = _experiment(settings, space, evaluator, strategy, directory, progress)
         print(f"{settings.name}: {settings.trials} trials, web UI at {address}, results in {directory}", flush=True)
@@ -83,6 +88,8 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     from nni_privacy.evaluator import PrivacyEvaluator
 
     section = settings.evaluator
+    if settings.dataset is None:
+        raise ConfigError("dataset: missing")
     return PrivacyEvaluator(
         {"name": settings.dataset.name, **settings.dataset.options},
         recipe=section.recipe,
@@ -106,31 +113,40 @@ def build_space(settings: SearchConfig, data: Dataset) -> DARTS | NasBench201:
 
 
 def check_objectives(settings: SearchConfig) -> None:
-    """Raises ConfigError if the strategy is after a metric that the configuration's attacks do not give."""
+    """Raises ConfigError if the strategy is after a metric that the configuration's evaluator does not give."""
     if settings.strategy.name == "pareto":
         from nni_privacy.strategies.objectives import check_metrics_given
 
-        check_metrics_given(settings.strategy.options["objectives"], settings.evaluator.attacks)
+        attacks = None if settings.predicted else settings.evaluator.attacks
+        check_metrics_given(settings.strategy.options["objectives"], attacks)
 
 
 def build_search_strategy(
     settings: SearchConfig, *, folder: Path | None = None, on_epoch: Callable[[EpochRecord], None] | None = None
 ) -> Strategy:
-    """The strategy of a configuration, inside a FixedPattern where there is a pattern.
+    """The strategy of a configuration, inside a filter and a FixedPattern where there is a filter or a pattern.
 
     Args:
         settings: the configuration.
-        folder: where a one-shot search leaves its checkpoint and its log.
+        folder: where a one-shot search leaves its checkpoint and its log, and a filter what it skipped.
         on_epoch: called after each epoch of a one-shot search.
     """
     from nni_privacy.patterns.library import warn_unsupported
     from nni_privacy.strategies import FixedPattern, build_strategy
     from nni_privacy.strategies.one_shot import OneShotStrategy
+    from nni_privacy.strategies.predicted_filter import PredictedFilter
 
     strategy = build_strategy(settings.strategy.name, settings.strategy.options, seed=settings.seed)
     if isinstance(strategy, OneShotStrategy):
         strategy.device, strategy.threads = settings.evaluator.device, settings.evaluator.threads
         strategy.folder, strategy.on_epoch = folder, on_epoch
+    if settings.filter is not None:
+        strategy = PredictedFilter(
+            strategy,
+            **settings.filter.model_dump(),
+            seed=settings.seed,
+            log=None if folder is None else folder / SKIPPED_FILE,
+        )
     if settings.pattern is None:
         return strategy
     pattern = settings.pattern.load()
@@ -169,6 +185,13 @@ def _run(experiment: PrivacyExperiment, port: int) -> bool:
     """Whether the search ran to its end; NNI stops the manager itself when it is interrupted."""
     try:
         return bool(experiment.run(port))
+    except PrivacyError:
+        # A filter that lets nothing through ends a search that may have results: they are kept and reported.
+        from nni_privacy.report import write_report
+
+        experiment.stop()
+        write_report(experiment.run_directory.path)
+        raise
     except (OSError, RuntimeError) as error:
         log = experiment.run_directory.path / "nni" / experiment.id / "log"
         raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
@@ -187,7 +210,7 @@ def _conclude(
     try:
         if not exit_when_done:
             print(f"the web UI stays up at {address} until Ctrl-C", flush=True)
-            with _interruptible():
+            with interruptible():
                 threading.Event().wait()
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -197,7 +220,7 @@ def _conclude(
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept.
 
     Ctrl-C's own signal is set too: a shell starts a background job with it ignored.

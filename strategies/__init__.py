@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nni_privacy.strategies.gdas import GDAS
     from nni_privacy.strategies.pareto_evolution import ParetoEvolution
     from nni_privacy.strategies.pc_darts import PCDARTS
+    from nni_privacy.strategies.predicted_filter import PredictedFilter
     from nni_privacy.strategies.random_search import RandomSearch
     from nni_privacy.strategies.registry import build_strategy, strategy_names
     from nni_privacy.strategies.sdarts import SDARTS
@@ -33,6 +34,7 @@ __all__ = [
     "DrNAS",
     "FixedPattern",
     "ParetoEvolution",
+    "PredictedFilter",
     "RandomSearch",
     "build_strategy",
     "strategy_names",
@@ -47,6 +49,7 @@ _LAZY = {
     "GDAS": "nni_privacy.strategies.gdas",
     "PCDARTS": "nni_privacy.strategies.pc_darts",
     "ParetoEvolution": "nni_privacy.strategies.pareto_evolution",
+    "PredictedFilter": "nni_privacy.strategies.predicted_filter",
     "RandomSearch": "nni_privacy.strategies.random_search",
     "SDARTS": "nni_privacy.strategies.sdarts",
     "SETN": "nni_privacy.strategies.setn",

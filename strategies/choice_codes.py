@@ -8,9 +8,10 @@ from math import prod
 from typing import Any
 
 from nni.mutable import Categorical, MutableAnnotation
-from nni.nas.space import BaseModelSpace, ExecutableModelSpace
+from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.errors import ConfigError
+from nni_privacy.search_spaces.users_space import users_space
 
 __all__ = ["ChoiceCodes", "Codes"]
 
@@ -84,17 +85,7 @@ class ChoiceCodes:
 
 
 def _group_numbers(model_space: ExecutableModelSpace, labels: Sequence[str]) -> tuple[int, ...]:
-    groups_of = getattr(_users_space(model_space), "groups", None)
+    groups_of = getattr(users_space(model_space), "groups", None)
     groups = [set(group) for group in groups_of(labels)] if callable(groups_of) else []
     named = {label: number for number, group in enumerate(groups) for label in group}
     return tuple(named.get(label, len(groups) + place) for place, label in enumerate(labels))
-
-
-def _users_space(model_space: ExecutableModelSpace) -> Any:
-    """The class that the user wrote, under NNI's wrappers; None where it cannot be found."""
-    simplified = getattr(getattr(model_space, "model", None), "trace_symbol", None)
-    if simplified is not None:
-        return simplified
-    raw = getattr(model_space, "model_space", None)
-    seen_through = getattr(raw, "space", None)  # FixedPattern's view of a raw space
-    return type(seen_through if isinstance(seen_through, BaseModelSpace) else raw)

@@ -36,19 +36,29 @@ ATTACK_METRICS = (
 )
 """What a PrivacyEvaluator reports: once a trial, and (further attacks' with the attack's name before it) an attack."""
 
+PREDICTED_METRICS = ("default", "predicted_mia_auc", "predicted_mia_auc_sd")
+"""What a PredictedEvaluator reports."""
+
 
 def check_metric_name(name: str) -> None:
-    """Raises ConfigError unless a PrivacyEvaluator reports ``name``, given the attacks for it."""
-    known = (*METRICS, *ATTACK_METRICS)
+    """Raises ConfigError unless an evaluator of ours reports ``name``, given the attacks for it."""
+    known = (*METRICS, *ATTACK_METRICS, *PREDICTED_METRICS[1:])
     if name not in known and not name.endswith(tuple(f"_{metric}" for metric in ATTACK_METRICS)):
         raise ConfigError(f"objectives: unknown metric {name!r}; {nearest(name, known)}")
 
 
-def check_metrics_given(names: Iterable[str], attacks: Sequence[str]) -> None:
+def check_metrics_given(names: Iterable[str], attacks: Sequence[str] | None) -> None:
     """Raises ConfigError unless a PrivacyEvaluator reports all of ``names`` with these attacks, the primary one first.
 
     Without it such a search would run to its end, and each of its trials would count as failed.
+    With ``None`` instead of attacks, it is a PredictedEvaluator that has to report them.
     """
+    if attacks is None:
+        for name in names:
+            if name not in PREDICTED_METRICS:
+                known = nearest(name, PREDICTED_METRICS)
+                raise ConfigError(f"strategy.objectives: no trial would report {name!r}: it is predicted only; {known}")
+        return
     further = [f"{attack}_{metric}" for attack in attacks[1:] for metric in ATTACK_METRICS]
     given = (*METRICS, *ATTACK_METRICS, *further)
     for name in names:

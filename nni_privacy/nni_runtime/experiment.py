@@ -49,7 +49,7 @@ class PrivacyExperiment(NasExperiment):
         id: NNI's id of the experiment.
 
     Raises:
-        ConfigError: if ``output`` holds files already.
+        ConfigError: if ``output`` holds files already, or evaluator or strategy cannot work on ``model_space``.
         PatternError: if the strategy's pattern does not fit ``model_space``.
     """
 
@@ -72,9 +72,10 @@ class PrivacyExperiment(NasExperiment):
         install()
         fit_to = getattr(strategy, "fit_to", None)  # a FixedPattern, or what wraps strategies as it does
         self._fixed_edges = fit_to(model_space).as_lists() if fit_to is not None else {}
-        check = getattr(strategy, "check", None)  # ours say before anything starts whether they fit
-        if check is not None:
-            check(SimplifiedModelSpace.from_model(model_space, evaluator))
+        # Ours say before anything starts whether they fit.
+        for check in (getattr(evaluator, "check_space", None), getattr(strategy, "check", None)):
+            if check is not None:
+                check(SimplifiedModelSpace.from_model(model_space, evaluator))
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
         super().__init__(model_space, evaluator, strategy, config, id=id)

@@ -23,6 +23,7 @@ from nni_privacy.report.infos import (
     tradeoff_info,
 )
 from nni_privacy.report.layout import draw_info
+from nni_privacy.report.predicted_page import render_predicted_run
 from nni_privacy.report.run import RunInfo, TrialInfo, read_run
 from nni_privacy.report.summary import appendix_html, cards_html, facts_of, notices, summary_info
 from nni_privacy.report.svg import drawing_style, to_svg
@@ -61,6 +62,8 @@ def write_report(run_directory: str | Path) -> Path:
 
 def render_report(run: RunInfo) -> str:
     """The page as text; the same run gives the same text."""
+    if run.predicted:
+        return render_predicted_run(run)
     template = _resource("page.html")
     summary, tradeoff = summary_info(run), tradeoff_info(run)
     with drawing_style():

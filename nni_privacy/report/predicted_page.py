@@ -54,12 +54,18 @@ def render_predicted_run(run: RunInfo) -> str:
     return _render(
         [group] if len(group.predicted_mia_auc) else [],
         title=run.name,
-        facts=facts_of(run, summary),
+        facts=facts_html({"Surrogate": _surrogate(run)}) + facts_of(run, summary),
         lines=notices(run, summary),
         progress=_progress(run),
         appendix=f"<section><h2>Configuration and environment</h2>{appendix_html(run)}</section>",
         footer="Written from trials.jsonl, config.yaml and environment.json of this run.",
     )
+
+
+def _surrogate(run: RunInfo) -> str:
+    evaluator = run.config.get("evaluator")
+    file = evaluator.get("surrogate") if isinstance(evaluator, Mapping) else None
+    return "the one that ships" if file is None else escape_text(file)
 
 
 def _render(
@@ -123,10 +129,11 @@ def _histogram(groups: Sequence[PredictedGroup]) -> str:
     if not groups:
         return "<p>No architecture has been predicted yet.</p>"
     svg = to_svg(draw_histogram(histogram_info(groups)), prefix="hist", label="Histogram of predicted AUC")
+    pattern = "<p>A pattern that works moves the whole distribution to the left, not only its end.</p>"
     return (
         f'<figure class="side"><div>{svg}</div><figcaption><p>How the <b>predicted</b> AUC is distributed. A surrogate '
         "predicts averages: single training runs would scatter much more than this, see ± below.</p>"
-        "<p>A pattern that works moves the whole distribution to the left, not only its end.</p></figcaption></figure>"
+        f"{pattern if len(groups) > 1 else ''}</figcaption></figure>"
     )
 
 

@@ -114,6 +114,15 @@ class RunInfo:
         return tuple(trial for trial in self.succeeded if trial.accuracy is not None and trial.mia_auc is not None)
 
     @property
+    def predicted(self) -> bool:
+        """Whether the trials' AUCs are a surrogate's predictions, and nothing was trained."""
+        evaluator = self.config.get("evaluator")
+        if isinstance(evaluator, Mapping) and evaluator.get("kind") == "predicted":
+            return True
+        names = {name for trial in self.trials for name in trial.metrics}
+        return "predicted_mia_auc" in names and "mia_auc" not in names
+
+    @property
     def attacks(self) -> tuple[str, ...]:
         """Names of the attacks as configured, the primary one first."""
         evaluator = self.config.get("evaluator")

@@ -122,6 +122,7 @@ def facts_of(run: RunInfo, summary: SummaryInfo) -> str:
             "Search space": _with_options(run.config.get("search_space")),
             "Strategy": _with_options(run.config.get("strategy")),
             "Pattern": _pattern(run),
+            "Filter": _filter(run.config.get("filter")),
             "Fixed edges": edges_html(run.fixed_edges),
             "Attacks": ", ".join(attacks),
             "Seed": "" if seed is None else escape_text(seed),
@@ -147,6 +148,13 @@ def _pattern(run: RunInfo) -> str:
         return "none: every edge was searched"
     edges = "" if any(run.fixed_edges.values()) else " (its fixed edges were not recorded)"
     return _with_options(pattern) + edges
+
+
+def _filter(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return ""
+    shown = _plain({key: option for key, option in value.items() if option is not None})
+    return escape_text(f"trained only what is predicted to leak little ({shown}); skipped: search/skipped.jsonl")
 
 
 def _with_options(value: Any) -> str:

@@ -1,0 +1,248 @@
+"""Any strategy, but only what a surrogate expects to leak little is trained."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nni.mutable import Mutable
+from nni.nas.execution import ExecutionEngine, Middleware
+from nni.nas.execution.event import ModelEventType, TrainingEndEvent
+from nni.nas.space import ExecutableModelSpace, ModelStatus
+from nni.nas.strategy import Strategy
+
+from nni_privacy.errors import ConfigError
+from nni_privacy.predicted_models import ModelPredictor
+from nni_privacy.predicted_search import PredictedArchitecture
+from nni_privacy.search_spaces.users_space import users_space
+from nni_privacy.strategies.choice_codes import ChoiceCodes
+from nni_privacy.strategies.one_shot import OneShotStrategy
+from nni_privacy.strategies.variation import random_codes
+
+__all__ = ["PredictedFilter", "check_filter_options"]
+
+_logger = logging.getLogger(__name__)
+
+SAMPLED = 2000
+"""Random architectures whose predictions give the quantile."""
+
+
+def check_filter_options(*, below: float | None, quantile: float | None, max_rejections: int) -> None:
+    """Raises ConfigError unless exactly one of ``below`` and ``quantile`` is given, and all are in range."""
+    if (below is None) == (quantile is None):
+        raise ConfigError("filter: give either below, a predicted AUC, or quantile, a share of the architectures")
+    for name, value in (("below", below), ("quantile", quantile)):
+        if value is not None and (isinstance(value, bool) or not 0 < value < 1):
+            raise ConfigError(f"{name}: {value!r}; allowed is a number between 0 and 1")
+    if type(max_rejections) is not int or max_rejections < 1:
+        raise ConfigError(f"max_rejections: {max_rejections!r}; allowed is a whole number of at least 1")
+
+
+class PredictedFilter(Strategy):
+    """Lets ``strategy`` propose, and trains only the architectures whose *predicted* AUC is low enough.
+
+    The others are skipped before they reach the engine: they cost a few milliseconds, take none of the experiment's
+    trials, are counted and logged as predicted, and the inner strategy is told that they ended without a result. What
+    is trained is measured as ever.
+
+    Works around any strategy that proposes architectures of the DARTS space one after another. Together with a pattern
+    write ``FixedPattern(PredictedFilter(strategy, quantile=0.1), pattern)``: the quantile is then one of the
+    architectures that have the pattern's edges.
+
+    Args:
+        strategy: the strategy that proposes.
+        surrogate: file of a fitted surrogate; by default the one that ships.
+        below: only what is predicted below this AUC is trained, a number between 0 and 1.
+        quantile: instead, only this share (between 0 and 1) of the searched architectures, those of the lowest
+            predicted AUC; the bound is estimated on 2,000 random ones when the search starts.
+        max_rejections: the search ends with an error when so many proposals in a row are skipped.
+        seed: of the architectures that the quantile is estimated on.
+        log: a file that gets a line of JSON for each skipped architecture.
+
+    Raises:
+        ConfigError: if an option is not valid; at the start of the search, if the surrogate cannot predict the space;
+            during the search, if too many proposals in a row are skipped.
+        DataError: if the surrogate's file cannot be read.
+
+    Attributes:
+        bound: the predicted AUC that an architecture must be below; None until the search starts if it is a quantile.
+        accepted: number of architectures that were passed on.
+        skipped: number of those that were not.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        *,
+        surrogate: str | Path | None = None,
+        below: float | None = None,
+        quantile: float | None = None,
+        max_rejections: int = 1000,
+        seed: int = 0,
+        log: Path | None = None,
+    ) -> None:
+        super().__init__()
+        check_filter_options(below=below, quantile=quantile, max_rejections=max_rejections)
+        if isinstance(getattr(strategy, "strategy", strategy), OneShotStrategy):
+            raise ConfigError(
+                "filter: a one-shot search proposes its top_k architectures once; there is none to go on to"
+            )
+        self.strategy = strategy
+        self.below = below
+        self.quantile = quantile
+        self.max_rejections = max_rejections
+        self.seed = seed
+        self.log = log
+        self.bound = below
+        self.accepted = self.skipped = self._in_a_row = 0
+        self._lowest = np.inf
+        self._predictor = ModelPredictor(surrogate)
+
+    def extra_repr(self) -> str:
+        """For ``repr``."""
+        return f"{self.strategy!r}, below={self.below}, quantile={self.quantile}"
+
+    def fit_to(self, model_space: Any) -> Any:
+        """What an inner :class:`FixedPattern` fixes of ``model_space``; nothing if there is none."""
+        from nni_privacy.search_spaces.constraints import FixedEdges
+
+        fit_to = getattr(self.strategy, "fit_to", None)
+        return fit_to(model_space) if fit_to is not None else FixedEdges()
+
+    def searched_space(self) -> dict[str, Mutable]:
+        """Label to choice of the space that is searched; valid once initialised."""
+        searched = getattr(self.strategy, "searched_space", None)
+        return searched() if searched is not None else self.strategy.model_space.simplify()
+
+    def check(self, model_space: ExecutableModelSpace) -> None:
+        """Raises what the search would raise at its start, if anything; changes and writes nothing.
+
+        Raises:
+            ConfigError: if the surrogate cannot predict ``model_space``, or the inner strategy cannot search it.
+        """
+        self._predictor.check(model_space)
+        check = getattr(self.strategy, "check", None)
+        if check is not None:
+            check(model_space)
+
+    def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
+        self._predictor.check(model_space)
+        if self.quantile is not None:
+            self.bound = self._quantile_of(model_space, self.quantile)
+        return self.strategy.initialize(model_space, _FilteringEngine(engine, self._admits))
+
+    def _quantile_of(self, model_space: ExecutableModelSpace, share: float) -> float:
+        choices, generator = ChoiceCodes.of(model_space), np.random.default_rng(self.seed)
+        genotype_of = users_space(model_space).genotype_of
+        drawn = [choices.decode(random_codes(choices.counts, generator)) for _ in range(SAMPLED)]
+        return float(np.quantile(self._predictor.predict([genotype_of(sample) for sample in drawn]), share))
+
+    def _run(self) -> None:
+        self.strategy.run()
+        _logger.info("predicted, not measured: %d architectures skipped, %d passed on", self.skipped, self.accepted)
+
+    def _admits(self, model: ExecutableModelSpace) -> bool:
+        """Whether ``model`` is to be trained.
+
+        Raises:
+            ConfigError: if it is not, and neither were too many before it.
+        """
+        predicted = self._predictor.of_model(model)
+        auc, bound = predicted.predicted_mia_auc, self.bound
+        if bound is None or auc < bound:
+            self.accepted += 1
+            self._in_a_row, self._lowest = 0, np.inf
+            return True
+        self.skipped += 1
+        self._in_a_row, self._lowest = self._in_a_row + 1, min(self._lowest, auc)
+        self._note(predicted)
+        if self._in_a_row >= self.max_rejections:
+            raise ConfigError(
+                f"filter: {self._in_a_row} proposals in a row are predicted at an AUC of {self._lowest:.4f} or more, "
+                f"none below {bound:.4f}; allow more, or raise max_rejections"
+            )
+        return False
+
+    def _note(self, predicted: PredictedArchitecture) -> None:
+        auc = predicted.predicted_mia_auc
+        _logger.info("skipped, predicted AUC %.4f (not measured): %s", auc, predicted.genotype)
+        if self.log is not None:
+            line = json.dumps({"architecture": str(predicted.genotype), "predicted_mia_auc": auc})
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+
+    def list_models(self, sort: bool = True, limit: int | None = None) -> Iterator[ExecutableModelSpace]:
+        """The models of the inner strategy that were trained."""
+        return self.strategy.list_models(sort=sort, limit=limit)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the inner strategy, the bound, and the counts."""
+        return {
+            "bound": self.bound,
+            "accepted": self.accepted,
+            "skipped": self.skipped,
+            "strategy": self.strategy.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the inner strategy and the counts.
+
+        Raises:
+            ConfigError: if the state is of a search with another bound.
+        """
+        if state_dict["bound"] != self.bound:
+            raise ConfigError(
+                f"the checkpoint is of a search that trained below a predicted AUC of {state_dict['bound']}; "
+                f"this one trains below {self.bound}"
+            )
+        self.accepted, self.skipped = state_dict["accepted"], state_dict["skipped"]
+        self.strategy.load_state_dict(state_dict["strategy"])
+
+
+class _FilteringEngine(Middleware):
+    """Passes on what ``admits`` lets through; of everything else the strategy hears that it ended without a result."""
+
+    def __init__(self, engine: ExecutionEngine, admits: Callable[[ExecutableModelSpace], bool]) -> None:
+        super().__init__(engine)
+        self._admits = admits
+        self._listeners: dict[ModelEventType, list[Callable[..., None]]] = defaultdict(list)
+
+    def submit_models(self, *models: ExecutableModelSpace) -> None:
+        for model in models:
+            if self._admits(model):
+                self.engine.submit_models(model)
+            else:
+                self._tell_skipped(model)
+
+    def _tell_skipped(self, model: ExecutableModelSpace) -> None:
+        """To this engine's own listeners only: others count the trials that there were."""
+        event = TrainingEndEvent(model, ModelStatus.Invalid)
+        for listener in list(self._listeners[event.event_type]):
+            listener(event)
+        model.status = event.status
+
+    def register_model_event_callback(self, event_type: ModelEventType, callback: Callable[..., None]) -> None:
+        self._listeners[ModelEventType(event_type)].append(callback)
+        self.engine.register_model_event_callback(event_type, callback)
+
+    def unregister_model_event_callback(self, event_type: ModelEventType, callback: Callable[..., None]) -> None:
+        self._listeners[ModelEventType(event_type)].remove(callback)
+        self.engine.unregister_model_event_callback(event_type, callback)
+
+    def wait_models(self, *models: ExecutableModelSpace) -> None:
+        self.engine.wait_models(*models)
+
+    def list_models(self, status: ModelStatus | None = None) -> Iterable[ExecutableModelSpace]:
+        return self.engine.list_models(status)
+
+    def idle_worker_available(self) -> bool:
+        return bool(self.engine.idle_worker_available())
+
+    def budget_available(self) -> bool:
+        return bool(self.engine.budget_available())
