@@ -66,6 +66,10 @@ def run_search(
         from nni_privacy.predicted_run import run_predicted
 
         return run_predicted(settings, directory)
+    return _run_measured(settings, directory, port=port, exit_when_done=exit_when_done)
+
+
+def _run_measured(settings: SearchConfig, directory: Path, *, port: int, exit_when_done: bool) -> int:
     from nni_privacy.nni_runtime.experiment import check_port
 
     check_port(port)

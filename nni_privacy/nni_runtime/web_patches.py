@@ -18,13 +18,15 @@ _MIA_AUC_COLUMN = Patch(
         Edit(
             file=_PAGE,
             anchor='const Me=["sequenceId","id","duration","status","latestAccuracy"]',
-            replacement='const Me=["sequenceId","id","duration","status","latestAccuracy","metric/mia_auc"]',
+            replacement='const Me=["sequenceId","id","duration","status","latestAccuracy","metric/mia_auc",'
+            '"metric/predicted_mia_auc"]',
         ),
     ),
 )
 
 # Ends of intervals, further attacks and the like crowd the chart; they stay in the table and in the graphs' drop-downs.
-_SECONDARY = "/(_low|_high|_fpr|_balanced_accuracy|._mia_auc|^accuracy|^seconds)$/"
+# A predicted AUC is the only one that there is: it stays.
+_SECONDARY = "/(_low|_high|_fpr|_balanced_accuracy|.(?<!predicted)_mia_auc|_mia_auc_sd|^accuracy|^seconds)$/"
 
 _CHART_NUMERIC_METRICS = Patch(
     name="chart_numeric_metrics",

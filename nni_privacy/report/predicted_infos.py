@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells import CELL_TYPES, Edge
+from nni_privacy.cells import CELL_TYPES, Edge, Genotype
 from nni_privacy.predicted_search import PredictedArchitecture, PredictedSearch
 from nni_privacy.report.run import FixedEdges, RunInfo
 
@@ -58,7 +58,8 @@ class HistogramInfo:
 def group_of_search(search: PredictedSearch, *, best: int) -> PredictedGroup:
     """A search on random architectures, with its ``best`` lowest predictions."""
     pattern = search.pattern
-    name, fixed = "without pattern", {}
+    name = "without pattern"
+    fixed: dict[str, tuple[Edge, ...]] = {}
     if pattern is not None:
         fixed = {cell: pattern.edges_of(cell) for cell in CELL_TYPES if pattern.edges_of(cell)}
         name = f"with {pattern.name}, {sum(map(len, fixed.values()))} edges fixed"
@@ -70,13 +71,13 @@ def group_of_run(run: RunInfo, *, best: int) -> PredictedGroup:
     found: dict[str, PredictedArchitecture] = {}
     for trial in run.succeeded:
         auc = trial.metrics.get("predicted_mia_auc")
-        if auc is not None and trial.genotype is not None:
+        if auc is not None and isinstance(trial.genotype, Genotype):
             sd = trial.metrics.get("predicted_mia_auc_sd", np.nan)
             found.setdefault(str(trial.genotype), PredictedArchitecture(trial.genotype, auc, sd))
     ordered = sorted(found.values(), key=lambda one: one.predicted_mia_auc)
-    auc = np.array([one.predicted_mia_auc for one in ordered], dtype=float)
+    values = np.array([one.predicted_mia_auc for one in ordered], dtype=float)
     seconds = sum(trial.seconds or 0.0 for trial in run.trials)
-    return PredictedGroup(run.name, auc, tuple(ordered[:best]), seconds, _given(run.fixed_edges))
+    return PredictedGroup(run.name, values, tuple(ordered[:best]), seconds, _given(run.fixed_edges))
 
 
 def histogram_info(groups: Sequence[PredictedGroup]) -> HistogramInfo:

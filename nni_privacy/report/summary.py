@@ -154,7 +154,7 @@ def _filter(value: Any) -> str:
     if not isinstance(value, Mapping):
         return ""
     shown = _plain({key: option for key, option in value.items() if option is not None})
-    return escape_text(f"trained only what is predicted to leak little ({shown}); skipped: search/skipped.jsonl")
+    return escape_text(f"passed on only what is predicted to leak little ({shown}); skipped: search/skipped.jsonl")
 
 
 def _with_options(value: Any) -> str:
