@@ -140,7 +140,7 @@ class MixedOperation(nn.Module):
         gate = self._switchboard.gates.get(self.decision.key)
         if gate is None:
             return None
-        # Split, not two slices, whose gradients are padded with zeros and added; and copied once, not by each candidate.
+        # Split, not two slices, whose gradients are padded with zeros and added; copied once, not by each candidate.
         seen, others = x.split([self.seen, x.shape[1] - self.seen], dim=1)
         seen = seen.contiguous(memory_format=torch.channels_last)
         return _scaled(self._mix(seen, gate), gate), _scaled(self.bypass(others), gate)

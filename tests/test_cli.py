@@ -115,6 +115,7 @@ def test_lists_and_shows_patterns(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[0] for line in out.splitlines()] == [
         "demotion-normal",
         "demotion-reduction",
+        "nb301-demotion-normal",
         "nb301-demotion-reduction",
         "nb301-promotion-normal",
         "nb301-promotion-reduction",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, CellType, Edge
 from nni_privacy.genotype_codes import GenotypeCodes
 
-__all__ = ["EdgeMeans", "edge_count", "edge_from_id", "edge_id", "edge_ids", "edge_means"]
+__all__ = ["EdgeMeans", "edge_count", "edge_from_id", "edge_id", "edge_ids", "edge_means", "edge_table"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,3 +68,11 @@ def edge_means(ids: npt.NDArray[np.intp], values: Floats, *, nodes: int, weights
     support = np.bincount(ids.ravel(), weights=spread, minlength=edge_count(nodes)).astype(np.float64)
     total = np.bincount(ids.ravel(), weights=spread * values.ravel(), minlength=edge_count(nodes))
     return EdgeMeans(support, np.divide(total, support, out=np.full(len(total), np.nan), where=support > 0))
+
+
+def edge_table(codes: GenotypeCodes) -> npt.NDArray[np.float32]:
+    """(n, 2 E) which edges the architectures contain, the normal cell's first."""
+    table = np.zeros((len(codes), len(CELL_TYPES), edge_count(codes.nodes)), dtype=np.float32)
+    for kind, cell in enumerate(CELL_TYPES):
+        np.put_along_axis(table[:, kind], edge_ids(codes, cell).reshape(len(codes), -1), 1.0, axis=1)
+    return table.reshape(len(codes), -1)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells import CELL_TYPES
 from nni_privacy.genotype_codes import GenotypeCodes
-from nni_privacy.patterns.edge_codes import edge_count, edge_ids
+from nni_privacy.patterns.dominant import edge_design
+from nni_privacy.patterns.edge_codes import edge_table
 from nni_privacy.patterns.half_samples import Fit
 from nni_privacy.patterns.importance import Predict
 
-__all__ = ["edge_table", "with_edge_correction"]
+__all__ = ["with_edge_correction"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,24 +24,15 @@ PENALTIES = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1e9)
 """In architectures: an edge that so many contain keeps half of its effect; the last one leaves no correction."""
 
 
-def edge_table(codes: GenotypeCodes) -> npt.NDArray[np.float32]:
-    """(n, 2 E) which edges the architectures contain, the normal cell's first."""
-    table = np.zeros((len(codes), len(CELL_TYPES), edge_count(codes.nodes)), dtype=np.float32)
-    for kind, cell in enumerate(CELL_TYPES):
-        np.put_along_axis(table[:, kind], edge_ids(codes, cell).reshape(len(codes), -1), 1.0, axis=1)
-    return table.reshape(len(codes), -1)
-
-
 def with_edge_correction(fit: Fit) -> Fit:
     """What fits the surrogate and then the correction, both to the same architectures."""
 
     def corrected(codes: GenotypeCodes, auc: Floats, seed: int) -> Predict:
         predict = fit(codes, auc, seed)
-        table = edge_table(codes)
-        weights = _ridge((table - table.mean(axis=0)).astype(np.float64), auc - predict(codes))
+        weights = _ridge(edge_design(codes), auc - predict(codes))
         if not weights.any():
             return predict
-        base, coarse = float(table.mean(axis=0) @ weights), weights.astype(np.float32)
+        base, coarse = float(edge_table(codes).mean(axis=0) @ weights), weights.astype(np.float32)
 
         def predict_both(others: GenotypeCodes) -> Floats:
             return predict(others) + (edge_table(others) @ coarse).astype(np.float64) - base

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nni_privacy.cells import Edge
 from nni_privacy.patterns.algorithm import MIN_SUPPORT, SIGN, assemble_pattern, order_edges
+from nni_privacy.patterns.dominant import DOMINANT
 from nni_privacy.patterns.edge_codes import EdgeMeans, edge_from_id, edge_means
 from nni_privacy.patterns.effects import TWO_SIDED_95
 from nni_privacy.patterns.importance import ImportanceTable
@@ -54,6 +55,8 @@ class EdgeFinding:
         typical_error: standard error of that.
         measured: its importance by least squares on all measurements, without a surrogate.
         measured_error: standard error of that.
+        beside: standard errors by which the measurements say that it lowers the AUC, beside the edges that they single
+            out by themselves.
         stability: fraction of the resamples in which Algorithm 1 took the edge.
         reason: why the edge is not supported; empty if it is.
     """
@@ -66,6 +69,7 @@ class EdgeFinding:
     typical_error: float
     measured: float
     measured_error: float
+    beside: float
     stability: float
     reason: str = ""
 
@@ -75,13 +79,17 @@ class EdgeFinding:
         return not self.reason
 
     @property
+    def singled_out(self) -> bool:
+        """Whether the measurements alone leave no room for chance among all candidates."""
+        return abs(self.beside) > DOMINANT
+
+    @property
     def beyond_doubt(self) -> bool:
-        """Whether importance and measurements, each by itself, leave no room for chance among all candidates."""
-        return (
-            self.supported
-            and abs(self.importance) > BEYOND_DOUBT * self.error
-            and abs(self.measured) > BEYOND_DOUBT * self.measured_error
+        """Whether the measurements, or importance and least squares each by itself, leave no room for chance."""
+        each = (
+            abs(self.importance) > BEYOND_DOUBT * self.error and abs(self.measured) > BEYOND_DOUBT * self.measured_error
         )
+        return self.supported and (each or self.singled_out)
 
     @property
     def low(self) -> float:
@@ -219,7 +227,8 @@ def find_edges(
 
     An edge is supported if enough architectures contain it; if its importance has the objective's sign with a false
     discovery rate of 5% over the candidates; if it also beats its median neighbour, so that its importance is not owed
-    to one other edge; and if the measurements alone agree.
+    to one other edge; and if the measurements alone agree, also beside the edges that they single out. Those edges
+    themselves need nothing else than enough architectures and the right sign.
 
     Args:
         group: importance in the objective's group.
@@ -241,20 +250,25 @@ def find_edges(
             typical_error=float(group.typical_error[number]),
             measured=float(measured.importance[number]),
             measured_error=float(measured.error[number]),
+            beside=float(measured.beside[number]),
             stability=group.stability.get(edge, 0.0),
         )
     discovered = _discoveries(list(findings.values()), sign, group.surrogates - 1)
     for edge, found in findings.items():
-        reasons = {
+        needed = {
             "the surrogate does not predict architectures that it has not seen": not predictive,
             f"in {found.support} architectures of the group; needed are {MIN_SUPPORT}": found.support < MIN_SUPPORT,
             f"its importance has the sign of {'promotion' if sign > 0 else 'demotion'}": sign * found.importance <= 0,
+        }
+        evidence = {
             "its importance may be chance": edge not in discovered,
             "its importance is owed to a few alternatives": sign * found.typical
             < TYPICAL_SHARE * sign * found.importance
             or _z(sign * found.typical, found.typical_error) < typical,
             "the measurements alone do not confirm it": _z(sign * found.measured, found.measured_error) < agreement,
+            "it says nothing more beside the edges that the measurements single out": sign * found.beside < agreement,
         }
+        reasons = needed if found.singled_out and sign * found.beside > 0 else {**needed, **evidence}
         findings[edge] = replace(found, reason=next((reason for reason, holds in reasons.items() if holds), ""))
     return findings
 
@@ -289,14 +303,16 @@ def only_relevant(all_findings: Sequence[dict[Edge, EdgeFinding]]) -> list[dict[
     """The findings of several groups and cells, with edges of little importance no longer supported.
 
     Little is less than a quarter of the importance of the strongest supported edge of all. Where one edge matters much,
-    every alternative to it matters a little, which is true and of no use.
+    every alternative to it matters a little, which is true and of no use. Edges that the measurements single out stay.
     """
     supported = [abs(found.importance) for findings in all_findings for found in findings.values() if found.supported]
     least = RELEVANT_SHARE * max(supported, default=0.0)
     reason = f"its importance is less than {RELEVANT_SHARE} of the strongest supported edge's"
     return [
         {
-            edge: replace(found, reason=reason) if found.supported and abs(found.importance) < least else found
+            edge: replace(found, reason=reason)
+            if found.supported and not found.singled_out and abs(found.importance) < least
+            else found
             for edge, found in findings.items()
         }
         for findings in all_findings

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, CellType
 from nni_privacy.genotype_codes import GenotypeCodes
-from nni_privacy.patterns.edge_codes import edge_count, edge_from_id, edge_ids
+from nni_privacy.patterns.dominant import beside_dominant, edge_design
+from nni_privacy.patterns.edge_codes import edge_count, edge_from_id
 
 __all__ = ["MeasuredImportance", "measure_importance"]
 
@@ -32,10 +33,13 @@ class MeasuredImportance:
         importance: (E,) mean change of the AUC when the edge gives way to a neighbour, in units of AUC; positive
             mitigates the attack; nan where there is no such legal edge.
         error: (E,) its standard error.
+        beside: (E,) how many standard errors the edge lowers the AUC by in a model that holds, besides the edge, only
+            those that the measurements single out; see :func:`~nni_privacy.patterns.dominant.beside_dominant`.
     """
 
     importance: Floats
     error: Floats
+    beside: Floats
 
     def z(self, number: int, sign: int) -> float:
         """How many standard errors the edge lies on the side ``sign`` (1 or -1) of 0; 0 where it is not known."""
@@ -51,26 +55,22 @@ def measure_importance(codes: GenotypeCodes, auc: Floats) -> dict[CellType, Meas
         auc: (n,) measured AUCs.
     """
     size = edge_count(codes.nodes)
-    design = np.zeros((len(codes), len(CELL_TYPES), size))
-    for kind, cell in enumerate(CELL_TYPES):
-        numbers = edge_ids(codes, cell).reshape(len(codes), -1)
-        np.put_along_axis(design[:, kind], numbers, 1.0, axis=1)
-    flat = design.reshape(len(codes), -1)
-    seen = flat.sum(axis=0) > 0
-    centred = flat - flat.mean(axis=0)
+    centred = edge_design(codes)
+    # An edge that all or no architectures have is a column of zeros: nothing is known about it.
+    seen = centred.any(axis=0)
     gram = centred.T @ centred
     inverse = np.linalg.pinv(gram, rcond=RANK_TOLERANCE, hermitian=True)
     coefficients = inverse @ (centred.T @ (auc - auc.mean()))
     residual = auc - auc.mean() - centred @ coefficients
     freedom = max(len(codes) - 1 - round(float(np.trace(inverse @ gram))), 1)
     covariance = inverse * (residual @ residual) / freedom
-    found = {}
+    beside, found = beside_dominant(codes, auc), {}
     for kind, cell in enumerate(CELL_TYPES):
         contrasts = np.zeros((size, len(CELL_TYPES), size))
         contrasts[:, kind] = _contrasts(codes.nodes, seen.reshape(len(CELL_TYPES), size)[kind])
         rows = contrasts.reshape(size, -1)
         variance = np.einsum("ij,jk,ik->i", rows, covariance, rows, optimize=True)
-        found[cell] = MeasuredImportance(rows @ coefficients, np.sqrt(np.maximum(variance, 0.0)))
+        found[cell] = MeasuredImportance(rows @ coefficients, np.sqrt(np.maximum(variance, 0.0)), beside[cell])
         found[cell].importance[~contrasts.any(axis=(1, 2))] = np.nan
     return found
 

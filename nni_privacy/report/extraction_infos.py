@@ -24,7 +24,7 @@ GROUPS = ("lowest AUC", "all", "highest AUC")
 
 COLUMNS = (
     *("pattern", "source", "target", "op", "support", "importance", "importance_low", "importance_high", "typical"),
-    *("measured", "measured_error", "stability", "position", "supported", "reason"),
+    *("measured", "measured_error", "beside", "stability", "position", "supported", "reason"),
 )
 
 
@@ -122,5 +122,6 @@ def oi_csv(extraction: Extraction) -> str:
             numbers = (entry.importance, entry.low, entry.high, entry.typical, entry.measured, entry.measured_error)
             texts = [f"{value:.6f}" if np.isfinite(value) else "" for value in numbers]
             head = (found.name, edge.source, edge.target, edge.op, entry.support)
-            writer.writerow([*head, *texts, f"{entry.stability:.3f}", position, int(entry.supported), entry.reason])
+            shares = (f"{entry.beside:.2f}", f"{entry.stability:.3f}")
+            writer.writerow([*head, *texts, *shares, position, int(entry.supported), entry.reason])
     return text.getvalue()

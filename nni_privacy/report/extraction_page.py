@@ -173,6 +173,7 @@ _HEADS = (
     "95% interval",
     "typical",
     "measured ± error",
+    "beside",
     "stability",
     "verdict",
 )
@@ -193,6 +194,7 @@ def _table(findings: Sequence[EdgeFinding], edges: Sequence[Edge]) -> str:
             f"[{finding.low:+.4f}, {finding.high:+.4f}]",
             f"{finding.typical:+.4f}",
             f"{finding.measured:+.4f} ± {finding.measured_error:.4f}" if np.isfinite(finding.measured) else "–",
+            f"{finding.beside:+.1f}",
             f"{finding.stability:.2f}",
         )
         cells = f'<td class="text"><code>{name}</code></td>' + "".join(f"<td>{value}</td>" for value in values)
@@ -239,10 +241,13 @@ _NOTES = (
     "that saw it.</li>"
     "<li><b>Interval</b>: over resamples of surrogates, each fitted to half of the data, and of the architectures that "
     "they did not see. <b>Typical</b>: against the median neighbour instead of the mean; near 0, the importance is "
-    "owed to a single alternative. <b>Measured</b>: by least squares on the measured AUCs, without a surrogate.</li>"
+    "owed to a single alternative. <b>Measured</b>: by least squares on the measured AUCs, without a surrogate. "
+    "<b>Beside</b>: the same in standard errors, in a model that holds only the edges that the measurements single out "
+    "(more than 4), and this one.</li>"
     "<li><b>Supported</b>: in more than 14 architectures, importance of the right sign with a false discovery rate of "
     "5%, at least half of it left against the typical alternative (one-sided 5%), and the measurements alone agree "
-    "(one-sided 10%). Unsupported edges are left out of a supported pattern.</li>"
+    "(one-sided 10%), also beside the edges that they single out; those need nothing more than the right sign. "
+    "Unsupported edges are left out of a supported pattern.</li>"
     "<li><b>Stability</b>: the share of resamples in which Algorithm 1, as published, takes the edge again.</li>"
     "<li><b>Effects</b> are predicted for a sample of all architectures, the first m edges fixed. Edges that were "
     "chosen because they look good look better than they are: the line <i>found in one half, judged by the other</i> "
