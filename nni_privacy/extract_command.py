@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.errors import DataError
+from nni_privacy.new_folder import new_folder
+from nni_privacy.surrogate_command import read_measured
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,13 +75,12 @@ def run_extract(request: ExtractRequest) -> int:
     from nni_privacy.patterns import list_patterns
     from nni_privacy.patterns.extraction import extract_patterns
     from nni_privacy.patterns.findings import ExtractionOptions
-    from nni_privacy.surrogate import read_mia_data
 
     if request.output.exists() and (not request.output.is_dir() or any(request.output.iterdir())):
         raise DataError(f"{request.output}: exists already; choose a new folder for the results")
     options = ExtractionOptions(high=request.high, low=request.low, resamples=request.resamples, seed=request.seed)
     fit = surrogate_fit(request.surrogate)
-    data = read_mia_data(request.data)
+    data = read_measured(request.data)
     published = [pattern for pattern in list_patterns() if "Figure 7" in pattern.source]
     extraction = extract_patterns(
         GenotypeCodes.from_genotypes(data.genotypes),
@@ -121,7 +119,7 @@ def _say(line: str) -> None:
 
 
 def _write(extraction: Extraction, request: ExtractRequest, data: MIAData) -> None:
-    """Writes all files into a folder beside the output, which then takes its name in one step."""
+    """Writes all files, in one step."""
     from nni_privacy.patterns import write_pattern
     from nni_privacy.report.extraction_infos import oi_csv
     from nni_privacy.report.extraction_page import render_extraction
@@ -133,30 +131,13 @@ def _write(extraction: Extraction, request: ExtractRequest, data: MIAData) -> No
     )
     facts = {"Data": f"{name}: {data.summary()}", "Surrogate": request.surrogate}
     page = render_extraction(extraction, title=f"Patterns of {name}", facts=facts)
-    output = request.output.absolute()
-    draft = None
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-        draft.chmod(0o777 & ~_umask())
+    with new_folder(request.output) as draft:
         for found in extraction.found:
             pattern = found.pattern(name=found.name, source=source)
             if len(pattern):
                 write_pattern(pattern, draft / f"{found.name}.yaml")
         (draft / "importance.csv").write_text(oi_csv(extraction), encoding="utf-8")
         (draft / "report.html").write_text(page, encoding="utf-8")
-        draft.replace(output)
-    except OSError as error:
-        raise DataError(f"{output}: cannot be written ({error.strerror or type(error).__name__})") from None
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _print(extraction: Extraction) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from nni_privacy.surrogate import MIAData
     from nni_privacy.surrogate.benchmark import BenchmarkInfo, ModelScores
 
-__all__ = ["add_surrogate"]
+__all__ = ["add_surrogate", "read_measured"]
 
 _DATA = "CSV with the columns genotype and mia_auc, run directories, or the authors' repository"
 
@@ -58,7 +59,7 @@ def _fit(options: argparse.Namespace) -> int:
     if not output.absolute().parent.is_dir():
         raise ConfigError(f"output: {output.absolute().parent} is not a folder")
     surrogate = build_surrogate(options.model)
-    data = _read(options.data)
+    data = read_measured(options.data)
     surrogate.fit(data.genotypes, data.mia_auc, seed=options.seed).save(output)
     print(f"{data.summary()}\n{options.model}: {output}")
     return 0
@@ -106,7 +107,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     if options.output is not None:
         RunDirectory.check_free(options.output.absolute())
     names = [name for name in (options.models or "").split(",") if name] or surrogates_without_extra()
-    data = _read(options.data)
+    data = read_measured(options.data)
     print(data.summary(), flush=True)
     info = benchmark(
         data, names, splits=options.splits, seed=options.seed, workers=options.workers, observe=_report_progress
@@ -142,7 +143,7 @@ def _write(folder: Path, info: BenchmarkInfo, table: str) -> None:
     print(f"written: {', '.join(str(folder / name) for name in contents)}")
 
 
-def _read(paths: list[Path]) -> MIAData:
+def read_measured(paths: Path | Sequence[Path]) -> MIAData:
     """The data; what is odd about them is said in a line of its own."""
     import warnings
 
