@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks import AttackReport, TargetSignals, get_attack, report_attack
+from nni_privacy.attacks import AttackReport, TargetSignals, check_reference_models, get_attack, report_attack
 from nni_privacy.errors import AuditError
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def audit(
     from nni_privacy.training import resolve_device
 
     names = _check_request(attacks, seed)
+    if shadow is not None:
+        check_reference_models(names, shadow.count)
     (images, labels), (other_images, other_labels) = _check_records(members, nonmembers)
     if not allow_shared:
         _check_disjoint(images, other_images)

@@ -17,7 +17,7 @@ import torch
 from nni.nas.evaluator import Evaluator
 from torch import nn
 
-from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
+from nni_privacy.attacks import TargetSignals, check_reference_models, get_attack, roc_curve
 from nni_privacy.audit import AuditReport, audit_signals
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset, split_four_ways
 from nni_privacy.errors import ConfigError, check_keys
@@ -115,7 +115,7 @@ class PrivacyEvaluator(Evaluator):
         check_keys("effort", self.effort, asdict(Effort()))
         check_keys("shadow", self.shadow, SHADOW_DEFAULTS)
         Effort(**self.effort)
-        ShadowOptions(recipe=self.recipe, **self.shadow)
+        check_reference_models(self.attacks, ShadowOptions(recipe=self.recipe, **self.shadow).count)
 
     def extra_repr(self) -> str:
         """For ``repr``."""

@@ -145,6 +145,7 @@ def test_it_works_in_a_plain_experiment_with_the_sequential_engine(tmp_path: Pat
         ({"device": "gpu"}, "device"),
         ({"dataset": "digit"}, "did you mean 'digits'"),
         ({"dataset": {"limit": 3}}, "name"),
+        ({"attacks": ("lira",), "shadow": {"count": 3}}, "shadow.count: 3; attack 'lira' needs at least 4"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:

@@ -20,7 +20,14 @@ from nni_privacy.attacks import (  # noqa: F401 - importing a module registers i
 from nni_privacy.attacks.breakdown import ClassMetrics, ScoreHistogram, per_class_metrics, score_histogram
 from nni_privacy.attacks.lira import lira_scores
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve
-from nni_privacy.attacks.registry import Attack, AttackScores, attack_names, get_attack, register_attack
+from nni_privacy.attacks.registry import (
+    Attack,
+    AttackScores,
+    attack_names,
+    check_reference_models,
+    get_attack,
+    register_attack,
+)
 from nni_privacy.attacks.report import AttackReport, RateAtFpr, report_attack
 from nni_privacy.attacks.rmia import rmia_counts, rmia_ratios, rmia_scores
 from nni_privacy.attacks.signals import ShadowSignals, TargetSignals, logit_confidence
@@ -37,6 +44,7 @@ __all__ = [
     "TargetSignals",
     "attack_metrics",
     "attack_names",
+    "check_reference_models",
     "clopper_pearson",
     "get_attack",
     "lira_scores",

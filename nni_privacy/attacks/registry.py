@@ -14,7 +14,8 @@ import numpy.typing as npt
 from nni_privacy.attacks.signals import TargetSignals
 from nni_privacy.errors import AuditError, ConfigError, nearest
 
-__all__ = ["REQUIREMENTS", "Attack", "AttackFunction", "AttackScores", "attack_names", "get_attack", "register_attack"]
+__all__ = ["REQUIREMENTS", "Attack", "AttackFunction", "AttackScores", "attack_names", "check_reference_models"]
+__all__ += ["get_attack", "register_attack"]
 
 REQUIREMENTS = {
     "logits": "the model's answers",
@@ -76,12 +77,14 @@ class Attack:
         run: the function.
         requires: what it reads of the signals, of :attr:`TargetSignals.available`.
         description: one line for listings.
+        reference_models: how many it needs at least where each is trained on half of the attacked records.
     """
 
     name: str
     run: Callable[..., AttackScores]
     requires: frozenset[str]
     description: str
+    reference_models: int = 1
 
     @property
     def options(self) -> dict[str, Any]:
@@ -118,7 +121,11 @@ _ATTACKS: dict[str, Attack] = {}
 
 
 def register_attack(
-    name: str, *, requires: Collection[str] = ("logits",), description: str | None = None
+    name: str,
+    *,
+    requires: Collection[str] = ("logits",),
+    description: str | None = None,
+    reference_models: int = 1,
 ) -> Callable[[F], F]:
     """Registers an attack: ``function(signals, *, seed) -> AttackScores``.
 
@@ -126,6 +133,8 @@ def register_attack(
         name: lower-case letters, digits and underscores: it becomes a metrics prefix and an array name.
         requires: what the attack reads of the signals, names of :data:`REQUIREMENTS`.
         description: one line; by default the first line of the function's docstring.
+        reference_models: how many shadows it needs at least where each is trained on half of the attacked records; of
+            no meaning for an attack that does not require ``shadows``.
 
     Raises:
         ConfigError: if the name is taken or not valid, or a requirement is unknown.
@@ -141,10 +150,28 @@ def register_attack(
 
     def register(function: F) -> F:
         line = (inspect.getdoc(function) or "").partition("\n")[0]
-        _ATTACKS[name] = Attack(name, function, frozenset(requires), description or line)
+        _ATTACKS[name] = Attack(name, function, frozenset(requires), description or line, reference_models)
         return function
 
     return register
+
+
+def check_reference_models(names: Collection[str], count: int) -> None:
+    """Refuses, before anything is trained, fewer reference models than an attack needs.
+
+    Args:
+        names: of attacks.
+        count: of reference models, each trained on half of the attacked records.
+
+    Raises:
+        ConfigError: if one of the attacks needs more.
+    """
+    for attack in map(get_attack, names):
+        if "shadows" in attack.requires and count < attack.reference_models:
+            raise ConfigError(
+                f"shadow.count: {count}; attack {attack.name!r} needs at least {attack.reference_models} "
+                "(each record must be in the training data of two and not in that of two others)"
+            )
 
 
 def attack_names() -> tuple[str, ...]:
