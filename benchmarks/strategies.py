@@ -49,7 +49,9 @@ def measure(space: str, algorithm: str, budget: int, options: dict[str, int]) ->
     )
     known = strategy_options(algorithm).model_fields
     wanted = {"epochs": 4, "batch_size": options["batch"], "controller_steps": 1, **NO_WARMUP}
-    inner = build_strategy(algorithm, {name: value for name, value in wanted.items() if name in known}, seed=0)
+    # TE-NAS keeps its defaults: its batch is that of the kernel.
+    wanted = {name: value for name, value in wanted.items() if name in known and "epochs" in known}
+    inner = build_strategy(algorithm, wanted, seed=0)
     records = 2 * options["batch"] * options["steps"]
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(records, 3, options["size"], options["size"], generator=generator)
