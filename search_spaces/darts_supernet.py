@@ -24,6 +24,7 @@ from nni_privacy.search_spaces.operations import build_operation
 from nni_privacy.search_spaces.supernet import (
     NONE,
     Decision,
+    Halves,
     Layout,
     MixedOperation,
     Sample,
@@ -188,8 +189,9 @@ class MixedCell(nn.Module):
     def forward(self, before_last: Tensor, last: Tensor) -> Tensor:
         """Outputs of the two cells before -> the output of this one, (n, channels * nodes, h', w')."""
         states = [self.preprocess0(before_last), self.preprocess1(last)]
+        split: dict[int, Halves] = {}
         for into in self._into:
-            total = sum_into_node((self.edges[name], states[source]) for name, source in into)
+            total = sum_into_node(((self.edges[name], source) for name, source in into), states, split)
             states.append(self._zeros(states) if total is None else total)
         return cat(states[INPUT_NODES:], dim=1)
 

@@ -13,6 +13,7 @@ from nni_privacy.search_spaces.nasbench201_network import NasBench201Skeleton
 from nni_privacy.search_spaces.nasbench201_operations import build_nasbench201_operation
 from nni_privacy.search_spaces.supernet import (
     NONE,
+    Halves,
     MixedOperation,
     Supernet,
     Switchboard,
@@ -62,8 +63,9 @@ class NasBench201MixedCell(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The cell's input -> its last node, of the same shape."""
         states = [x]
+        split: dict[int, Halves] = {}
         for into in self._into[1:]:
-            total = sum_into_node((self.edges[label], states[source]) for label, source in into)
+            total = sum_into_node(((self.edges[label], source) for label, source in into), states, split)
             # A product, not new zeros: what lies before keeps a gradient, of zero.
             states.append(x * 0.0 if total is None else total)
         return states[-1]

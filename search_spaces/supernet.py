@@ -21,6 +21,7 @@ __all__ = [
     "Decision",
     "Gate",
     "Gates",
+    "Halves",
     "Layout",
     "MixedOperation",
     "Supernet",
@@ -71,6 +72,10 @@ class Gate:
 
 Gates = Mapping[str, Gate]
 """Gate by key of its decision. A decision without a gate does not run: its edge is not there."""
+
+
+Halves = tuple[Tensor, Tensor]
+"""The first C // k and the other channels of a state."""
 
 
 class Switchboard:
@@ -126,12 +131,18 @@ class MixedOperation(nn.Module):
         ``None`` stands for zeros and saves adding them.
         """
         if self.partial:
-            halves = self.halves(x)
+            halves = self.halves(*self.split(x))
             return None if halves is None else self.join(*halves)
         gate = self._switchboard.gates.get(self.decision.key)
         return None if gate is None else _scaled(self._mix(x, gate), gate)
 
-    def halves(self, x: Tensor) -> tuple[Tensor | None, Tensor] | None:
+    def split(self, x: Tensor) -> Halves:
+        """The channels that the candidates of a partial edge see, and those that bypass them."""
+        # Not two slices, whose gradients are padded with zeros and added; and copied once, not by each candidate.
+        seen, others = x.split([self.seen, x.shape[1] - self.seen], dim=1)
+        return seen.contiguous(memory_format=torch.channels_last), others
+
+    def halves(self, seen: Tensor, others: Tensor) -> tuple[Tensor | None, Tensor] | None:
         """Of a partial edge, what its candidates make of the channels that they see, and the channels that bypass them.
 
         ``None`` in place of the first stands for zeros, in place of both for an edge that is not there. As joining is
@@ -140,9 +151,6 @@ class MixedOperation(nn.Module):
         gate = self._switchboard.gates.get(self.decision.key)
         if gate is None:
             return None
-        # Split, not two slices, whose gradients are padded with zeros and added; copied once, not by each candidate.
-        seen, others = x.split([self.seen, x.shape[1] - self.seen], dim=1)
-        seen = seen.contiguous(memory_format=torch.channels_last)
         return _scaled(self._mix(seen, gate), gate), _scaled(self.bypass(others), gate)
 
     def join(self, seen: Tensor | None, bypassed: Tensor) -> Tensor:
@@ -173,24 +181,30 @@ def _scaled(output: Any, gate: Gate) -> Any:
     return output if output is None or gate.scale is None else output * gate.scale
 
 
-def sum_into_node(edges: Iterable[tuple[nn.Module, Tensor]]) -> Tensor | None:
+def sum_into_node(
+    edges: Iterable[tuple[nn.Module, int]], states: Sequence[Tensor], split: dict[int, Halves]
+) -> Tensor | None:
     """The sum of what the edges into a node compute; None if none of them is there.
 
     Args:
-        edges: operation or mixed operation, and the state that it reads, for each edge.
+        edges: operation or mixed operation, and the number of the state that it reads, for each edge.
+        states: of the cell.
+        split: of one run of the cell: what partial edges have split already; each state is split once.
     """
     whole: Tensor | None = None
     seen: Tensor | None = None
     bypassed: Tensor | None = None
     partial: MixedOperation | None = None
-    for edge, state in edges:
+    for edge, source in edges:
         if isinstance(edge, MixedOperation) and edge.partial:
-            halves = edge.halves(state)
+            if source not in split:
+                split[source] = edge.split(states[source])
+            halves = edge.halves(*split[source])
             if halves is not None:
                 partial = edge
                 seen, bypassed = _added(seen, halves[0]), _added(bypassed, halves[1])
         else:
-            whole = _added(whole, edge(state))
+            whole = _added(whole, edge(states[source]))
     if partial is not None and bypassed is not None:
         whole = _added(whole, partial.join(seen, bypassed))
     return whole
