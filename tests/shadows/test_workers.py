@@ -113,7 +113,7 @@ def test_ctrl_c_ends_the_workers(tmp_path, log):
     wait_until(lambda: trainings(log) == 1)
     workers = psutil.Process(run.pid).children()
     run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=10)
+    _, errors = run.communicate(timeout=25)
     assert b"KeyboardInterrupt" in errors
     assert workers and not any(worker.is_running() for worker in workers)
 
