@@ -1,0 +1,109 @@
+"""The human-designed networks: every one, at every size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from network_table import network_table
+
+from nni_privacy.errors import ConfigError
+from nni_privacy.networks import NETWORKS, build_network, feature_map_side
+
+PUBLISHED = {
+    "cspresnet50": 21.62,
+    "densenet121": 7.98,
+    "dla34": 15.74,
+    "efficientnet_b0": 5.29,
+    "regnetx_004": 5.16,
+    "resnet18": 11.69,
+    "resnetv2_50x1_bit": 25.55,
+    "resnext50_32x4d": 25.03,
+    "vgg11_bn": 132.87,
+    "wide_resnet50_2": 68.88,
+}
+"""Millions of parameters with 1,000 classes and 3 channels, from the papers and timm's tables."""
+
+
+def parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("size", "channels", "side"), [(8, 1, 2), (8, 3, 2), (28, 1, 4), (28, 3, 4), (32, 1, 4),
+                                                        (32, 3, 4), (64, 1, 2), (64, 3, 2)])  # fmt: skip
+def test_every_network_trains_at_every_size(name: str, size: int, channels: int, side: int) -> None:
+    torch.manual_seed(0)
+    network = build_network(name, in_channels=channels, num_classes=10, image_size=size)
+    assert network.training
+    logits = network(torch.randn(2, channels, size, size))
+    assert logits.shape == (2, 10)
+    torch.nn.functional.cross_entropy(logits, torch.tensor([3, 7])).backward()
+    for parameter in network.parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all()
+    assert feature_map_side(network, in_channels=channels, image_size=size) == side
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_with_the_imagenet_stem_it_is_the_published_network(name: str) -> None:
+    network = build_network(name, in_channels=3, num_classes=1000, image_size=64, stem="imagenet")
+    assert parameters(network) / 1e6 == pytest.approx(PUBLISHED[name], abs=0.01)
+
+
+@pytest.mark.parametrize("name", set(NETWORKS) - {"vgg11_bn"})
+def test_small_images_change_strides_and_the_first_kernel_only(name: str) -> None:
+    small = build_network(name, in_channels=3, num_classes=10, image_size=32)
+    large = build_network(name, in_channels=3, num_classes=10, image_size=32, stem="imagenet")
+    shapes = [(key, tuple(value.shape)) for key, value in large.named_parameters()]
+    changed = [
+        (key, was, tuple(value.shape))
+        for (key, was), value in zip(shapes, small.parameters(), strict=True)
+        if was != tuple(value.shape)
+    ]
+    assert len(changed) <= 1
+    for _, was, now in changed:
+        assert (was[2:], now[2:]) == ((7, 7), (3, 3)) and was[:2] == now[:2]
+
+
+def test_the_smaller_kernel_keeps_the_variance_of_the_initial_outputs() -> None:
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    small, large = (
+        build_network("resnet18", in_channels=3, num_classes=10, image_size=32, stem=stem).conv1(images).std()
+        for stem in ("small", "imagenet")
+    )
+    assert float(small / large) == pytest.approx(1.0, abs=0.1)
+
+
+def test_modes_and_seeds() -> None:
+    first, second = [], []
+    for states in (first, second):
+        torch.manual_seed(4)
+        states.append(build_network("regnetx_004", in_channels=1, num_classes=3, image_size=8).state_dict())
+    assert all(torch.equal(value, second[0][key]) for key, value in first[0].items())
+    network = build_network("resnet18", in_channels=1, num_classes=3, image_size=16).eval()
+    assert feature_map_side(network, in_channels=1, image_size=16) == 2 and not network.training
+    assert build_network("vgg11_bn", in_channels=3, num_classes=10, image_size=32).head.fc.in_features == 512
+
+
+def test_the_table_in_the_docs_is_that_of_the_code() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
+    found = text.partition("<!-- networks: begin -->\n")[2].partition("<!-- networks: end -->")[0]
+    assert found.strip() == network_table().strip(), "print it anew: python tests/network_table.py"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "resnet81"}, "unknown network 'resnet81'; did you mean 'resnet18'"),
+        ({"name": "transformer"}, "known: cspresnet50"),
+        ({"image_size": 7}, "image_size: 7; allowed is a whole number of at least 8"),
+        ({"in_channels": 0}, "in_channels: 0"),
+        ({"num_classes": 1}, "num_classes: 1"),
+        ({"stem": "smal"}, "stem: 'smal'; did you mean 'small'"),
+    ],
+)
+def test_bad_input_is_named(options: dict[str, object], message: str) -> None:
+    given = {"name": "resnet18", "in_channels": 3, "num_classes": 10, "image_size": 32, **options}
+    with pytest.raises(ConfigError, match=message):
+        build_network(**given)
