@@ -152,7 +152,7 @@ def _patterns_list(options: argparse.Namespace) -> int:
     from nni_privacy.patterns import list_patterns
 
     for pattern in list_patterns():
-        print(f"{pattern.name:<22} {pattern.cell:<10} {len(pattern)} edges  {pattern.source}")
+        print(f"{pattern.name:<26} {pattern.cell:<10} {len(pattern)} edges  {pattern.source}")
     return 0
 
 
