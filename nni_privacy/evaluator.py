@@ -19,7 +19,7 @@ from torch import nn
 
 from nni_privacy.attacks import TargetSignals, check_reference_models, get_attack, roc_curve
 from nni_privacy.audit import AuditReport, audit_signals
-from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset, split_four_ways
+from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset
 from nni_privacy.errors import ConfigError, check_keys
 from nni_privacy.gathering import Effort, gather_signals
 from nni_privacy.plugins import import_plugins
@@ -130,7 +130,7 @@ class PrivacyEvaluator(Evaluator):
             DataError: if the data is missing or not valid.
         """
         data = load_dataset(**self.dataset)
-        return data, split_four_ways(len(data), seed=self.seed)
+        return data, data.split(seed=self.seed)
 
     def evaluate(self, model: nn.Module) -> dict[str, Any]:
         """Trains and audits ``model``, and reports to NNI.

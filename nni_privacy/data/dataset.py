@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from nni_privacy.data.resize import resize_images
+from nni_privacy.data.split import FourWaySplit, split_four_ways
 from nni_privacy.errors import DataError
 
 __all__ = ["Dataset"]
@@ -21,9 +23,11 @@ class Dataset:
 
     Attributes:
         name: what the data set is called in reports.
-        images: ``(N, C, H, W)``, ``uint8`` in 0..255 or ``float32`` (finite, any range).
+        images: ``(N, C, H, W)``, ``uint8`` in 0..255 or ``float32`` (finite, any range). Those of CelebA are a file
+            that is mapped into memory.
         labels: ``(N,)`` ``int64`` in ``0..num_classes - 1``.
         num_classes: number of classes K, at least 2.
+        stratified: whether :meth:`split` deals out class by class.
 
     Raises:
         DataError: if a shape or type is another, lengths differ, a label is out of range or a pixel is not finite.
@@ -33,6 +37,7 @@ class Dataset:
     images: torch.Tensor
     labels: torch.Tensor
     num_classes: int
+    stratified: bool = False
 
     def __post_init__(self) -> None:
         self._check_images()
@@ -63,7 +68,27 @@ class Dataset:
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self), size=limit, replace=False))
         index = torch.from_numpy(chosen)
-        return Dataset(self.name, self.images[index], self.labels[index], self.num_classes)
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def resized(self, image_size: int) -> Dataset:
+        """The same records at ``image_size`` x ``image_size`` pixels; itself if they are that large.
+
+        Raises:
+            DataError: if ``image_size`` is below 1.
+        """
+        if image_size < 1:
+            raise DataError(f"{self.name}: image_size is {image_size}: allowed are integers of 1 or more")
+        if self.image_shape[1:] == (image_size, image_size):
+            return self
+        return replace(self, images=resize_images(self.images, image_size))
+
+    def split(self, *, seed: int) -> FourWaySplit:
+        """The paper's four parts, see :func:`~nni_privacy.data.split_four_ways`; class by class if ``stratified``.
+
+        Raises:
+            DataError: if there are fewer than 4 records (of a class, if stratified), or the seed is negative.
+        """
+        return split_four_ways(len(self), seed=seed, labels=self.labels.numpy() if self.stratified else None)
 
     def _check_images(self) -> None:
         shape = tuple(self.images.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +19,7 @@ Loader = TypeVar("Loader", bound=Callable[..., Any])
 
 _LOADERS: dict[str, Callable[..., Any]] = {}
 _BUILT_IN = "nni_privacy.data.sources"
-_COMMON_OPTIONS = ("limit", "limit_seed")
+_COMMON_OPTIONS = ("limit", "limit_seed", "image_size", "stratified")
 
 
 def register_dataset(name: str) -> Callable[[Loader], Loader]:
@@ -48,11 +49,11 @@ def check_dataset_options(name: str, options: Mapping[str, Any]) -> None:
 
     Raises:
         ConfigError: if the name or an option is unknown (with the nearest known one), a required option is missing,
-            or ``limit`` / ``limit_seed`` is not an integer in its range.
+            ``limit``, ``limit_seed`` or ``image_size`` is not an integer in its range, or ``stratified`` not a boolean.
     """
     loader = _loader(name)
     parameters = inspect.signature(loader).parameters
-    known = [*parameters, *_COMMON_OPTIONS]
+    known = {*parameters, *_COMMON_OPTIONS}
     for option in options:
         if option not in known:
             raise ConfigError(f"dataset {name!r} has no option {option!r}: {nearest(option, known)}")
@@ -61,24 +62,47 @@ def check_dataset_options(name: str, options: Mapping[str, Any]) -> None:
         raise ConfigError(f"dataset {name!r} needs the option {missing[0]!r}")
     _check_integer(name, "limit", options.get("limit"), minimum=1)
     _check_integer(name, "limit_seed", options.get("limit_seed"), minimum=0)
+    _check_integer(name, "image_size", options.get("image_size"), minimum=1)
+    stratified = options.get("stratified", False)
+    if not isinstance(stratified, bool):
+        raise ConfigError(f"dataset {name!r}: stratified is {stratified!r}: allowed are true and false")
 
 
-def load_dataset(name: str, *, limit: int | None = None, limit_seed: int = 0, **options: Any) -> Dataset:
-    """Loads a data set by name.
+def load_dataset(
+    name: str,
+    *,
+    limit: int | None = None,
+    limit_seed: int = 0,
+    image_size: int | None = None,
+    stratified: bool = False,
+    **options: Any,
+) -> Dataset:
+    """Loads a data set by name, as a pool: official training and test parts together.
 
     Args:
         name: a registered name, see :func:`dataset_names`.
         limit: keep a random subset of at most so many records (for quick runs); everything by default.
         limit_seed: the seed of that subset.
+        image_size: height and width in pixels that all images are resized to (bilinear); by default they stay as they
+            are, but for ``celeba`` (64).
+        stratified: whether ``Dataset.split`` gives each of the four parts as many records of every class.
         **options: the loader's own options, such as ``path`` of ``npz``.
 
     Raises:
         ConfigError: see :func:`check_dataset_options`.
         DataError: if the data is missing or not valid.
     """
-    check_dataset_options(name, {**options, "limit": limit, "limit_seed": limit_seed})
-    dataset: Dataset = _loader(name)(**options)
-    return dataset if limit is None else dataset.subset(limit, seed=limit_seed)
+    common = {"limit": limit, "limit_seed": limit_seed, "image_size": image_size, "stratified": stratified}
+    check_dataset_options(name, {**options, **common})
+    loader = _loader(name)
+    if image_size is not None and "image_size" in inspect.signature(loader).parameters:
+        options["image_size"] = image_size  # it resizes while it reads
+    dataset: Dataset = loader(**options)
+    if limit is not None:
+        dataset = dataset.subset(limit, seed=limit_seed)
+    if image_size is not None:
+        dataset = dataset.resized(image_size)
+    return replace(dataset, stratified=True) if stratified else dataset
 
 
 def _loader(name: str) -> Callable[..., Any]:

@@ -31,17 +31,20 @@ class FourWaySplit:
     shadow_test: npt.NDArray[np.int64]
 
 
-def split_four_ways(n: int, *, seed: int) -> FourWaySplit:
+def split_four_ways(n: int, *, seed: int, labels: npt.ArrayLike | None = None) -> FourWaySplit:
     """Splits ``n`` records at random into four disjoint parts of ``n // 4`` records; up to three records are left over.
 
     Uses numpy's generator only, so that the split does not depend on torch, on its version or on what was drawn before.
 
     Args:
         n: number of records in the pool, at least 4.
-        seed: any integer >= 0; the same ``n`` and ``seed`` always give the same split.
+        seed: any integer >= 0; the same ``n``, ``seed`` and ``labels`` always give the same split.
+        labels: ``(n,)`` integers, the classes of the records: the split is then stratified, every class in equal
+            numbers in all four parts (numbers that differ by one at most where they cannot be equal).
 
     Raises:
-        DataError: if ``n`` is below 4 or the seed is negative.
+        DataError: if ``n`` is below 4, the seed is negative, or ``labels`` has another length or a class with fewer
+            than 4 records.
     """
     if n < PARTS:
         raise DataError(f"n is {n}: a four-way split needs at least {PARTS} records")
@@ -49,4 +52,22 @@ def split_four_ways(n: int, *, seed: int) -> FourWaySplit:
         raise DataError(f"seed is {seed}: allowed are integers of 0 or more")
     order = np.random.default_rng(seed).permutation(n).astype(np.int64)
     size = n // PARTS
-    return FourWaySplit(*(order[part * size : (part + 1) * size] for part in range(PARTS)))
+    if labels is None:
+        return FourWaySplit(*(order[part * size : (part + 1) * size] for part in range(PARTS)))
+    # Sorted by class and dealt out like cards: of any run of one class each part gets as many, give or take one.
+    generator = np.random.default_rng([seed, 1])
+    dealt = order[np.argsort(_shuffled_classes(n, labels, generator)[order], kind="stable")]
+    return FourWaySplit(*(generator.permutation(dealt[part::PARTS][:size]) for part in range(PARTS)))
+
+
+def _shuffled_classes(n: int, labels: npt.ArrayLike, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """The records' classes, renumbered at random: which class loses the records that are left over is chance."""
+    given = np.asarray(labels)
+    if given.shape != (n,):
+        raise DataError(f"labels have shape {given.shape}: a stratified split of {n} records needs ({n},)")
+    classes, of_record, counts = np.unique(given, return_inverse=True, return_counts=True)
+    if counts.min() < PARTS:
+        rarest = counts.argmin()
+        found = f"class {classes[rarest]} has {counts[rarest]} records"
+        raise DataError(f"{found}: a stratified split needs {PARTS} or more of each class")
+    return generator.permutation(len(classes))[of_record]

@@ -1,0 +1,172 @@
+"""Where the official files of a data set lie on disk, and what is wrong with them if they cannot be used."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.errors import ConfigError, DataError
+
+__all__ = [
+    "Checksums",
+    "Root",
+    "check_files",
+    "default_cache_folder",
+    "default_data_folder",
+    "fetch",
+    "locked",
+    "narrowed",
+    "one_line",
+    "pool",
+    "refuse",
+    "root_folder",
+    "wrong_file",
+]
+
+DATA_VARIABLE = "NNI_PRIVACY_DATA"
+CACHE_VARIABLE = "NNI_PRIVACY_CACHE"
+
+Root = str | PathLike[str] | None
+Checksums = Iterable[Any]
+"""Pairs of a file, relative to a folder, and its MD5 as torchvision lists it; ``None``: any content is right."""
+
+
+def default_data_folder() -> Path:
+    """Where data sets are looked for: ``$NNI_PRIVACY_DATA``, else ``nni-privacy/data`` in the user's cache folder."""
+    chosen = os.environ.get(DATA_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return _user_cache() / "data"
+
+
+def default_cache_folder() -> Path:
+    """Where images decoded once are kept: ``images`` in ``$NNI_PRIVACY_CACHE``, else in the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return (Path(chosen).expanduser().absolute() if chosen else _user_cache()) / "images"
+
+
+def _user_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "nni-privacy"
+
+
+def root_folder(name: str, root: Root, *, download: bool) -> Path:
+    """The folder that ``root`` names, or the default one; made if the data set is to be downloaded into it.
+
+    Raises:
+        ConfigError: if ``root`` is no path or ``download`` is not true or false.
+        DataError: if the folder is missing (and nothing is to be downloaded), or cannot be made.
+    """
+    if not isinstance(download, bool):
+        raise ConfigError(f"dataset {name!r}: download is {download!r}: allowed are true and false")
+    if root is not None and (not isinstance(root, (str, PathLike)) or not str(root)):
+        raise ConfigError(f"dataset {name!r}: root is {root!r}: expected the name of a folder")
+    folder = default_data_folder() if root is None else Path(root).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"dataset {name!r}: root is {folder}, which is a file, not a folder")
+    if not folder.is_dir() and not download:
+        raise DataError(f"dataset {name!r}: no such folder: {folder} (set root to where it is, or download: true)")
+    if download:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"dataset {name!r}: root {folder}: {error.strerror or error}") from None
+    return folder
+
+
+def check_files(name: str, folder: Path, files: Checksums) -> None:
+    """Raises a DataError that names the first of the files that is not there; reads none of them."""
+    for file, _ in files:
+        if not (folder / file).is_file():
+            raise DataError(f"dataset {name!r}: missing file {folder / file} (set root, or download: true)")
+
+
+def wrong_file(name: str, folder: Path, files: Checksums) -> DataError | None:
+    """The error that names the first file whose checksum is not the official one; ``None`` if all are right."""
+    from torchvision.datasets.utils import calculate_md5
+
+    for file, expected in files:
+        if expected is None or (found := calculate_md5(folder / file)) == expected:
+            continue
+        return DataError(
+            f"dataset {name!r}: wrong checksum of {folder / file}: MD5 is {found}, the official file's is {expected} "
+            "(remove it and set download: true)"
+        )
+    return None
+
+
+def refuse(error: DataError | None) -> None:
+    """Raises the error if there is one."""
+    if error is not None:
+        raise error
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of another library says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def narrowed(reader: Any, **tables: Any) -> Any:
+    """A reader of torchvision's with other tables of files (its own name kept: torchvision makes paths of it)."""
+    return type(reader.__name__, (reader,), tables)
+
+
+def fetch(name: str, top: Path, reader: Any) -> None:
+    """Has torchvision download (with a progress bar), check and unpack; a right archive on disk is only unpacked.
+
+    Raises:
+        DataError: in one line, if that fails.
+    """
+    try:
+        with locked(top / f".{name}.lock"):
+            unopened = reader.__new__(reader)  # the constructor would read and parse everything
+            unopened.root = str(top)
+            unopened.download()
+    except (OSError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise DataError(f"dataset {name!r}: cannot be fetched into {top}: {one_line(error)}") from error
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Holds a lock (``flock``, which ends with the process) on ``file``, so that trials at once fetch or build once.
+
+    On a file system without locks nothing is held: then two processes do the same work twice.
+    """
+    with file.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError:
+            yield
+            return
+        yield
+
+
+def pool(name: str, parts: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Images ``(n, C, H, W)`` of several files as one array; empties ``parts``, so as never to hold two whole copies.
+
+    Raises:
+        DataError: if the files' images differ in size.
+    """
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise DataError(
+            f"dataset {name!r}: images of its files differ in shape: {' and '.join(map(str, sorted(shapes)))}"
+        )
+    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype=np.uint8)
+    start = 0
+    while parts:
+        part = parts.pop(0)
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole

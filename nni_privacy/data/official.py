@@ -1,0 +1,173 @@
+"""CIFAR-10, CIFAR-100, STL-10 and Fashion-MNIST from their official files, read by torchvision's own readers.
+
+The official training and test parts are pooled, in this order (reference/paper.md, section 1).
+"""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST
+from torchvision.datasets.mnist import read_image_file, read_label_file
+from torchvision.datasets.utils import check_integrity
+
+from nni_privacy.data.dataset import Dataset
+from nni_privacy.data.files import (
+    Root,
+    check_files,
+    fetch,
+    narrowed,
+    one_line,
+    pool,
+    refuse,
+    root_folder,
+    wrong_file,
+)
+from nni_privacy.errors import DataError
+
+__all__ = ["DEBIAN_FASHION_MNIST", "read_cifar", "read_fashion_mnist", "read_stl10"]
+
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package ``dataset-fashion-mnist`` puts its files."""
+
+CIFAR_READERS: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+CIFAR_CLASSES = {"cifar10": 10, "cifar100": 100}
+STL10_CLASSES = FASHION_CLASSES = 10
+Images = npt.NDArray[np.uint8]
+
+
+def read_cifar(name: str, *, root: Root, download: bool) -> Dataset:
+    """The 60,000 images of ``cifar10`` or ``cifar100``, ``(60000, 3, 32, 32)`` ``uint8``, with their (fine) labels.
+
+    Raises:
+        ConfigError: if an option is not valid.
+        DataError: if a file is missing, cannot be downloaded or has another checksum than the official one.
+    """
+    reader = CIFAR_READERS[name]
+    files = [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]
+    folder = _official_folder(name, reader, files, root=root, download=download)
+    images, labels = [], []
+    for entry in (*reader.train_list, *reader.test_list):
+        # The official format is a pickle, which can run code: torchvision's reader alone opens it, and only after the
+        # file's checksum has turned out to be the official one. File by file, so that each is checked and held once.
+        part = _opened(name, folder, files, narrowed(reader, train_list=[entry], test_list=[]), train=True)
+        images.append(part.data.transpose(0, 3, 1, 2))
+        labels.append(np.asarray(part.targets))
+    return _pooled(name, images, labels, CIFAR_CLASSES[name])
+
+
+def read_stl10(name: str, *, root: Root, download: bool) -> Dataset:
+    """The 13,000 labelled images of STL-10, ``(13000, 3, 96, 96)`` ``uint8``; the unlabelled ones are not touched.
+
+    Raises:
+        ConfigError: if an option is not valid.
+        DataError: if a file is missing, cannot be downloaded or has another checksum than the official one.
+    """
+    train = STL10.train_list[:2]
+    files = [*train, *STL10.test_list]
+    folder = _official_folder(name, STL10, files, root=root, download=download)
+    images, labels = [], []
+    for split, tables in (("train", {"train_list": train, "test_list": []}), ("test", {"train_list": []})):
+        part = _opened(name, folder, files, narrowed(STL10, **tables), split=split)
+        images.append(part.data)
+        labels.append(part.labels)
+    return _pooled(name, images, labels, STL10_CLASSES)
+
+
+def read_fashion_mnist(name: str, *, root: Root, download: bool) -> Dataset:
+    """The 70,000 images of Fashion-MNIST, ``(70000, 1, 28, 28)`` ``uint8``.
+
+    The IDX files, plain or gzipped, are taken from ``root/FashionMNIST/raw`` (torchvision's place) or ``root``; without
+    a ``root``, Debian's are found too. A gzipped file of one's own has to have the official checksum.
+
+    Raises:
+        ConfigError: if an option is not valid.
+        DataError: if a file is missing, cannot be downloaded, has another checksum or is not an IDX file.
+    """
+    checksums = {Path(file).stem: md5 for file, md5 in FashionMNIST.resources}
+    packaged = root is None and not download and _complete(DEBIAN_FASHION_MNIST, checksums)
+    folder = DEBIAN_FASHION_MNIST if packaged else _idx_folder(name, checksums, root=root, download=download)
+    images, labels = [], []
+    for part in ("train", "t10k"):
+        files = [_idx_file(folder, f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
+        for file in files:
+            if file.suffix == ".gz" and not packaged:  # Debian compresses anew, and checks its files in its own way
+                refuse(wrong_file(name, folder, [(file.name, checksums[file.stem])]))
+        images.append(_idx(files[0], read_image_file).numpy()[:, None])
+        labels.append(_idx(files[1], read_label_file).numpy())
+    return _pooled(name, images, labels, FASHION_CLASSES)
+
+
+def _pooled(name: str, images: list[Images], labels: list[npt.NDArray[Any]], num_classes: int) -> Dataset:
+    for pixels, classes in zip(images, labels, strict=True):
+        if len(pixels) != len(classes):
+            raise DataError(f"dataset {name!r}: a file of {len(pixels)} images goes with one of {len(classes)} labels")
+    whole = torch.from_numpy(np.concatenate(labels).astype(np.int64))
+    return Dataset(name, torch.from_numpy(pool(name, images)), whole, num_classes)
+
+
+def _official_folder(name: str, reader: Any, files: list[Any], *, root: Root, download: bool) -> Path:
+    """The folder that holds the official files, downloaded or unpacked first if they are not there."""
+    top = root_folder(name, root, download=download)
+    folder = top / reader.base_folder
+    archive = top / reader.filename
+    absent = any(not (folder / file).is_file() for file, _ in files)
+    if absent and not download and archive.is_file():
+        refuse(wrong_file(name, top, [(reader.filename, reader.tgz_md5)]))
+    if download or (absent and archive.is_file()):
+        damaged = absent or any(not check_integrity(folder / file, md5) for file, md5 in files)
+        if damaged:
+            fetch(name, top, narrowed(reader, train_list=files, test_list=[]))
+    check_files(name, folder, files)
+    return folder
+
+
+def _opened(name: str, folder: Path, files: list[Any], reader: Any, **which: Any) -> Any:
+    try:
+        return reader(folder.parent, **which)
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        refuse(wrong_file(name, folder, files))
+        raise DataError(f"dataset {name!r}: {folder} cannot be read: {one_line(error)}") from error
+
+
+def _idx_folder(name: str, checksums: dict[str, str], *, root: Root, download: bool) -> Path:
+    top = root_folder(name, root, download=download)
+    official = top / "FashionMNIST" / "raw"
+    for folder in (official, top):
+        if _complete(folder, checksums):
+            return folder
+    if download:
+        fetch(name, top, FashionMNIST)
+    absent = next((name for name in checksums if _idx_file(official, name) is None), None)
+    if absent is not None:
+        hint = "set root, download: true, or install Debian's dataset-fashion-mnist"
+        raise DataError(f"dataset {name!r}: missing file {official / absent} (or {absent}.gz; {hint})")
+    return official
+
+
+def _complete(folder: Path, names: dict[str, str]) -> bool:
+    return all(_idx_file(folder, name) is not None for name in names)
+
+
+def _idx_file(folder: Path, name: str) -> Any:
+    return next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
+
+
+def _idx(file: Path, read: Any) -> torch.Tensor:
+    """The tensor in an IDX file; torchvision's reader knows plain files only."""
+    try:
+        if file.suffix != ".gz":
+            return torch.as_tensor(read(str(file)))
+        with tempfile.NamedTemporaryFile() as plain:
+            plain.write(gzip.decompress(file.read_bytes()))
+            plain.flush()
+            return torch.as_tensor(read(plain.name))
+    except (OSError, EOFError, zlib.error, RuntimeError, ValueError, TypeError, AssertionError, KeyError) as error:
+        raise DataError(f"{file}: cannot be read as an IDX file of bytes ({one_line(error)})") from error
