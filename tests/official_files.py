@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import pickle
 import struct
 from pathlib import Path
@@ -36,6 +37,24 @@ CELEBA_TABLE = [  # Heavy_Makeup, Mouth_Slightly_Open, Smiling, class: 1 * makeu
 ]
 
 
+class _PickledByPython2(pickle._Pickler):  # type: ignore[name-defined]
+    """Writes bytes as Python 2 wrote its strings, which is how the official files hold their pixels."""
+
+    dispatch = {**pickle._Pickler.dispatch}  # type: ignore[attr-defined]  # noqa: RUF012
+
+    def save_bytes(self, content: bytes) -> None:
+        self.write(b"T" + struct.pack("<i", len(content)) + content)
+        self.memoize(content)
+
+    dispatch[bytes] = save_bytes
+
+
+def pickled(entry: dict[str, object]) -> bytes:
+    stream = io.BytesIO()
+    _PickledByPython2(stream, protocol=2).dump(entry)
+    return stream.getvalue()
+
+
 def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
@@ -56,7 +75,7 @@ def write_cifar(root: Path, name: str, monkeypatch: pytest.MonkeyPatch, *, a_fil
             images.append(pixels(a_file, 3, 32, 32))
             labels.append(RNG.integers(0, classes, size=a_file).tolist())
             entry = {"data": images[-1].reshape(a_file, -1), key: labels[-1], "filenames": ["x.png"] * a_file}
-            (folder / file).write_bytes(pickle.dumps({**entry, "coarse_labels": [0] * a_file}))
+            (folder / file).write_bytes(pickled({**entry, "coarse_labels": [0] * a_file}))
             tables[table].append([file, md5(folder / file)])
         monkeypatch.setattr(reader, table, tables[table])
     meta = folder / reader.meta["filename"]

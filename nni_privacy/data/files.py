@@ -20,6 +20,7 @@ from nni_privacy.errors import ConfigError, DataError
 
 __all__ = [
     "Checksums",
+    "Part",
     "Root",
     "check_files",
     "default_cache_folder",
@@ -38,6 +39,9 @@ DATA_VARIABLE = "NNI_PRIVACY_DATA"
 CACHE_VARIABLE = "NNI_PRIVACY_CACHE"
 
 Root = str | PathLike[str] | None
+Part = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]
+"""Images ``(n, C, H, W)`` and labels ``(n,)`` of one file."""
+
 Checksums = Iterable[Any]
 """Pairs of a file, relative to a folder, and its MD5 as torchvision lists it; ``None``: any content is right."""
 
@@ -152,21 +156,26 @@ def locked(file: Path) -> Iterator[None]:
         yield
 
 
-def pool(name: str, parts: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    """Images ``(n, C, H, W)`` of several files as one array; empties ``parts``, so as never to hold two whole copies.
+def pool(name: str, parts: Iterable[Part]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images ``(n, C, H, W)`` and labels ``(n,)`` of several files as one; ``parts`` are taken one by one.
+
+    The pool grows in place, so that it and one file, not twice the whole, are in memory at once.
 
     Raises:
-        DataError: if the files' images differ in size.
+        DataError: if the files' images differ in size, or a file's images and labels in number.
     """
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1:
-        raise DataError(
-            f"dataset {name!r}: images of its files differ in shape: {' and '.join(map(str, sorted(shapes)))}"
-        )
-    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype=np.uint8)
-    start = 0
-    while parts:
-        part = parts.pop(0)
-        whole[start : start + len(part)] = part
-        start += len(part)
-    return whole
+    images, labels = np.empty(0, dtype=np.uint8), []
+    shape: tuple[int, ...] | None = None
+    count = 0
+    for pixels, classes in parts:
+        if len(pixels) != len(classes):
+            found = f"a file of {len(pixels)} images goes with one of {len(classes)} labels"
+            raise DataError(f"dataset {name!r}: {found}")
+        if shape is not None and pixels.shape[1:] != shape:
+            raise DataError(f"dataset {name!r}: images of its files differ in shape: {shape} and {pixels.shape[1:]}")
+        shape = pixels.shape[1:]
+        count += len(pixels)
+        images.resize((count, *shape), refcheck=False)
+        images[count - len(pixels) :] = pixels
+        labels.append(classes.astype(np.int64))
+    return images, np.concatenate(labels)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import gzip
 import tempfile
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
@@ -20,6 +20,7 @@ from torchvision.datasets.utils import check_integrity
 
 from nni_privacy.data.dataset import Dataset
 from nni_privacy.data.files import (
+    Part,
     Root,
     check_files,
     fetch,
@@ -40,7 +41,6 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 CIFAR_READERS: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 CIFAR_CLASSES = {"cifar10": 10, "cifar100": 100}
 STL10_CLASSES = FASHION_CLASSES = 10
-Images = npt.NDArray[np.uint8]
 
 
 def read_cifar(name: str, *, root: Root, download: bool) -> Dataset:
@@ -53,14 +53,16 @@ def read_cifar(name: str, *, root: Root, download: bool) -> Dataset:
     reader = CIFAR_READERS[name]
     files = [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]
     folder = _official_folder(name, reader, files, root=root, download=download)
-    images, labels = [], []
-    for entry in (*reader.train_list, *reader.test_list):
-        # The official format is a pickle, which can run code: torchvision's reader alone opens it, and only after the
-        # file's checksum has turned out to be the official one. File by file, so that each is checked and held once.
-        part = _opened(name, folder, files, narrowed(reader, train_list=[entry], test_list=[]), train=True)
-        images.append(part.data.transpose(0, 3, 1, 2))
-        labels.append(np.asarray(part.targets))
-    return _pooled(name, images, labels, CIFAR_CLASSES[name])
+
+    def parts() -> Iterator[Part]:
+        for entry in (*reader.train_list, *reader.test_list):
+            # The official format is a pickle, which can run code: torchvision's reader alone opens it, and only after
+            # the file's checksum has turned out to be the official one. File by file, so that each is checked once, and
+            # two at most are in memory besides the pool.
+            part = _opened(name, folder, files, narrowed(reader, train_list=[entry], test_list=[]), train=True)
+            yield part.data.transpose(0, 3, 1, 2), np.asarray(part.targets)
+
+    return _pooled(name, parts(), CIFAR_CLASSES[name])
 
 
 def read_stl10(name: str, *, root: Root, download: bool) -> Dataset:
@@ -73,12 +75,13 @@ def read_stl10(name: str, *, root: Root, download: bool) -> Dataset:
     train = STL10.train_list[:2]
     files = [*train, *STL10.test_list]
     folder = _official_folder(name, STL10, files, root=root, download=download)
-    images, labels = [], []
-    for split, tables in (("train", {"train_list": train, "test_list": []}), ("test", {"train_list": []})):
-        part = _opened(name, folder, files, narrowed(STL10, **tables), split=split)
-        images.append(part.data)
-        labels.append(part.labels)
-    return _pooled(name, images, labels, STL10_CLASSES)
+
+    def parts() -> Iterator[Part]:
+        for split, tables in (("train", {"train_list": train, "test_list": []}), ("test", {"train_list": []})):
+            part = _opened(name, folder, files, narrowed(STL10, **tables), split=split)
+            yield part.data, part.labels
+
+    return _pooled(name, parts(), STL10_CLASSES)
 
 
 def read_fashion_mnist(name: str, *, root: Root, download: bool) -> Dataset:
@@ -94,23 +97,21 @@ def read_fashion_mnist(name: str, *, root: Root, download: bool) -> Dataset:
     checksums = {Path(file).stem: md5 for file, md5 in FashionMNIST.resources}
     packaged = root is None and not download and _complete(DEBIAN_FASHION_MNIST, checksums)
     folder = DEBIAN_FASHION_MNIST if packaged else _idx_folder(name, checksums, root=root, download=download)
-    images, labels = [], []
-    for part in ("train", "t10k"):
-        files = [_idx_file(folder, f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
-        for file in files:
-            if file.suffix == ".gz" and not packaged:  # Debian compresses anew, and checks its files in its own way
-                refuse(wrong_file(name, folder, [(file.name, checksums[file.stem])]))
-        images.append(_idx(files[0], read_image_file).numpy()[:, None])
-        labels.append(_idx(files[1], read_label_file).numpy())
-    return _pooled(name, images, labels, FASHION_CLASSES)
+
+    def parts() -> Iterator[Part]:
+        for part in ("train", "t10k"):
+            images, labels = (_idx_file(folder, f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+            for file in (images, labels):
+                if file.suffix == ".gz" and not packaged:  # Debian compresses anew, and checks files in its own way
+                    refuse(wrong_file(name, folder, [(file.name, checksums[file.stem])]))
+            yield _idx(images, read_image_file).numpy()[:, None], _idx(labels, read_label_file).numpy()
+
+    return _pooled(name, parts(), FASHION_CLASSES)
 
 
-def _pooled(name: str, images: list[Images], labels: list[npt.NDArray[Any]], num_classes: int) -> Dataset:
-    for pixels, classes in zip(images, labels, strict=True):
-        if len(pixels) != len(classes):
-            raise DataError(f"dataset {name!r}: a file of {len(pixels)} images goes with one of {len(classes)} labels")
-    whole = torch.from_numpy(np.concatenate(labels).astype(np.int64))
-    return Dataset(name, torch.from_numpy(pool(name, images)), whole, num_classes)
+def _pooled(name: str, parts: Iterable[Part], num_classes: int) -> Dataset:
+    images, labels = pool(name, parts)
+    return Dataset(name, torch.from_numpy(images), torch.from_numpy(labels), num_classes)
 
 
 def _official_folder(name: str, reader: Any, files: list[Any], *, root: Root, download: bool) -> Path:
