@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,14 @@ def log(tmp_path, monkeypatch):
 def start(cache, output, *, count, workers, sleep=0.0):
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "SHADOW_TEST_SLEEP": str(sleep)}
     command = [sys.executable, support_shadows.__file__, str(cache), str(output), str(count), str(workers)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # A shell that runs the tests in the background lets them, and all that they start, ignore Ctrl-C.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_until(condition):
