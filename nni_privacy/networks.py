@@ -8,7 +8,7 @@ every network gets as large a last feature map as every other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -16,9 +16,17 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.errors import ConfigError, check_keys, nearest
 
-__all__ = ["NETWORKS", "SMALLEST_IMAGE", "Stem", "build_network", "feature_map_side"]
+__all__ = [
+    "FAMILIES",
+    "NETWORKS",
+    "SMALLEST_IMAGE",
+    "Stem",
+    "build_network",
+    "check_network_options",
+    "feature_map_side",
+]
 
 Stem = Literal["auto", "small", "imagenet"]
 
@@ -62,12 +70,33 @@ NETWORKS: Mapping[str, Callable[[Any], None]] = MappingProxyType(
 )
 """Name, which is timm's, to what else changes in it for small images. BiT is the architecture only, not pre-trained."""
 
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "bit": "resnetv2_50x1_bit",
+        "cspnet": "cspresnet50",
+        "densenet": "densenet121",
+        "dla": "dla34",
+        "efficientnet": "efficientnet_b0",
+        "regnet": "regnetx_004",
+        "resnet": "resnet18",
+        "resnext": "resnext50_32x4d",
+        "vgg": "vgg11_bn",
+        "wide_resnet": "wide_resnet50_2",
+    }
+)
+"""Name in a configuration, the paper's, to timm's name of the network that stands for it."""
+
+_OPTIONS = ("stem",)
+
 
 def build_network(name: str, *, in_channels: int, num_classes: int, image_size: int, stem: Stem = "auto") -> nn.Module:
     """An untrained network that maps images (n, in_channels, image_size, image_size) to logits (n, num_classes).
 
+    The classifier is one linear layer in every network, so that white-box attacks need its input alone; timm's own is a
+    convolution of 1 x 1 in two of them, which computes the same.
+
     Args:
-        name: of :data:`NETWORKS`.
+        name: of :data:`FAMILIES`, or timm's (of :data:`NETWORKS`).
         in_channels: of the images, 1 or more.
         num_classes: 2 or more.
         image_size: height and width in pixels, 8 or more.
@@ -81,12 +110,29 @@ def build_network(name: str, *, in_channels: int, num_classes: int, image_size: 
     _check(name, in_channels, num_classes, image_size, stem)
     import timm
 
+    name = FAMILIES.get(name, name)
     network = timm.create_model(name, pretrained=False, in_chans=in_channels, num_classes=num_classes)
     _round_up(network)
     if stem == "small" or (stem == "auto" and image_size <= _LARGEST_SMALL):
         NETWORKS[name](network)
         _take_out_halvings(network, in_channels, image_size)
+    _make_classifier_linear(network)
     return network
+
+
+def check_network_options(name: str, options: Iterable[str]) -> None:
+    """Checks what a configuration says of a network, without building it.
+
+    Args:
+        name: as in :func:`build_network`.
+        options: names of what is given besides; channels, classes and image size come from the data.
+
+    Raises:
+        ConfigError: if the network or an option is unknown (with the nearest names).
+    """
+    if name not in FAMILIES and name not in NETWORKS:
+        raise ConfigError(f"unknown network {name!r}; {nearest(str(name), {*FAMILIES, *NETWORKS})}")
+    check_keys(f"network {name!r}", options, _OPTIONS)
 
 
 def feature_map_side(network: nn.Module, *, in_channels: int, image_size: int) -> int:
@@ -96,8 +142,7 @@ def feature_map_side(network: nn.Module, *, in_channels: int, image_size: int) -
 
 
 def _check(name: str, in_channels: int, num_classes: int, image_size: int, stem: str) -> None:
-    if name not in NETWORKS:
-        raise ConfigError(f"unknown network {name!r}; {nearest(str(name), NETWORKS)}")
+    check_network_options(name, _OPTIONS)
     if stem not in get_args(Stem):
         raise ConfigError(f"stem: {stem!r}; {nearest(str(stem), get_args(Stem))}")
     least = {
@@ -108,6 +153,18 @@ def _check(name: str, in_channels: int, num_classes: int, image_size: int, stem:
     for field, (value, smallest) in least.items():
         if type(value) is not int or value < smallest:
             raise ConfigError(f"{field}: {value!r}; allowed is a whole number of at least {smallest}")
+
+
+def _make_classifier_linear(network: Any) -> None:
+    classifier = network.get_classifier()
+    if not isinstance(classifier, nn.Conv2d):
+        return
+    linear = nn.Linear(classifier.in_channels, classifier.out_channels)
+    linear.load_state_dict(
+        {key: value.flatten(1) if value.ndim > 1 else value for key, value in classifier.state_dict().items()}
+    )
+    path = next(path for path, module in network.named_modules() if module is classifier)
+    network.set_submodule(path, nn.Sequential(nn.Flatten(), linear))
 
 
 def _round_up(network: nn.Module) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from network_table import network_table
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.networks import NETWORKS, build_network, feature_map_side
+from nni_privacy.extraction import extract_signals
+from nni_privacy.networks import FAMILIES, NETWORKS, build_network, check_network_options, feature_map_side
 
 PUBLISHED = {
     "cspresnet50": 21.62,
@@ -75,6 +77,42 @@ def test_the_smaller_kernel_keeps_the_variance_of_the_initial_outputs() -> None:
     assert float(small / large) == pytest.approx(1.0, abs=0.1)
 
 
+def test_configurations_name_the_papers_ten_families() -> None:
+    named = {"resnet", "resnext", "wide_resnet", "vgg", "densenet", "efficientnet", "regnet", "cspnet", "bit", "dla"}
+    assert set(FAMILIES) == named and set(FAMILIES.values()) == set(NETWORKS)
+    states = []
+    for name in ("regnet", "regnetx_004"):
+        torch.manual_seed(1)
+        states.append(build_network(name, in_channels=3, num_classes=10, image_size=8).state_dict())
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+@pytest.mark.parametrize("name", ["bit", "dla"])
+def test_a_linear_classifier_computes_what_timms_convolution_does(name: str) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(2)
+    own = timm.create_model(FAMILIES[name], num_classes=10).eval()
+    torch.manual_seed(2)
+    network = build_network(name, in_channels=3, num_classes=10, image_size=64).eval()
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), own(images))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_white_box_attacks_find_the_input_of_the_classifier(name: str) -> None:
+    network = build_network(name, in_channels=1, num_classes=3, image_size=8)
+    images, labels = torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
+    signals = extract_signals(network, images, labels, np.arange(6) < 3, gradients=True)
+    assert signals.features is not None and signals.gradients is None
+
+
+def test_options_are_checked_without_building() -> None:
+    check_network_options("dla", ["stem"])
+    with pytest.raises(ConfigError, match="network 'dla': unknown key 'stemm': did you mean 'stem'"):
+        check_network_options("dla", ["stemm"])
+
+
 def test_modes_and_seeds() -> None:
     first, second = [], []
     for states in (first, second):
@@ -96,7 +134,8 @@ def test_the_table_in_the_docs_is_that_of_the_code() -> None:
     ("options", "message"),
     [
         ({"name": "resnet81"}, "unknown network 'resnet81'; did you mean 'resnet18'"),
-        ({"name": "transformer"}, "known: cspresnet50"),
+        ({"name": "resnets"}, "did you mean 'resnet'"),
+        ({"name": "transformer"}, "known: bit, cspnet, cspresnet50"),
         ({"image_size": 7}, "image_size: 7; allowed is a whole number of at least 8"),
         ({"in_channels": 0}, "in_channels: 0"),
         ({"num_classes": 1}, "num_classes: 1"),
