@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 TrialObserver = Callable[[TrialRecord], None]
 ScoresObserver = Callable[[str, bytes], None]
 
-_NOT_METRICS = ("default", "seconds", "architecture")
+_NOT_METRICS = ("default", "seconds", "architecture", "factors")
 """What a trial reports besides its metrics."""
 
 _TIMEOUT = 60
@@ -91,9 +91,9 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             self.dispatch_model_event(IntermediateMetricEvent(model, command.value))
             return
         final = command.value if isinstance(command.value, dict) else {"default": command.value}
-        proposed = proposed_architecture(model)
-        if proposed != final.get("architecture", proposed):
-            self._faults[trial] = f"it trained {final['architecture']}, but {proposed} was proposed"
+        mismatch = _mismatch(model, final)
+        if mismatch is not None:
+            self._faults[trial] = mismatch
             return
         self._finals[trial] = final
         self.dispatch_model_event(FinalMetricEvent(model, command.value))
@@ -121,9 +121,9 @@ class AuditedEngine(TrainingServiceExecutionEngine):
 
     def _tell(self, trial: str, model: ExecutableModelSpace, final: dict[str, Any] | None, fault: str | None) -> None:
         sequence = int(self._job(trial).get("sequenceId", -1))
-        proposed = proposed_architecture(model)
+        proposed, factors = proposed_architecture(model), _factors(model)
         if fault is not None or final is None:
-            self._on_trial(TrialRecord(trial, sequence, "failed", proposed, error=fault))
+            self._on_trial(TrialRecord(trial, sequence, "failed", proposed, error=fault, factors=factors))
             return
         scores = self._file(trial, SCORES_FILE)
         if scores is not None:
@@ -131,7 +131,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         metrics = {key: _number(value) for key, value in final.items() if key not in _NOT_METRICS}
         seconds = final.get("seconds")
         architecture = final.get("architecture", proposed)
-        self._on_trial(TrialRecord(trial, sequence, "succeeded", architecture, metrics, seconds))
+        self._on_trial(TrialRecord(trial, sequence, "succeeded", architecture, metrics, seconds, factors=factors))
 
     def _intended_parameter(self, trial: str) -> int:
         """The parameter id that the manager recorded when it created the trial."""
@@ -162,8 +162,28 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         return lines[-1] if lines else None
 
 
+def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:
+    """What a trial of a study is set to; None of a trial of a search."""
+    factors = getattr(getattr(model, "evaluator", None), "factors", None)
+    return None if factors is None else dict(factors)
+
+
+def _mismatch(model: ExecutableModelSpace, final: dict[str, Any]) -> str | None:
+    """What a trial that was to evaluate ``model`` did instead; None if it did as proposed."""
+    proposed, factors = proposed_architecture(model), _factors(model)
+    if factors is not None and final.get("factors", factors) != factors:
+        return f"it measured {final['factors']}, but {factors} was proposed"
+    searched = getattr(getattr(model, "evaluator", None), "searches", False)  # only the trial can tell then
+    if not searched and proposed != final.get("architecture", proposed):
+        return f"it trained {final['architecture']}, but {proposed} was proposed"
+    return None
+
+
 def proposed_architecture(model: ExecutableModelSpace) -> str:
     """The architecture of a proposed model, written as :func:`nni_privacy.evaluator.architecture_text` writes it."""
+    told = getattr(getattr(model, "evaluator", None), "architecture_text", None)
+    if told is not None:
+        return str(told)
     space = getattr(getattr(model, "model", None), "trace_symbol", None)
     genotype_of = getattr(space, "genotype_of", None)
     if genotype_of is not None:

@@ -40,6 +40,8 @@ class TrialRecord:
         metrics: its final metrics, fractions; empty if it failed.
         seconds: wall time of training and audit, without NNI's overhead.
         error: why it failed.
+        factors: of a trial of a study, what it was set to (architecture, data set, seed, ...); see
+            :mod:`nni_privacy.study`.
     """
 
     trial: str
@@ -49,6 +51,7 @@ class TrialRecord:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     seconds: float | None = None
     error: str | None = None
+    factors: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """One line of JSON; fields without a value are left out."""
