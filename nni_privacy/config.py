@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.plugins import import_plugins
 from nni_privacy.search_spaces import SPACES
+from nni_privacy.sections import NamedSection, Section, one_line
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 from nni_privacy.yaml_files import read_yaml
 
@@ -31,24 +32,7 @@ __all__ = [
 ]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class _NamedSection(BaseModel):
-    """A name, and options that depend on it."""
-
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """All but the name."""
-        return dict(self.model_extra or {})
-
-
-class DatasetConfig(_NamedSection):
+class DatasetConfig(NamedSection):
     """``dataset``: a name and the loader's options."""
 
     @model_validator(mode="after")
@@ -57,7 +41,7 @@ class DatasetConfig(_NamedSection):
         return self
 
 
-class DartsSizes(_Section):
+class DartsSizes(Section):
     """Sizes of ``search_space: {name: darts}``."""
 
     channels: int = Field(16, ge=1)
@@ -65,17 +49,17 @@ class DartsSizes(_Section):
     nodes: int = Field(4, ge=1)
 
 
-class NasBench201Sizes(_Section):
+class NasBench201Sizes(Section):
     """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
 
     channels: int = Field(16, ge=1)
     cells: int = Field(5, ge=1)
 
 
-_SIZES: Mapping[str, type[_Section]] = {"darts": DartsSizes, "nasbench201": NasBench201Sizes}
+_SIZES: Mapping[str, type[Section]] = {"darts": DartsSizes, "nasbench201": NasBench201Sizes}
 
 
-class SearchSpaceConfig(_NamedSection):
+class SearchSpaceConfig(NamedSection):
     """``search_space``: its name and sizes; channels of the images and classes come from the data set."""
 
     @model_validator(mode="after")
@@ -85,7 +69,7 @@ class SearchSpaceConfig(_NamedSection):
         try:
             _SIZES[self.name](**super().options)
         except ValidationError as error:
-            raise ConfigError(_one_line(error, _SIZES[self.name])) from None
+            raise ConfigError(one_line(error, _SIZES[self.name])) from None
         return self
 
     @property
@@ -94,7 +78,7 @@ class SearchSpaceConfig(_NamedSection):
         return _SIZES[self.name](**super().options).model_dump()
 
 
-class PatternConfig(_Section):
+class PatternConfig(Section):
     """``pattern``: which edges to fix."""
 
     name: str
@@ -111,7 +95,7 @@ class PatternConfig(_Section):
         return load_pattern(self.name, cells=self.cells).first(self.budget)
 
 
-class StrategyConfig(_NamedSection):
+class StrategyConfig(NamedSection):
     """``strategy``: a name and the strategy's options."""
 
     @model_validator(mode="after")
@@ -120,7 +104,7 @@ class StrategyConfig(_NamedSection):
         try:
             kind(**super().options)
         except ValidationError as error:
-            raise ConfigError(_one_line(error, kind)) from None
+            raise ConfigError(one_line(error, kind)) from None
         return self
 
     @property
@@ -129,7 +113,7 @@ class StrategyConfig(_NamedSection):
         return strategy_options(self.name)(**super().options).model_dump()
 
 
-class FilterConfig(_Section):
+class FilterConfig(Section):
     """``filter``: only architectures whose predicted AUC is low enough are trained."""
 
     below: float | None = None
@@ -145,7 +129,7 @@ class FilterConfig(_Section):
         return self
 
 
-class EffortConfig(_Section):
+class EffortConfig(Section):
     """``evaluator.effort``: how many questions the attacks may ask of a trained architecture."""
 
     views: int = Field(2, ge=1, le=18)
@@ -153,7 +137,7 @@ class EffortConfig(_Section):
     boundary_queries: int = Field(1000, ge=1)
 
 
-class ShadowConfig(_Section):
+class ShadowConfig(Section):
     """``evaluator.shadow``: the shadow models of the attacks that need some."""
 
     count: int = Field(4, ge=1)
@@ -161,7 +145,7 @@ class ShadowConfig(_Section):
     cache: str | None = None
 
 
-class EvaluatorConfig(_Section):
+class EvaluatorConfig(Section):
     """``evaluator``: how an architecture is trained and attacked; or that its AUC is predicted instead."""
 
     kind: Literal["measured", "predicted"] = "measured"
@@ -220,7 +204,7 @@ class EvaluatorConfig(_Section):
 _PREDICTED_FIELDS = {"kind", "surrogate"}
 
 
-class SearchConfig(_Section):
+class SearchConfig(Section):
     """A whole search, as ``nni-privacy search`` runs it."""
 
     name: str = Field(min_length=1)
@@ -314,37 +298,6 @@ def parse_config(content: Mapping[str, Any]) -> SearchConfig:
     try:
         return SearchConfig.model_validate(dict(content))
     except ValidationError as error:
-        raise ConfigError(_one_line(error, SearchConfig)) from None
+        raise ConfigError(one_line(error, SearchConfig)) from None
     except PrivacyError as error:
         raise ConfigError(str(error)) from None
-
-
-def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first fault of a configuration in one line: field, value, and what is allowed."""
-    fault: Any = error.errors(include_url=False)[0]
-    path = [str(part) for part in fault["loc"]]
-    if fault["type"] == "extra_forbidden":
-        return f"{'.'.join(path)}: unknown key; {nearest(path[-1], _fields_at(model, path[:-1]))}"
-    if fault["type"] == "missing":
-        return f"{'.'.join(path)}: missing"
-    if fault["type"] == "value_error":
-        return _with_path(path, " ".join(str(fault["ctx"]["error"]).split()))
-    return f"{'.'.join(path)}: {fault['input']!r:.80}; {fault['msg'][:1].lower()}{fault['msg'][1:]}"
-
-
-def _with_path(path: list[str], message: str) -> str:
-    """Puts the path of a section before what the section said of one of its fields ("budget: 9 ...")."""
-    field, colon, rest = message.partition(": ")
-    if colon and field.replace(".", "_").isidentifier():
-        inner = field.split(".")
-        inner = inner[1:] if path and inner[0] == path[-1] else inner
-        return f"{'.'.join(path + inner)}: {rest}"
-    return f"{'.'.join(path)}: {message}" if path else message
-
-
-def _fields_at(model: type[BaseModel], path: list[str]) -> set[str]:
-    for part in path:
-        field = model.model_fields.get(part)
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), _Section)
-    return set(model.model_fields)
