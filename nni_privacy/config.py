@@ -27,6 +27,7 @@ __all__ = [
     "SearchSpaceConfig",
     "ShadowConfig",
     "StrategyConfig",
+    "check_run_name",
     "load_config",
     "parse_config",
 ]
@@ -238,9 +239,7 @@ class SearchConfig(Section):
     @field_validator("name")
     @classmethod
     def _is_a_file_name(cls, name: str) -> str:
-        if "/" in name or "\\" in name or name.startswith("."):
-            raise ConfigError(f"{name!r}; a run's name is used as the name of its folder, so it holds no '/'")
-        return name
+        return check_run_name(name)
 
     @model_validator(mode="after")
     def _fits_together(self) -> SearchConfig:
@@ -267,6 +266,13 @@ class SearchConfig(Section):
             content["dataset"] = None
             content["evaluator"] = {key: content["evaluator"][key] for key in ("kind", "surrogate")}
         return content
+
+
+def check_run_name(name: str) -> str:
+    """``name``, if it can be the name of a run's folder; else a ConfigError."""
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise ConfigError(f"{name!r}; a run's name is used as the name of its folder, so it holds no '/'")
+    return name
 
 
 def load_config(path: str | Path, **overrides: Any) -> SearchConfig:

@@ -26,7 +26,7 @@ from nni_privacy.plugins import import_plugins
 from nni_privacy.shadows.options import ShadowOptions
 from nni_privacy.training import Recipe, fit, predict_logits, resolve_device, seed_everything
 
-__all__ = ["PrivacyEvaluator", "architecture_text"]
+__all__ = ["SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text"]
 
 MONITORED_RECORDS = (256, 1024)
 """An epoch's metrics are measured on a quarter of either side's records, but on at least and at most so many:
@@ -162,12 +162,22 @@ class PrivacyEvaluator(Evaluator):
         )
         report = self._attack(model, data, split, normalize, device)
         metrics = _final_metrics(report)
+        metrics |= self.describe(model)
+        self.after_audit(model, data, split, normalize, device)
         metrics["seconds"] = round(time.perf_counter() - started, 3)
-        metrics["architecture"] = architecture_text(model)
         if "NNI_OUTPUT_DIR" in os.environ:
             report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE)
         nni.report_final_result(metrics)
         return metrics
+
+    def describe(self, model: nn.Module) -> dict[str, Any]:
+        """What is reported of ``model`` besides its metrics; evaluators that know more of it say more."""
+        return {"architecture": architecture_text(model)}
+
+    def after_audit(
+        self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
+    ) -> None:
+        """For evaluators that look at the trained ``model`` further; here nothing is done."""
 
     def _attack(
         self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
@@ -252,6 +262,11 @@ def _final_metrics(report: AuditReport) -> dict[str, Any]:
         "overfitting": train_accuracy - accuracy,
         **report.metrics(),
     }
+
+
+def factors_text(factors: Mapping[str, Any]) -> str:
+    """How a trial of a study says what it was set to: NNI's web UI takes no nested values."""
+    return json.dumps(factors, sort_keys=True)
 
 
 def architecture_text(model: nn.Module) -> str:

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from nni_privacy.search_spaces import DARTS, NasBench201
     from nni_privacy.strategies.search_log import EpochRecord
 
-__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_objectives", "interruptible", "run_search"]
+__all__ = [
+    "build_evaluator",
+    "build_search_strategy",
+    "build_space",
+    "check_objectives",
+    "conclude",
+    "interruptible",
+    "run_search",
+    "run_to_end",
+]
 
 EXIT_ALL_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -83,8 +92,8 @@ def _run_measured(settings: SearchConfig, directory: Path, *, port: int, exit_wh
         strategy = build_search_strategy(settings, folder=directory / "search", on_epoch=progress.on_epoch)
         experiment = _experiment(settings, space, evaluator, strategy, directory, progress)
         print(f"{settings.name}: {settings.trials} trials, web UI at {address}, results in {directory}", flush=True)
-        finished = _run(experiment, port)
-    return _conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
+        finished = run_to_end(experiment, port)
+    return conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
 
 
 def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
@@ -185,7 +194,7 @@ def _experiment(
     )
 
 
-def _run(experiment: PrivacyExperiment, port: int) -> bool:
+def run_to_end(experiment: PrivacyExperiment, port: int) -> bool:
     """Whether the search ran to its end; NNI stops the manager itself when it is interrupted."""
     try:
         return bool(experiment.run(port))
@@ -201,7 +210,7 @@ def _run(experiment: PrivacyExperiment, port: int) -> bool:
         raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
 
 
-def _conclude(
+def conclude(
     experiment: PrivacyExperiment, progress: SearchProgress, address: str, *, finished: bool, exit_when_done: bool
 ) -> int:
     from nni_privacy.report import write_report

@@ -17,7 +17,7 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.runtime.tuner_command_channel import command_type
 from nni.utils import MetricType
 
-from nni_privacy.evaluator import SCORES_FILE
+from nni_privacy.evaluator import SCORES_FILE, factors_text
 from nni_privacy.nni_runtime.run_directory import TrialRecord
 
 __all__ = ["AuditedEngine", "proposed_architecture"]
@@ -171,8 +171,8 @@ def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:
 def _mismatch(model: ExecutableModelSpace, final: dict[str, Any]) -> str | None:
     """What a trial that was to evaluate ``model`` did instead; None if it did as proposed."""
     proposed, factors = proposed_architecture(model), _factors(model)
-    if factors is not None and final.get("factors", factors) != factors:
-        return f"it measured {final['factors']}, but {factors} was proposed"
+    if factors is not None and final.get("factors") != factors_text(factors):
+        return f"it measured {final.get('factors')}, but {factors} was proposed"
     searched = getattr(getattr(model, "evaluator", None), "searches", False)  # only the trial can tell then
     if not searched and proposed != final.get("architecture", proposed):
         return f"it trained {final['architecture']}, but {proposed} was proposed"
