@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nni-privacy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
     _add_search(commands)
+    _add_measure(commands)
     _add_audit(commands)
     _add_patterns(commands)
     add_surrogate(commands)
@@ -80,6 +81,19 @@ def _add_search(commands: Any) -> None:
     )
     search.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up after the search")
     search.set_defaults(run=_search)
+
+
+def _add_measure(commands: Any) -> None:
+    measure = commands.add_parser("measure", help="train and attack architectures x data sets x seeds: a study")
+    measure.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file")
+    measure.add_argument(
+        "--output", metavar="DIR", type=Path, help="the run directory (default: runs/NAME-TIME); goes on where it stopped"
+    )
+    measure.add_argument(
+        "--port", metavar="P", type=int, default=8080, help="of the web UI on 127.0.0.1 (default: 8080)"
+    )
+    measure.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up at the end")
+    measure.set_defaults(run=_measure)
 
 
 def _add_audit(commands: Any) -> None:
@@ -135,6 +149,14 @@ def _search(options: argparse.Namespace) -> int:
         trials=options.trials,
         port=options.port,
         exit_when_done=options.exit_when_done,
+    )
+
+
+def _measure(options: argparse.Namespace) -> int:
+    from nni_privacy.study.command import run_measure
+
+    return run_measure(
+        options.config, output=options.output, port=options.port, exit_when_done=options.exit_when_done
     )
 
 

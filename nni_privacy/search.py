@@ -194,10 +194,10 @@ def _experiment(
     )
 
 
-def run_to_end(experiment: PrivacyExperiment, port: int) -> bool:
+def run_to_end(experiment: PrivacyExperiment, port: int, *, resume: bool = False) -> bool:
     """Whether the search ran to its end; NNI stops the manager itself when it is interrupted."""
     try:
-        return bool(experiment.run(port))
+        return bool(experiment.resume(port) if resume else experiment.run(port))
     except PrivacyError:
         # A filter that lets nothing through ends a search that may have results: they are kept and reported.
         from nni_privacy.report import write_report

@@ -1,0 +1,246 @@
+"""The entries of ``architectures:``, and the architectures that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
+from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.genotype_files import read_genotypes
+from nni_privacy.genotypes import AnyGenotype, parse_genotype
+from nni_privacy.nasbench201_cells import NasBench201Genotype
+from nni_privacy.sections import Section, one_line
+from nni_privacy.strategies.registry import ONE_SHOT
+from nni_privacy.study.variants import ORIGINAL, Variant, VariantsConfig, expand_variants
+
+__all__ = ["Architecture", "ArchitecturesEntry", "parse_entry"]
+
+Kind = Literal["human-designed", "NAS"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture of a study.
+
+    Attributes:
+        label: its name in tables.
+        kind: who designed it.
+        network: a human-designed network's name and options; None of the others.
+        genotype: None of networks, and of what is searched.
+        space: name and sizes of the space of a genotype or search.
+        search: strategy and pattern of what is searched in the trial; None of the others.
+        variants: of a genotype, what is measured of it.
+    """
+
+    label: str
+    kind: Kind
+    network: Mapping[str, Any] | None = None
+    genotype: AnyGenotype | None = None
+    space: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] | None = None
+    variants: tuple[Variant, ...] = (ORIGINAL,)
+
+
+class ArchitecturesEntry(Section):
+    """Base of the entries: each stands for some architectures."""
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """The architectures of this entry.
+
+        Args:
+            space: the study's own, for entries that have none.
+        """
+        raise ConfigError(f"architectures: {type(self).__name__} stands for nothing")
+
+
+class NetworksEntry(ArchitecturesEntry):
+    """``{networks: [resnet, vgg]}`` or ``{networks: all}``: human-designed ones."""
+
+    networks: list[str] | Literal["all"]
+    stem: Literal["auto", "small", "imagenet"] = "auto"
+
+    @field_validator("networks", mode="after")
+    @classmethod
+    def _known(cls, names: list[str] | str) -> list[str]:
+        from nni_privacy.networks import FAMILIES, check_network_options
+
+        chosen = sorted(FAMILIES) if isinstance(names, str) else names
+        if not chosen:
+            raise ConfigError("networks: the list is empty")
+        for name in chosen:
+            check_network_options(name, [])
+        return chosen
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """One architecture a name."""
+        for name in self.networks:
+            label = name if self.stem == "auto" else f"{name}-{self.stem}"
+            yield Architecture(label, "human-designed", network={"name": name, "stem": self.stem})
+
+
+class _VariedEntry(ArchitecturesEntry):
+    """Genotypes, and what is measured of each."""
+
+    label: str | None = Field(None, min_length=1)
+    search_space: SearchSpaceConfig | None = None
+    variants: list[Literal["original"] | VariantsConfig] = Field(default_factory=lambda: ["original"], min_length=1)
+
+    @model_validator(mode="after")
+    def _variants_differ(self) -> _VariedEntry:
+        expand_variants(self.variants)
+        return self
+
+    def _labelled(self, genotypes: list[AnyGenotype], label: str, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        sizes = (self.search_space or space).options
+        variants = expand_variants(self.variants)
+        digits = len(str(len(genotypes)))
+        for number, genotype in enumerate(genotypes, start=1):
+            name = "nasbench201" if isinstance(genotype, NasBench201Genotype) else "darts"
+            fitting = {"name": name, "channels": sizes["channels"], "cells": sizes["cells"]}
+            yield Architecture(
+                f"{label}-{number:0{digits}}", "NAS", genotype=genotype, space=fitting, variants=variants
+            )
+
+
+class GenotypesEntry(_VariedEntry):
+    """``{genotypes: FILE}`` or a list of texts: architectures that somebody found. The first ``limit`` are taken."""
+
+    genotypes: str | list[str]
+    limit: int | None = Field(None, ge=1)
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """One architecture a genotype, in the file's order."""
+        if isinstance(self.genotypes, str):
+            found, label = read_genotypes(self.genotypes), Path(self.genotypes).stem
+        else:
+            found, label = [parse_genotype(text) for text in self.genotypes], "genotype"
+        yield from self._labelled(found[: self.limit], self.label or label, space)
+
+
+class SampledEntry(_VariedEntry):
+    """``{sampled: 10}``: random architectures of the space, all choices equally likely."""
+
+    sampled: int = Field(ge=1)
+    seed: int = Field(0, ge=0)
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """As many architectures; more of them with the same seed begin with the same ones."""
+        chosen = self.search_space or space
+        found = _SAMPLERS[chosen.name](self.sampled, self.seed, chosen.options)
+        yield from self._labelled(found, self.label or "sampled", space)
+
+
+class SearchedEntry(ArchitecturesEntry):
+    """``{strategy: {name: gdas}}``: what a one-shot strategy finds, searched anew in each trial."""
+
+    strategy: StrategyConfig
+    label: str | None = Field(None, min_length=1)
+    pattern: PatternConfig | None = None
+    search_space: SearchSpaceConfig | None = None
+
+    @model_validator(mode="after")
+    def _in_one_process(self) -> SearchedEntry:
+        if self.strategy.name not in ONE_SHOT:
+            raise ConfigError(
+                f"strategy.name: {self.strategy.name!r} trains many architectures a search; run it with nni-privacy "
+                f"search and give its genotypes here as a file. In a trial search: {', '.join(ONE_SHOT)}"
+            )
+        if self.strategy.options.get("top_k", 1) != 1:
+            raise ConfigError(f"strategy.top_k: {self.strategy.options['top_k']}; a trial measures the best one only")
+        return self
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """One: the best that the search finds."""
+        chosen = self.search_space or space
+        strategy = {"name": self.strategy.name, **self.strategy.options}
+        pattern = None if self.pattern is None else self.pattern.model_dump()
+        yield Architecture(
+            self.label or self.strategy.name,
+            "NAS",
+            space={"name": chosen.name, **chosen.options},
+            search={"strategy": strategy, "pattern": pattern},
+            variants=(self._variant(),),
+        )
+
+    def _variant(self) -> Variant:
+        if self.pattern is None:
+            return ORIGINAL
+        section = VariantsConfig(pattern=self.pattern.name, cells=self.pattern.cells, budget=self.pattern.budget)
+        return next(section.variants())
+
+
+_ENTRIES: Mapping[str, type[ArchitecturesEntry]] = MappingProxyType(
+    {
+        "networks": NetworksEntry,
+        "genotypes": GenotypesEntry,
+        "sampled": SampledEntry,
+        "strategy": SearchedEntry,
+    }
+)
+"""The key by which an entry is told from the others."""
+
+
+def parse_entry(content: Any) -> ArchitecturesEntry:
+    """Reads one entry of ``architectures``.
+
+    Raises:
+        ConfigError: if it is of no known kind, or one of its values is not valid.
+    """
+    if isinstance(content, ArchitecturesEntry):
+        return content
+    keys = [key for key in _ENTRIES if isinstance(content, Mapping) and key in content]
+    if len(keys) != 1:
+        found = ", ".join(map(str, content)) if isinstance(content, Mapping) else repr(content)[:80]
+        hint = nearest(str(next(iter(content))), _ENTRIES) if isinstance(content, Mapping) and content else ""
+        raise ConfigError(f"{found}; an entry is a mapping with one of {', '.join(_ENTRIES)} {hint}".rstrip())
+    kind = _ENTRIES[keys[0]]
+    try:
+        return kind.model_validate(dict(content))
+    except ValidationError as error:
+        raise ConfigError(one_line(error, kind)) from None
+
+
+def _sampled_darts(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:
+    import numpy as np
+
+    from nni_privacy.predicted_search import random_architectures
+
+    # A seed for each architecture: with more of them the first stay what they were.
+    seeds = (int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) for number in range(count))
+    drawn = (random_architectures(1, seed=own, nodes=sizes["nodes"]) for own in seeds)
+    return [genotype for codes in drawn for genotype in codes.to_genotypes()]
+
+
+def _sampled_nasbench201(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:
+    import numpy as np
+
+    from nni_privacy.cells import Edge
+    from nni_privacy.nasbench201_cells import NASBENCH201_EDGES, NASBENCH201_OPERATIONS
+
+    generator = np.random.default_rng(seed)
+    found: list[AnyGenotype] = []
+    while len(found) < count:
+        drawn = generator.integers(0, len(NASBENCH201_OPERATIONS), len(NASBENCH201_EDGES))
+        pairs = zip(NASBENCH201_EDGES, drawn, strict=True)
+        genotype = NasBench201Genotype(tuple(Edge(*pair, NASBENCH201_OPERATIONS[number]) for pair, number in pairs))
+        if _reaches_output(genotype):
+            found.append(genotype)
+    return found
+
+
+def _reaches_output(genotype: NasBench201Genotype) -> bool:
+    """Whether the image reaches the cell's output; without it a network guesses whatever it is trained on."""
+    reached = {0}
+    for edge in sorted(genotype.edges, key=lambda edge: edge.target):
+        if edge.op != "none" and edge.source in reached:
+            reached.add(edge.target)
+    return max(edge.target for edge in genotype.edges) in reached
+
+
+_SAMPLERS = MappingProxyType({"darts": _sampled_darts, "nasbench201": _sampled_nasbench201})

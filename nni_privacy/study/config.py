@@ -1,0 +1,137 @@
+"""The configuration of a measurement study: what ``nni-privacy measure`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
+
+from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig, check_run_name
+from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.sections import Section, one_line
+from nni_privacy.study.architectures import ArchitecturesEntry, parse_entry
+from nni_privacy.yaml_files import read_yaml
+
+__all__ = ["ContoursConfig", "StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
+
+
+class StudyDataset(DatasetConfig):
+    """An entry of ``datasets``: name, options, and what it is called in tables (by default its name)."""
+
+    label: str | None = Field(None, min_length=1)
+
+    @property
+    def called(self) -> str:
+        """What it is called in tables."""
+        return self.label or self.name
+
+
+class ContoursConfig(Section):
+    """``contours``: the loss around the trained weights (:func:`nni_privacy.contours.loss_contour`)."""
+
+    steps: int = Field(21, ge=3)
+    span: float = Field(1.0, gt=0)
+    records: int = Field(512, ge=1)
+
+
+class StudyConfig(Section):
+    """A whole study: every architecture on every data set with every defence and seed."""
+
+    name: str = Field(min_length=1)
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    datasets: list[StudyDataset] = Field(min_length=1)
+    search_space: SearchSpaceConfig = Field(default_factory=lambda: SearchSpaceConfig(name="darts"))
+    architectures: list[SerializeAsAny[ArchitecturesEntry]] = Field(min_length=1)
+    defences: list[Literal["none"] | dict[str, Any]] = Field(default_factory=lambda: ["none"], min_length=1)
+    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
+    contours: ContoursConfig | None = None
+    concurrency: int = Field(1, ge=1)
+    gpus_per_trial: int = Field(0, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_file_name(cls, name: str) -> str:
+        return check_run_name(name)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        for seed in seeds:
+            if not 0 <= seed < 2**32:
+                raise ConfigError(f"{seed}; allowed are whole numbers from 0 to 2**32 - 1")
+        if len(set(seeds)) != len(seeds):
+            raise ConfigError(f"{seeds}: one is there twice")
+        return seeds
+
+    @field_validator("architectures", mode="before")
+    @classmethod
+    def _entries(cls, entries: Any) -> Any:
+        return [parse_entry(entry) for entry in entries] if isinstance(entries, list) else entries
+
+    @field_validator("defences")
+    @classmethod
+    def _defences_differ(cls, defences: list[Any]) -> list[Any]:
+        labels = [defence_called(defence) for defence in defences]
+        if len(set(labels)) != len(labels):
+            raise ConfigError(f"{', '.join(labels)}: one is there twice")
+        return defences
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> StudyConfig:
+        if self.evaluator.kind != "measured":
+            raise ConfigError(f"evaluator.kind: {self.evaluator.kind!r}; a study measures")
+        labels = [dataset.called for dataset in self.datasets]
+        if len(set(labels)) != len(labels):
+            raise ConfigError(f"datasets: {', '.join(labels)}: two have one label; give one a label of its own")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """All values, defaults included, as plain data for a YAML file."""
+        content = self.model_dump(mode="json")
+        content["search_space"] = {"name": self.search_space.name, **self.search_space.options}
+        return content
+
+
+def defence_called(defence: str | Mapping[str, Any]) -> str:
+    """What an entry of ``defences`` is called in tables.
+
+    Raises:
+        ConfigError: if it is no defence.
+    """
+    if isinstance(defence, str):
+        return defence
+    from nni_privacy.defenses import defence_label
+
+    return defence_label(defence)
+
+
+def load_study(path: str | Path) -> StudyConfig:
+    """Reads and checks a study's configuration file.
+
+    Raises:
+        ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
+            is allowed.
+    """
+    content = read_yaml(path, error=ConfigError)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
+    try:
+        return parse_study(content)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def parse_study(content: Mapping[str, Any]) -> StudyConfig:
+    """Checks a study's configuration given as plain data.
+
+    Raises:
+        ConfigError: on the first value that is not valid.
+    """
+    try:
+        return StudyConfig.model_validate(dict(content))
+    except ValidationError as error:
+        raise ConfigError(one_line(error, StudyConfig)) from None
+    except PrivacyError as error:
+        raise ConfigError(str(error)) from None
