@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
-import re
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from nni_privacy.errors import DataError
 from nni_privacy.report.cell_graph import CELL_NAMES, cell_graph, cells_of, how_to_read
 from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.infos import (
@@ -24,7 +18,10 @@ from nni_privacy.report.infos import (
 )
 from nni_privacy.report.layout import draw_info
 from nni_privacy.report.predicted_page import render_predicted_run
+from nni_privacy.report.resources import read_resource, replace_text, script_policy
 from nni_privacy.report.run import RunInfo, TrialInfo, read_run
+from nni_privacy.report.study_csv import study_tables
+from nni_privacy.report.study_page import render_study
 from nni_privacy.report.summary import appendix_html, cards_html, facts_of, notices, summary_info
 from nni_privacy.report.svg import drawing_style, to_svg
 from nni_privacy.report.table import table_html
@@ -39,6 +36,8 @@ BEST_CELLS = 4
 def write_report(run_directory: str | Path) -> Path:
     """Reads a run directory and writes ``report.html`` into it, replacing an older one in one step.
 
+    Of a measurement study, its numbers are written beside the page as CSV files.
+
     Args:
         run_directory: as ``nni-privacy search`` writes it; the run may still be going on.
 
@@ -50,13 +49,9 @@ def write_report(run_directory: str | Path) -> Path:
     """
     run = read_run(run_directory)
     path = run.directory / FILE_NAME
-    draft = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-    try:
-        draft.write_text(render_report(run), encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error.strerror or type(error).__name__})") from None
+    for name, text in (study_tables(run) if run.study else {}).items():
+        replace_text(run.directory / name, text)
+    replace_text(path, render_report(run))
     return path
 
 
@@ -64,7 +59,9 @@ def render_report(run: RunInfo) -> str:
     """The page as text; the same run gives the same text."""
     if run.predicted:
         return render_predicted_run(run)
-    template = _resource("page.html")
+    if run.study:
+        return render_study(run)
+    script = read_resource("sorting.html")
     summary, tradeoff = summary_info(run), tradeoff_info(run)
     with drawing_style():
         roc = roc_info(run)
@@ -76,11 +73,12 @@ def render_report(run: RunInfo) -> str:
             "evolution": evolution_html(run),
         }
     title = escape_text(run.name)
-    return Template(template).substitute(
+    return Template(read_resource("page.html")).substitute(
         parts,
-        policy=_policy(template),
+        policy=script_policy(script),
+        script=script,
         title=f"{title} · membership privacy report",
-        style=_resource("style.css"),
+        style=read_resource("style.css"),
         lead="Architectures found by a neural architecture search, each trained and then attacked by membership "
         "inference: how well it works, and how much it gives away about who was in its training data.",
         notices="".join(f'<p class="notice">{escape_text(line)}</p>' for line in notices(run, summary)),
@@ -93,18 +91,6 @@ def render_report(run: RunInfo) -> str:
         "search, search/epochs.jsonl of this run. "
         "The page needs no network.",
     )
-
-
-def _resource(name: str) -> str:
-    return files("nni_privacy.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _policy(template: str) -> str:
-    """A content security policy: the page's own script runs and nothing else does, whatever a file contains."""
-    script = re.search(r"<script>(.*?)</script>", template, flags=re.DOTALL)
-    digest = hashlib.sha256(script.group(1).encode() if script else b"").digest()
-    source = base64.b64encode(digest).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{source}'"
 
 
 def _figure(svg: str, *paragraphs: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.genotypes import AnyGenotype, parse_genotype
 from nni_privacy.report.cell_graph import CELL_NAMES
 
-__all__ = ["FixedEdges", "RunInfo", "TrialInfo", "read_run"]
+__all__ = ["Factor", "FixedEdges", "RunInfo", "TrialInfo", "read_run"]
+
+Factor = str | int | float | None
 
 FixedEdges = Mapping[str, tuple[Edge, ...]]
 """Name of a searched cell to the edges that the pattern fixed in it."""
@@ -40,6 +42,8 @@ class TrialInfo:
         metrics: the finite numbers among the reported metrics, under the names of DESIGN.md.
         seconds: duration of the trial.
         error: why it failed.
+        factors: of a trial of a measurement study, what it was set to (architecture, kind, data set, seed, ...); else
+            empty.
     """
 
     sequence: int
@@ -50,6 +54,7 @@ class TrialInfo:
     metrics: Mapping[str, float]
     seconds: float | None
     error: str | None
+    factors: Mapping[str, Factor] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
@@ -121,6 +126,12 @@ class RunInfo:
             return True
         names = {name for trial in self.trials for name in trial.metrics}
         return "predicted_mia_auc" in names and "mia_auc" not in names
+
+    @property
+    def study(self) -> bool:
+        """Whether this is a measurement study: its trials were set by factors, nothing was searched."""
+        configured = "architectures" in self.config and "strategy" not in self.config
+        return configured or any(trial.factors for trial in self.trials)
 
     @property
     def attacks(self) -> tuple[str, ...]:
@@ -240,7 +251,15 @@ def _trial(row: Mapping[str, Any], number: int) -> TrialInfo:
         metrics={key: value for key, value in numbers.items() if value is not None},
         seconds=_number(row.get("seconds")),
         error=None if error is None else str(error),
+        factors=_factors(row.get("factors")),
     )
+
+
+def _factors(value: Any) -> dict[str, Factor]:
+    """The factors that are plain values; the others are left out."""
+    if not isinstance(value, dict):
+        return {}
+    return {str(key): item for key, item in value.items() if item is None or isinstance(item, str | int | float)}
 
 
 def _genotype(text: str) -> AnyGenotype | None:

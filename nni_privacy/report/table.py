@@ -15,6 +15,16 @@ from nni_privacy.report.text import NOTHING, escape_text, fraction, interval
 
 __all__ = ["Column", "TableCell", "columns_of", "operation_counts", "table_html"]
 
+FACTORS = {
+    "architecture": "Measured",
+    "kind": "Kind",
+    "variant": "Variant",
+    "size": "Size",
+    "dataset": "Data set",
+    "defence": "Defence",
+    "seed": "Seed",
+}
+"""Factors of a study that have a column, in its order, to the column's title."""
 NOT_RESOLVABLE = '<span class="none">not resolvable</span>'
 
 
@@ -57,6 +67,7 @@ def columns_of(run: RunInfo) -> list[Column]:
         Column("#", "number", lambda trial: TableCell(str(trial.sequence), str(trial.sequence))),
         Column("Trial", "text", lambda trial: _text(trial.trial)),
         Column("Status", "text", lambda trial: _text(trial.status)),
+        *_factors(run),
         _metric("Accuracy", "accuracy"),
         _metric("Train accuracy", "train_accuracy"),
         _metric("Over- fitting", "overfitting"),
@@ -65,7 +76,7 @@ def columns_of(run: RunInfo) -> list[Column]:
         _metric("TPR at 1% FPR", "mia_tpr_at_1pct_fpr", NOT_RESOLVABLE),
         _metric("TPR at 0.1% FPR", "mia_tpr_at_01pct_fpr", NOT_RESOLVABLE),
         *further,
-        *(_operations(name) for name in searched or CELL_TYPES),
+        *(_operations(name) for name in searched or (() if run.study else CELL_TYPES)),
         Column("Seconds", "number", lambda trial: _number(trial.seconds, 1)),
         Column("Architecture", "text", _architecture, "wide"),
     ]
@@ -80,6 +91,14 @@ def table_html(run: RunInfo, front: Collection[str]) -> str:
     """
     if not run.trials:
         return "<p>No trial has finished yet.</p>"
+    legend = [
+        "Click a heading to sort.",
+        "" if run.study else "Shaded and marked ◆: on the Pareto front.",
+        "C·P·S: convolutions, poolings and skips."
+        if not run.study or any(trial.genotype for trial in run.trials)
+        else "",
+        "Not resolvable: too few non-members to measure a rate that small.",
+    ]
     columns = columns_of(run)
     heads = "".join(
         f'<th scope="col" class="{column.kind}" data-kind="{column.kind}">'
@@ -88,8 +107,7 @@ def table_html(run: RunInfo, front: Collection[str]) -> str:
     )
     rows = "".join(_row(trial, columns, trial.trial in front) for trial in run.trials)
     return (
-        '<p class="small">Click a heading to sort. Shaded and marked ◆: on the Pareto front. C·P·S: convolutions, '
-        "poolings and skips. Not resolvable: too few non-members to measure a rate that small.</p>"
+        f'<p class="small">{" ".join(filter(None, legend))}</p>'
         '<div class="scroll"><table class="sortable">'
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
@@ -126,6 +144,21 @@ def _metric(title: str, name: str, missing: str = NOTHING) -> Column:
 def _auc(trial: TrialInfo) -> TableCell:
     cell = _number(trial.mia_auc)
     return TableCell(cell.value, f'{cell.html} <span class="interval">{interval(trial)}</span>')
+
+
+def _factors(run: RunInfo) -> list[Column]:
+    """A column for what was measured, and for every other factor that is not the same in all trials."""
+    values = {name: {trial.factors.get(name) for trial in run.trials} for name in FACTORS}
+    shown = [name for name in FACTORS if run.study and (name == "architecture" or len(values[name]) > 1)]
+    return [_factor(name, "number" if name == "seed" else "text") for name in shown]
+
+
+def _factor(name: str, kind: Literal["number", "text"]) -> Column:
+    def cell(trial: TrialInfo) -> TableCell:
+        value = trial.factors.get(name)
+        return TableCell("", NOTHING) if value is None else _text(str(value))
+
+    return Column(FACTORS[name], kind, cell)
 
 
 def _operations(name: str) -> Column:
