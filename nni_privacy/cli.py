@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nni_privacy import __version__
-from nni_privacy.errors import PrivacyError
+from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.extract_command import add_extract
 from nni_privacy.surrogate_command import add_surrogate
 
@@ -80,14 +80,17 @@ def _add_search(commands: Any) -> None:
         "--port", metavar="P", type=int, default=8080, help="of the web UI on 127.0.0.1 (default: 8080)"
     )
     search.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up after the search")
+    search.add_argument("--host", metavar="ADDRESS", help="open the web UI there, too, for whoever has its token")
     search.set_defaults(run=_search)
 
 
 def _add_measure(commands: Any) -> None:
     measure = commands.add_parser("measure", help="train and attack architectures x data sets x seeds: a study")
     measure.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file")
+    measure.add_argument("--output", metavar="DIR", type=Path, help="the run directory (default: runs/NAME-TIME)")
+    measure.add_argument("--resume", action="store_true", help="go on; also without it where DIR holds this study")
     measure.add_argument(
-        "--output", metavar="DIR", type=Path, help="the run directory (default: runs/NAME-TIME); goes on where it stopped"
+        "--data", nargs="*", default=[], metavar="LABEL=FILE.npz", help="take the images of a data set from a file"
     )
     measure.add_argument(
         "--port", metavar="P", type=int, default=8080, help="of the web UI on 127.0.0.1 (default: 8080)"
@@ -149,14 +152,26 @@ def _search(options: argparse.Namespace) -> int:
         trials=options.trials,
         port=options.port,
         exit_when_done=options.exit_when_done,
+        host=options.host,
     )
 
 
 def _measure(options: argparse.Namespace) -> int:
     from nni_privacy.study.command import run_measure
 
+    data = {}
+    for assignment in options.data:
+        label, equals, path = assignment.partition("=")
+        if not (label and equals and path):
+            raise ConfigError(f"--data: {assignment!r}; expected LABEL=FILE.npz")
+        data[label] = path
     return run_measure(
-        options.config, output=options.output, port=options.port, exit_when_done=options.exit_when_done
+        options.config,
+        output=options.output,
+        data=data,
+        resume=options.resume,
+        port=options.port,
+        exit_when_done=options.exit_when_done,
     )
 
 

@@ -95,7 +95,7 @@ def read_fashion_mnist(name: str, *, root: Root, download: bool) -> Dataset:
         DataError: if a file is missing, cannot be downloaded, has another checksum or is not an IDX file.
     """
     checksums = {Path(file).stem: md5 for file, md5 in FashionMNIST.resources}
-    packaged = root is None and not download and _complete(DEBIAN_FASHION_MNIST, checksums)
+    packaged = root is None and _complete(DEBIAN_FASHION_MNIST, checksums)
     folder = DEBIAN_FASHION_MNIST if packaged else _idx_folder(name, checksums, root=root, download=download)
 
     def parts() -> Iterator[Part]:

@@ -13,13 +13,13 @@ from nni_privacy.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
 
-__all__ = ["check_dataset_options", "dataset_names", "load_dataset", "register_dataset"]
+__all__ = ["COMMON_OPTIONS", "check_dataset_options", "dataset_names", "load_dataset", "register_dataset"]
 
 Loader = TypeVar("Loader", bound=Callable[..., Any])
 
 _LOADERS: dict[str, Callable[..., Any]] = {}
 _BUILT_IN = "nni_privacy.data.sources"
-_COMMON_OPTIONS = ("limit", "limit_seed", "image_size", "stratified")
+COMMON_OPTIONS = ("limit", "limit_seed", "image_size", "stratified")
 
 
 def register_dataset(name: str) -> Callable[[Loader], Loader]:
@@ -53,7 +53,7 @@ def check_dataset_options(name: str, options: Mapping[str, Any]) -> None:
     """
     loader = _loader(name)
     parameters = inspect.signature(loader).parameters
-    known = {*parameters, *_COMMON_OPTIONS}
+    known = {*parameters, *COMMON_OPTIONS}
     for option in options:
         if option not in known:
             raise ConfigError(f"dataset {name!r} has no option {option!r}: {nearest(option, known)}")

@@ -1,6 +1,6 @@
 """Measurement studies: architectures x variants x data sets x defences x seeds, each trained and attacked once.
 
-:mod:`~nni_privacy.study.config` reads the YAML file, :mod:`~nni_privacy.study.plan` makes the list of measurements of it,
+:mod:`~nni_privacy.study.config` reads the YAML file, :mod:`~nni_privacy.study.plan` makes the list of its measurements,
 :mod:`~nni_privacy.study.evaluator` carries one out in a trial, and :mod:`~nni_privacy.study.command` runs them all.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
 from nni_privacy.errors import ConfigError, nearest
@@ -17,7 +17,7 @@ from nni_privacy.genotypes import AnyGenotype, parse_genotype
 from nni_privacy.nasbench201_cells import NasBench201Genotype
 from nni_privacy.sections import Section, one_line
 from nni_privacy.strategies.registry import ONE_SHOT
-from nni_privacy.study.variants import ORIGINAL, Variant, VariantsConfig, expand_variants
+from nni_privacy.study.variants import ORIGINAL, Variant, VariantsConfig, expand_variants, parse_variants
 
 __all__ = ["Architecture", "ArchitecturesEntry", "parse_entry"]
 
@@ -89,7 +89,12 @@ class _VariedEntry(ArchitecturesEntry):
 
     label: str | None = Field(None, min_length=1)
     search_space: SearchSpaceConfig | None = None
-    variants: list[Literal["original"] | VariantsConfig] = Field(default_factory=lambda: ["original"], min_length=1)
+    variants: list[SerializeAsAny[Any]] = Field(default_factory=lambda: [ORIGINAL.label], min_length=1)
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _parsed(cls, entries: Any) -> Any:
+        return [parse_variants(entry) for entry in entries] if isinstance(entries, list) else entries
 
     @model_validator(mode="after")
     def _variants_differ(self) -> _VariedEntry:
@@ -171,7 +176,7 @@ class SearchedEntry(ArchitecturesEntry):
     def _variant(self) -> Variant:
         if self.pattern is None:
             return ORIGINAL
-        section = VariantsConfig(pattern=self.pattern.name, cells=self.pattern.cells, budget=self.pattern.budget)
+        section = VariantsConfig(pattern=[self.pattern.name], cells=[self.pattern.cells], budget=[self.pattern.budget])
         return next(section.variants())
 
 

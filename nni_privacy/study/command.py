@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.data import Dataset, load_dataset
+from nni_privacy.errors import ConfigError
 from nni_privacy.nni_runtime.run_directory import CONFIG, RunDirectory
 from nni_privacy.search import conclude, interruptible, run_to_end
 from nni_privacy.study.config import StudyConfig, load_study
@@ -23,16 +25,24 @@ __all__ = ["run_measure"]
 
 
 def run_measure(
-    config: str | Path, *, output: str | Path | None = None, port: int = 8080, exit_when_done: bool = False
+    config: str | Path,
+    *,
+    output: str | Path | None = None,
+    data: Mapping[str, str] = MappingProxyType({}),
+    resume: bool = False,
+    port: int = 8080,
+    exit_when_done: bool = False,
 ) -> int:
     """Runs the study that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
 
-    Everything that can be wrong with the input is found before anything is written or started. Where ``output`` holds an
-    interrupted run of the same study, what is left of it is run.
+    Everything that can be wrong with the input is found before anything is written or started. Where ``output`` holds
+    an interrupted run of the same study, what is left of it is run.
 
     Args:
         config: path of the YAML file.
         output: the run directory; by default ``runs/<name>-<time>``.
+        data: label of a data set to the path of an ``.npz`` file that takes its place.
+        resume: refuse to start anew.
         port: of the web UI on 127.0.0.1.
         exit_when_done: stop the web UI when all is measured.
 
@@ -44,9 +54,11 @@ def run_measure(
     """
     from nni_privacy.nni_runtime.experiment import check_port
 
-    settings = load_study(config)
+    settings = load_study(config, data=data)
     directory = Path(output or Path("runs") / f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     resumed = _check_directory(directory, settings)
+    if resume and not resumed:
+        raise ConfigError(f"output: {directory} holds no run to resume")
     check_port(port)
     planned = plan_study(settings, _load(settings))
     return _run(settings, planned, directory, port=port, resumed=resumed, exit_when_done=exit_when_done)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig, check_run_name
-from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.data.registry import COMMON_OPTIONS
+from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.sections import Section, one_line
 from nni_privacy.study.architectures import ArchitecturesEntry, parse_entry
 from nni_privacy.yaml_files import read_yaml
@@ -107,8 +109,13 @@ def defence_called(defence: str | Mapping[str, Any]) -> str:
     return defence_label(defence)
 
 
-def load_study(path: str | Path) -> StudyConfig:
+def load_study(path: str | Path, *, data: Mapping[str, str] = MappingProxyType({})) -> StudyConfig:
     """Reads and checks a study's configuration file.
+
+    Args:
+        path: a YAML file.
+        data: label of a data set to the path of an ``.npz`` file that takes its place; ``limit``, ``image_size``
+            and the like stay as they are.
 
     Raises:
         ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
@@ -118,9 +125,23 @@ def load_study(path: str | Path) -> StudyConfig:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
     try:
-        return parse_study(content)
+        return parse_study(_with_data(content, data) if data else content)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _with_data(content: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
+    sections = [section for section in content.get("datasets") or () if isinstance(section, Mapping)]
+    labels = [str(section.get("label") or section.get("name")) for section in sections]
+    for label in data:
+        if label not in labels:
+            raise ConfigError(f"--data: no data set {label!r}; {nearest(label, labels)}")
+    replaced = []
+    for section, label in zip(sections, labels, strict=True):
+        kept = {key: value for key, value in section.items() if key in COMMON_OPTIONS}
+        own = {"name": "npz", "path": data[label], "label": label} if label in data else section
+        replaced.append({**kept, **own})
+    return {**content, "datasets": replaced}
 
 
 def parse_study(content: Mapping[str, Any]) -> StudyConfig:

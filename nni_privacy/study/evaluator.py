@@ -23,13 +23,13 @@ CONTOUR_FILE = "contour.npz"
 class MeasurementEvaluator(PrivacyEvaluator):
     """Makes the network of a measurement, trains it, and attacks it.
 
-    It reports what :class:`~nni_privacy.PrivacyEvaluator` does, and the number of trained weights (``parameters``) and the
-    factors of the measurement.
+    It reports what :class:`~nni_privacy.PrivacyEvaluator` does, and the number of trained weights (``parameters``) and
+    the factors of the measurement.
 
     Args:
         dataset: see :class:`~nni_privacy.PrivacyEvaluator`, as for the options that are not named here.
         factors: what tells the measurement from the others of its study.
-        source: how the network comes about, as :meth:`Source.to_dict <nni_privacy.study.sources.Source.to_dict>` gives it.
+        source: how the network comes about, as :meth:`~nni_privacy.study.sources.Source.to_dict` gives it.
         contours: options of :func:`nni_privacy.contours.loss_contour`; None: none is made.
         folder: of the study; a search in the trial keeps its checkpoints there, where that folder is.
         **options: of :class:`~nni_privacy.PrivacyEvaluator`.

@@ -1,6 +1,7 @@
 """How the architecture of a measurement comes about: named, given as a genotype, or searched.
 
-A source crosses to the trial as plain data (:meth:`Source.to_dict`, :func:`source_from_dict`) and builds the network there.
+A source crosses to the trial as plain data (:meth:`Source.to_dict`, :func:`source_from_dict`) and builds the network
+there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nni_privacy.cells import INPUT_NODES, Genotype
+from nni_privacy.cells import Genotype
 from nni_privacy.data import Dataset
 from nni_privacy.errors import ConfigError
 from nni_privacy.genotypes import AnyGenotype, parse_genotype
@@ -138,7 +139,7 @@ class GenotypeSource(Source):
         return len({edge.target for edge in genotype.normal.edges})
 
     def build(self, data: Dataset, *, seed: int, settings: SearchSettings) -> nn.Module:
-        """The network, its initial weights drawn layer by layer so that variants share those of the layers they share."""
+        """The network, its initial weights drawn layer by layer: variants share those of the layers that they share."""
         return self.network(in_channels=data.image_shape[0], num_classes=data.num_classes, seed=seed)
 
     def network(self, *, in_channels: int, num_classes: int, seed: int) -> nn.Module:

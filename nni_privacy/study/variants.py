@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.sections import Section
+from nni_privacy.sections import Section, one_line
 
-__all__ = ["ORIGINAL", "Control", "Variant", "VariantsConfig", "expand_variants"]
+__all__ = ["ORIGINAL", "Control", "Variant", "VariantsConfig", "expand_variants", "parse_variants"]
 
 Control = Literal["none", "placebo", "size-matched"]
-
-_Strings = str | list[str]
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,18 @@ ORIGINAL = Variant("original")
 class VariantsConfig(Section):
     """An entry of ``variants``: each of the patterns on each of the cells with each budget and control."""
 
-    pattern: _Strings
-    cells: Cells | list[Cells] | None = None
-    budget: int | list[int] = 4
-    control: Control | list[Control] = Field("none")
+    pattern: list[str] = Field(min_length=1)
+    cells: list[Cells | None] = Field(default_factory=lambda: [None], min_length=1)
+    budget: list[int] = Field(default_factory=lambda: [4], min_length=1)
+    control: list[Control] = Field(default_factory=lambda: ["none"], min_length=1)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _listed(cls, option: Any) -> Any:
+        return option if isinstance(option, list) else [option]
 
     @model_validator(mode="after")
     def _check(self) -> VariantsConfig:
-        for name in ("pattern", "cells", "budget", "control"):
-            if getattr(self, name) == []:
-                raise ConfigError(f"{name}: the list is empty")
         list(self.variants())
         return self
 
@@ -76,8 +76,7 @@ class VariantsConfig(Section):
         Raises:
             PatternError: if there is no such pattern, or it has fewer edges than the budget.
         """
-        options = (self.pattern, self.cells, self.budget, self.control)
-        for name, cells, budget, control in product(*(_listed(option) for option in options)):
+        for name, cells, budget, control in product(self.pattern, self.cells, self.budget, self.control):
             pattern = load_pattern(name, cells=cells).first(budget)
             family = name.removesuffix(f"-{pattern.cells}")
             label = f"{family.rpartition('/')[2]}-{pattern.cells}-{budget}"
@@ -85,7 +84,7 @@ class VariantsConfig(Section):
 
 
 def expand_variants(entries: Iterable[str | VariantsConfig]) -> tuple[Variant, ...]:
-    """The variants that a list of ``original`` and mappings stands for.
+    """The variants that a list of ``original`` and sections stands for.
 
     Raises:
         ConfigError: if one is there twice.
@@ -99,5 +98,17 @@ def expand_variants(entries: Iterable[str | VariantsConfig]) -> tuple[Variant, .
     return tuple(found.values())
 
 
-def _listed(option: Any) -> list[Any]:
-    return option if isinstance(option, list) else [option]
+def parse_variants(entry: Any) -> str | VariantsConfig:
+    """Reads one entry of ``variants``: ``original``, or the mapping of a :class:`VariantsConfig`.
+
+    Raises:
+        ConfigError: if it is neither, or a value is not valid.
+    """
+    if entry == ORIGINAL.label or isinstance(entry, VariantsConfig):
+        return entry  # type: ignore[no-any-return]
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"variants: {entry!r:.80}; allowed are 'original' and mappings with a pattern")
+    try:
+        return VariantsConfig.model_validate(dict(entry))
+    except ValidationError as error:
+        raise ConfigError(f"variants: {one_line(error, VariantsConfig)}") from None
