@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from nni_privacy.config import SearchConfig, load_config
 from nni_privacy.errors import ConfigError, PrivacyError, RuntimeRepairError
+from nni_privacy.nni_runtime.access import Opened, check_host, opened
 from nni_privacy.nni_runtime.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def run_search(
     trials: int | None = None,
     port: int = 8080,
     exit_when_done: bool = False,
+    host: str | None = None,
 ) -> int:
     """Runs the search that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
 
@@ -60,6 +62,7 @@ def run_search(
         trials: instead of the configuration's.
         port: of the web UI on 127.0.0.1.
         exit_when_done: stop the web UI when the search is done.
+        host: an address of this machine that the web UI is open at, too, for whoever has a token.
 
     Returns:
         The exit code: 0, 1 if no trial succeeded, 130 if interrupted.
@@ -71,14 +74,21 @@ def run_search(
     check_objectives(settings)
     directory = Path(output or Path("runs") / f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     RunDirectory.check_free(directory)
+    if host is not None:
+        if settings.predicted:
+            raise ConfigError(f"host: {host!r}; with evaluator.kind: predicted there is no web UI to open")
+        check_host(host, port)
     if settings.predicted:
         from nni_privacy.predicted_run import run_predicted
 
         return run_predicted(settings, directory)
-    return _run_measured(settings, directory, port=port, exit_when_done=exit_when_done)
+    with nullcontext() if host is None else opened(host) as access:
+        return _run_measured(settings, directory, port=port, exit_when_done=exit_when_done, access=access)
 
 
-def _run_measured(settings: SearchConfig, directory: Path, *, port: int, exit_when_done: bool) -> int:
+def _run_measured(
+    settings: SearchConfig, directory: Path, *, port: int, exit_when_done: bool, access: Opened | None
+) -> int:
     from nni_privacy.nni_runtime.experiment import check_port
 
     check_port(port)
@@ -92,6 +102,8 @@ def _run_measured(settings: SearchConfig, directory: Path, *, port: int, exit_wh
         strategy = build_search_strategy(settings, folder=directory / "search", on_epoch=progress.on_epoch)
         experiment = _experiment(settings, space, evaluator, strategy, directory, progress)
         print(f"{settings.name}: {settings.trials} trials, web UI at {address}, results in {directory}", flush=True)
+        if access is not None:
+            access.announce(port)
         finished = run_to_end(experiment, port)
     return conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
 

@@ -22,7 +22,7 @@ FLAGS = (
     "--disable-sync",
     "--window-size=1600,1400",
     # No name but these is resolved, and no proxy is asked: nothing beyond the loopback range is ever contacted.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE 127.0.0.2, EXCLUDE localhost",
     "--no-proxy-server",
 )
 

@@ -18,6 +18,7 @@ from nni.runtime.tuner_command_channel import command_type
 from nni.utils import MetricType
 
 from nni_privacy.evaluator import SCORES_FILE, factors_text
+from nni_privacy.nni_runtime.access import manager_headers
 from nni_privacy.nni_runtime.run_directory import TrialRecord
 
 __all__ = ["AuditedEngine", "proposed_architecture"]
@@ -149,7 +150,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         prefix = f"/{binding.url_prefix}" if binding.url_prefix else ""
         url = f"http://127.0.0.1:{binding.port}{prefix}/api/v1/nni/trial-file/{quote(trial, safe='')}/{name}"
         try:
-            response = requests.get(url, timeout=_TIMEOUT)
+            response = requests.get(url, headers=manager_headers(), timeout=_TIMEOUT)
         except requests.RequestException as error:
             _logger.warning("cannot read %s of trial %s: %s", name, trial, error)
             return None

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from nni_privacy.errors import RuntimeRepairError, nearest
+from nni_privacy.nni_runtime.access_patches import ACCESS_PATCHES, HOST_VARIABLE
 from nni_privacy.nni_runtime.patching import Edit, Patch, patched_texts
 from nni_privacy.nni_runtime.web_patches import WEB_PATCHES
 
 __all__ = ["HOST_VARIABLE", "PATCHES", "Patch", "check_names", "patched_texts"]
-
-# Read by the manager when it starts to listen; any but a loopback address opens it, without authentication.
-HOST_VARIABLE = "NNI_PRIVACY_HOST"
 
 _COMPAT = "training_service/v3/compat.js"
 _REST = "rest_server/restHandler.js"
@@ -109,13 +107,24 @@ _LOOPBACK = Patch(
         Edit(
             file="rest_server/index.js",
             anchor="this.server = app.listen(this.port);",
-            replacement=f"this.server = app.listen(this.port, process.env.{HOST_VARIABLE} || '127.0.0.1');",
+            replacement="this.server = app.listen(this.port, '127.0.0.1');",
         ),
         # The trial keeper of the remote training service: only the trials beside it talk to it, as `localhost`.
         Edit(
             file="rest_server/core.js",
             anchor="this.server = app.listen(this.port);",
             replacement="this.server = app.listen(this.port, '127.0.0.1');",
+        ),
+        # What other training services than local and remote talk to, one port further: their agents know no token.
+        Edit(
+            file="common/restServer.js",
+            anchor="    hostName = '0.0.0.0';",
+            replacement=f"    hostName = process.env.{HOST_VARIABLE} || '127.0.0.1';",
+        ),
+        Edit(
+            file="training_service/reusable/channels/webCommandChannel.js",
+            anchor="new ws_1.Server({ port });",
+            replacement=f"new ws_1.Server({{ port, host: process.env.{HOST_VARIABLE} || '127.0.0.1' }});",
         ),
         Edit(
             file=_TENSORBOARD,
@@ -228,7 +237,9 @@ _NO_NETRON = Patch(
     ),
 )
 
-PATCHES: dict[str, Patch] = {patch.name: patch for patch in (_PAIRING, _LOOPBACK, _TRAVERSAL, _NO_NETRON, *WEB_PATCHES)}
+_ALL = (_PAIRING, _LOOPBACK, *ACCESS_PATCHES, _TRAVERSAL, _NO_NETRON, *WEB_PATCHES)
+
+PATCHES: dict[str, Patch] = {patch.name: patch for patch in _ALL}
 
 
 def check_names(names: Collection[str], *, known: Collection[str] = tuple(PATCHES)) -> None:

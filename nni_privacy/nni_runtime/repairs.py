@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.nni_runtime.access import request_with_token, with_channel_key
 from nni_privacy.nni_runtime.patches import PATCHES, check_names
 
 __all__ = ["REPAIRS", "Repair", "apply_repairs", "chart_label", "chart_space", "chart_value"]
@@ -31,7 +32,7 @@ class Repair:
         name: how users, tests and ``nni-privacy doctor`` call it.
         why: the fault, in one sentence.
         module: where the class is imported from.
-        owner: the class.
+        owner: the class; empty where the method is a function of the module.
         method: the method that is replaced.
         expects: texts that must stand in the source of NNI's method.
         make: NNI's method -> the one that takes its place.
@@ -68,13 +69,15 @@ class Repair:
         if original is not None:
             setattr(owner, self.method, original)
 
-    def _class(self) -> type:
+    def _class(self) -> Any:
+        if not self.owner:
+            return import_module(self.module)
         owner = getattr(import_module(self.module), self.owner, None)
         if not isinstance(owner, type):
             raise RuntimeRepairError(f"repair {self.name!r} does not fit: {self.module} has no class {self.owner}")
         return owner
 
-    def _current(self, owner: type) -> Callable[..., Any]:
+    def _current(self, owner: Any) -> Callable[..., Any]:
         method = vars(owner).get(self.method)
         if not callable(method):
             raise RuntimeRepairError(f"repair {self.name!r} does not fit: {self.owner} has no method {self.method}")
@@ -211,6 +214,24 @@ _ALL = (
         method="_receive",
         expects=("self._channel.receive()", "CommandType(command['type'])"),
         make=_unknown_commands,
+    ),
+    Repair(
+        name="request_token",
+        why="NNI's own requests to a manager that wants a token (search --host) carry none",
+        module="nni.experiment.rest",
+        owner="",
+        method="request",
+        expects=("requests.request(method, url, timeout=timeout)", "'api/v1/nni'"),
+        make=request_with_token,
+    ),
+    Repair(
+        name="channel_key",
+        why="the strategy's own channel to a manager that wants a token (search --host) has no key",
+        module="nni.runtime.command_channel.websocket.connection",
+        owner="WsConnection",
+        method="connect",
+        expects=("_connect_async(self._url)",),
+        make=with_channel_key,
     ),
 )
 
