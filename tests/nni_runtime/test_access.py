@@ -1,0 +1,370 @@
+"""Who may talk to NNI's manager. The managers are real but run no experiment: each starts in a second."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import secrets
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support_browser import browser  # noqa: F401 - a fixture
+
+from nni_privacy.errors import ConfigError, RuntimeRepairError
+from nni_privacy.nni_runtime import make_overlay
+from nni_privacy.nni_runtime.access import Opened, check_host, manager_headers, opened, request_with_token, with_key
+from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.probe import free_port, lone_manager
+from nni_privacy.nni_runtime.repairs import REPAIRS
+
+STATUS = "/api/v1/nni/check-status"
+TOKEN = "a-token-of-the-tests"  # noqa: S105
+OTHER_ADDRESS = "127.0.0.2"
+OPENED = {HOST_VARIABLE: OTHER_ADDRESS, TOKEN_VARIABLE: TOKEN}
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A manager that answers."""
+
+    port: int
+    host: str = "127.0.0.1"
+
+    def ask(self, path: str = STATUS, *, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
+        """The answer to one request; `Host` and the like are given as keywords."""
+        assert self.host.startswith("127.")
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
+        try:
+            connection.putrequest(method, path, skip_host="Host" in headers)
+            for name, value in headers.items():
+                connection.putheader(name.replace("_", "-"), value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            answer.body = answer.read() if answer.status != 101 else b""  # type: ignore[attr-defined]
+            return answer
+        finally:
+            connection.close()
+
+    def status(self, path: str = STATUS, **headers: str) -> int:
+        return self.ask(path, **headers).status
+
+    def upgrade(self, path: str = "/tuner", **headers: str) -> int:
+        """The status that a websocket's handshake gets; 101 lets it in."""
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        named = {name.replace("-", "_"): value for name, value in UPGRADE.items()}
+        return self.ask(path, **{**named, "Sec_WebSocket_Key": key, **headers}).status
+
+
+@contextmanager
+def running(
+    variables: Mapping[str, str] | None = None, *, without: tuple[str, ...] = (), host: str = "127.0.0.1"
+) -> Iterator[Server]:
+    with lone_manager(make_overlay(without=without), environment=variables) as port:
+        yield Server(port, host)
+
+
+@pytest.fixture(scope="module")
+def closed() -> Iterator[Server]:
+    """As it starts by default."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def published() -> Iterator[Server]:
+    """Without the patch, and listening everywhere, as NNI is published."""
+    with running(without=("access", "loopback")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def open_manager() -> Iterator[Server]:
+    """As `search --host 127.0.0.2` starts it."""
+    with running(OPENED, host=OTHER_ADDRESS) as server:
+        yield server
+
+
+FOREIGN: dict[str, dict[str, str]] = {
+    "a name that was rebound": {"Host": "evil.example:{port}"},
+    "a name that begins like ours": {"Host": "localhost.evil.example:{port}"},
+    "a name that ends like ours": {"Host": "evil-localhost:{port}"},
+    "another address": {"Host": "192.0.2.1:{port}"},
+    "no name": {"Host": ""},
+    "an address of its own network that is not open": {"Host": "127.0.0.2:{port}"},
+    "a page of another site": {"Origin": "https://evil.example"},
+    "a page of another port of this machine": {"Origin": "http://localhost:1"},
+    "a page without an origin of its own": {"Origin": "null"},
+    "a page of the other name of this machine": {"Host": "localhost:{port}", "Origin": "http://127.0.0.1:{port}"},
+    "another scheme": {"Host": "localhost:{port}", "Origin": "https://localhost:{port}"},
+    "a longer name": {"Host": "localhost:{port}", "Origin": "http://localhost:{port}.evil.example"},
+}
+OURS: dict[str, dict[str, str]] = {
+    "address": {"Host": "127.0.0.1:{port}"},
+    "name": {"Host": "localhost:{port}"},
+    "capital name": {"Host": "LocalHost:{port}", "Origin": "http://localhost:{port}"},
+    "IPv6": {"Host": "[::1]:{port}"},
+    "own page": {"Host": "localhost:{port}", "Origin": "http://localhost:{port}"},
+    "through ssh -L 9000": {"Host": "localhost:9000", "Origin": "http://localhost:9000"},
+}
+
+
+def filled(headers: dict[str, str], server: Server) -> dict[str, str]:
+    return {name: value.format(port=server.port) for name, value in headers.items()}
+
+
+@pytest.mark.parametrize("kind", sorted(FOREIGN))
+def test_foreign_pages_are_refused(closed: Server, kind: str) -> None:
+    headers = filled(FOREIGN[kind], closed)
+    answer = closed.ask(**headers)
+    assert answer.status == 403
+    assert answer.headers["Access-Control-Allow-Origin"] is None
+    assert closed.ask(method="DELETE", path="/api/v1/nni/experiment", **headers).status == 403
+    assert closed.ask(method="OPTIONS", **headers).status == 403
+    assert closed.status("/", **headers) == 403
+    assert closed.upgrade(**headers) == 403
+
+
+@pytest.mark.parametrize("kind", sorted(set(FOREIGN) - {"no name"}))
+def test_without_the_patch_foreign_pages_get_answers(published: Server, kind: str) -> None:
+    headers = filled(FOREIGN[kind], published)
+    assert published.status(**headers) == 200
+    assert published.status("/", **headers) == 200
+    assert published.upgrade(**headers) == 101
+
+
+@pytest.mark.parametrize("kind", sorted(OURS))
+def test_the_own_page_and_programs_get_answers(closed: Server, kind: str) -> None:
+    assert closed.status(**filled(OURS[kind], closed)) == 200
+    assert closed.upgrade(**filled(OURS[kind], closed)) == 101
+
+
+def test_a_page_cannot_be_framed_or_embedded(closed: Server, published: Server) -> None:
+    headers = closed.ask("/").headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert published.ask("/").headers["X-Frame-Options"] is None
+
+
+def carriers(server: Server, token: str) -> dict[str, dict[str, str]]:
+    return {
+        "bearer": {"Authorization": f"Bearer {token}"},
+        "header": {TOKEN_HEADER.replace("-", "_"): token},
+        "cookie": {"Cookie": f"theme=dark; nni_privacy_token_{server.port}={token}"},
+    }
+
+
+def test_every_request_to_an_open_manager_needs_the_token(open_manager: Server) -> None:
+    for path in (STATUS, "/", "/oview", "/logs/nnimanager.log", "/static/x.js", "/api/v1/nni/trial-file/a/b"):
+        assert open_manager.status(path) == 401
+    assert open_manager.ask("/api/v1/nni/experiment", method="DELETE").status == 401
+    assert open_manager.upgrade() == 401
+    for headers in carriers(open_manager, TOKEN).values():
+        assert open_manager.status(**headers) == 200
+        assert open_manager.upgrade(**headers) == 101
+
+
+def test_on_127_0_0_1_too(open_manager: Server) -> None:
+    inside = Server(open_manager.port)
+    assert inside.status() == 401
+    assert inside.upgrade() == 401
+    assert inside.status(**carriers(inside, TOKEN)["bearer"]) == 200
+
+
+@pytest.mark.parametrize("wrong", ["", "a-token", TOKEN + "x", TOKEN.upper(), "undefined"])
+def test_another_token_is_refused(open_manager: Server, wrong: str) -> None:
+    for headers in carriers(open_manager, wrong).values():
+        assert open_manager.status(**headers) == 401
+    assert open_manager.status(f"/?token={wrong}") == 401
+    assert open_manager.status(f"{STATUS}?key={wrong}") == 401
+
+
+def test_without_the_patch_the_network_needs_no_token(published: Server) -> None:
+    assert Server(published.port, OTHER_ADDRESS).status() == 200
+    assert Server(published.port, OTHER_ADDRESS).upgrade() == 101
+
+
+def test_a_token_does_not_excuse_a_foreign_page(open_manager: Server) -> None:
+    for headers in carriers(open_manager, TOKEN).values():
+        assert open_manager.status(**headers, Origin="http://evil.example") == 403
+        assert open_manager.status(**headers, Host=f"evil.example:{open_manager.port}") == 403
+        assert open_manager.upgrade(**headers, Origin="http://evil.example") == 403
+    assert open_manager.status(f"/?token={TOKEN}", Host="evil.example") == 403
+
+
+def test_the_address_with_the_token_sets_a_cookie_and_leaves_the_token_behind(open_manager: Server) -> None:
+    answer = open_manager.ask(f"/oview?page=2&token={TOKEN}")
+    assert (answer.status, answer.headers["Location"]) == (303, "/oview?page=2")
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie == f"nni_privacy_token_{open_manager.port}={TOKEN}; HttpOnly; SameSite=Strict; Path=/"
+    assert open_manager.status(Cookie=cookie.partition(";")[0]) == 200
+    # Never another server's page.
+    assert open_manager.ask(f"//evil.example/?token={TOKEN}").headers["Location"] == "/evil.example/"
+    assert open_manager.ask(f"/\\evil.example/?token={TOKEN}").headers["Location"] == "/evil.example/"
+
+
+def test_the_key_of_a_channel_opens_this_channel_only(open_manager: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    key = with_key("ws://localhost:1/tuner").partition("?")[2]
+    assert open_manager.upgrade(f"/tuner?{key}") == 101
+    assert open_manager.upgrade(f"/platform/remote/1?{key}") == 401
+    assert open_manager.status(f"{STATUS}?{key}") == 401
+    assert open_manager.status(f"/?{key}") == 401
+
+
+def test_a_manager_is_not_opened_without_a_token() -> None:
+    with pytest.raises(RuntimeRepairError, match="does not start"), running({HOST_VARIABLE: OTHER_ADDRESS}):
+        pass
+
+
+def test_a_manager_that_is_not_opened_listens_on_127_0_0_1_only(closed: Server) -> None:
+    with socket.socket() as probe:
+        assert probe.connect_ex((OTHER_ADDRESS, closed.port)) != 0
+
+
+@pytest.mark.parametrize("variables", [{}, OPENED])
+def test_malformed_requests_get_an_answer(variables: dict[str, str]) -> None:
+    with running(variables) as server:
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        for path in ("/%", "/%zz?token=%", "/?key=%", "//", "/[", "/\\", "/?token=a&token=b", "http://other/x"):
+            assert 200 <= server.status(path) < 500
+        assert server.status(**bearer) == 200
+
+
+def test_the_environment_holds_the_token_only_while_a_manager_is_open() -> None:
+    assert manager_headers() == {}
+    with opened(OTHER_ADDRESS) as first:
+        assert manager_headers() == {TOKEN_HEADER: first.token}
+        assert os.environ[HOST_VARIABLE] == OTHER_ADDRESS
+    assert manager_headers() == {} and HOST_VARIABLE not in os.environ
+    with opened(OTHER_ADDRESS) as second:
+        assert len(second.token) >= 40 and second.token != first.token
+
+
+def test_nnis_own_requests_carry_the_token(open_manager: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nni.experiment import rest
+
+    plain = getattr(rest.request, "__nni_privacy_original__", rest.request)
+    monkeypatch.setattr(rest, "request", request_with_token(plain))
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    assert rest.get(open_manager.port, "/check-status")["status"] == "INITIALIZED"
+    monkeypatch.setattr(rest, "request", plain)
+    with pytest.raises(OSError, match="401"):
+        rest.get(open_manager.port, "/check-status")
+
+
+def test_the_strategys_channel_has_its_key(open_manager: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nni.runtime.command_channel.websocket.connection import WsConnection
+
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    repair = REPAIRS["channel_key"]
+    was_active = repair.active
+    repair.apply()
+    try:
+        connection = WsConnection(f"ws://localhost:{open_manager.port}/tuner")
+        connection.connect()
+        connection.disconnect()
+        assert "key" not in connection._url
+        repair.remove()
+        with pytest.raises(Exception, match="401"):
+            WsConnection(f"ws://localhost:{open_manager.port}/tuner").connect()
+    finally:
+        repair.apply() if was_active else repair.remove()
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("0.0.0.0", "one address of this machine, not all"),  # noqa: S104
+        ("::", "one address of this machine, not all"),
+        ("127.0.0.1", "leave --host out"),
+        ("localhost", "leave --host out"),
+        ("192.0.2.1", "not an address of this machine"),
+        ("", "one address of this machine, not all|not an address"),
+        ("no such name", "not an address of this machine"),
+        ("x" * 300, "not an address of this machine"),
+    ],
+)
+def test_a_host_that_cannot_be_opened_is_refused_in_one_line(host: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        check_host(host, free_port())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_host_of_this_machine_is_accepted_if_the_port_is_free() -> None:
+    check_host(OTHER_ADDRESS, free_port())
+    with socket.socket() as taken:
+        taken.bind((OTHER_ADDRESS, 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match="in use"):
+            check_host(OTHER_ADDRESS, taken.getsockname()[1])
+
+
+def test_an_ipv6_address_is_written_in_brackets() -> None:
+    assert Opened("fd00::1", "t").address(8080) == "http://[fd00::1]:8080/?token=t"
+
+
+SMALL = """
+name: open
+dataset: {name: digits}
+search_space: {name: darts, channels: 4, cells: 3, nodes: 2}
+strategy: {name: random}
+evaluator: {recipe: {epochs: 1}, attacks: [loss_threshold]}
+trials: 4
+concurrency: 2
+"""
+
+
+@pytest.mark.slow
+def test_a_search_with_host_runs_and_its_token_stays_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from nni_privacy.cli import main
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config, output, port = tmp_path / "open.yaml", tmp_path / "run", free_port()
+    config.write_text(SMALL)
+    words = ["search", str(config), "--output", str(output), "--port", str(port), "--host", OTHER_ADDRESS]
+    assert main([*words, "--exit-when-done"]) == 0
+    said = capfd.readouterr()
+    assert said.out.count("?token=") == 1 and "warning: the manager is open" in said.err
+    token = said.out.partition("?token=")[2].split()[0]
+    trials = [json.loads(line) for line in (output / "trials.jsonl").read_text().splitlines()]
+    assert [trial["status"] for trial in trials] == ["succeeded"] * 4
+    assert len(list((output / "scores").iterdir())) == 4
+    holds = [path for path in tmp_path.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in holds)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_page_works_in_a_browser_that_opened_the_address(open_manager: Server, browser: Any) -> None:  # noqa: F811
+    page = f"http://{OTHER_ADDRESS}:{open_manager.port}"
+    fetch = "return fetch('/api/v1/nni/check-status').then(answer => answer.status)"
+    browser.get(f"{page}/oview")
+    assert "Refused" in browser.page_source
+    browser.get(f"{page}/?token={TOKEN}")
+    assert TOKEN not in browser.current_url
+    assert browser.execute_script(fetch) == 200
+    assert TOKEN not in browser.execute_script("return document.cookie")
+    browser.delete_all_cookies()
+    assert browser.execute_script(fetch) == 401
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_page_of_another_port_cannot_drive_the_manager(closed: Server, published: Server, browser: Any) -> None:  # noqa: F811
+    with running() as elsewhere:
+        browser.get(f"http://127.0.0.1:{elsewhere.port}/")
+        connect = """const [port, done] = arguments; const ws = new WebSocket(`ws://127.0.0.1:${port}/tuner`);
+            ws.onopen = () => done('let in'); ws.onclose = closing => done(closing.code)"""
+        assert browser.execute_async_script(connect, closed.port) == 1006  # no handshake
+        assert browser.execute_async_script(connect, published.port) != 1006
