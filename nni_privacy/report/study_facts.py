@@ -14,7 +14,7 @@ from nni_privacy.report.text import NOTHING, duration, escape_text, facts_html, 
 __all__ = ["study_cards_html", "study_facts", "study_notices"]
 
 NAMED = 12
-"""Names that a notice spells out before it counts the rest."""
+"""Architectures that a notice names before it counts the rest."""
 
 
 def study_cards_html(study: StudyInfo, rows: Sequence[Table1Row], matched: Sequence[MatchedInfo]) -> str:
@@ -23,7 +23,7 @@ def study_cards_html(study: StudyInfo, rows: Sequence[Table1Row], matched: Seque
         (
             "measurements succeeded",
             str(len(study.succeeded)),
-            f"{len(study.failed)} failed, {len(study.missing)} not there",
+            f"{len(study.failed)} failed, {len(study.missing)} missing",
         ),
         *_kind_cards(rows),
     ]
@@ -53,14 +53,11 @@ def study_notices(run: RunInfo, study: StudyInfo) -> list[str]:
     elif not study.succeeded:
         lines.append("No measurement has succeeded: there is nothing to compare. The table gives each one's error.")
     if study.failed:
-        names = [f"{one.architecture.label} on {one.dataset}, seed {one.seed}" for one in study.failed]
-        lines.append(f"Failed, and marked so in the figures: {_some(names)}.")
+        names = _some([(one.architecture.label, one.dataset) for one in study.failed])
+        lines.append(f"Failed, and marked so in the figures: {len(study.failed)} measurements: {names}.")
     if study.missing:
-        names = [f"{architecture} on {dataset}, seed {seed}" for architecture, dataset, seed in study.missing]
-        lines.append(
-            f"Not measured yet, or left out when the study was stopped: {len(study.missing)} of the grid of "
-            f"architectures, data sets and seeds: {_some(names)}."
-        )
+        names = _some([(architecture, dataset) for architecture, dataset, _ in study.missing])
+        lines.append(f"Not measured, as the study goes on or was stopped: {len(study.missing)} measurements: {names}.")
     if study.further:
         lines.append(
             f"The tables and figures of architectures show variant {', '.join(study.variants)} and defence "
@@ -117,9 +114,14 @@ def _where(one: Table1Row | MatchedInfo) -> str:
     return escape_text(f"{one.dataset}, {one.attack}")
 
 
-def _some(names: Sequence[str]) -> str:
+def _some(pairs: Sequence[tuple[str, str]]) -> str:
+    """Architectures, each with the data sets it is named with; the rest is counted."""
+    datasets: dict[str, dict[str, None]] = {}
+    for architecture, dataset in pairs:
+        datasets.setdefault(architecture, {})[dataset] = None
+    names = [f"{architecture} ({', '.join(found)})" for architecture, found in datasets.items()]
     rest = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(names[:NAMED]) + (f" and {rest} more architectures" if rest > 0 else "")
 
 
 def _names(names: Sequence[str]) -> str:

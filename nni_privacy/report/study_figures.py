@@ -23,7 +23,7 @@ OTHER = "#15803d"
 MARKERS = {HUMAN: "o", NAS: "D"}
 COLUMNS = 5
 """Panels side by side in a figure of bars."""
-PANEL, ROW, LABELS = 1.9, 0.2, 0.085
+PANEL, ROW, LABELS = 2.2, 0.2, 0.085
 """Width of a panel, height of a row, width of a character of the row's name, in inches."""
 LONGEST = 28
 KIND_GAP = 0.7
@@ -146,7 +146,7 @@ def _limits(axes: Any, infos: Sequence[BarsInfo], base: float) -> None:
     ends = [value for one in spreads for value in (one.mean, one.low, one.high) if value is not None]
     low, high = min([base, *ends]), max([base + 0.05, *ends])
     axes.set_xlim(low - 0.04 * (high - low) if low < base else base, high + 0.08 * (high - low))
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=5)
     for panel in axes.figure.axes:
         panel.axvline(base, color=GUESSING, lw=1.1, ls=(0, (4, 3)) if base else "-", zorder=3)
 

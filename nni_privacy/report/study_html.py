@@ -29,23 +29,28 @@ def bases_note(infos: Iterable[BarsInfo]) -> str:
 
 
 def table1_html(rows: Sequence[Table1Row]) -> str:
-    """Table 1: mean and highest AUC by data set, attack and kind."""
-    heads = ("Data set", "Attack", "Architectures", "Mean AUC [95% interval]", "n", "Highest AUC", "Whose")
-    body, before = [], ("", "")
-    for row in rows:
-        group = (row.dataset, row.attack)
-        cells = [
-            _text(row.dataset),
-            _text(row.attack),
-            _text(row.kind),
-            _cell(f"{fraction(row.spread.mean)} {_ends(row.spread)}"),
-            _cell(str(row.architectures)),
-            _cell(fraction(row.highest)),
-            _text(row.whose),
-        ]
-        body.append((group != before, cells))
-        before = group
-    return _table(heads, body, numbers=(3, 4, 5))
+    """Table 1: mean and highest AUC by data set and attack, the kinds side by side."""
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    found = {(row.dataset, row.attack, row.kind): row for row in rows}
+    heads = ["Data set", "Attack"]
+    for kind in kinds:
+        heads += [f"{kind}: mean AUC [95% interval]", "n", "highest", "whose"]
+    body, before = [], ""
+    for dataset, attack in dict.fromkeys((row.dataset, row.attack) for row in rows):
+        cells = [_text(dataset), _text(attack)]
+        for kind in kinds:
+            cells += _kind_cells(found.get((dataset, attack, kind)))
+        body.append((dataset != before, cells))
+        before = dataset
+    numbers = [2 + 4 * place + offset for place in range(len(kinds)) for offset in range(3)]
+    return _table(heads, body, numbers=numbers)
+
+
+def _kind_cells(row: Table1Row | None) -> list[str]:
+    if row is None:
+        return [_cell(NOTHING)] * 4
+    mean = f"{fraction(row.spread.mean)} {_ends(row.spread)}"
+    return [_cell(mean), _cell(str(row.architectures)), _cell(fraction(row.highest)), _text(row.whose)]
 
 
 def correlations_html(infos: Sequence[OverfittingInfo]) -> str:

@@ -7,7 +7,9 @@ have a counterpart of the other kind within ``CALIPER`` of their accuracy: beyon
 One architecture is one unit, with the means over its seeds: seeds of one architecture are no independent evidence.
 The test permutes the residuals of the regression without kind (Freedman and Lane, 1983), exactly where architectures
 are few, with a statistic that does not take the two kinds to scatter alike (HC3 standard error; DiCiccio and Romano,
-2017). The interval holds the differences that this test does not reject at 5%.
+2017). The interval holds the differences that this test does not reject at 5%. Simulated with 3 to 10 architectures of
+a kind, it rejects 4% to 6% where there is no difference; about 10% in the worst case tried, where five scatter three
+times as much as ten others.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from string import Template
 from nni_privacy.report.resources import read_resource, script_policy
 from nni_privacy.report.run import RunInfo
 from nni_privacy.report.study_facts import study_cards_html, study_facts, study_notices
-from nni_privacy.report.study_figures import COLUMNS, draw_bars, draw_matched, draw_overfitting
+from nni_privacy.report.study_figures import COLUMNS, draw_bars, draw_matched, draw_overfitting, plain_label
 from nni_privacy.report.study_html import bases_note, correlations_html, matched_html, table1_html
 from nni_privacy.report.study_infos import ACCURACY, BarsInfo, StudyInfo, bars_info, study_info
 from nni_privacy.report.study_matched import CALIPER, LEAST, MatchedInfo, matched_infos
@@ -101,7 +101,7 @@ def _attacks(study: StudyInfo, place: int) -> str:
     infos = [info for name in study.attacks if not (info := bars_info(study, dataset, name)).empty]
     if not infos:
         return ""
-    label = f"AUC of {len(infos)} attacks on every architecture, {dataset}"
+    label = f"AUC of {len(infos)} attacks on every architecture, {plain_label(dataset)}"
     svgs = _panels(infos, [info.quantity for info in infos], f"attacks{place}-", label)
     text = (
         f"AUC of each attack against each architecture on {escape_text(dataset)}. A bar begins at 0.5, where an "
@@ -120,7 +120,7 @@ def _overfitting(study: StudyInfo) -> str:
     figures = []
     for place, dataset in enumerate(dict.fromkeys(info.dataset for info in infos)):
         figure = draw_overfitting([info for info in infos if info.dataset == dataset])
-        svg = to_svg(figure, prefix=f"overfitting{place}", label=f"Overfitting against AUC, {dataset}")
+        svg = to_svg(figure, prefix=f"overfitting{place}", label=f"Overfitting against AUC, {plain_label(dataset)}")
         figures.append(f"<h3>{escape_text(dataset)}</h3>{_figure(svg)}")
     note = (
         "<p>A point is one measurement (architecture and seed). Spearman's ρ and its p-value are of the architectures, "

@@ -173,7 +173,9 @@ def _architecture(trial: TrialInfo) -> TableCell:
     parts = []
     if trial.error is not None or trial.status == "failed":
         parts.append(_error(trial.error or "no error was recorded"))
-    if trial.architecture:
+    if trial.factors and trial.genotype is None:
+        parts.append(escape_text(trial.architecture))  # a network of a study, by its name
+    elif trial.architecture:
         genotype = escape_text(trial.architecture)
         note = "" if trial.genotype else ' <span class="bad">(not a genotype)</span>'
         parts.append(f"<details><summary>genotype{note}</summary><code>{genotype}</code></details>")

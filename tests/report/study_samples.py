@@ -120,7 +120,7 @@ def study_row(
     factors: Mapping[str, Any] = ORIGINAL,
     **metrics: float,
 ) -> dict[str, Any]:
-    """One line of ``trials.jsonl`` with the numbers given; overfitting is 1 less the accuracy unless it is among them."""
+    """A line of ``trials.jsonl`` with these numbers; overfitting is 1 less the accuracy unless it is among them."""
     known = {"accuracy": accuracy, "mia_auc": auc, "overfitting": None if accuracy is None else 1 - accuracy}
     whole = {"architecture": architecture, "kind": kind, "dataset": dataset, "defence": "none", "seed": seed}
     return {
