@@ -46,21 +46,26 @@ def wait_for(question: Callable[[], Any], what: str, seconds: float = TIMEOUT) -
 
 
 class Search:
-    """A running or finished search."""
+    """A running or finished search; with another command, whatever else writes a run directory."""
 
     def __init__(
-        self, folder: Path, settings: dict[str, Any], *arguments: str, python: str | Path = sys.executable
+        self,
+        folder: Path,
+        settings: dict[str, Any],
+        *arguments: str,
+        python: str | Path = sys.executable,
+        command: str = "search",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.output, self.port = folder, folder / "run", free_port()
         config = folder / "search.yaml"
         config.write_text(yaml.safe_dump(settings))
         self.log = folder / "log.txt"
-        command = [str(python), "-m", "nni_privacy.cli", "search", str(config)]
-        command += ["--output", str(self.output), "--port", str(self.port), *arguments]
+        words = [str(python), "-m", "nni_privacy.cli", command, str(config)]
+        words += ["--output", str(self.output), "--port", str(self.port), *arguments]
         environment = dict(os.environ, HOME=str(folder), PYTHONUNBUFFERED="1")
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log)
 
     @property
     def text(self) -> str:
