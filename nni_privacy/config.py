@@ -15,6 +15,7 @@ from nni_privacy.plugins import import_plugins
 from nni_privacy.search_spaces import SPACES
 from nni_privacy.sections import NamedSection, Section, one_line
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
+from nni_privacy.training_services import TrainingService, without_secrets
 from nni_privacy.yaml_files import read_yaml
 
 __all__ = [
@@ -219,6 +220,7 @@ class SearchConfig(Section):
     trials: int = Field(ge=1)
     concurrency: int = Field(1, ge=1)
     gpus_per_trial: int = Field(0, ge=0)
+    training_service: TrainingService = None
 
     @model_validator(mode="before")
     @classmethod
@@ -262,6 +264,7 @@ class SearchConfig(Section):
         named = {"search_space": self.search_space, "strategy": self.strategy}
         content = self.model_dump(mode="json")
         content |= {key: {"name": section.name, **section.options} for key, section in named.items()}
+        content["training_service"] = without_secrets(self.training_service)
         if self.predicted:
             content["dataset"] = None
             content["evaluator"] = {key: content["evaluator"][key] for key in ("kind", "surrogate")}

@@ -16,8 +16,10 @@ from nni_privacy.config import SearchConfig, load_config
 from nni_privacy.errors import ConfigError, PrivacyError, RuntimeRepairError
 from nni_privacy.nni_runtime.access import Opened, check_host, opened
 from nni_privacy.nni_runtime.run_directory import RunDirectory
+from nni_privacy.training_services import check_reachable, experiment_config
 
 if TYPE_CHECKING:
+    from nni.nas.experiment import NasExperimentConfig
     from nni.nas.strategy import Strategy
 
     from nni_privacy.data import Dataset
@@ -78,16 +80,40 @@ def run_search(
         if settings.predicted:
             raise ConfigError(f"host: {host!r}; with evaluator.kind: predicted there is no web UI to open")
         check_host(host, port)
+    services = _training_services(settings, host)
     if settings.predicted:
         from nni_privacy.predicted_run import run_predicted
 
         return run_predicted(settings, directory)
     with nullcontext() if host is None else opened(host) as access:
-        return _run_measured(settings, directory, port=port, exit_when_done=exit_when_done, access=access)
+        return _run_measured(
+            settings, directory, port=port, exit_when_done=exit_when_done, access=access, services=services
+        )
+
+
+def _training_services(settings: SearchConfig, host: str | None) -> NasExperimentConfig | None:
+    """Where the trials run; None for this machine."""
+    if settings.training_service is None:
+        return None
+    check_reachable(settings.training_service, host)
+    return experiment_config(
+        settings.training_service,
+        name=settings.name,
+        trials=settings.trials,
+        concurrency=settings.concurrency,
+        gpus_per_trial=settings.gpus_per_trial,
+        host=host,
+    )
 
 
 def _run_measured(
-    settings: SearchConfig, directory: Path, *, port: int, exit_when_done: bool, access: Opened | None
+    settings: SearchConfig,
+    directory: Path,
+    *,
+    port: int,
+    exit_when_done: bool,
+    access: Opened | None,
+    services: NasExperimentConfig | None,
 ) -> int:
     from nni_privacy.nni_runtime.experiment import check_port
 
@@ -100,7 +126,7 @@ def _run_measured(
 
     with SearchProgress(settings.trials, address) as progress, interruptible():
         strategy = build_search_strategy(settings, folder=directory / "search", on_epoch=progress.on_epoch)
-        experiment = _experiment(settings, space, evaluator, strategy, directory, progress)
+        experiment = _experiment(settings, space, evaluator, strategy, directory, progress, services)
         print(f"{settings.name}: {settings.trials} trials, web UI at {address}, results in {directory}", flush=True)
         if access is not None:
             access.announce(port)
@@ -186,6 +212,7 @@ def _experiment(
     strategy: Strategy,
     directory: Path,
     progress: SearchProgress,
+    services: NasExperimentConfig | None,
 ) -> PrivacyExperiment:
     import nni
 
@@ -196,6 +223,7 @@ def _experiment(
         space,
         evaluator,
         strategy,
+        services,
         output=directory,
         name=settings.name,
         trials=settings.trials,

@@ -55,6 +55,8 @@ def _with_path(path: list[str], message: str) -> str:
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> set[str]:
     for part in path:
+        if part.isdigit():  # an item of a list of sections
+            continue
         field = model.model_fields.get(part)
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
         model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), Section)
