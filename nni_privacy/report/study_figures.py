@@ -16,13 +16,15 @@ from nni_privacy.report.study_tables import OverfittingInfo
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLUMNS", "draw_bars", "draw_matched", "draw_overfitting", "plain_label"]
+__all__ = ["COLUMNS", "ROWS", "bar_limits", "draw_bars", "draw_matched", "draw_overfitting", "plain_label"]
 
 COLOURS = {HUMAN: "#0072b2", NAS: "#c2410c"}
 OTHER = "#15803d"
 MARKERS = {HUMAN: "o", NAS: "D"}
 COLUMNS = 5
 """Panels side by side in a figure of bars."""
+ROWS = 30
+"""Architectures in a figure of bars: so many are still legible on a printed page."""
 PANEL, ROW, LABELS = 2.2, 0.2, 0.085
 """Width of a panel, height of a row, width of a character of the row's name, in inches."""
 LONGEST = 28
@@ -36,12 +38,22 @@ def plain_label(text: str, longest: int = LONGEST) -> str:
     return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
 
 
-def draw_bars(infos: Sequence[BarsInfo], titles: Sequence[str]) -> Figure:
+def bar_limits(infos: Sequence[BarsInfo]) -> tuple[float, float]:
+    """One axis for all: from where bars begin, or what lies below it, to a little beyond the highest end."""
+    base = _base(infos[0])
+    spreads = [bar.spread for info in infos for bar in info.bars if bar.spread]
+    ends = [value for one in spreads for value in (one.mean, one.low, one.high) if value is not None]
+    low, high = min([base, *ends]), max([base + 0.05, *ends])
+    return (low - 0.04 * (high - low) if low < base else base), high + 0.08 * (high - low)
+
+
+def draw_bars(infos: Sequence[BarsInfo], titles: Sequence[str], limits: tuple[float, float]) -> Figure:
     """Bars of every architecture; a panel for each info.
 
     Args:
         infos: at least one, of the same architectures and all of accuracy or all of AUCs; at most ``COLUMNS``.
         titles: of the panels.
+        limits: of the axis, see :func:`bar_limits`.
     """
     from matplotlib.figure import Figure
 
@@ -51,16 +63,18 @@ def draw_bars(infos: Sequence[BarsInfo], titles: Sequence[str]) -> Figure:
     width = 0.4 + LABELS * max(map(len, names)) + PANEL * len(infos)
     figure = Figure(figsize=(max(width, 5.0), 1.15 + ROW * (places[-1] + 1)), layout="constrained")
     panels = figure.subplots(1, len(infos), sharey=True, sharex=True, squeeze=False)[0]
-    base = 0.0 if infos[0].quantity == ACCURACY else 0.5
+    base = _base(infos[0])
     for axes, info, title in zip(panels, infos, titles, strict=True):
         for place, bar in zip(places, info.bars, strict=True):
             _bar(axes, place, bar, base)
+        axes.axvline(base, color=GUESSING, lw=1.1, ls=(0, (4, 3)) if base else "-", zorder=3)
         axes.set_title(plain_label(title), fontsize=9, loc="left", parse_math=False)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(places, names, parse_math=False, fontsize=8.5)
     panels[0].set_ylim(places[-1] + 0.8, -0.8)
-    _limits(panels[0], infos, base)
+    panels[0].set_xlim(*limits)
+    panels[0].locator_params(axis="x", nbins=5)
     label = "test accuracy" if base == 0 else "AUC of the attack; bars begin at 0.5 (guessing)"
     figure.supxlabel(label, fontsize=9.5, color="#1e293b")
     _kinds_legend(figure, dict.fromkeys(bar.architecture.kind for bar in bars))
@@ -140,15 +154,9 @@ def _bar(axes: Any, place: float, bar: Bar, base: float) -> None:
         axes.annotate("✕", (end, place), xytext=(4, 0), textcoords="offset points", va="center", color=FAILED)
 
 
-def _limits(axes: Any, infos: Sequence[BarsInfo], base: float) -> None:
-    """From the base, or what lies below it, to a little beyond the highest end; one axis for all panels."""
-    spreads = [bar.spread for info in infos for bar in info.bars if bar.spread]
-    ends = [value for one in spreads for value in (one.mean, one.low, one.high) if value is not None]
-    low, high = min([base, *ends]), max([base + 0.05, *ends])
-    axes.set_xlim(low - 0.04 * (high - low) if low < base else base, high + 0.08 * (high - low))
-    axes.locator_params(axis="x", nbins=5)
-    for panel in axes.figure.axes:
-        panel.axvline(base, color=GUESSING, lw=1.1, ls=(0, (4, 3)) if base else "-", zorder=3)
+def _base(info: BarsInfo) -> float:
+    """Where bars begin: at nothing, or at guessing."""
+    return 0.0 if info.quantity == ACCURACY else 0.5
 
 
 def _kinds_legend(figure: Figure, kinds: Sequence[str] | dict[str, None], *, points: bool = False) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 from string import Template
 
 from nni_privacy.report.resources import read_resource, script_policy
 from nni_privacy.report.run import RunInfo
 from nni_privacy.report.study_facts import study_cards_html, study_facts, study_notices
-from nni_privacy.report.study_figures import COLUMNS, draw_bars, draw_matched, draw_overfitting, plain_label
+from nni_privacy.report.study_figures import (
+    COLUMNS,
+    ROWS,
+    bar_limits,
+    draw_bars,
+    draw_matched,
+    draw_overfitting,
+    plain_label,
+)
 from nni_privacy.report.study_html import bases_note, correlations_html, matched_html, table1_html
 from nni_privacy.report.study_infos import ACCURACY, BarsInfo, StudyInfo, bars_info, study_info
 from nni_privacy.report.study_matched import CALIPER, LEAST, MatchedInfo, matched_infos
@@ -63,7 +73,7 @@ def _section(name: str, title: str, *parts: str) -> str:
 
 def _figure(svg: str, *paragraphs: str) -> str:
     caption = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs if paragraph)
-    return f'<figure class="whole"><div class="scroll">{svg}</div><figcaption>{caption}</figcaption></figure>\n'
+    return f'<figure class="whole"><div>{svg}</div><figcaption>{caption}</figcaption></figure>\n'
 
 
 def _table1(rows: Sequence[Table1Row]) -> str:
@@ -79,11 +89,14 @@ def _table1(rows: Sequence[Table1Row]) -> str:
 
 
 def _panels(infos: Sequence[BarsInfo], titles: Sequence[str], name: str, label: str) -> str:
-    """The bars, ``COLUMNS`` panels a figure."""
+    """The bars as figures of at most ``COLUMNS`` panels and about equally many rows, at most ``ROWS``."""
+    limits, count = bar_limits(infos), len(infos[0].bars)
+    rows = -(-count // -(-count // ROWS))
     svgs = []
-    for start in range(0, len(infos), COLUMNS):
-        part = slice(start, start + COLUMNS)
-        svgs.append(to_svg(draw_bars(infos[part], titles[part]), prefix=f"{name}{start}", label=label))
+    for first, start in product(range(0, count, rows), range(0, len(infos), COLUMNS)):
+        part = [replace(info, bars=info.bars[first : first + rows]) for info in infos[start : start + COLUMNS]]
+        figure = draw_bars(part, titles[start : start + COLUMNS], limits)
+        svgs.append(f'<div class="scroll">{to_svg(figure, prefix=f"{name}{start}-{first}", label=label)}</div>')
     return "".join(svgs)
 
 

@@ -7,7 +7,15 @@ import pytest
 from matplotlib.text import Text
 
 from nni_privacy.report import read_run, write_report
-from nni_privacy.report.study_figures import COLUMNS, draw_bars, draw_matched, draw_overfitting, plain_label
+from nni_privacy.report.study_figures import (
+    COLUMNS,
+    ROWS,
+    bar_limits,
+    draw_bars,
+    draw_matched,
+    draw_overfitting,
+    plain_label,
+)
 from nni_privacy.report.study_infos import ACCURACY, bars_info, study_info
 from nni_privacy.report.study_matched import matched_infos
 from nni_privacy.report.study_tables import overfitting_info
@@ -35,6 +43,11 @@ def sections_of(text: str) -> set[str]:
 
 def text_of(svg_or_page: str) -> str:
     return " ".join(Page(svg_or_page).text)
+
+
+def bars_of(study, *quantities: str):
+    infos = [bars_info(study, "digits", name) for name in quantities]
+    return draw_bars(infos, quantities, bar_limits(infos))
 
 
 def figure_of(text: str, section: str) -> str:
@@ -85,7 +98,7 @@ def test_every_drawn_panel_shows_something(tmp_path):
     path = write_study(tmp_path, failed=["vgg"], seeds=[0], datasets=["digits"])
     study = study_info(read_run(path))
     with drawing_style():
-        bars = draw_bars([bars_info(study, "digits", name) for name in study.attacks], list(study.attacks))
+        bars = bars_of(study, *study.attacks)
         points = draw_overfitting([overfitting_info(study, "digits", name) for name in study.attacks])
         matched = draw_matched(matched_infos(study))
     assert [len(axes.patches) for axes in bars.axes] == [19] * 5
@@ -98,7 +111,7 @@ def test_labels_do_not_overlap_with_twenty_architectures_and_five_attacks(tmp_pa
     study = study_info(read_run(write_study(tmp_path, seeds=[0], datasets=["digits"])))
     assert len(study.attacks) == COLUMNS
     with drawing_style():
-        figure = draw_bars([bars_info(study, "digits", name) for name in study.attacks], list(study.attacks))
+        figure = bars_of(study, *study.attacks)
         figure.draw_without_rendering()
     names = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
     assert not any(a.overlaps(b) for place, a in enumerate(names) for b in names[place + 1 :])
@@ -120,8 +133,8 @@ def test_labels_do_not_overlap_with_twenty_architectures_and_five_attacks(tmp_pa
 def test_bars_of_auc_begin_at_guessing_and_those_of_accuracy_at_nothing(tmp_path):
     study = study_info(study_run(tmp_path, [study_row("a", 0.7, 0.6), study_row("b", 0.8, 0.48)]))
     with drawing_style():
-        aucs = draw_bars([bars_info(study, "digits", "white_box_partial")], ["x"]).axes[0]
-        accuracies = draw_bars([bars_info(study, "digits", ACCURACY)], ["x"]).axes[0]
+        aucs = bars_of(study, "white_box_partial").axes[0]
+        accuracies = bars_of(study, ACCURACY).axes[0]
     assert [(bar.get_x(), bar.get_width()) for bar in aucs.patches] == [
         (0.5, pytest.approx(0.1)),
         (0.5, pytest.approx(-0.02)),
@@ -206,6 +219,16 @@ def test_more_attacks_than_columns_make_a_second_figure(tmp_path):
     attacks = [f"attack_{number}" for number in range(COLUMNS + 2)]
     text = page_of(write_study(tmp_path, attacks=attacks, datasets=["digits"], seeds=[0], humans=HUMANS[:3]))
     assert figure_of(text, "attacks-0").count("<svg") == 2
+
+
+def test_more_architectures_than_rows_make_a_second_figure_on_the_same_axis(tmp_path):
+    searched = [f"sampled-{number:02d}" for number in range(ROWS)]
+    path = write_study(tmp_path, searched=searched, datasets=["digits"], seeds=[0], attacks=ATTACKS[:1])
+    figure = figure_of(page_of(path), "attacks-0")
+    first, second = re.findall(r"<svg.*?</svg>", figure, flags=re.DOTALL)
+    assert [sum(name in svg for name in (*HUMANS, *searched)) for svg in (first, second)] == [20, 20]
+    ticks = [re.findall(r"<text[^>]*>(0\.\d+)</text>", svg) for svg in (first, second)]
+    assert ticks[0] and ticks[0] == ticks[1]
 
 
 def test_a_network_is_not_called_a_broken_genotype(whole):
