@@ -20,6 +20,8 @@ __all__ += ["within_slope"]
 
 SIZES = ("network_cells", "nodes")
 ABLATION_METRICS = ("mia_auc", "accuracy")
+GUIDELINES_FROM = 5
+"""Through fewer architectures, a line would say nothing."""
 _SHARED = ("dataset", "defence", "seed", "control")
 _WITHIN = {
     "network_cells": (*_SHARED, "variant", "nodes", "channels"),
@@ -108,7 +110,7 @@ def between_slope(points: Sequence[Point]) -> Estimate:
     freedom = count - 2
     spread = float(((y - intercept - slope * x) ** 2).sum()) / freedom
     error = float(np.sqrt(spread / ((x - x.mean()) ** 2).sum()))
-    method = "least squares over architectures, Student's t"
+    method = "least squares, Student's t"
     return t_estimate(slope, error, freedom, count, count, method)
 
 
@@ -137,7 +139,8 @@ def ablation_slopes(rows: Sequence[MeasuredRow], *, seed: int = 0) -> tuple[Slop
 def guideline_slopes(rows: Sequence[MeasuredRow]) -> tuple[Slope, ...]:
     """Slopes of the AUC on each property of each cell, over undefended originals of the DARTS space.
 
-    Of several sizes of network the most frequent one counts, as a property means another thing in each.
+    Of several sizes of network the most frequent one counts, as a property means another thing in each; of fewer than
+    five architectures there is none.
     """
     found = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
@@ -145,7 +148,7 @@ def guideline_slopes(rows: Sequence[MeasuredRow]) -> tuple[Slope, ...]:
         here = [row for row in here if row.space == "darts" and "mia_auc" in row.metrics]
         sizes = Counter(row.size for row in here)
         here = [row for row in here if row.size == sizes.most_common(1)[0][0]]
-        if len({row.architecture for row in here}) < MIN_PAIRS:
+        if len({row.architecture for row in here}) < GUIDELINES_FROM:
             continue
         for cells in CELL_TYPES:
             for name in PROPERTIES:

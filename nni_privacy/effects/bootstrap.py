@@ -95,7 +95,7 @@ def clustered_estimate(
     means = np.array([cluster.mean() for cluster in clusters])
     if len(np.unique(means)) < BOOTSTRAP_FROM:  # of ties, resamples have hardly anything to differ in
         error = float(means.std(ddof=1) / np.sqrt(len(means)))
-        method = "Student's t over the means of architectures"
+        method = "clustered Student's t"
         return t_estimate(float(means.mean()), error, len(means) - 1, len(values), len(means), method)
     padded = np.zeros((len(clusters), counts.max()))
     for row, cluster in zip(padded, clusters, strict=True):
@@ -111,7 +111,7 @@ def clustered_estimate(
         error=error,
         pairs=len(values),
         architectures=len(clusters),
-        method="studentised bootstrap of architectures, then seeds",
+        method="clustered bootstrap-t",
         pivots=pivots,
     )
 

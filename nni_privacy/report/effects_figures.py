@@ -1,0 +1,147 @@
+"""Draws the infos of :mod:`nni_privacy.report.effects_infos` and :mod:`nni_privacy.report.effects_forests`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nni_privacy.effects.ablations import Slope
+from nni_privacy.effects.contrasts import Effect
+from nni_privacy.report.effects_forests import DEFENCE, PATTERN, ForestInfo
+from nni_privacy.report.effects_infos import BudgetInfo
+from nni_privacy.report.figures import GUESSING
+from nni_privacy.report.study_figures import plain_label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_budgets", "draw_forest", "draw_slope"]
+
+COLOURS: Mapping[str, str] = {PATTERN: "#c2410c", "placebo": "#0072b2", "size-matched": "#15803d", DEFENCE: "#7c3aed"}
+OTHER, THIN = "#334155", "#94a3b8"
+COLUMN, ROW, CHARACTER = 2.7, 0.27, 0.075
+"""Width of a column, height of a row, width of a character of a row's label, in inches."""
+LONGEST = 52
+GROUP_GAP = 0.55
+"""Free rows between two groups."""
+
+
+def draw_forest(info: ForestInfo, title: Callable[[str], str]) -> Figure:
+    """Mean differences with 95% intervals; a thin line through the means of one architecture, in each group of rows.
+
+    Args:
+        info: what to draw.
+        title: name of a metric to what it is called.
+    """
+    from matplotlib.figure import Figure
+
+    names = [plain_label(row.label, LONGEST) for row in info.rows]
+    places = _places([row.group for row in info.rows])
+    width = 0.5 + CHARACTER * max(map(len, names)) + COLUMN * len(info.metrics)
+    figure = Figure(figsize=(max(width, 5.5), 1.15 + ROW * (places[-1] + 1)), layout="constrained")
+    panels = figure.subplots(1, len(info.metrics), sharey=True, squeeze=False)[0]
+    for column, (axes, metric) in enumerate(zip(panels, info.metrics, strict=True)):
+        effects = [row.effects[column] for row in info.rows]
+        _architectures(axes, effects, places, [row.group for row in info.rows])
+        for row, effect, place in zip(info.rows, effects, places, strict=True):
+            _dot(axes, effect, place, COLOURS.get(row.kind, OTHER))
+        axes.axvline(0, color=GUESSING, lw=1.1, ls=(0, (4, 3)), zorder=1)
+        axes.set_title(f"change of {title(metric)}", fontsize=9, loc="left", parse_math=False)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.locator_params(axis="x", nbins=6)
+    panels[0].set_yticks(places, names, parse_math=False, fontsize=8.5)
+    panels[0].set_ylim(places[-1] + 0.7, -0.7)
+    _legend(figure, [row.kind for row in info.rows])
+    return figure
+
+
+def draw_budgets(info: BudgetInfo) -> Figure:
+    """Change of the AUC by the number m of fixed edges."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.5, 2.3), layout="constrained")
+    axes = figure.subplots()
+    labels = dict.fromkeys(label for effect in info.effects for label in effect.by_architecture)
+    for label in labels:
+        line = [effect.by_architecture.get(label, np.nan) for effect in info.effects]
+        axes.plot(info.budgets, line, color=THIN, lw=0.7, alpha=0.6)
+    for budget, effect in zip(info.budgets, info.effects, strict=True):
+        if effect.estimate is not None:
+            ends = [effect.estimate.low, effect.estimate.high]
+            axes.plot([budget, budget], ends, color=COLOURS[PATTERN], lw=2.2, alpha=0.6, solid_capstyle="butt")
+    means = [effect.mean for effect in info.effects]
+    axes.plot(info.budgets, means, "D-", color=COLOURS[PATTERN], ms=5, lw=1.2)
+    axes.axhline(0, color=GUESSING, lw=1.1, ls=(0, (4, 3)), zorder=1)
+    axes.set_xticks(info.budgets)
+    axes.set_xlim(info.budgets[0] - 0.4, info.budgets[-1] + 0.4)
+    axes.set_xlabel("number m of fixed edges")
+    axes.set_ylabel("change of the AUC")
+    axes.set_title(plain_label(info.title, 48), fontsize=8.5, loc="left", parse_math=False)
+    return figure
+
+
+def draw_slope(slope: Slope, *, x: str, y: str) -> Figure:
+    """A metric against a number: a thin line an architecture where it has several values, and the mean or the line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.5, 2.3), layout="constrained")
+    axes = figure.subplots()
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for point in slope.points:
+        lines.setdefault(point.architecture, []).append((point.x, point.y))
+    for line in lines.values():
+        axes.plot(*zip(*line, strict=True), "o-", color=THIN, ms=3.2, lw=0.7, alpha=0.7)
+    values = np.unique([point.x for point in slope.points])
+    if max(map(len, lines.values())) > 1:
+        means = [np.mean([point.y for point in slope.points if point.x == value]) for value in values]
+        axes.plot(values, means, "D-", color=COLOURS[PATTERN], ms=5, lw=1.4)
+        axes.set_xticks(values)
+    elif slope.estimate is not None:
+        centre = [np.mean([getattr(point, name) for point in slope.points]) for name in ("x", "y")]
+        ends = values[[0, -1]]
+        axes.plot(ends, centre[1] + slope.estimate.value * (ends - centre[0]), color=COLOURS[PATTERN], lw=1.4)
+    axes.set_xlabel(x, parse_math=False)
+    axes.set_ylabel(y, parse_math=False)
+    return figure
+
+
+def _places(groups: Sequence[str]) -> list[float]:
+    """Where each row goes, with a gap between groups."""
+    places, place = [], 0.0
+    for index, group in enumerate(groups):
+        place += (1 + GROUP_GAP * (group != groups[index - 1])) if index else 0
+        places.append(place)
+    return places
+
+
+def _architectures(axes: Any, effects: Sequence[Effect | None], places: Sequence[float], groups: Sequence[str]) -> None:
+    for group in dict.fromkeys(groups):
+        lines: dict[str, list[tuple[float, float]]] = {}
+        for effect, place, other in zip(effects, places, groups, strict=True):
+            if effect is not None and other == group:
+                for label, mean in effect.by_architecture.items():
+                    lines.setdefault(label, []).append((mean, place))
+        for line in lines.values():
+            axes.plot(*zip(*line, strict=True), "o-", color=THIN, ms=2.6, lw=0.6, alpha=0.55, zorder=2)
+
+
+def _dot(axes: Any, effect: Effect | None, place: float, colour: str) -> None:
+    if effect is None:
+        return
+    if effect.estimate is not None:
+        ends = [effect.estimate.low, effect.estimate.high]
+        axes.plot(ends, [place, place], color=colour, lw=2.6, alpha=0.6, solid_capstyle="butt", zorder=3)
+    filled = {"mfc": colour} if effect.estimate is not None else {"mfc": "white"}
+    axes.plot([effect.mean], [place], "D", color=colour, ms=5.2, zorder=4, **filled)
+
+
+def _legend(figure: Figure, kinds: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    shown = dict.fromkeys(kinds)
+    handles = [Line2D([], [], color=COLOURS.get(kind, OTHER), marker="D", ms=5, lw=2.4, label=kind) for kind in shown]
+    handles.append(Line2D([], [], color=THIN, marker="o", ms=3, lw=0.8, label="one architecture"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5)
