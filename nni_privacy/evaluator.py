@@ -23,6 +23,7 @@ from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_op
 from nni_privacy.errors import ConfigError, check_keys
 from nni_privacy.gathering import Effort, gather_signals
 from nni_privacy.plugins import import_plugins
+from nni_privacy.shadows.models import ModelSource
 from nni_privacy.shadows.options import ShadowOptions
 from nni_privacy.training import Recipe, fit, predict_logits, resolve_device, seed_everything
 
@@ -174,6 +175,10 @@ class PrivacyEvaluator(Evaluator):
         """What is reported of ``model`` besides its metrics; evaluators that know more of it say more."""
         return {"architecture": architecture_text(model)}
 
+    def shadow_model(self, data: Dataset) -> ModelSource | None:
+        """How more models of the architecture are built; None: the network itself tells, as those of our spaces do."""
+        return None
+
     def after_audit(
         self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
     ) -> None:
@@ -196,7 +201,13 @@ class PrivacyEvaluator(Evaluator):
             batch_size=EVALUATION_BATCH,
             seed=self.seed,
             effort=Effort(**self.effort),
-            shadow=ShadowOptions(recipe=self.recipe, train=halves[0], test=halves[1], **self.shadow),
+            shadow=ShadowOptions(
+                recipe=self.recipe,
+                model=self.shadow_model(data),
+                train=halves[0],
+                test=halves[1],
+                **self.shadow,
+            ),
         )
         return audit_signals(signals, attacks=self.attacks, seed=self.seed)
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer
 from nni_privacy.evaluator import PrivacyEvaluator, architecture_text, factors_text
+from nni_privacy.shadows.models import ModelSource
 from nni_privacy.study.sources import SearchSettings, source_from_dict
 
 __all__ = ["CONTOUR_FILE", "MeasurementEvaluator"]
@@ -68,6 +69,10 @@ class MeasurementEvaluator(PrivacyEvaluator):
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "factors": factors_text(self.factors),
         }
+
+    def shadow_model(self, data: Dataset) -> ModelSource | None:
+        """The source's own word for it."""
+        return self.source.shadow_model(data)
 
     def after_audit(
         self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device

@@ -21,6 +21,8 @@ from nni_privacy.genotypes import AnyGenotype, parse_genotype
 if TYPE_CHECKING:
     from torch import nn
 
+    from nni_privacy.shadows.models import ModelSource
+
 __all__ = ["GenotypeSource", "NetworkSource", "SearchSource", "Source", "source_from_dict"]
 
 
@@ -54,6 +56,10 @@ class Source(ABC):
             seed: of the initial weights, and of a search.
             settings: what a search needs besides.
         """
+
+    def shadow_model(self, data: Dataset) -> ModelSource | None:
+        """How another process builds the network, for shadow models; None where the network itself tells."""
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; :func:`source_from_dict` reads them back."""
@@ -101,21 +107,25 @@ class NetworkSource(Source):
         seed_everything(seed)
         return self._build(data)
 
+    def shadow_model(self, data: Dataset) -> ModelSource:
+        """The same network."""
+        from nni_privacy.shadows.models import ModelSpec
+
+        return ModelSpec("nni_privacy.networks:build_network", self._arguments(data))
+
     def _build(self, data: Dataset) -> nn.Module:
         from nni_privacy.networks import build_network
 
+        return build_network(**self._arguments(data))
+
+    def _arguments(self, data: Dataset) -> dict[str, Any]:
         channels, height, width = data.image_shape
         if height != width:
             raise ConfigError(
                 f"dataset {data.name!r}: images of {height} x {width}; networks take square ones: set image_size"
             )
-        return build_network(
-            self.name,
-            in_channels=channels,
-            num_classes=data.num_classes,
-            image_size=height,
-            stem=self.stem,  # type: ignore[arg-type]  # the configuration has checked it
-        )
+        sizes = {"in_channels": channels, "num_classes": data.num_classes, "image_size": height}
+        return {"name": self.name, "stem": self.stem, **sizes}
 
 
 @dataclass(frozen=True, kw_only=True)
