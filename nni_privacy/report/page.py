@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 from nni_privacy.report.cell_graph import CELL_NAMES, cell_graph, cells_of, how_to_read
+from nni_privacy.report.effects_csv import effects_tables
 from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.infos import (
     RocInfo,
@@ -49,7 +50,7 @@ def write_report(run_directory: str | Path) -> Path:
     """
     run = read_run(run_directory)
     path = run.directory / FILE_NAME
-    for name, text in (study_tables(run) if run.study else {}).items():
+    for name, text in ({**study_tables(run), **effects_tables(run)} if run.study else {}).items():
         replace_text(run.directory / name, text)
     replace_text(path, render_report(run))
     return path

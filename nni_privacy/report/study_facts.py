@@ -61,7 +61,8 @@ def study_notices(run: RunInfo, study: StudyInfo) -> list[str]:
     if study.further:
         lines.append(
             f"The tables and figures of architectures show variant {', '.join(study.variants)} and defence "
-            f"{', '.join(study.defences)}; {len(study.further)} measurements of other variants or defences are apart."
+            f"{', '.join(study.defences)}; {len(study.further)} measurements of other variants or defences are apart, "
+            "below."
         )
     if run.unreadable_lines:
         numbers = ", ".join(map(str, run.unreadable_lines))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 from string import Template
 
+from nni_privacy.report.effects_page import effects_html
 from nni_privacy.report.resources import read_resource, script_policy
 from nni_privacy.report.run import RunInfo
 from nni_privacy.report.study_facts import study_cards_html, study_facts, study_notices
@@ -45,6 +46,7 @@ def render_study(run: RunInfo) -> str:
             *(_attacks(study, place) for place in range(len(study.measured_datasets))),
             _overfitting(study),
             _matched(matched),
+            effects_html(run),
         ]
     script = read_resource("sorting.html")
     return Template(read_resource("study.html")).substitute(
@@ -63,7 +65,8 @@ def render_study(run: RunInfo) -> str:
         appendix=appendix_html(run),
         footer="Written by nni-privacy from trials.jsonl, config.yaml and environment.json of this run. The numbers "
         "are beside this page: study.csv (a row a measurement), table1.csv, bars.csv (figures of accuracy and AUC), "
-        "overfitting.csv and matched_accuracy.csv. The page needs no network.",
+        "overfitting.csv and matched_accuracy.csv; of variants and defences effects.csv and verdicts.csv. The page "
+        "needs no network.",
     )
 
 

@@ -21,7 +21,7 @@ from nni_privacy.report.study_matched import matched_infos
 from nni_privacy.report.study_tables import overfitting_info
 from nni_privacy.report.svg import drawing_style
 
-from .study_samples import ATTACKS, HUMANS, SEARCHED, save_study, study_row, study_run, write_study
+from .study_samples import ATTACKS, HUMANS, ORIGINAL, SEARCHED, save_study, study_row, study_run, write_study
 from .test_page import HOSTILE, Page
 
 SECTIONS = ("table1", "accuracy", "attacks-0", "overfitting", "matched")
@@ -229,6 +229,17 @@ def test_more_architectures_than_rows_make_a_second_figure_on_the_same_axis(tmp_
     assert [sum(name in svg for name in (*HUMANS, *searched)) for svg in (first, second)] == [20, 20]
     ticks = [re.findall(r"<text[^>]*>(0\.\d+)</text>", svg) for svg in (first, second)]
     assert ticks[0] and ticks[0] == ticks[1]
+
+
+def test_effects_of_variants_stand_on_the_page_where_there_are_some(tmp_path, whole):
+    demotion = {"variant": "demotion-reduction-4", "pattern": "demotion", "cells": "reduction", "budget": 4}
+    path = write_study(
+        tmp_path, variants=[ORIGINAL, {**ORIGINAL, **demotion}], datasets=["digits"], humans=HUMANS[:4], seeds=[0, 1]
+    )
+    text = page_of(path)
+    assert '<section id="effects">' in text and '<section id="effects">' not in whole
+    assert "are apart, below" in text
+    assert (path / "effects.csv").read_text(encoding="utf-8").count("\n") > 1
 
 
 def test_a_network_is_not_called_a_broken_genotype(whole):
