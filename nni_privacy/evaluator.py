@@ -50,9 +50,9 @@ class PrivacyEvaluator(Evaluator):
 
     Reports to NNI, after every epoch, ``accuracy`` and ``loss_threshold_mia_auc`` (on a part of the records), and at
     the end the metrics of :meth:`AuditReport.metrics <nni_privacy.audit.AuditReport.metrics>` with ``accuracy``,
-    ``train_accuracy``, ``overfitting``, ``seconds``, and ``architecture``, the one that was really trained. The value
-    that strategies maximise, ``default``, is the accuracy. Per-record scores go to ``scores.npz`` in the trial's
-    output folder.
+    ``train_accuracy``, ``overfitting``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
+    really trained. The value that strategies maximise, ``default``, is the accuracy. Per-record scores go to
+    ``scores.npz`` in the trial's output folder.
 
     Args:
         dataset: the name of a data set, or a mapping of ``name`` and its options.
@@ -151,7 +151,7 @@ class PrivacyEvaluator(Evaluator):
         data, split = self.load_data()
         device = resolve_device(self.device)
         normalize = Normalizer.fit(data.images[split.target_train])
-        fit(
+        training = fit(
             model,
             data.images[split.target_train],
             data.labels[split.target_train],
@@ -163,6 +163,8 @@ class PrivacyEvaluator(Evaluator):
         )
         report = self._attack(model, data, split, normalize, device)
         metrics = _final_metrics(report)
+        if training.epsilon is not None:
+            metrics["epsilon"] = training.epsilon
         metrics |= self.describe(model)
         self.after_audit(model, data, split, normalize, device)
         metrics["seconds"] = round(time.perf_counter() - started, 3)

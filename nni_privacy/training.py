@@ -1,7 +1,7 @@
 """Training: a :class:`Recipe` and :func:`fit`, the one function that trains anything (targets, shadows, architectures).
 
-The whole data set is one tensor on the device; batches are taken by indexing a seeded permutation. A defence changes a
-recipe and, where it needs to, one of two steps: :func:`prepare_batch` (what the model sees) and :func:`_batch_loss`.
+The whole data set is one tensor on the device; batches are taken by indexing a seeded permutation. Defences are fields
+of the recipe: augmentation changes what the model sees, label smoothing the loss, DP-SGD the batches and the step.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,9 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nni_privacy.data.normalize import to_float
+from nni_privacy.defenses import augment
 from nni_privacy.errors import AuditError, ConfigError, DataError, PrivacyError, nearest
+from nni_privacy.recipe import MIN_BATCH, DPOptions, Recipe, check_integer
+from nni_privacy.seeds import derived_seed
 
 __all__ = [
+    "DPOptions",
     "FitResult",
     "Recipe",
     "TrainingDiverged",
@@ -43,77 +47,10 @@ DEVICES = ("auto", "cpu", "cuda")
 MAX_NUMPY_SEED = 2**32 - 1
 MEMORY_FORMAT = torch.channels_last  # a quarter faster for cell networks on the CPU, and what tensor cores want
 IMAGE_DIMS = 4
-MIN_BATCH = 2  # BatchNorm cannot be trained on one record
-_ROUNDING = 1e-9  # 0.1 * 30 is a little more than 3: a milestone must not slip by an epoch for it
 
 
 class TrainingDiverged(PrivacyError, ArithmeticError):  # noqa: N818 - part of the contract
     """The training loss became NaN or infinite."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a model is trained. The defaults are the paper's (section 2 of reference/paper.md): SGD, 100 epochs.
-
-    Attributes:
-        epochs: passes over the training part, 1 or more.
-        batch_size: records a step, 2 or more.
-        learning_rate: of the first epochs, above 0.
-        momentum: of SGD, 0 or more and below 1.
-        weight_decay: L2 penalty, 0 or more.
-        milestones: increasing fractions of the epochs, strictly between 0 and 1, after which the rate is multiplied by
-            ``decay``: with the defaults, epochs 1-50 of 100 run at 1e-2, 51-75 at 1e-3, 76-100 at 1e-4; with 30 epochs
-            the rate drops after 15 and after 23 (22.5 rounded up).
-        decay: factor of the learning rate at a milestone, above 0 and at most 1.
-
-    Raises:
-        ConfigError: with the field, its value and the allowed range.
-    """
-
-    epochs: int = 100
-    batch_size: int = 64
-    learning_rate: float = 1e-2
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    decay: float = 0.1
-
-    def __post_init__(self) -> None:
-        _check_integer("epochs", self.epochs, minimum=1)
-        _check_integer("batch_size", self.batch_size, minimum=MIN_BATCH)
-        _check_number("learning_rate", self.learning_rate, lambda x: x > 0, "numbers above 0")
-        _check_number("momentum", self.momentum, lambda x: 0 <= x < 1, "numbers from 0 to below 1")
-        _check_number("weight_decay", self.weight_decay, lambda x: x >= 0, "numbers of 0 or more")
-        _check_number("decay", self.decay, lambda x: 0 < x <= 1, "numbers above 0 and up to 1")
-        if isinstance(self.milestones, (str, Mapping)) or not hasattr(self.milestones, "__iter__"):
-            raise ConfigError(f"recipe: milestones is {self.milestones!r}: allowed are lists of increasing fractions")
-        for value in self.milestones:
-            _check_number("milestones", value, lambda x: 0 < x < 1, "increasing fractions between 0 and 1")
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ConfigError(f"recipe: milestones is {list(self.milestones)}: allowed are increasing fractions")
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-
-    @classmethod
-    def from_mapping(cls, options: Mapping[str, Any]) -> Recipe:
-        """Builds a recipe from a part of a configuration file.
-
-        Raises:
-            ConfigError: if a key is unknown (with the nearest known one) or a value is out of range.
-        """
-        known = [entry.name for entry in fields(cls)]
-        for key in options:
-            if key not in known:
-                raise ConfigError(f"recipe: unknown key {key!r}: {nearest(str(key), known)}")
-        return cls(**options)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a YAML or JSON file; :meth:`from_mapping` reads them back."""
-        return {**asdict(self), "milestones": list(self.milestones)}
-
-    def learning_rate_at(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 1."""
-        passed = sum(epoch - 1 >= fraction * self.epochs - _ROUNDING for fraction in self.milestones)
-        return self.learning_rate * self.decay**passed
 
 
 @dataclass(frozen=True)
@@ -121,16 +58,19 @@ class FitResult:
     """What :func:`fit` saw, one entry an epoch.
 
     Attributes:
-        losses: mean training loss over the epoch's records, as they were met.
+        losses: mean training loss over the epoch's records, as they were met; with label smoothing, of smoothed labels.
+            With DP-SGD a record is met once an epoch on average only, in Poisson batches; NaN where none was.
         accuracies: fraction of them that were classified right, in training mode, as they were met.
         learning_rates: the rate of the epoch.
         seconds: wall time of the whole training, callbacks included.
+        epsilon: of the whole training at the recipe's delta, by Opacus' RDP accountant; None without DP-SGD.
     """
 
     losses: list[float] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
     learning_rates: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    epsilon: float | None = None
 
 
 def fit(
@@ -147,14 +87,18 @@ def fit(
     """Trains ``model`` in place with SGD and cross-entropy, and leaves it on ``device`` in the mode it came in.
 
     On the CPU the same initial weights, data, recipe, seed and number of threads give the same final weights bit for
-    bit: the order of the records comes from a generator of its own, and what layers draw (dropout) from the global one,
-    which is seeded for the training and put back afterwards.
+    bit: the order of the records comes from a generator of its own, as do augmentation and DP-SGD's noise, and what
+    layers draw (dropout) from the global one, which is seeded for the training and put back afterwards. So models with
+    different layers see the same batches.
+
+    With ``recipe.dp`` layers that mix records are replaced inside ``model`` for good
+    (:func:`~nni_privacy.private_layers.make_private_layers`).
 
     Args:
         model: returns logits ``(B, K)`` for images ``(B, C, H, W)``.
         images: ``(n, C, H, W)``, ``uint8`` or ``float32``, n >= 2; moved to the device as one tensor.
         labels: ``(n,)`` ``int64`` in ``0..K-1``.
-        recipe: epochs, batch size, optimiser and schedule.
+        recipe: epochs, batch size, optimiser, schedule and defences.
         seed: of the order of the records and of the layers' random numbers.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         normalize: applied to each batch; ``uint8`` is divided by 255 without one.
@@ -164,73 +108,152 @@ def fit(
     Raises:
         DataError: if the data has wrong lengths, or labels beyond the model's classes.
         AuditError: if the model does not return a tensor of logits.
+        ConfigError: if DP-SGD cannot take a layer, which is named, or cannot reach the wanted epsilon.
         TrainingDiverged: as soon as a batch's loss is NaN or infinite.
     """
     started = time.perf_counter()
     place = resolve_device(device)
     _check_training_data(images, labels)
+    if recipe.dp is not None:
+        from nni_privacy.private_layers import make_private_layers
+
+        make_private_layers(model)
     model.to(place).to(memory_format=MEMORY_FORMAT)
-    images, labels = images.to(place), labels.to(place)
     order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
     losses: list[float] = []
     accuracies: list[float] = []
     rates = [recipe.learning_rate_at(epoch) for epoch in range(1, recipe.epochs + 1)]
     with _seeded_layers(seed, place), _kept_modes(model):
+        task = _Task(model, images.to(place), labels.to(place), recipe=recipe, seed=seed, normalize=normalize)
+        steps = _steps(task, seed)
         for epoch, rate in enumerate(rates, start=1):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            model.train()
-            batches = epoch_batches(len(labels), batch_size=recipe.batch_size, generator=order)
-            loss, accuracy = _run_epoch(model, images, labels, batches, optimizer, normalize, epoch)
+            loss, accuracy = _run_epoch(task, steps, steps.batches(order), epoch=epoch, rate=rate)
             losses.append(loss)
             accuracies.append(accuracy)
             if on_epoch is not None:
                 with _seeded_layers(seed, place):
                     on_epoch(epoch, model)
-    return FitResult(losses, accuracies, rates, time.perf_counter() - started)
+        steps.close()
+    return FitResult(losses, accuracies, rates, time.perf_counter() - started, steps.epsilon)
 
 
-def _run_epoch(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    batches: list[Tensor],
-    optimizer: torch.optim.Optimizer,
-    normalize: Transform | None,
-    epoch: int,
-) -> tuple[float, float]:
-    """One pass over the data. Returns mean loss and accuracy of the records as they were met."""
-    total, right = 0.0, 0
-    for index in batches:
-        chosen = index.to(images.device)
-        batch, truth = prepare_batch(images[chosen], normalize), labels[chosen]
-        logits = check_logits(model(batch), len(truth))
-        if epoch == 1:
+class _Task:
+    """A model and its records: what a forward pass on some of them is."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        recipe: Recipe,
+        seed: int,
+        normalize: Transform | None,
+    ) -> None:
+        self.model, self.images, self.labels = model, images, labels
+        self.recipe, self.normalize = recipe, normalize
+        self.optimizer = torch.optim.SGD(
+            (parameter for parameter in model.parameters() if recipe.dp is None or parameter.requires_grad),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        self.draws = torch.Generator().manual_seed(derived_seed(seed, "augmentation"))
+        self.epoch = 1
+
+    def backward(self, index: Tensor) -> tuple[float, int]:
+        """Forward and backward pass of the mean loss; returns the sum of losses, and how many records are right."""
+        chosen = index.to(self.images.device)
+        images, truth = self.images[chosen], self.labels[chosen]
+        if self.recipe.augmentation:
+            images = augment(images, self.draws)
+        logits = check_logits(self.model(prepare_batch(images, self.normalize)), len(truth))
+        if self.epoch == 1:
             _check_labels_fit(truth, logits.shape[1])
-        loss = _batch_loss(logits, truth)
+        loss = functional.cross_entropy(logits, truth, label_smoothing=self.recipe.label_smoothing)
         value = loss.item()
         if not math.isfinite(value):
-            raise TrainingDiverged(f"the training loss became {value} in epoch {epoch}; try a lower learning_rate")
-        optimizer.zero_grad(set_to_none=True)
+            raise TrainingDiverged(f"the training loss became {value} in epoch {self.epoch}; try a lower learning_rate")
         loss.backward()
-        optimizer.step()
-        total += value * len(truth)
-        right += int((logits.detach().argmax(1) == truth).sum())
-    return total / len(labels), right / len(labels)
+        return value * len(truth), int((logits.detach().argmax(1) == truth).sum())
+
+
+class _Steps(Protocol):
+    """Which batches an epoch has, and what is done with one."""
+
+    @property
+    def epsilon(self) -> float | None: ...
+
+    def batches(self, generator: torch.Generator) -> list[Tensor]: ...
+
+    def recording(self) -> AbstractContextManager[None]: ...
+
+    def step(self, index: Tensor) -> tuple[float, int]: ...
+
+    def close(self) -> None: ...
+
+
+class _PlainSteps:
+    """Every record once an epoch, and a step along the mean gradient."""
+
+    epsilon: float | None = None
+
+    def __init__(self, task: _Task) -> None:
+        self.task = task
+
+    def batches(self, generator: torch.Generator) -> list[Tensor]:
+        return epoch_batches(len(self.task.labels), batch_size=self.task.recipe.batch_size, generator=generator)
+
+    def recording(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def step(self, index: Tensor) -> tuple[float, int]:
+        self.task.optimizer.zero_grad(set_to_none=True)
+        seen = self.task.backward(index)
+        self.task.optimizer.step()
+        return seen
+
+    def close(self) -> None:
+        pass
+
+
+def _steps(task: _Task, seed: int) -> _Steps:
+    if task.recipe.dp is None:
+        return _PlainSteps(task)
+    from nni_privacy.dp_sgd import DPTraining
+
+    task.model.train()
+    training = DPTraining(
+        task.model,
+        task.optimizer,
+        task.backward,
+        recipe=task.recipe,
+        n=len(task.labels),
+        seed=seed,
+        device=task.images.device,
+    )
+    training.check()
+    return training
+
+
+def _run_epoch(task: _Task, steps: _Steps, batches: list[Tensor], *, epoch: int, rate: float) -> tuple[float, float]:
+    """One pass over the data. Returns mean loss and accuracy of the records as they were met."""
+    for group in task.optimizer.param_groups:
+        group["lr"] = rate
+    task.epoch = epoch
+    task.model.train()
+    total, right, met = 0.0, 0, 0
+    with steps.recording():
+        for index in batches:
+            loss, correct = steps.step(index)
+            total, right, met = total + loss, right + correct, met + len(index)
+    return (total / met, right / met) if met else (math.nan, math.nan)
 
 
 def prepare_batch(images: Tensor, normalize: Transform | None) -> Tensor:
-    """What the model sees of a batch ``(B, C, H, W)``: the place for data augmentation (before normalising)."""
+    """What the model sees of a batch ``(B, C, H, W)``: floats, normalised, in the fastest layout."""
     batch = to_float(images) if normalize is None else normalize(images)
     return batch.contiguous(memory_format=MEMORY_FORMAT) if batch.ndim == IMAGE_DIMS else batch
-
-
-def _batch_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """What training minimises: mean cross-entropy; the place for label smoothing."""
-    return functional.cross_entropy(logits, labels)
 
 
 def epoch_batches(n: int, *, batch_size: int, generator: torch.Generator) -> list[Tensor]:
@@ -268,7 +291,7 @@ def predict_logits(
         DataError: if there are no images.
         AuditError: if the model does not return a tensor of logits.
     """
-    _check_integer("batch_size", batch_size, minimum=1, where="predict_logits")
+    check_integer("batch_size", batch_size, minimum=1, where="predict_logits")
     if not len(images):
         raise DataError("there are no images to predict")
     place = resolve_device(device)
@@ -307,7 +330,7 @@ def seed_everything(seed: int) -> None:
     Raises:
         ConfigError: if the seed is not an integer in 0..2**32-1 (numpy's range).
     """
-    _check_integer("seed", seed, minimum=0, where="seed_everything")
+    check_integer("seed", seed, minimum=0, where="seed_everything")
     if seed > MAX_NUMPY_SEED:
         raise ConfigError(f"seed_everything: seed is {seed}: allowed are integers up to {MAX_NUMPY_SEED}")
     random.seed(seed)
@@ -372,14 +395,3 @@ def _check_labels_fit(labels: Tensor, num_classes: int) -> None:
         raise DataError(
             f"labels run from {low} to {high}, but the model has {num_classes} classes (0..{num_classes - 1})"
         )
-
-
-def _check_integer(name: str, value: Any, *, minimum: int, where: str = "recipe") -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise ConfigError(f"{where}: {name} is {value!r}: allowed are integers of {minimum} or more")
-
-
-def _check_number(name: str, value: Any, allowed: Callable[[float], bool], description: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not allowed(value):
-        hint = " (YAML reads 1e-2 as text: write 0.01 or 1.0e-2)" if isinstance(value, str) else ""
-        raise ConfigError(f"recipe: {name} is {value!r}: allowed are {description}{hint}")

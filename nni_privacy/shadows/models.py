@@ -192,9 +192,17 @@ def _spec_of_network(model: nn.Module) -> ModelSpec:
         raise ConfigError(unknown)
     with isolated():
         twin = spec.build()
-    if str(twin) != str(network):  # someone has put other layers into it
+    if str(twin) != str(network) and str(_private(twin)) != str(network):  # someone has put other layers into it
         raise ConfigError(unknown)
     return spec
+
+
+def _private(model: nn.Module) -> nn.Module:
+    """The model as training with DP-SGD leaves it."""
+    from nni_privacy.private_layers import make_private_layers
+
+    make_private_layers(model)
+    return model
 
 
 def _is_own_space(model: nn.Module) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +34,18 @@ the target; a :class:`Normalizer` with fixed statistics; ``None``: ``uint8`` div
 Indices = npt.NDArray[np.int64]
 Arrays = dict[str, npt.NDArray[Any]]
 
-_MODULES = ("nni_privacy.training", "nni_privacy.extraction", "nni_privacy.data.normalize", "nni_privacy.shadows.one")
+_MODULES = (
+    "nni_privacy.training",
+    "nni_privacy.recipe",
+    "nni_privacy.seeds",
+    "nni_privacy.defenses",
+    "nni_privacy.dp_sgd",
+    "nni_privacy.per_record",
+    "nni_privacy.private_layers",
+    "nni_privacy.extraction",
+    "nni_privacy.data.normalize",
+    "nni_privacy.shadows.one",
+)
 
 _DIGEST_CHUNK = 4096  # images that are copied at once to be hashed
 
@@ -202,8 +213,11 @@ def _code_digest() -> str:
     """SHA-256 of the modules that make a shadow's answers: under development code changes and versions stay."""
     digest = hashlib.sha256()
     for module in _MODULES:
-        file = importlib.import_module(module).__file__
-        digest.update(Path(str(file)).read_bytes())
+        # Found, not imported: Opacus takes a second, and most recipes do without it.
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise ImportError(f"{module} is not installed")
+        digest.update(Path(spec.origin).read_bytes())
     return digest.hexdigest()
 
 
