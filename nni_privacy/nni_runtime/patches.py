@@ -11,6 +11,7 @@ from collections.abc import Collection
 from nni_privacy.errors import RuntimeRepairError, nearest
 from nni_privacy.nni_runtime.access_patches import ACCESS_PATCHES, HOST_VARIABLE
 from nni_privacy.nni_runtime.patching import Edit, Patch, patched_texts
+from nni_privacy.nni_runtime.remote_patches import REMOTE_PATCHES
 from nni_privacy.nni_runtime.web_patches import WEB_PATCHES
 
 __all__ = ["HOST_VARIABLE", "PATCHES", "Patch", "check_names", "patched_texts"]
@@ -237,7 +238,7 @@ _NO_NETRON = Patch(
     ),
 )
 
-_ALL = (_PAIRING, _LOOPBACK, *ACCESS_PATCHES, _TRAVERSAL, _NO_NETRON, *WEB_PATCHES)
+_ALL = (_PAIRING, _LOOPBACK, *ACCESS_PATCHES, _TRAVERSAL, _NO_NETRON, *REMOTE_PATCHES, *WEB_PATCHES)
 
 PATCHES: dict[str, Patch] = {patch.name: patch for patch in _ALL}
 
