@@ -77,17 +77,11 @@ def within_slope(rows: Sequence[MeasuredRow], predictor: str, metric: str, *, se
     Raises:
         DataError: with fewer than 3 such lines, or lines of one architecture only.
     """
-    groups: dict[tuple[object, ...], list[MeasuredRow]] = {}
-    for row in rows:
-        if getattr(row, predictor) is not None and metric in row.metrics:
-            key = tuple(getattr(row, name) for name in _WITHIN[predictor])
-            groups.setdefault((row.architecture, *key), []).append(row)
     slopes, architectures = [], []
-    for group in groups.values():
-        x = np.array([float(getattr(row, predictor)) for row in group])
-        if np.ptp(x) > 0:
-            slopes.append(_least_squares(x, np.array([row.metrics[metric] for row in group]))[0])
-            architectures.append(group[0].architecture)
+    for line in _lines(rows, predictor, metric):
+        x = np.array([float(getattr(row, predictor)) for row in line])
+        slopes.append(_least_squares(x, np.array([row.metrics[metric] for row in line]))[0])
+        architectures.append(line[0].architecture)
     return clustered_estimate(slopes, architectures, seed=seed)
 
 
@@ -117,21 +111,20 @@ def between_slope(points: Sequence[Point]) -> Estimate:
 def ablation_slopes(rows: Sequence[MeasuredRow], *, seed: int = 0) -> tuple[Slope, ...]:
     """Slopes of AUC and accuracy on cells N, nodes M (of originals) and budget m (of each pattern), undefended.
 
-    Only predictors of which the rows have at least two values.
+    Of the DARTS space, as in the paper; only predictors of which the rows have at least two values.
     """
     found = []
-    plain = [row for row in rows if row.defence == NO_DEFENCE and row.control is None and row.kind != "human-designed"]
+    plain = [row for row in rows if row.defence == NO_DEFENCE and row.control is None and row.space == "darts"]
     for dataset in dict.fromkeys(row.dataset for row in plain):
         here = [row for row in plain if row.dataset == dataset]
         originals = [row for row in here if row.original]
-        chosen = [(predictor, None, None, originals) for predictor in SIZES]
         kinds = dict.fromkeys((row.pattern, row.cells) for row in here if not row.original)
-        groups = [(kind, [row for row in here if (row.pattern, row.cells) == kind]) for kind in kinds]
-        for predictor, pattern, cells, group in [*chosen, *(("budget", *kind, group) for kind, group in groups)]:
+        chosen = [(predictor, None, None, originals) for predictor in SIZES]
+        budgets = [("budget", *kind, [row for row in here if (row.pattern, row.cells) == kind]) for kind in kinds]
+        for predictor, pattern, cells, group in [*chosen, *budgets]:
             for metric in ABLATION_METRICS:
-                points = _points(group, predictor, metric)
+                points, estimate, reason = _slope(group, predictor, metric, seed)
                 if len({point.x for point in points}) > 1:
-                    estimate, reason = _slope(group, predictor, metric, points, seed)
                     found.append(Slope(predictor, metric, dataset, pattern, cells, points, estimate, reason))
     return tuple(found)
 
@@ -159,17 +152,27 @@ def guideline_slopes(rows: Sequence[MeasuredRow]) -> tuple[Slope, ...]:
     return tuple(found)
 
 
+def _lines(rows: Sequence[MeasuredRow], predictor: str, metric: str) -> list[list[MeasuredRow]]:
+    """Measurements that differ in the predictor only, those with at least two values of it."""
+    groups: dict[tuple[object, ...], list[MeasuredRow]] = {}
+    for row in rows:
+        if getattr(row, predictor) is not None and metric in row.metrics:
+            key = tuple(getattr(row, name) for name in _WITHIN[predictor])
+            groups.setdefault((row.architecture, *key), []).append(row)
+    return [group for group in groups.values() if len({getattr(row, predictor) for row in group}) > 1]
+
+
 def _slope(
-    rows: Sequence[MeasuredRow], predictor: str, metric: str, points: tuple[Point, ...], seed: int
-) -> tuple[Estimate | None, str]:
-    """Within architectures where they were measured at several values, else between them."""
-    labels = Counter(point.architecture for point in points)
+    rows: Sequence[MeasuredRow], predictor: str, metric: str, seed: int
+) -> tuple[tuple[Point, ...], Estimate | None, str]:
+    """Points, slope or why there is none: within architectures that have several values, else between architectures."""
+    lines = _lines(rows, predictor, metric)
+    points = _points([row for line in lines for row in line] or rows, predictor, metric)
     try:
-        if max(labels.values()) > 1:
-            return within_slope(rows, predictor, metric, seed=seed), ""
-        return between_slope(points), ""
+        estimate = within_slope(rows, predictor, metric, seed=seed) if lines else between_slope(points)
     except DataError as error:
-        return None, str(error)
+        return points, None, str(error)
+    return points, estimate, ""
 
 
 def _points(rows: Sequence[MeasuredRow], predictor: str, metric: str) -> tuple[Point, ...]:

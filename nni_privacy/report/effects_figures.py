@@ -24,6 +24,8 @@ OTHER, THIN = "#334155", "#94a3b8"
 COLUMN, ROW, CHARACTER = 2.7, 0.27, 0.075
 """Width of a column, height of a row, width of a character of a row's label, in inches."""
 LONGEST = 52
+TICKS = 9
+"""Up to so many values of a predictor each have a tick."""
 GROUP_GAP = 0.55
 """Free rows between two groups."""
 
@@ -98,13 +100,14 @@ def draw_slope(slope: Slope, *, x: str, y: str) -> Figure:
     if max(map(len, lines.values())) > 1:
         means = [np.mean([point.y for point in slope.points if point.x == value]) for value in values]
         axes.plot(values, means, "D-", color=COLOURS[PATTERN], ms=5, lw=1.4)
-        axes.set_xticks(values)
     elif slope.estimate is not None:
         centre = [np.mean([getattr(point, name) for point in slope.points]) for name in ("x", "y")]
         ends = values[[0, -1]]
         axes.plot(ends, centre[1] + slope.estimate.value * (ends - centre[0]), color=COLOURS[PATTERN], lw=1.4)
+    if len(values) <= TICKS:
+        axes.set_xticks(values)
     axes.set_xlabel(x, parse_math=False)
-    axes.set_ylabel(y, parse_math=False)
+    axes.set_ylabel(plain_label(y), parse_math=False)
     return figure
 
 
@@ -141,7 +144,14 @@ def _dot(axes: Any, effect: Effect | None, place: float, colour: str) -> None:
 def _legend(figure: Figure, kinds: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
-    shown = dict.fromkeys(kinds)
-    handles = [Line2D([], [], color=COLOURS.get(kind, OTHER), marker="D", ms=5, lw=2.4, label=kind) for kind in shown]
+    handles = [
+        Line2D([], [], color=COLOURS.get(kind, OTHER), marker="D", ms=5, lw=2.4, label=_plain(kind))
+        for kind in dict.fromkeys(kinds)
+    ]
     handles.append(Line2D([], [], color=THIN, marker="o", ms=3, lw=0.8, label="one architecture"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5)
+
+
+def _plain(text: str) -> str:
+    """A name as it can stand in a legend, whose texts Matplotlib would read as formulas."""
+    return plain_label(text).replace("$", r"\$")

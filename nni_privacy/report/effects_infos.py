@@ -127,7 +127,8 @@ def level_rows(info: EffectsInfo) -> tuple[LevelRow, ...]:
     if all(row.defence == NO_DEFENCE for row in info.rows):
         return ()
     groups: dict[tuple[str, str | None, str, str], list[MeasuredRow]] = {}
-    for row in info.rows:
+    order = list(dict.fromkeys((row.dataset, row.space) for row in info.rows))
+    for row in sorted(info.rows, key=lambda row: order.index((row.dataset, row.space))):
         if row.control is None:
             groups.setdefault((row.dataset, row.space, row.defence, row.variant), []).append(row)
     return tuple(
@@ -145,14 +146,15 @@ def level_rows(info: EffectsInfo) -> tuple[LevelRow, ...]:
 
 
 def _rows(run: RunInfo) -> tuple[MeasuredRow, ...]:
-    """The succeeded trials with factors; those that other tools wrote without them are left out."""
-    found = []
+    """The succeeded trials with factors, of several attempts the last; those that other tools wrote are left out."""
+    found: dict[tuple[object, ...], MeasuredRow] = {}
     for trial in run.succeeded:
         try:
-            found.append(measured_row(trial.factors, trial.metrics, trial.architecture))
+            row = measured_row(trial.factors, trial.metrics, trial.architecture)
         except DataError:
             continue
-    return tuple(found)
+        found[row.architecture, row.variant, row.size, row.dataset, row.defence, row.seed] = row
+    return tuple(found.values())
 
 
 def _words(name: str) -> str:

@@ -142,9 +142,10 @@ def _slopes(info: EffectsInfo, slopes: Sequence[Slope], name: str) -> str:
     several = len({slope.dataset for slope in slopes}) > 1
     figures = []
     for place, slope in enumerate(slopes):
-        x = slope_names(slope) + (f" ({slope.dataset})" if several else "")
-        drawing = draw_slope(slope, x=x, y=info.metric(slope.metric))
-        figures.append(to_svg(drawing, prefix=f"{name}{place}", label=f"{info.metric(slope.metric)} against {x}"))
+        x = ", ".join([slope_names(slope), *([slope.dataset] if several else [])])
+        label = f"{info.metric(slope.metric)} against {x}"
+        drawing = draw_slope(slope, x=x.replace(", ", "\n", 1), y=info.metric(slope.metric))
+        figures.append(to_svg(drawing, prefix=f"{name}{place}", label=label))
     return _panels(figures) if figures else ""
 
 

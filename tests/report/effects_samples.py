@@ -49,9 +49,9 @@ def study_rows(
     noise: float = 0.003,
 ) -> list[dict[str, Any]]:
     """Lines of ``trials.jsonl``; a pattern's change grows with its budget, promotion's is the other way round."""
-    rng = np.random.default_rng(len(treated))
+    rng = np.random.default_rng([len(treated), len(datasets[0]), len(defences), cells[0], nodes[0], len(space)])
     grid = product(range(architectures), treated, seeds, datasets, defences, cells, nodes)
-    levels = rng.normal(0.75, 0.02, architectures)
+    levels = np.random.default_rng(1).normal(0.75, 0.02, architectures)
     found = []
     for number, what, seed, dataset, defence, count, inner in grid:
         change = CHANGES[what["control"]] * (what["budget"] or 0) / 4 * (-1 if what["pattern"] == "promotion" else 1)
