@@ -227,7 +227,8 @@ class SearchConfig(Section):
     def _one_shot(cls, content: Any) -> Any:
         """A one-shot search audits its ``top_k`` architectures: that is its number of trials, and vice versa."""
         strategy = content.get("strategy") if isinstance(content, Mapping) else None
-        if not isinstance(strategy, Mapping) or strategy.get("name") not in ONE_SHOT:
+        name = strategy.get("name") if isinstance(strategy, Mapping) else None
+        if not isinstance(strategy, Mapping) or not isinstance(name, str) or name not in ONE_SHOT:
             return content
         trials, top_k = content.get("trials"), strategy.get("top_k")
         if trials is None:

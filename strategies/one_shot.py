@@ -8,7 +8,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from torch import Tensor
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.search_spaces.searchable import Searchable, open_space
 from nni_privacy.search_spaces.supernet import Sample
+from nni_privacy.spoiled import SPOILED
 from nni_privacy.strategies.registry import StrategyOptions
 from nni_privacy.strategies.search_data import SearchData, stream_seed
 from nni_privacy.strategies.search_log import EpochRecord, SearchLog
@@ -29,9 +29,6 @@ from nni_privacy.strategies.search_log import EpochRecord, SearchLog
 __all__ = ["OneShotOptions", "OneShotStrategy"]
 
 CHECKPOINT = "checkpoint.pt"
-
-_NO_CHECKPOINT = (UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError)
-"""What reading a damaged file, or one of another kind, ends in."""
 
 
 class OneShotOptions(StrategyOptions):
@@ -278,7 +275,7 @@ class OneShotStrategy(Strategy):
                 self.load_state_dict(torch.load(path, map_location=self.data.device, weights_only=True))
             except ConfigError as error:
                 raise ConfigError(f"{path}: {error}") from None
-            except _NO_CHECKPOINT as error:
+            except SPOILED as error:
                 raise ConfigError(
                     f"{path}: not a checkpoint of a search: {' '.join(str(error).split())[:200]}"
                 ) from None

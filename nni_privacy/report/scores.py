@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nni_privacy.spoiled import SPOILED
 
 __all__ = ["AttackScores", "read_scores", "roc_band"]
 
@@ -62,7 +63,7 @@ def read_scores(directory: Path, trial: str, attacks: Sequence[str] = ()) -> tup
     try:
         with np.load(directory / "scores" / name, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name.endswith(("/scores", "/is_member"))}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, *SPOILED):
         return ()
     names = sorted(name.removesuffix("/scores") for name in arrays if name.endswith("/scores"))
     order = {attack: rank for rank, attack in enumerate(attacks)}

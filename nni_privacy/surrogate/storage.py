@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.spoiled import SPOILED
 from nni_privacy.surrogate.base import State, Surrogate
 from nni_privacy.surrogate.registry import build_surrogate
 
@@ -66,7 +66,7 @@ def load_surrogate(path: str | Path | None = None) -> Surrogate:
             content = {name: file[name] for name in file.files}
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, NotImplementedError):
+    except SPOILED:
         raise DataError(f"{source}: not a surrogate's file; write one with `nni-privacy surrogate fit`") from None
     metadata = _metadata(source, content.pop(METADATA, None))
     try:
