@@ -23,18 +23,21 @@ def effects_tables(run: RunInfo) -> dict[str, str]:
     info = effects_info(run)
     if info is None:
         return {}
-    tables = {"effects.csv": to_csv([_effect(info, effect) for effect in info.effects], ("data set", "defence"))}
+    rows = [_effect(info, effect, None) for effect in info.effects]
+    rows += [_effect(info, effect, size) for size, effects in info.by_size.items() for effect in effects]
+    tables = {"effects.csv": to_csv(rows, ("data set", "defence"))}
     verdicts = to_csv([_verdict(info, row) for row in info.verdicts.rows], ("claim", "text"))
     return {**tables, "verdicts.csv": verdicts}
 
 
-def _effect(info: EffectsInfo, effect: Effect) -> Mapping[str, Any]:
+def _effect(info: EffectsInfo, effect: Effect, size: str | None) -> Mapping[str, Any]:
     treatment = effect.treatment
     return {
         "data set": effect.dataset,
         "defence": effect.defence,
         "epsilon": info.epsilons.get((effect.dataset, effect.defence)),
         "space": effect.space,
+        "size": size or "all",
         "variant": effect.variant,
         "against": effect.against,
         **{name: getattr(treatment, name) for name in ("pattern", "cells", "budget", "control")},

@@ -23,7 +23,7 @@ COLOURS: Mapping[str, str] = {PATTERN: "#c2410c", "placebo": "#0072b2", "size-ma
 OTHER, THIN = "#334155", "#94a3b8"
 COLUMN, ROW, CHARACTER = 2.7, 0.27, 0.075
 """Width of a column, height of a row, width of a character of a row's label, in inches."""
-LONGEST = 52
+LONGEST = 64
 TICKS = 9
 """Up to so many values of a predictor each have a tick."""
 GROUP_GAP = 0.55

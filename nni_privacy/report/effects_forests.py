@@ -10,7 +10,7 @@ from nni_privacy.effects.rows import NO_DEFENCE
 from nni_privacy.report.effects_infos import HEADLINE, SPACES, EffectsInfo, place_of, undefended
 
 __all__ = ["DEFENCE", "PATTERN", "ForestInfo", "ForestRow", "attack_forests", "control_forests", "dataset_forests"]
-__all__ += ["defence_forests", "space_forests", "variant_forests"]
+__all__ += ["defence_forests", "size_forests", "space_forests", "variant_forests"]
 
 PATTERN, DEFENCE = "pattern", "defence"
 """Kinds of rows; the others are the names of controls."""
@@ -104,6 +104,23 @@ def defence_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     for place in dict.fromkeys(map(place_of, chosen)):
         here = [effect for effect in chosen if place_of(effect) == place]
         rows = _rows_of(here, label, lambda e: e.defence, lambda e: DEFENCE if e.against == "no defence" else PATTERN)
+        found.append(ForestInfo(place, _metrics(here), rows))
+    return tuple(found)
+
+
+def size_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
+    """Sizes of the network side by side, where a pattern was measured at two or more (Figures 21-23)."""
+    sizes = {id(effect): size for size, effects in info.by_size.items() for effect in effects}
+    chosen = [
+        effect
+        for effects in info.by_size.values()
+        for effect in effects
+        if (effect.against, effect.defence, effect.treatment.control) == ("original", NO_DEFENCE, None)
+    ]
+    found = []
+    for place in dict.fromkeys(map(place_of, chosen)):
+        here = [effect for effect in chosen if place_of(effect) == place]
+        rows = _rows_of(here, lambda e: f"{e.variant}, {sizes[id(e)]}", _name, _is_pattern)
         found.append(ForestInfo(place, _metrics(here), rows))
     return tuple(found)
 

@@ -29,6 +29,7 @@ class EffectsInfo:
     Attributes:
         rows: the measurements that succeeded.
         effects: all paired comparisons.
+        by_size: the same by size of the network, where pairs of several sizes are in one of them; else empty.
         ablations: slopes on cells N, nodes M and budget m.
         guidelines: slopes on properties of cells.
         verdicts: on the paper's claims.
@@ -39,6 +40,7 @@ class EffectsInfo:
 
     rows: tuple[MeasuredRow, ...]
     effects: tuple[Effect, ...]
+    by_size: Mapping[str, tuple[Effect, ...]]
     ablations: tuple[Slope, ...]
     guidelines: tuple[Slope, ...]
     verdicts: Verdicts
@@ -98,6 +100,7 @@ def effects_info(run: RunInfo) -> EffectsInfo | None:
     return EffectsInfo(
         rows=rows,
         effects=effects,
+        by_size=_by_size(rows, effects),
         ablations=ablations,
         guidelines=guidelines,
         verdicts=verdict_rows(effects, (*ablations, *guidelines), command=COMMAND),
@@ -155,6 +158,13 @@ def _rows(run: RunInfo) -> tuple[MeasuredRow, ...]:
             continue
         found[row.architecture, row.variant, row.size, row.dataset, row.defence, row.seed] = row
     return tuple(found.values())
+
+
+def _by_size(rows: Sequence[MeasuredRow], effects: Sequence[Effect]) -> dict[str, tuple[Effect, ...]]:
+    mixed = {effect.variant for effect in effects if len({pair.after.size for pair in effect.pairing.pairs}) > 1}
+    chosen = [row for row in rows if row.size is not None and (row.original or row.variant in mixed)]
+    sizes = dict.fromkeys(row.size for row in chosen if row.variant in mixed and row.size is not None)
+    return {size: paired_effects([row for row in chosen if row.size == size], HEADLINE) for size in sizes}
 
 
 def _words(name: str) -> str:

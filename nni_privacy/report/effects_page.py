@@ -14,6 +14,7 @@ from nni_privacy.report.effects_forests import (
     control_forests,
     dataset_forests,
     defence_forests,
+    size_forests,
     space_forests,
     variant_forests,
 )
@@ -43,6 +44,7 @@ def effects_html(run: RunInfo) -> str:
             _budgets(info),
             *(_forests(info, *row) for row in _FORESTS[2:]),
             _defences(info),
+            _forests(info, "by-size", "Patterns by size of the network (Figures 21-23)", size_forests, _SIZES),
             _ablations(info),
             _guidelines(info),
             _all_effects(info),
@@ -184,6 +186,7 @@ _DEFENCES = (
     "Alone: originals trained with the defence less the same without. +: what a pattern changes where both networks "
     "are trained with the defence. ε: of differential privacy, for one training record."
 )
+_SIZES = "The pattern less its original at each size; elsewhere on this page, pairs of all sizes are taken together."
 _FORESTS: tuple[tuple[str, str, _Forests, str], ...] = (
     ("effects", "What the patterns do (Figures 9-11)", variant_forests, _PAIRED),
     ("controls", "Patterns against their controls", control_forests, _CONTROLS),

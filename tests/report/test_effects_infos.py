@@ -13,6 +13,7 @@ from nni_privacy.report.effects_forests import (
     control_forests,
     dataset_forests,
     defence_forests,
+    size_forests,
     space_forests,
     variant_forests,
 )
@@ -123,6 +124,26 @@ def test_data_sets_and_spaces_side_by_side(tmp_path: Path) -> None:
         "demotion-reduction-4, DARTS space",
         "demotion-reduction-4, NAS-Bench-201",
     ]
+
+
+def test_sizes_are_pooled_and_side_by_side(tmp_path: Path) -> None:
+    rows = study_rows(treated=variants(), cells=(3, 5), noise=0)
+    for row in rows:
+        if row["factors"]["network_cells"] == 3 and row["factors"]["pattern"]:
+            row["metrics"]["mia_auc"] -= 0.02
+    info = info_of(tmp_path, rows)
+    (forest,) = size_forests(info)
+    means = {row.label: row.effects[0].mean for row in forest.rows if row.effects[0] is not None}
+    assert means == pytest.approx(
+        {
+            "demotion-reduction-4, 8 channels, 3 cells, 4 nodes": -0.05,
+            "demotion-reduction-4, 8 channels, 5 cells, 4 nodes": -0.03,
+        }
+    )
+    pooled = variant_forests(info)[0].rows[0].effects[0]
+    assert pooled is not None and pooled.mean == pytest.approx(-0.04)
+    assert len(pooled.pairing.pairs) == 24
+    assert size_forests(info_of(tmp_path / "one", study_rows(treated=variants()))) == ()
 
 
 def test_epsilon_stands_beside_every_number_of_differential_privacy(tmp_path: Path) -> None:
