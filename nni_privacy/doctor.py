@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import shutil
-import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,16 +75,20 @@ def _repairs() -> Iterator[Finding]:
     yield Finding("repaired NNI", True, str(overlay))
     for repair in repairs_report():
         yield Finding(f"repair {repair.name}", repair.active, repair.why)
-    yield _node(overlay)
+    yield _manager(overlay)
 
 
-def _node(overlay: Path) -> Finding:
-    node = overlay / "nni_node" / "node"
+def _manager(overlay: Path) -> Finding:
+    """Starts the manager without an experiment, asks it, and stops it: seconds, or at most a minute."""
+    from nni_privacy.nni_runtime.probe import lone_manager
+
+    started = time.monotonic()
     try:
-        answer = subprocess.run([str(node), "--version"], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
-    except (OSError, subprocess.SubprocessError) as error:
-        return Finding("node (NNI's manager)", False, str(error))
-    return Finding("node (NNI's manager)", True, answer.stdout.strip())
+        with lone_manager(overlay) as port:
+            seconds = time.monotonic() - started
+    except (OSError, PrivacyError) as error:
+        return Finding("NNI's manager", False, " ".join(str(error).split()))
+    return Finding("NNI's manager", True, f"started and answered at 127.0.0.1:{port} in {seconds:.1f} s; stopped")
 
 
 def _devices() -> Iterator[Finding]:
@@ -98,4 +104,30 @@ def _browser() -> Iterator[Finding]:
     yield Finding("browser", found is not None, found or "none found; the web UI needs one", needed=False)
 
 
-_EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (_python_and_packages, _repairs, _devices, _browser)
+def _other_machines() -> Iterator[Finding]:
+    # NNI has an SSH client of its own; `ssh-keygen` reads known_hosts for it.
+    for program, why in _SSH.items():
+        found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        yield Finding(program, found is not None, found or f"none found; {why}", needed=False)
+
+
+def _extras() -> Iterator[Finding]:
+    for module, what in _EXTRAS.items():
+        found = importlib.util.find_spec(module) is not None
+        yield Finding(f"extra {module}", found, "installed" if found else f"not installed; {what}", needed=False)
+
+
+_EXTRAS = dict.fromkeys(("lightgbm", "xgboost"), "surrogates of this name: pip install 'nni-privacy[surrogate]'")
+_SSH = {
+    "ssh-keygen": "trials on other machines: their keys are not looked up in known_hosts",
+    "sshd": "this machine cannot run trials of others, and the tests of SSH are skipped",
+}
+
+_EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _python_and_packages,
+    _repairs,
+    _devices,
+    _browser,
+    _other_machines,
+    _extras,
+)
