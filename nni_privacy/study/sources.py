@@ -170,12 +170,24 @@ class GenotypeSource(Source):
         """This genotype with as many channels as give it about as many weights as ``other`` has."""
         from nni_privacy.patterns.controls import size_matched_channels
 
-        def size_of(source: GenotypeSource, channels: int) -> nn.Module:
-            return replace(source, space={**source.space, "channels": channels})._network(
-                in_channels=data.image_shape[0], num_classes=data.num_classes
-            )
+        channels = self.space["channels"]
+        match = size_matched_channels(
+            other._parameters(other.space["channels"], data),
+            parameters=lambda count: self._parameters(count, data),
+            channels=channels,
+        )
+        return self._with_channels(match.channels)
 
-        raise NotImplementedError(size_of, size_matched_channels, other)
+    def _with_channels(self, channels: int) -> GenotypeSource:
+        return replace(self, space={**self.space, "channels": channels})
+
+    def _parameters(self, channels: int, data: Dataset) -> int:
+        import torch
+
+        with torch.device("meta"):  # shapes only: nothing is allocated or drawn
+            sized = self._with_channels(channels)
+            network = sized._network(in_channels=data.image_shape[0], num_classes=data.num_classes)
+        return sum(parameter.numel() for parameter in network.parameters())
 
     def _network(self, *, in_channels: int, num_classes: int) -> nn.Module:
         from nni_privacy.search_spaces import CellNetwork, NasBench201Network
