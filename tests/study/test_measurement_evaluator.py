@@ -53,7 +53,10 @@ ENTRIES = [
     {"networks": ["regnet"]},
     {"sampled": 1},
     {"sampled": 1, "search_space": {"name": "nasbench201", "channels": 4, "cells": 1}},
-    {"strategy": {"name": "gdas", "epochs": 1, "batch_size": 16}, "pattern": {"name": "demotion", "cells": "reduction"}},
+    {
+        "strategy": {"name": "gdas", "epochs": 1, "batch_size": 16},
+        "pattern": {"name": "demotion", "cells": "reduction"},
+    },
 ]
 
 
