@@ -46,7 +46,7 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
 def _with_path(path: list[str], message: str) -> str:
     """Puts the path of a section before what the section said of one of its fields ("budget: 9 ...")."""
     field, colon, rest = message.partition(": ")
-    if colon and field.replace(".", "_").isidentifier():
+    if colon and f"_{field.replace('.', '_')}".isidentifier():  # "0.host" is an item of a list
         inner = field.split(".")
         inner = inner[1:] if path and inner[0] == path[-1] else inner
         return f"{'.'.join(path + inner)}: {rest}"

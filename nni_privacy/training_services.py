@@ -241,6 +241,7 @@ def _accept(config: NasExperimentConfig) -> None:
 def _to_nni(service: Mapping[str, Any], *, gpus_per_trial: int, host: str | None) -> TrainingServiceConfig:
     config = _class_of(service["platform"])(**service)
     config.trial_gpu_number = gpus_per_trial
+    _fill_in(config)
     if service["platform"] == "local":
         # NNI wants to be told whether GPUs that show a desktop may be used.
         if gpus_per_trial and service.get("use_active_gpu") is None:
@@ -248,3 +249,13 @@ def _to_nni(service: Mapping[str, Any], *, gpus_per_trial: int, host: str | None
     elif service.get("nni_manager_ip") is None:
         config.nni_manager_ip = host or _HERE[1]
     return config
+
+
+def _fill_in(config: TrainingServiceConfig) -> None:
+    """Leaves out what may be left out: NNI's classes have optional fields without a default and refuse them then."""
+    from nni.experiment.config import utils
+
+    for field in utils.fields(config):
+        optional = field.name not in _OF_EVERY_SERVICE and type(None) in get_args(field.type)
+        if optional and utils.is_missing(getattr(config, field.name)):
+            setattr(config, field.name, None)
