@@ -79,7 +79,7 @@ def _options(recipe: Recipe) -> DPOptions:
     return recipe.dp
 
 
-@lru_cache(maxsize=64)  # every epoch count, batch size and number of records of a run asks the same again
+@lru_cache(maxsize=64)  # the target and all shadows of a run ask the same, and an answer may take seconds
 def _noise_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
     with _quiet():
         try:
@@ -94,6 +94,7 @@ def _noise_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
     return float(noise)
 
 
+@lru_cache(maxsize=64)
 def _epsilon_of(noise: float, delta: float, rate: float, steps: int) -> float:
     accountant = RDPAccountant()
     accountant.history = [(noise, rate, steps)]

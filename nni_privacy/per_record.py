@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from opacus.grad_sample import GradSampleModule
-from opacus.grad_sample.conv import compute_conv_grad_sample
 from opacus.grad_sample.functorch import prepare_layer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,12 +22,11 @@ def convolution_gradients(layer: nn.Conv2d, activations: list[Tensor], backprops
     all groups with all groups to keep the diagonal, which for a depthwise convolution needs as many times the memory as
     there are channels; here each group is multiplied with itself.
     """
-    images = activations[0].to(backprops.dtype)
-    if isinstance(layer.padding, str):
-        found: dict[Tensor, Tensor] = compute_conv_grad_sample(layer, [images.contiguous()], backprops)
-        return found
-    options = {"dilation": layer.dilation, "padding": layer.padding, "stride": layer.stride}
-    patches = functional.unfold(images, layer.kernel_size, **options)
+    images, padding = activations[0].to(backprops.dtype), layer.padding
+    if isinstance(padding, str) or layer.padding_mode != "zeros":
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        images, padding = functional.pad(images, layer._reversed_padding_repeated_twice, mode), (0, 0)
+    patches = functional.unfold(images, layer.kernel_size, layer.dilation, padding, layer.stride)
     n, groups = len(patches), layer.groups
     patches = patches.reshape(n, groups, -1, patches.shape[-1])
     outputs = backprops.reshape(n, groups, -1, patches.shape[-1])

@@ -125,15 +125,14 @@ def fit(
     rates = [recipe.learning_rate_at(epoch) for epoch in range(1, recipe.epochs + 1)]
     with _seeded_layers(seed, place), _kept_modes(model):
         task = _Task(model, images.to(place), labels.to(place), recipe=recipe, seed=seed, normalize=normalize)
-        steps = _steps(task, seed)
-        for epoch, rate in enumerate(rates, start=1):
-            loss, accuracy = _run_epoch(task, steps, steps.batches(order), epoch=epoch, rate=rate)
-            losses.append(loss)
-            accuracies.append(accuracy)
-            if on_epoch is not None:
-                with _seeded_layers(seed, place):
-                    on_epoch(epoch, model)
-        steps.close()
+        with _steps(task, seed) as steps:
+            for epoch, rate in enumerate(rates, start=1):
+                loss, accuracy = _run_epoch(task, steps, steps.batches(order), epoch=epoch, rate=rate)
+                losses.append(loss)
+                accuracies.append(accuracy)
+                if on_epoch is not None:
+                    with _seeded_layers(seed, place):
+                        on_epoch(epoch, model)
     return FitResult(losses, accuracies, rates, time.perf_counter() - started, steps.epsilon)
 
 
@@ -190,8 +189,6 @@ class _Steps(Protocol):
 
     def step(self, index: Tensor) -> tuple[float, int]: ...
 
-    def close(self) -> None: ...
-
 
 class _PlainSteps:
     """Every record once an epoch, and a step along the mean gradient."""
@@ -213,13 +210,12 @@ class _PlainSteps:
         self.task.optimizer.step()
         return seen
 
-    def close(self) -> None:
-        pass
 
-
-def _steps(task: _Task, seed: int) -> _Steps:
+@contextmanager
+def _steps(task: _Task, seed: int) -> Iterator[_Steps]:
     if task.recipe.dp is None:
-        return _PlainSteps(task)
+        yield _PlainSteps(task)
+        return
     from nni_privacy.dp_sgd import DPTraining
 
     task.model.train()
@@ -232,8 +228,11 @@ def _steps(task: _Task, seed: int) -> _Steps:
         seed=seed,
         device=task.images.device,
     )
-    training.check()
-    return training
+    try:
+        training.check()
+        yield training
+    finally:
+        training.close()
 
 
 def _run_epoch(task: _Task, steps: _Steps, batches: list[Tensor], *, epoch: int, rate: float) -> tuple[float, float]:
