@@ -8,6 +8,7 @@ from string import Template
 from nni_privacy.report.cell_graph import CELL_NAMES, cell_graph, cells_of, how_to_read
 from nni_privacy.report.effects_csv import effects_tables
 from nni_privacy.report.evolution_page import evolution_html
+from nni_privacy.report.figure_files import figure_files
 from nni_privacy.report.infos import (
     RocInfo,
     TradeoffInfo,
@@ -31,13 +32,14 @@ from nni_privacy.report.text import escape_text, fraction, interval, trial_link
 __all__ = ["render_report", "write_report"]
 
 FILE_NAME = "report.html"
+FIGURES = "figures"
 BEST_CELLS = 4
 
 
 def write_report(run_directory: str | Path) -> Path:
     """Reads a run directory and writes ``report.html`` into it, replacing an older one in one step.
 
-    Of a measurement study, its numbers are written beside the page as CSV files.
+    Its figures are written beside it into the folder ``figures``, and of a measurement study its numbers as CSV files.
 
     Args:
         run_directory: as ``nni-privacy search`` writes it; the run may still be going on.
@@ -52,7 +54,10 @@ def write_report(run_directory: str | Path) -> Path:
     path = run.directory / FILE_NAME
     for name, text in ({**study_tables(run), **effects_tables(run)} if run.study else {}).items():
         replace_text(run.directory / name, text)
-    replace_text(path, render_report(run))
+    page = render_report(run)
+    for name, text in figure_files(page).items():
+        replace_text(run.directory / FIGURES / name, text)
+    replace_text(path, page)
     return path
 
 

@@ -32,13 +32,14 @@ def script_policy(script: str) -> str:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file in one step: it is the old one or the new one, whenever somebody looks.
+    """Writes a file in one step: it is the old one or the new one, whenever somebody looks. Its folder is made.
 
     Raises:
         DataError: if it cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(exist_ok=True)
         draft.write_text(text, encoding="utf-8")
         draft.replace(path)
     except OSError as error:
