@@ -46,16 +46,16 @@ class DatasetConfig(NamedSection):
 class DartsSizes(Section):
     """Sizes of ``search_space: {name: darts}``."""
 
-    channels: int = Field(16, ge=1)
-    cells: int = Field(5, ge=3)
-    nodes: int = Field(4, ge=1)
+    channels: int = Field(16, ge=1, le=4096)
+    cells: int = Field(5, ge=3, le=100)
+    nodes: int = Field(4, ge=1, le=16)
 
 
 class NasBench201Sizes(Section):
     """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
 
-    channels: int = Field(16, ge=1)
-    cells: int = Field(5, ge=1)
+    channels: int = Field(16, ge=1, le=4096)
+    cells: int = Field(5, ge=1, le=100)
 
 
 _SIZES: Mapping[str, type[Section]] = {"darts": DartsSizes, "nasbench201": NasBench201Sizes}
@@ -135,15 +135,15 @@ class EffortConfig(Section):
     """``evaluator.effort``: how many questions the attacks may ask of a trained architecture."""
 
     views: int = Field(2, ge=1, le=18)
-    boundary_records: int = Field(1000, ge=1)
-    boundary_queries: int = Field(1000, ge=1)
+    boundary_records: int = Field(1000, ge=1, le=10**9)
+    boundary_queries: int = Field(1000, ge=1, le=10**9)
 
 
 class ShadowConfig(Section):
     """``evaluator.shadow``: the shadow models of the attacks that need some."""
 
-    count: int = Field(4, ge=1)
-    workers: int = Field(0, ge=0)
+    count: int = Field(4, ge=1, le=10_000)
+    workers: int = Field(0, ge=0, le=1024)
     cache: str | None = None
 
 
@@ -156,7 +156,7 @@ class EvaluatorConfig(Section):
     plugins: list[str] = Field(default_factory=list)
     attacks: list[str] = Field(default_factory=lambda: ["black_box_partial"], min_length=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1024)
     effort: EffortConfig = EffortConfig()
     shadow: ShadowConfig = ShadowConfig()
 
@@ -217,10 +217,11 @@ class SearchConfig(Section):
     filter: FilterConfig | None = None
     strategy: StrategyConfig
     evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
-    trials: int = Field(ge=1)
-    concurrency: int = Field(1, ge=1)
-    gpus_per_trial: int = Field(0, ge=0)
+    trials: int = Field(ge=1, le=10**9)
+    concurrency: int = Field(1, ge=1, le=10_000)
+    gpus_per_trial: int = Field(0, ge=0, le=1024)
     training_service: TrainingService = None
+    trial_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -272,10 +273,16 @@ class SearchConfig(Section):
         return content
 
 
+_NAME_BYTES = 200
+"""Room for the time behind it: file systems allow 255."""
+
+
 def check_run_name(name: str) -> str:
     """``name``, if it can be the name of a run's folder; else a ConfigError."""
     if "/" in name or "\\" in name or name.startswith("."):
         raise ConfigError(f"{name!r}; a run's name is used as the name of its folder, so it holds no '/'")
+    if not name.isprintable() or len(name.encode()) > _NAME_BYTES:
+        raise ConfigError(f"{name!r:.80}; printable, of at most {_NAME_BYTES} bytes: it is the name of a folder, too")
     return name
 
 

@@ -137,6 +137,31 @@ def test_the_files_that_are_spoiled_are_valid(runs: Runs) -> None:
     assert runs.started == 3
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("search_space", "channels", 10**12),
+        ("search_space", "cells", 10**5),
+        ("search_space", "nodes", 10**9),
+        ("dataset", "image_size", 10**9),
+        ("evaluator", "threads", 10**12),
+        ("", "trials", 10**30),
+        ("", "concurrency", 10**30),
+        ("", "gpus_per_trial", 10**30),
+        ("", "name", "é" * 300),
+        ("", "name", "a\x00b"),
+        ("", "name", "two\nlines"),
+    ],
+)
+def test_what_no_machine_can_do_is_refused_at_once(runs: Runs, section: str, key: str, value: Any) -> None:
+    content = {**SMALL, "training_service": None}
+    if section:
+        content[section] = {**content[section], key: value}
+    else:
+        content[key] = value
+    assert search_file(runs, yaml.safe_dump(content).encode()) == 2
+
+
 @pytest.mark.slow
 @fuzz(100)
 @given(content=spoiled_yaml(SMALL))

@@ -15,6 +15,7 @@ __all__ = ["Dataset"]
 
 IMAGE_DIMS = 4
 MIN_CLASSES = 2
+_LARGEST_IMAGE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +75,10 @@ class Dataset:
         """The same records at ``image_size`` x ``image_size`` pixels; itself if they are that large.
 
         Raises:
-            DataError: if ``image_size`` is below 1.
+            DataError: if ``image_size`` is below 1 or above 4096.
         """
-        if image_size < 1:
-            raise DataError(f"{self.name}: image_size is {image_size}: allowed are integers of 1 or more")
+        if not 1 <= image_size <= _LARGEST_IMAGE:
+            raise DataError(f"{self.name}: image_size is {image_size}: allowed are integers from 1 to {_LARGEST_IMAGE}")
         if self.image_shape[1:] == (image_size, image_size):
             return self
         return replace(self, images=resize_images(self.images, image_size))
