@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nni_privacy import __version__
-from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.errors import ConfigError, PrivacyError, RunStoppedError
 from nni_privacy.extract_command import add_extract
 from nni_privacy.surrogate_command import add_surrogate
 
 __all__ = ["main"]
 
 EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
 
 
@@ -32,13 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 130 if interrupted.
+        0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 3 if a fault of
+        the machine stopped a run (it can be resumed), 130 if interrupted.
     """
     options = _parser().parse_args(arguments)
     # NNI 3.0 wraps every name of torch.nn as if it were a module, and warns of today's torch at each import.
     warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
     try:
         return int(options.run(options))
+    except RunStoppedError as error:
+        print(f"nni-privacy: {error}", file=sys.stderr)
+        return EXIT_STOPPED
     except PrivacyError as error:
         print(f"nni-privacy: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -80,6 +85,7 @@ def _add_search(commands: Any) -> None:
         "--port", metavar="P", type=int, default=8080, help="of the web UI on 127.0.0.1 (default: 8080)"
     )
     search.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up after the search")
+    search.add_argument("--resume", action="store_true", help="go on with the interrupted run in DIR")
     search.add_argument("--host", metavar="ADDRESS", help="open the web UI there, too, for whoever has its token")
     search.set_defaults(run=_search)
 
@@ -153,6 +159,7 @@ def _search(options: argparse.Namespace) -> int:
         port=options.port,
         exit_when_done=options.exit_when_done,
         host=options.host,
+        resume=options.resume,
     )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "GenotypeError",
     "PatternError",
     "PrivacyError",
+    "RunStoppedError",
     "RuntimeRepairError",
     "check_keys",
     "nearest",
@@ -49,6 +50,10 @@ class AuditError(PrivacyError, ValueError):
 
 class RuntimeRepairError(PrivacyError, RuntimeError):
     """NNI cannot be repaired or started safely on this machine."""
+
+
+class RunStoppedError(PrivacyError, RuntimeError):
+    """A fault of the machine (a full disk, a killed manager) stopped a run; what is finished is kept, it can go on."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -28,7 +29,7 @@ class SearchProgress:
     def __init__(self, trials: int, address: str, *, console: Console | None = None) -> None:
         self.trials = trials
         self.address = address
-        self.done = self.failed = 0
+        self.done = self.failed = self._restored = 0
         self.best_accuracy: float | None = None
         self.lowest_auc: float | None = None
         self._console = console or Console(highlight=False, soft_wrap=True)
@@ -51,15 +52,25 @@ class SearchProgress:
     def __call__(self, record: TrialRecord) -> None:
         """Takes note of a finished trial."""
         with self._lock:
-            self.done += 1
-            self.failed += record.status == "failed"
-            accuracy, auc = record.metrics.get("accuracy"), record.metrics.get("mia_auc")
-            self.best_accuracy = max((x for x in (self.best_accuracy, accuracy) if x is not None), default=None)
-            self.lowest_auc = min((x for x in (self.lowest_auc, auc) if x is not None), default=None)
+            self._count(record)
             if record.status == "failed":
                 self._console.print(f"trial {record.trial} failed: {record.error}", markup=False)
             if not self._console.is_terminal:
                 self._console.print(self._line())
+
+    def resumed(self, records: Sequence[TrialRecord]) -> None:
+        """Takes note of the trials that were finished before a run was resumed."""
+        with self._lock:
+            for record in records:
+                self._count(record)
+            self._restored = len(records)
+
+    def _count(self, record: TrialRecord) -> None:
+        self.done += 1
+        self.failed += record.status == "failed"
+        accuracy, auc = record.metrics.get("accuracy"), record.metrics.get("mia_auc")
+        self.best_accuracy = max((x for x in (self.best_accuracy, accuracy) if x is not None), default=None)
+        self.lowest_auc = min((x for x in (self.lowest_auc, auc) if x is not None), default=None)
 
     def on_epoch(self, record: EpochRecord) -> None:
         """Takes note of an epoch of a one-shot search, which comes before the first trial."""
@@ -69,10 +80,11 @@ class SearchProgress:
                 self._console.print(str(record), markup=False)
 
     def seconds_left(self) -> float | None:
-        """Estimated from the pace so far, in seconds; None before the first trial has finished."""
-        if not self.done:
+        """Estimated from the pace since the start, in seconds; None before a trial has finished since."""
+        here = self.done - self._restored
+        if not here:
             return None
-        return (time.monotonic() - self._started) / self.done * max(self.trials - self.done, 0)
+        return (time.monotonic() - self._started) / here * max(self.trials - self.done, 0)
 
     def _line(self) -> Text:
         if self._epoch is not None and not self.done and self._epoch.epoch < self._epoch.epochs:

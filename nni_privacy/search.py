@@ -7,16 +7,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from nni_privacy.config import SearchConfig, load_config
-from nni_privacy.errors import ConfigError, PrivacyError, RuntimeRepairError
+from nni_privacy.errors import ConfigError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.nni_runtime.access import Opened, check_host, opened
 from nni_privacy.nni_runtime.run_directory import RunDirectory
+from nni_privacy.resuming import check_resumable, conclude_complete, is_complete
 from nni_privacy.training_services import check_reachable, experiment_config
+from nni_privacy.whole_files import DISK_FAULTS, unwritten
 
 if TYPE_CHECKING:
     from nni.nas.experiment import NasExperimentConfig
@@ -53,6 +55,7 @@ def run_search(
     port: int = 8080,
     exit_when_done: bool = False,
     host: str | None = None,
+    resume: bool = False,
 ) -> int:
     """Runs the search that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
 
@@ -65,17 +68,24 @@ def run_search(
         port: of the web UI on 127.0.0.1.
         exit_when_done: stop the web UI when the search is done.
         host: an address of this machine that the web UI is open at, too, for whoever has a token.
+        resume: go on with the run in ``output``, which was interrupted; ``trials`` may be more than before.
 
     Returns:
         The exit code: 0, 1 if no trial succeeded, 130 if interrupted.
 
     Raises:
-        PrivacyError: if the input is not valid.
+        PrivacyError: if the input is not valid, or ``output`` does not hold the run to resume.
+        RunStoppedError: if a fault of the machine ends the run.
     """
     settings = load_config(config, trials=trials)
     check_objectives(settings)
     directory = Path(output or Path("runs") / f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
-    RunDirectory.check_free(directory)
+    if resume:
+        check_resumable(settings, output)
+    elif RunDirectory.holds_run(directory):
+        raise ConfigError(f"output: {directory} holds a run; go on with it by --resume, or name a new folder")
+    else:
+        RunDirectory.check_free(directory)
     if host is not None:
         if settings.predicted:
             raise ConfigError(f"host: {host!r}; with evaluator.kind: predicted there is no web UI to open")
@@ -85,9 +95,17 @@ def run_search(
         from nni_privacy.predicted_run import run_predicted
 
         return run_predicted(settings, directory)
+    if resume and is_complete(settings, directory):
+        return conclude_complete(directory)
     with nullcontext() if host is None else opened(host) as access:
         return _run_measured(
-            settings, directory, port=port, exit_when_done=exit_when_done, access=access, services=services
+            settings,
+            directory,
+            port=port,
+            exit_when_done=exit_when_done,
+            access=access,
+            services=services,
+            resume=resume,
         )
 
 
@@ -114,6 +132,7 @@ def _run_measured(
     exit_when_done: bool,
     access: Opened | None,
     services: NasExperimentConfig | None,
+    resume: bool,
 ) -> int:
     from nni_privacy.nni_runtime.experiment import check_port
 
@@ -127,10 +146,13 @@ def _run_measured(
     with SearchProgress(settings.trials, address) as progress, interruptible():
         strategy = build_search_strategy(settings, folder=directory / "search", on_epoch=progress.on_epoch)
         experiment = _experiment(settings, space, evaluator, strategy, directory, progress, services)
-        print(f"{settings.name}: {settings.trials} trials, web UI at {address}, results in {directory}", flush=True)
+        word = "resumed, " if resume else ""
+        print(
+            f"{settings.name}: {word}{settings.trials} trials, web UI at {address}, results in {directory}", flush=True
+        )
         if access is not None:
             access.announce(port)
-        finished = run_to_end(experiment, port)
+        finished = run_to_end(experiment, port, resume=resume)
     return conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
 
 
@@ -231,6 +253,7 @@ def _experiment(
         gpus_per_trial=settings.gpus_per_trial,
         settings=settings.resolved(),
         observers=[progress],
+        trial_timeout=settings.trial_timeout,
     )
 
 
@@ -240,19 +263,30 @@ def run_to_end(experiment: PrivacyExperiment, port: int, *, resume: bool = False
         return bool(experiment.resume(port) if resume else experiment.run(port))
     except PrivacyError:
         # A filter that lets nothing through ends a search that may have results: they are kept and reported.
-        from nni_privacy.report import write_report
-
-        experiment.stop()
-        write_report(experiment.run_directory.path)
+        _stop_and_report(experiment)
         raise
     except (OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+            _stop_and_report(experiment)
+            raise RunStoppedError(unwritten(error)) from error
         log = experiment.run_directory.path / "nni" / experiment.id / "log"
         raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
+
+
+def _stop_and_report(experiment: PrivacyExperiment) -> None:
+    """Stops what runs and reports what there is; of a run that this process has not started, nothing."""
+    from nni_privacy.report import write_report
+
+    if experiment.run_directory.lock.held:
+        experiment.stop()
+        with suppress(OSError):  # the disk may be full
+            write_report(experiment.run_directory.path)
 
 
 def conclude(
     experiment: PrivacyExperiment, progress: SearchProgress, address: str, *, finished: bool, exit_when_done: bool
 ) -> int:
+    """Reports a run and keeps its web UI up until Ctrl-C, where there is one. Returns the exit code."""
     from nni_privacy.report import write_report
 
     report = write_report(experiment.run_directory.path)
@@ -261,7 +295,7 @@ def conclude(
     if not finished:
         return EXIT_INTERRUPTED
     try:
-        if not exit_when_done:
+        if not exit_when_done and experiment.port is not None:
             print(f"the web UI stays up at {address} until Ctrl-C", flush=True)
             with interruptible():
                 threading.Event().wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from abc import abstractmethod
@@ -25,6 +26,7 @@ from nni_privacy.spoiled import SPOILED
 from nni_privacy.strategies.registry import StrategyOptions
 from nni_privacy.strategies.search_data import SearchData, stream_seed
 from nni_privacy.strategies.search_log import EpochRecord, SearchLog
+from nni_privacy.whole_files import write_whole, writing_run
 
 __all__ = ["OneShotOptions", "OneShotStrategy"]
 
@@ -148,7 +150,8 @@ class OneShotStrategy(Strategy):
                 self.epoch = epoch + 1
                 record = self._record(metrics, time.perf_counter() - started)
                 # The log first: stopped in between, the epoch is done again and its line replaced, not left out.
-                log.write(record)
+                with writing_run():
+                    log.write(record)
                 self._save()
                 if self.on_epoch is not None:
                     self.on_epoch(record)
@@ -263,10 +266,11 @@ class OneShotStrategy(Strategy):
     def _save(self) -> None:
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / (CHECKPOINT + ".partial")
-        torch.save(self.state_dict(), partial)
-        partial.replace(self.folder / CHECKPOINT)
+        content = io.BytesIO()
+        torch.save(self.state_dict(), content)
+        with writing_run():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / CHECKPOINT, content.getvalue())
 
     def _restore(self) -> None:
         path = None if self.folder is None else self.folder / CHECKPOINT

@@ -134,6 +134,9 @@ class PredictedFilter(Strategy):
         self._predictor.check(model_space)
         if self.quantile is not None:
             self.bound = self._quantile_of(model_space, self.quantile)
+        if self.log is not None:
+            # A search that is resumed skips once more what it skipped before.
+            self.log.unlink(missing_ok=True)
         return self.strategy.initialize(model_space, _FilteringEngine(engine, self._admits))
 
     def _quantile_of(self, model_space: ExecutableModelSpace, share: float) -> float:

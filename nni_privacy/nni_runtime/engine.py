@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
-from urllib.parse import quote
 
 import requests
-from nni.experiment import rest
 from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.execution.event import FinalMetricEvent, IntermediateMetricEvent, TrainingEndEvent
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.runtime.tuner_command_channel import command_type
 from nni.utils import MetricType
 
-from nni_privacy.evaluator import SCORES_FILE, factors_text
-from nni_privacy.nni_runtime.access import manager_headers
+from nni_privacy.errors import RunStoppedError
+from nni_privacy.evaluator import SCORES_FILE
+from nni_privacy.nni_runtime.course import Course
+from nni_privacy.nni_runtime.journal import Result, sample_key
+from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.run_directory import TrialRecord
+from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
+from nni_privacy.nni_runtime.trial_results import mismatch, proposed_architecture, record_of
+from nni_privacy.whole_files import unwritten, writing_run
 
 __all__ = ["AuditedEngine", "proposed_architecture"]
 
@@ -28,10 +34,31 @@ _logger = logging.getLogger(__name__)
 TrialObserver = Callable[[TrialRecord], None]
 ScoresObserver = Callable[[str, bytes], None]
 
-_NOT_METRICS = ("default", "seconds", "architecture", "factors")
-"""What a trial reports besides its metrics."""
+POLL_SECONDS = 1.0
+"""How long the engine waits between two looks at what has happened."""
 
-_TIMEOUT = 60
+_RETRIES = 2
+"""How often a trial that was killed is run again."""
+
+_GOING_ON = ("INITIALIZED", "RUNNING", "TUNER_NO_MORE_TRIAL")
+
+_QUIET_POLLS = 10
+"""After how many looks without news an experiment that NNI calls done is taken to be."""
+
+
+@dataclass
+class _Trial:
+    """What was handed to NNI's manager and has not ended.
+
+    Attributes:
+        number: of the proposal.
+        model: the very object that the strategy proposed.
+        interruptions: how often it was killed.
+    """
+
+    number: int
+    model: ExecutableModelSpace
+    interruptions: int = 0
 
 
 class AuditedEngine(TrainingServiceExecutionEngine):
@@ -42,29 +69,164 @@ class AuditedEngine(TrainingServiceExecutionEngine):
     the manager recorded for it. Where they differ, the result is withheld from the strategy, and the trial counts as
     failed.
 
+    The strategy hears of results in its own thread, when it asks whether a worker is idle or budget is left, lists
+    models or waits for them; a result is on disk before. In which order it proposes and hears is taken down, see
+    :class:`~nni_privacy.nni_runtime.course.Course`: where an interrupted run is resumed, finished trials are answered
+    from the record, and only what was under way is run again.
+
+    A trial that is killed from outside is run again, twice at most; one that is stopped with the run is not recorded.
+
     It also keeps hold of every model until its trial ends, so that the events of a strategy that forgets its models (as
     NNI's random search does) are not lost.
 
     Args:
         experiment: the running experiment.
-        on_trial: called with the record of each finished trial, from a thread of its own.
+        course: of the search so far.
+        on_trial: called with the record of each finished trial, from a thread of its own. A result that it cannot write
+            (OSError) stops the run.
         on_scores: called before with the trial's id and the content of its ``scores.npz``, if it wrote one.
+        trial_timeout: seconds after which a running trial is stopped; None: never.
+
+    Raises, wherever the strategy asks it something:
+        RunStoppedError: if the manager has ended, or a result could not be written.
     """
 
-    def __init__(self, experiment: Any, *, on_trial: TrialObserver, on_scores: ScoresObserver) -> None:
+    def __init__(
+        self,
+        experiment: Any,
+        *,
+        course: Course,
+        on_trial: TrialObserver,
+        on_scores: ScoresObserver,
+        trial_timeout: float | None = None,
+    ) -> None:
+        self._course = course
         self._on_trial = on_trial
         self._on_scores = on_scores
-        self._proposed: dict[int, ExecutableModelSpace] = {}
-        self._finals: dict[str, dict[str, Any]] = {}
+        self._manager = ManagerClient(experiment)
+        self._timeouts = Timeouts(trial_timeout)
+        self._trials: dict[int, _Trial] = {}
+        self._open: dict[int, ExecutableModelSpace] = {}
+        self._answered: list[ExecutableModelSpace] = []
+        self._finals: dict[str, Any] = {}
         self._faults: dict[str, str] = {}
         self._intended: dict[str, int] = {}
+        self._parameter_ids = count()
+        self._submitted = 0
+        self._news: deque[Callable[[], None]] = deque()
+        self._awake = threading.Event()
+        self._fault: Exception | None = None
+        self._closing = False
         super().__init__(experiment)
 
+    # --- what the strategy asks, in its own thread ---
+
     def submit_models(self, *models: ExecutableModelSpace) -> None:
-        """Submits ``models`` and keeps them until their trials end."""
+        """Submits ``models`` and keeps them until their trials end; finished ones are answered from the record."""
+        self._check_running()
         for model in models:
-            super().submit_models(model)
-            self._proposed[self._current_parameter_id] = model
+            with writing_run():
+                proposal = self._course.propose(sample_key(model.sample))
+            self._open[proposal.number] = model
+            if proposal.finished:
+                model.status = ModelStatus.Training
+                self._answered.append(model)
+            else:
+                self._send(_Trial(proposal.number, model))
+
+    def idle_worker_available(self) -> bool:
+        """Whether to propose now."""
+        self._advance()
+        idle = self._course.replaying or self._workers > 0
+        if idle:
+            self._course.told_idle()
+        return idle
+
+    def budget_available(self) -> bool:
+        """Whether more trials may be proposed."""
+        self._check_running()
+        self._advance()
+        if self._course.replaying:
+            return True
+        limit = self._manager.max_trials()
+        return self._manager.status() in _GOING_ON and (limit is None or self._submitted < limit)
+
+    def wait_models(self, *models: ExecutableModelSpace) -> None:
+        """Waits for ``models``, by default for all, to end."""
+        self._check_running()
+        quiet = 0
+        while True:
+            self._awake.clear()
+            self._advance()
+            if not (any(not model.status.completed() for model in models) if models else self._open):
+                return
+            if self._course.replaying:
+                with writing_run():
+                    self._course.abandon()  # before the interruption it proposed something here
+                continue
+            done = self._manager.status() == "DONE"
+            quiet = quiet + 1 if done and not self._news else 0
+            if quiet > _QUIET_POLLS:
+                return  # what is open now was proposed beyond the number of trials
+            self._awake.wait(POLL_SECONDS)
+
+    def list_models(self, status: ModelStatus | None = None) -> Iterable[ExecutableModelSpace]:
+        """The models that were submitted, those answered from the record first."""
+        self._advance()
+        yield from (model for model in self._answered if status is None or model.status == status)
+        yield from super().list_models(status)
+
+    def close(self) -> None:
+        """From now on a trial that ends has been stopped with the run: only results that are whole are recorded."""
+        self._closing = True
+
+    def _advance(self) -> None:
+        """Tells the strategy what has happened since it asked last."""
+        while True:
+            if self._fault is not None:
+                raise self._fault
+            number = self._course.due()
+            if number is not None:
+                self._tell(number)
+            elif self._news and not self._course.replaying:
+                self._news.popleft()()
+            else:
+                break
+        for trial in self._timeouts.overdue(self._manager.running):
+            self._manager.cancel(trial)
+
+    def _tell(self, number: int) -> None:
+        with writing_run():
+            result = self._course.tell(number)
+        model = self._open.pop(number)
+        if result.trained:
+            self.dispatch_model_event(FinalMetricEvent(model, result.value))
+        self.dispatch_model_event(
+            TrainingEndEvent(model, ModelStatus.Trained if result.trained else ModelStatus.Failed)
+        )
+
+    def _send(self, trial: _Trial) -> None:
+        self._sending = trial
+        self._submitted += 1
+        super().submit_models(trial.model)
+
+    def _next_parameter_id(self) -> int:
+        # Before it is sent: a quick trial may end before submit_models() returns.
+        parameter_id = next(self._parameter_ids)
+        self._trials[parameter_id] = self._sending
+        return parameter_id
+
+    def _send_again(self, trial: _Trial) -> None:
+        self._manager.allow_one_more()
+        self._send(trial)
+
+    # --- what the manager says, in the thread that listens to it ---
+
+    def _request_trial_jobs_callback(self, command: command_type.RequestTrialJobs) -> None:
+        def more_workers() -> None:
+            self._workers += command.count
+
+        self._take(more_workers)
 
     def _report_metric_data_callback(self, command: command_type.ReportMetricData) -> None:
         self._guarded(self._on_metric, command)
@@ -73,126 +235,80 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._guarded(self._on_end, command)
 
     def _guarded(self, callback: Callable[[Any], None], command: Any) -> None:
-        # Callbacks run in the one thread that listens to the manager. If it died, the run would wait for ever.
+        # If the thread that listens to the manager died, the run would wait for ever.
         try:
             callback(command)
+        except requests.RequestException as error:
+            self._stop(RunStoppedError(f"NNI's manager does not answer: {' '.join(str(error).split()):.200}"))
         except Exception:
             _logger.exception("while handling %s", command)
 
     def _on_metric(self, command: command_type.ReportMetricData) -> None:
-        trial = command.trial_job_id
-        intended = self._intended_parameter(trial)
-        model = self._proposed.get(intended)
-        if model is None:
+        trial_id = str(command.trial_job_id)
+        if trial_id not in self._intended:
+            self._intended[trial_id] = self._manager.intended_parameter(trial_id)
+        intended = self._intended[trial_id]
+        trial = self._trials.get(intended)
+        if trial is None:
             return
         if intended != command.parameter_id:
-            self._faults[trial] = f"it ran parameter set {command.parameter_id}, but {intended} was meant for it"
-            return
-        if command.type == MetricType.PERIODICAL:
-            self.dispatch_model_event(IntermediateMetricEvent(model, command.value))
-            return
-        final = command.value if isinstance(command.value, dict) else {"default": command.value}
-        mismatch = _mismatch(model, final)
-        if mismatch is not None:
-            self._faults[trial] = mismatch
-            return
-        self._finals[trial] = final
-        self.dispatch_model_event(FinalMetricEvent(model, command.value))
+            self._faults[trial_id] = f"it ran parameter set {command.parameter_id}, but {intended} was meant for it"
+        elif command.type == MetricType.PERIODICAL:
+            event, number = IntermediateMetricEvent(trial.model, command.value), trial.number
+            self._take(lambda: self.dispatch_model_event(event) if number in self._open else None)
+        else:
+            fault = mismatch(trial.model, command.value)
+            if fault is not None:
+                self._faults[trial_id] = fault
+            else:
+                self._finals[trial_id] = command.value
 
     def _on_end(self, command: command_type.TrialEnd) -> None:
-        trial, (parameter_id, *_) = command.trial_job_id, command.parameter_ids
-        model = self._proposed.pop(parameter_id, None)
+        trial_id, (parameter_id, *_) = command.trial_job_id, command.parameter_ids
+        trial = self._trials.pop(parameter_id, None)
         self._invalidate_submitted_cache(parameter_id)
-        if model is None:
+        self._intended.pop(trial_id, None)
+        final, fault = self._finals.pop(trial_id, None), self._faults.pop(trial_id, None)
+        if trial is None or (self._closing and (command.event != "SUCCEEDED" or final is None)):
             return
-        status = self._interpret_trial_job_status(command.event)
-        final, fault = self._finals.pop(trial, None), self._faults.pop(trial, None)
-        self._intended.pop(trial, None)
         if fault is not None:
-            fault = f"trial {trial} was given another trial's architecture: {fault}"
-            _logger.error(fault)
-        elif status != ModelStatus.Trained:
-            fault = self._last_words(trial) or f"the trial ended as {command.event}"
-        elif final is None:
-            fault = "the trial ended without a final result"
-        if fault is not None:
-            status = ModelStatus.Failed
-        self.dispatch_model_event(TrainingEndEvent(model, status))
-        self._tell(trial, model, final, fault)
+            end = TrialEnd(fault=f"trial {trial_id} was given another trial's architecture: {fault}")
+            _logger.error(end.fault)
+        else:
+            timeout = self._timeouts.seconds if self._timeouts.ended(trial_id) else None
+            end = end_of_trial(command.event, final, timeout, lambda name: self._manager.file(trial_id, name))
+        if end.machine_fault is not None:
+            self._stop(RunStoppedError(f"trial {trial_id}: {end.machine_fault}; it is run again when the run goes on"))
+        elif end.killed_by is not None and trial.interruptions < _RETRIES:
+            _logger.warning("trial %s was %s; it is run again", trial_id, end.killed_by)
+            trial.interruptions += 1
+            self._take(lambda: self._send_again(trial))
+        else:
+            if end.killed_by is not None:
+                end = TrialEnd(fault=f"{end.killed_by}, {trial.interruptions + 1} times in a row")
+            self._finish(trial_id, trial, final, end.fault)
 
-    def _tell(self, trial: str, model: ExecutableModelSpace, final: dict[str, Any] | None, fault: str | None) -> None:
-        sequence = int(self._job(trial).get("sequenceId", -1))
-        proposed, factors = proposed_architecture(model), _factors(model)
-        if fault is not None or final is None:
-            self._on_trial(TrialRecord(trial, sequence, "failed", proposed, error=fault, factors=factors))
-            return
-        scores = self._file(trial, SCORES_FILE)
-        if scores is not None:
-            self._on_scores(trial, scores)
-        metrics = {key: _number(value) for key, value in final.items() if key not in _NOT_METRICS}
-        seconds = final.get("seconds")
-        architecture = final.get("architecture", proposed)
-        self._on_trial(TrialRecord(trial, sequence, "succeeded", architecture, metrics, seconds, factors=factors))
-
-    def _intended_parameter(self, trial: str) -> int:
-        """The parameter id that the manager recorded when it created the trial."""
-        if trial not in self._intended:
-            self._intended[trial] = int(json.loads(self._job(trial)["hyperParameters"][0])["parameter_id"])
-        return self._intended[trial]
-
-    def _job(self, trial: str) -> dict[str, Any]:
-        binding = self.nodejs_binding
-        return dict(rest.get(binding.port, f"/trial-jobs/{quote(trial, safe='')}", binding.url_prefix))
-
-    def _file(self, trial: str, name: str) -> bytes | None:
-        """A file of the trial's output folder, through the manager, which reaches every training service."""
-        binding = self.nodejs_binding
-        prefix = f"/{binding.url_prefix}" if binding.url_prefix else ""
-        url = f"http://127.0.0.1:{binding.port}{prefix}/api/v1/nni/trial-file/{quote(trial, safe='')}/{name}"
+    def _finish(self, trial_id: str, trial: _Trial, final: Any, fault: str | None) -> None:
+        """Writes a result to disk and then hands it to the strategy; what cannot be written stops the run."""
+        scores = self._manager.file(trial_id, SCORES_FILE) if fault is None else None
+        record = record_of(trial_id, trial.number, trial.model, final, fault)
+        result = Result(trial_id, fault is None, final if fault is None else None)
         try:
-            response = requests.get(url, headers=manager_headers(), timeout=_TIMEOUT)
-        except requests.RequestException as error:
-            _logger.warning("cannot read %s of trial %s: %s", name, trial, error)
-            return None
-        return response.content if response.ok else None
+            self._course.ended(trial.number, result)
+            if scores is not None:
+                self._on_scores(trial_id, scores)
+            self._on_trial(record)
+        except OSError as error:
+            self._stop(RunStoppedError(unwritten(error)))
+            return
+        self._course.finished(trial.number)
+        self._awake.set()
 
-    def _last_words(self, trial: str) -> str | None:
-        """The last line that a failed trial wrote to its standard error."""
-        content = self._file(trial, "stderr") or b""
-        lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1] if lines else None
+    def _take(self, news: Callable[[], None]) -> None:
+        self._news.append(news)
+        self._awake.set()
 
-
-def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:
-    """What a trial of a study is set to; None of a trial of a search."""
-    factors = getattr(getattr(model, "evaluator", None), "factors", None)
-    return None if factors is None else dict(factors)
-
-
-def _mismatch(model: ExecutableModelSpace, final: dict[str, Any]) -> str | None:
-    """What a trial that was to evaluate ``model`` did instead; None if it did as proposed."""
-    proposed, factors = proposed_architecture(model), _factors(model)
-    if factors is not None and final.get("factors") != factors_text(factors):
-        return f"it measured {final.get('factors')}, but {factors} was proposed"
-    searched = getattr(getattr(model, "evaluator", None), "searches", False)  # only the trial can tell then
-    if not searched and proposed != final.get("architecture", proposed):
-        return f"it trained {final['architecture']}, but {proposed} was proposed"
-    return None
-
-
-def proposed_architecture(model: ExecutableModelSpace) -> str:
-    """The architecture of a proposed model, written as :func:`nni_privacy.evaluator.architecture_text` writes it."""
-    told = getattr(getattr(model, "evaluator", None), "architecture_text", None)
-    if told is not None:
-        return str(told)
-    space = getattr(getattr(model, "model", None), "trace_symbol", None)
-    genotype_of = getattr(space, "genotype_of", None)
-    if genotype_of is not None:
-        return str(genotype_of(model.sample))
-    return json.dumps(model.sample, sort_keys=True, default=str)
-
-
-def _number(value: Any) -> float | None:
-    """JSON has no NaN; what is not a finite number is written as null."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None
+    def _stop(self, fault: Exception) -> None:
+        """Lets the strategy's thread raise ``fault``; whatever ends from now on is not finished."""
+        self._closing, self._fault = True, self._fault or fault
+        self._awake.set()

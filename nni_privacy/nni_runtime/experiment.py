@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nni
 from nni.experiment import RunMode
 from nni.nas.evaluator import Evaluator
 from nni.nas.execution import ExecutionEngine
@@ -19,8 +23,12 @@ from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.nni_runtime import install
+from nni_privacy.nni_runtime.course import Course
 from nni_privacy.nni_runtime.engine import AuditedEngine
+from nni_privacy.nni_runtime.lifetime_patches import PARENT_VARIABLE
+from nni_privacy.nni_runtime.processes import leftovers, stop_processes
 from nni_privacy.nni_runtime.run_directory import RunDirectory, TrialRecord, describe_environment
+from nni_privacy.whole_files import writing_run
 
 __all__ = ["PrivacyExperiment", "check_port"]
 
@@ -33,19 +41,25 @@ class PrivacyExperiment(NasExperiment):
     The manager (web UI and REST server) listens on 127.0.0.1, shows ``mia_auc`` next to the default metric, gives every
     trial its own parameters, and every result is checked to belong to the architecture that was proposed.
 
+    A run that was interrupted, however hard, goes on with :meth:`resume` on its run directory. The manager ends with
+    this process, its trials with it.
+
     Args:
         model_space: what to search, e.g. :class:`nni_privacy.search_spaces.DARTS`.
         evaluator: e.g. :class:`nni_privacy.PrivacyEvaluator`; any NNI evaluator works.
         strategy: e.g. a :class:`nni_privacy.strategies.FixedPattern` around one of NNI's.
         config: NNI's own configuration, for what the arguments below do not cover (other training services).
-        output: the run directory: ``config.yaml``, ``environment.json``, ``trials.jsonl``, ``scores/``; NNI's own files
-            go to its folder ``nni``. By default a new folder ``runs/<name>-<experiment id>``.
+        output: the run directory, a new one or, for :meth:`resume`, that of the run: ``config.yaml``,
+            ``environment.json``, ``trials.jsonl``, ``journal.jsonl``, ``scores/``; NNI's own files go to
+            its folder ``nni``. By default a new folder ``runs/<name>-<experiment id>``.
         name: the experiment's name.
         trials: how many trials to run, failed ones included.
         concurrency: trials at a time.
         gpus_per_trial: GPUs that NNI reserves for each trial; 0 hides GPUs from trials on most services.
         settings: what ``config.yaml`` of the run directory shall hold; by default a summary of the arguments.
-        observers: called with the :class:`TrialRecord` of each finished trial.
+        observers: called with the :class:`TrialRecord` of each finished trial. One that has a method ``resumed`` is
+            told by it, at :meth:`resume`, of all that were finished before.
+        trial_timeout: seconds after which a running trial is stopped and counts as failed; None: never.
         id: NNI's id of the experiment.
 
     Raises:
@@ -67,6 +81,7 @@ class PrivacyExperiment(NasExperiment):
         gpus_per_trial: int = 0,
         settings: Mapping[str, Any] | None = None,
         observers: Sequence[Callable[[TrialRecord], None]] = (),
+        trial_timeout: float | None = None,
         id: str | None = None,
     ) -> None:
         install()
@@ -78,33 +93,121 @@ class PrivacyExperiment(NasExperiment):
                 check(SimplifiedModelSpace.from_model(model_space, evaluator))
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
+        _end_trials_with_manager(config)
         super().__init__(model_space, evaluator, strategy, config, id=id)
-        self.run_directory = RunDirectory(output if output is not None else Path("runs") / f"{name}-{self.id}")
+        folder = output if output is not None else Path("runs") / f"{name}-{self.id}"
+        self.run_directory = RunDirectory(folder, resumable=True)
         self.config.experiment_working_directory = str(self.run_directory.path / "nni")
         self._settings = settings
         self._observers = list(observers)
+        self._trial_timeout = trial_timeout
+        self._finished: list[TrialRecord] | None = None
 
     def start(self, port: int = 8080, debug: bool = False, run_mode: RunMode = RunMode.Background) -> None:
         """Starts the manager at 127.0.0.1 and runs the strategy to its end; see NNI's ``NasExperiment.start``.
 
         Raises:
-            ConfigError: if ``port`` is in use.
+            ConfigError: if ``port`` is in use, or ``output`` holds a run.
+            RunStoppedError: if the manager ends, or the run directory cannot be written to.
         """
-        if self._action == "create":
+        if self._action == "create" and self._finished is None:
             check_port(port)
-            self.run_directory.create(self._settings or self._summary(), self._environment())
+            self.run_directory.check_free(self.run_directory.path)
+            with writing_run():
+                self.run_directory.create(self._settings or self._summary(), self._environment())
+                self.run_directory.lock.take()
         super().start(port, debug, run_mode)
+
+    def resume(self, port: int = 8080, wait_completion: bool = True, debug: bool = False) -> bool | None:
+        """Goes on with the run in ``output``, which was interrupted by whatever; see :meth:`run`.
+
+        It is a new experiment of NNI in the same run directory: finished trials are not repeated, those that were under
+        way are run again, and the strategy is led through its former decisions, so that it goes on where it was. What
+        an earlier start left running is stopped first. A run that has all its trials is not started.
+
+        Raises:
+            ConfigError: if ``output`` holds no run, or one that is still running, or ``port`` is in use.
+            RunStoppedError: as :meth:`start`.
+        """
+        run = self.run_directory
+        if not run.holds_run(run.path):
+            raise ConfigError(f"output: {run.path} holds no run to resume")
+        with writing_run():
+            stopped = run.lock.take()
+            if stopped:
+                _logger.warning("stopped what an earlier start left behind: processes %s", ", ".join(map(str, stopped)))
+            check_port(port)
+            self._finished = run.open_again(self._environment(), trials=self.config.max_trial_number)
+        for observer in self._observers:
+            if hasattr(observer, "resumed"):
+                observer.resumed(self._finished)
+        if self.config.max_trial_number is not None:
+            self.config.max_trial_number -= len(self._finished)
+            if self.config.max_trial_number <= 0:
+                run.lock.release()
+                return True
+        return self._run_impl(port, wait_completion, debug)
+
+    def stop(self) -> None:
+        """Stops the manager and its trials; what is finished is kept, and :meth:`resume` goes on."""
+        if isinstance(self._engine, AuditedEngine):
+            self._engine.close()
+        super().stop()
+        if self.run_directory.lock.held:
+            stop_processes(leftovers(self.run_directory.path / "nni"))
+            self.run_directory.lock.release()
+
+    def save_checkpoint(self) -> None:
+        """Saves the configuration, for NNI's own view of the experiment; the search goes on from the run's journal."""
+        try:
+            self._checkpoint_directory.mkdir(parents=True, exist_ok=True)
+            with (self._checkpoint_directory / "config.json").open("w", encoding="utf-8") as file:
+                nni.dump(self.config.json(), fp=file, indent=2)
+        except OSError as error:
+            _logger.debug("NNI's copy of the configuration cannot be written: %s", error)
+
+    def _start_nni_manager(self, port: int, debug: bool, run_mode: RunMode = RunMode.Background, *more: Any) -> None:
+        if run_mode is RunMode.Detach:
+            super()._start_nni_manager(port, debug, run_mode, *more)
+            return
+        with _parent_told():
+            super()._start_nni_manager(port, debug, run_mode, *more)
+        manager: Any = self._proc
+        with writing_run():
+            self.run_directory.lock.note_manager(manager.pid)
+
+    def _stop_nni_manager(self) -> None:
+        manager: Any = getattr(self, "_proc", None)
+        if hasattr(manager, "poll") and manager.poll() is not None:
+            self._proc = self.port = None  # there is nobody to be asked to stop
+            return
+        super()._stop_nni_manager()
 
     def execution_engine_factory(self, config: ExecutionEngineConfig) -> ExecutionEngine:
         """The engine that checks every result; other engines than the training service's are NNI's own."""
-        if isinstance(config, TrainingServiceEngineConfig):
-            return AuditedEngine(self, on_trial=self._record, on_scores=self.run_directory.save_scores)
-        return super().execution_engine_factory(config)
+        if not isinstance(config, TrainingServiceEngineConfig):
+            return super().execution_engine_factory(config)
+        run = self.run_directory
+        try:
+            with writing_run():
+                course = Course(run.journal, {record.trial for record in self._finished or ()})
+        except ValueError as error:
+            raise ConfigError(f"output: {error}") from None
+        return AuditedEngine(
+            self,
+            course=course,
+            on_trial=self._record,
+            on_scores=run.save_scores,
+            trial_timeout=self._trial_timeout,
+        )
 
     def _record(self, record: TrialRecord) -> None:
         self.run_directory.append(record)
         for observer in self._observers:
-            observer(record)
+            try:
+                observer(record)
+            except Exception:  # the trial is finished all the same
+                _logger.exception("while telling %r of trial %s", observer, record.trial)
 
     def _summary(self) -> dict[str, Any]:
         dump = getattr(self.evaluator, "_dump", None)
@@ -136,6 +239,24 @@ def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_t
         config.training_service.use_active_gpu = True
     config.log_level = "warning"
     return config
+
+
+def _end_trials_with_manager(config: NasExperimentConfig) -> None:
+    """Lets trials on this machine end when the manager is killed; those on others end with the connection to it."""
+    if getattr(config.training_service, "platform", None) == "local":
+        given = dict(config._trial_command_params or {})
+        python = given.get("python", sys.executable)
+        config._trial_command_params = {**given, "python": f"{python} -m nni_privacy.nni_runtime.trial_entry"}
+
+
+@contextmanager
+def _parent_told() -> Iterator[None]:
+    """A manager that is started meanwhile ends with this process."""
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[PARENT_VARIABLE]
 
 
 def check_port(port: int) -> None:

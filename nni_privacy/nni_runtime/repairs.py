@@ -22,6 +22,8 @@ _logger = logging.getLogger(__name__)
 _ORIGINAL = "__nni_privacy_original__"
 # Where NNI's web UI looks for the choices of an architecture (RETIARIIPARAMETERS in webui/src/static/const.ts).
 _SUMMARY = "mutation_summary"
+START_SECONDS = 60
+"""How long NNI's manager may take to start."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,24 @@ def _unknown_commands(original: Callable[..., Any]) -> Callable[..., Any]:
     return _receive
 
 
+def _lost_connection(original: Callable[..., Any]) -> Callable[..., Any]:
+    def listen(self: Any, stop_event: Any) -> None:
+        try:
+            original(self, stop_event)
+        except Exception as error:  # websockets' own, or what it makes of a refused connection
+            _logger.debug("the connection to NNI's manager is lost: %r", error)
+            stop_event.set()
+
+    return listen
+
+
+def _patient_start(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _check_rest_server(port: int, retry: int = 3, url_prefix: str | None = None) -> None:
+        original(port, max(retry, START_SECONDS), url_prefix)
+
+    return _check_rest_server
+
+
 def _commands_without_meaning() -> frozenset[Any]:
     commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
     # What is imported is in the strategy's checkpoint already; a customized trial is no architecture.
@@ -214,6 +234,24 @@ _ALL = (
         method="_receive",
         expects=("self._channel.receive()", "CommandType(command['type'])"),
         make=_unknown_commands,
+    ),
+    Repair(
+        name="lost_connection",
+        why="when the manager is killed, the thread that listens to it ends with a traceback on the screen",
+        module="nni.runtime.tuner_command_channel.channel",
+        owner="TunerCommandChannel",
+        method="listen",
+        expects=("received = self.receive()", "stop_event.is_set()"),
+        make=_lost_connection,
+    ),
+    Repair(
+        name="patient_start",
+        why="a manager that needs more than three seconds to start, on a busy machine, is given up",
+        module="nni.experiment.launcher",
+        owner="",
+        method="_check_rest_server",
+        expects=("for i in range(retry):", "time.sleep(1)"),
+        make=_patient_start,
     ),
     Repair(
         name="request_token",

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,10 @@ from typing import Any, Literal
 import yaml
 
 from nni_privacy.errors import ConfigError
+from nni_privacy.nni_runtime.journal import JOURNAL, Journal
+from nni_privacy.nni_runtime.run_lock import RunLock
+from nni_privacy.whole_files import LineFile, write_whole
+from nni_privacy.yaml_files import read_yaml
 
 __all__ = ["RunDirectory", "TrialRecord", "describe_environment"]
 
@@ -34,7 +37,7 @@ class TrialRecord:
 
     Attributes:
         trial: NNI's id of the trial.
-        sequence: its number in the web UI.
+        sequence: the number of its proposal, from 0: in a run that was never resumed, its number in the web UI.
         status: whether it succeeded.
         architecture: what was really trained; of a failed trial, what was proposed.
         metrics: its final metrics, fractions; empty if it failed.
@@ -58,21 +61,42 @@ class TrialRecord:
         content = {key: value for key, value in asdict(self).items() if value is not None}
         return json.dumps(content, allow_nan=False)
 
+    @classmethod
+    def from_json(cls, line: str) -> TrialRecord:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        try:
+            return cls(**json.loads(line))
+        except TypeError:
+            raise ValueError(f"not a finished trial: {line:.80}") from None
+
 
 class RunDirectory:
     """Writes a run's files. Safe to call from several threads.
 
     Args:
         path: a folder that does not exist yet or is empty.
+        resumable: take a folder that holds a run, too.
 
     Raises:
-        ConfigError: if the folder holds files, or cannot be made.
+        ConfigError: if the folder holds other files, or cannot be made.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, resumable: bool = False) -> None:
         self.path = Path(path).absolute()
-        self._lock = threading.Lock()
-        self.check_free(self.path)
+        self.journal = Journal(self.path / JOURNAL)
+        self.lock = RunLock(self.path)
+        self._trials = LineFile(self.path / TRIALS)
+        if not (resumable and self.holds_run(self.path)):
+            self.check_free(self.path)
+
+    @staticmethod
+    def holds_run(path: Path) -> bool:
+        """Whether ``path`` is the directory of a run that has been started."""
+        return (path / CONFIG).is_file()
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -92,24 +116,101 @@ class RunDirectory:
             (self.path / SCORES).mkdir(parents=True)
         except OSError as error:
             raise ConfigError(f"output: {self.path}: {error.strerror or error}") from None
-        (self.path / CONFIG).write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-        text = json.dumps(dict(environment), indent=2)
-        (self.path / ENVIRONMENT).write_text(text + "\n", encoding="utf-8")
         (self.path / TRIALS).touch()
+        (self.path / JOURNAL).touch()
+        started = {**environment, "starts": [_start_of(environment)]}
+        write_whole(self.path / ENVIRONMENT, _json_file(started))
+        # Last: with it, the folder is a run directory.
+        write_whole(self.path / CONFIG, _yaml_file(config))
+
+    def open_again(self, environment: Mapping[str, Any], *, trials: int | None = None) -> list[TrialRecord]:
+        """Makes the folder of an interrupted run ready to go on: cuts a torn line off, and records the start.
+
+        Args:
+            environment: as at :meth:`create`.
+            trials: how many there are to be now; ``config.yaml`` is changed where it says another number.
+
+        Returns:
+            The finished trials, in the order in which they ended.
+
+        Raises:
+            ConfigError: if it holds no run, or one that cannot go on.
+            OSError: if it cannot be written to.
+        """
+        if not self.holds_run(self.path):
+            raise ConfigError(f"output: {self.path} holds no run to resume")
+        self._trials.repair()
+        records = self.records()
+        if not self.journal.path.is_file() and records:
+            raise ConfigError(f"output: {self.path} holds no {JOURNAL}, without which its search cannot go on")
+        (self.path / SCORES).mkdir(exist_ok=True)
+        known = self._environment()
+        starts = [*known.get("starts", []), _start_of(environment)]
+        write_whole(self.path / ENVIRONMENT, _json_file({**known, "starts": starts}))
+        config = self.config()
+        if config.get("trials") not in (None, trials):
+            write_whole(self.path / CONFIG, _yaml_file({**config, "trials": trials}))
+        return records
+
+    def config(self) -> dict[str, Any]:
+        """The configuration that the run was started with.
+
+        Raises:
+            ConfigError: if it cannot be read.
+        """
+        content = read_yaml(self.path / CONFIG, error=ConfigError)
+        if not isinstance(content, dict):
+            raise ConfigError(f"{self.path / CONFIG}: not the configuration of a run")
+        return content
+
+    def records(self) -> list[TrialRecord]:
+        """The finished trials, in the order in which they ended.
+
+        Raises:
+            ConfigError: if the file holds something else.
+        """
+        found = []
+        for number, line in enumerate(self._trials.lines(), start=1):
+            try:
+                found.append(TrialRecord.from_json(line))
+            except ValueError as error:
+                raise ConfigError(f"{self.path / TRIALS}: line {number}: {error}") from None
+        return found
 
     def append(self, record: TrialRecord) -> None:
-        """Adds a finished trial to ``trials.jsonl``; on disk when this returns."""
-        with self._lock, (self.path / TRIALS).open("a", encoding="utf-8") as file:
-            file.write(record.to_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Adds a finished trial to ``trials.jsonl``; on disk when this returns.
+
+        Raises:
+            OSError: if it cannot be written; the file is then as it was.
+        """
+        self._trials.append(record.to_json())
 
     def save_scores(self, trial: str, content: bytes) -> None:
-        """Writes the per-record scores of ``trial``; the file appears whole or not at all."""
-        target = self.path / SCORES / f"{trial}.npz"
-        partial = target.with_suffix(".partial")
-        partial.write_bytes(content)
-        partial.replace(target)
+        """Writes the per-record scores of ``trial``; the file appears whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        write_whole(self.path / SCORES / f"{trial}.npz", content)
+
+    def _environment(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+
+def _start_of(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What may differ from one start of a run to the next."""
+    return {key: environment[key] for key in ("started", "experiment", "versions") if key in environment}
+
+
+def _yaml_file(content: Mapping[str, Any]) -> bytes:
+    return str(yaml.safe_dump(dict(content), sort_keys=False)).encode()
+
+
+def _json_file(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def describe_environment(**facts: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from pathlib import Path
 from typing import Any
 
 import nni
@@ -13,8 +14,12 @@ from nni.nas.execution.event import ModelEventType
 from nni.nas.space import ModelStatus, SimplifiedModelSpace
 from nni.runtime.tuner_command_channel import command_type
 
-from nni_privacy.nni_runtime import engine as engine_module
+from nni_privacy.errors import RunStoppedError
+from nni_privacy.nni_runtime import manager as manager_module
+from nni_privacy.nni_runtime.course import Course
 from nni_privacy.nni_runtime.engine import AuditedEngine, proposed_architecture
+from nni_privacy.nni_runtime.journal import JOURNAL, Journal
+from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.run_directory import TrialRecord
 from nni_privacy.search_spaces import DARTS
 
@@ -37,9 +42,13 @@ class Channel:
 
 class Experiment:
     tuner_command_channel, port, url_prefix = "ws://127.0.0.1:1/tuner", 1, None
+    limit = 10
 
     def list_trial_jobs(self) -> list[Any]:
         return []
+
+    def update_max_trial_number(self, value: int) -> None:
+        self.limit = value
 
 
 @pytest.fixture
@@ -48,17 +57,31 @@ def records() -> list[TrialRecord]:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch, records: list[TrialRecord]) -> AuditedEngine:
+def files() -> dict[str, bytes]:
+    """What there is in the folder of every trial."""
+    return {"stderr": b"...\nValueError: too bad\n", "exit.json": b'{"code": 1, "signal": null, "asked": false}'}
+
+
+@pytest.fixture
+def engine(
+    monkeypatch: pytest.MonkeyPatch, records: list[TrialRecord], files: dict[str, bytes], tmp_path: Path
+) -> AuditedEngine:
     monkeypatch.setattr("nni.nas.execution.training_service.TunerCommandChannel", Channel)
+    experiment = Experiment()
 
-    def job(_port: int, path: str, _prefix: object) -> dict[str, Any]:
-        number = INTENDED[path.rpartition("/")[2]]
-        return {"sequenceId": number, "hyperParameters": [json.dumps({"parameter_id": number})]}
+    def answer(_port: int, path: str, _prefix: object) -> Any:
+        if path.startswith("/trial-jobs/"):
+            number = INTENDED.get(path.rpartition("/")[2], 99)
+            return {"hyperParameters": [json.dumps({"parameter_id": number})]}
+        return {
+            "/check-status": {"status": "RUNNING"},
+            "/experiment": {"params": {"maxTrialNumber": experiment.limit}},
+        }[path]
 
-    files = {"stderr": b"...\nValueError: too bad\n"}
-    monkeypatch.setattr(engine_module.rest, "get", job)
-    monkeypatch.setattr(AuditedEngine, "_file", lambda _self, _trial, name: files.get(name))
-    made = AuditedEngine(Experiment(), on_trial=records.append, on_scores=lambda *_: None)
+    monkeypatch.setattr(manager_module.rest, "get", answer)
+    monkeypatch.setattr(ManagerClient, "file", lambda _self, _trial, name: files.get(name))
+    course = Course(Journal(tmp_path / JOURNAL))
+    made = AuditedEngine(experiment, course=course, on_trial=records.append, on_scores=lambda *_: None)
     space = SimplifiedModelSpace.from_model(DARTS(channels=2, cells=3))
     state = np.random.RandomState(0)
     made.models = [space.random(random_state=state) for _ in INTENDED]  # type: ignore[attr-defined]
@@ -78,8 +101,14 @@ def send(engine: AuditedEngine, trial: str, ran: int, value: Any) -> None:
     )
 
 
-def end(engine: AuditedEngine, trial: str, event: str = "SUCCEEDED") -> None:
-    engine._trial_end_callback(command_type.TrialEnd(trial_job_id=trial, parameter_ids=[INTENDED[trial]], event=event))
+def end(engine: AuditedEngine, trial: str, event: str = "SUCCEEDED", *, ran: int | None = None) -> None:
+    parameter = INTENDED[trial] if ran is None else ran
+    engine._trial_end_callback(command_type.TrialEnd(trial_job_id=trial, parameter_ids=[parameter], event=event))
+
+
+def ask(engine: AuditedEngine) -> None:
+    """The strategy asks, as it does every second, and hears then of what has happened."""
+    engine.idle_worker_available()
 
 
 def test_a_result_of_the_right_architecture_is_passed_on(engine: AuditedEngine, records: list[TrialRecord]) -> None:
@@ -88,6 +117,8 @@ def test_a_result_of_the_right_architecture_is_passed_on(engine: AuditedEngine, 
         engine.register_model_event_callback(kind, events.append)
     report(engine, "first", ran=0)
     end(engine, "first")
+    assert events == []  # the strategy is told in its own thread
+    ask(engine)
     (record,) = records
     assert (record.trial, record.sequence, record.status) == ("first", 0, "succeeded")
     assert record.architecture == proposed_architecture(engine.models[0])
@@ -102,6 +133,7 @@ def test_swapped_parameters_fail_both_trials(engine: AuditedEngine, records: lis
     report(engine, "second", ran=0)
     end(engine, "first")
     end(engine, "second")
+    ask(engine)
     assert [record.status for record in records] == ["failed", "failed"]
     assert "ran parameter set 1, but 0 was meant for it" in str(records[0].error)
     for model in engine.models:
@@ -125,6 +157,7 @@ def test_a_trial_without_a_result_fails(
     engine: AuditedEngine, records: list[TrialRecord], event: str, words: str
 ) -> None:
     end(engine, "first", event)
+    ask(engine)
     assert records[0].status == "failed" and words in str(records[0].error)
     assert engine.models[0].status == ModelStatus.Failed
 
@@ -139,18 +172,94 @@ def test_models_that_the_strategy_forgets_are_kept_until_their_trial_ends(engine
     gc.collect()
     send(engine, "first", 0, 0.5)
     end(engine, "first")
+    ask(engine)
     gc.collect()
     assert ended == [ModelStatus.Trained]
     assert reference() is None
 
 
-def test_an_observer_that_raises_does_not_stop_the_listener(engine: AuditedEngine) -> None:
+def test_a_handler_that_raises_does_not_stop_the_listener(engine: AuditedEngine) -> None:
     def broken(_record: TrialRecord) -> None:
-        raise RuntimeError("disk full")
+        raise RuntimeError("a bug")
 
     engine._on_trial = broken
     report(engine, "first", ran=0)
     end(engine, "first")  # would raise in the thread that listens to the manager
+
+
+def test_a_result_that_cannot_be_written_stops_the_run_and_is_not_counted(
+    engine: AuditedEngine, records: list[TrialRecord]
+) -> None:
+    def full(_record: TrialRecord) -> None:
+        raise OSError(28, "No space left on device", "trials.jsonl")
+
+    engine._on_trial = full
+    report(engine, "first", ran=0)
+    end(engine, "first")
+    with pytest.raises(RunStoppedError, match=r"trials\.jsonl: No space left on device; all that is finished is kept"):
+        ask(engine)
+    assert engine.models[0].metric is None  # type: ignore[attr-defined]
+    engine._on_trial = records.append
+    report(engine, "second", ran=1)
+    end(engine, "second", "USER_CANCELED")  # stopped with the run
+    assert records == []
+
+
+def test_a_trial_that_fails_on_a_full_disk_stops_the_run(
+    engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes]
+) -> None:
+    files["stderr"] = b"OSError: [Errno 28] No space left on device: 'scores.npz'\n"
+    end(engine, "first", "FAILED")
+    with pytest.raises(RunStoppedError, match="No space left on device"):
+        engine.budget_available()
+    assert records == []
+
+
+KILLED = [
+    (b'{"code": null, "signal": "SIGKILL", "asked": false}', "killed by SIGKILL (likely out of memory)"),
+    (b'{"code": 137, "signal": null, "asked": false}', "killed by SIGKILL (likely out of memory)"),
+    (b'{"code": null, "signal": "SIGSEGV", "asked": false}', "killed by SIGSEGV"),
+    (None, "lost with its machine, or killed"),
+]
+
+
+@pytest.mark.parametrize(("exit_file", "words"), KILLED)
+def test_a_killed_trial_is_run_again_twice_and_then_fails(
+    engine: AuditedEngine,
+    records: list[TrialRecord],
+    files: dict[str, bytes],
+    exit_file: bytes | None,
+    words: str,
+) -> None:
+    files.pop("exit.json")
+    if exit_file is not None:
+        files["exit.json"] = exit_file
+    for parameter in (0, 2, 3):
+        assert records == []
+        end(engine, "first", "USER_CANCELED", ran=parameter)
+        ask(engine)
+    assert [record.error for record in records] == [f"{words}, 3 times in a row"]
+    assert engine._channel.sent == [0, 1, 2, 3]
+    assert engine.nodejs_binding.limit == 10 + 2  # NNI counts each of them as a trial
+    assert records[0].sequence == 0
+
+
+def test_a_trial_that_a_user_stops_in_the_web_ui_fails(
+    engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes]
+) -> None:
+    files["exit.json"] = b'{"code": null, "signal": "SIGINT", "asked": true}'
+    files["stderr"] = b""
+    end(engine, "first", "USER_CANCELED")
+    ask(engine)
+    assert [record.error for record in records] == ["the trial ended as USER_CANCELED"]
+
+
+def test_trials_that_end_with_the_run_are_not_recorded(engine: AuditedEngine, records: list[TrialRecord]) -> None:
+    engine.close()
+    end(engine, "first", "USER_CANCELED")
+    report(engine, "second", ran=1)
+    end(engine, "second")
+    assert [record.trial for record in records] == ["second"]  # it was whole
 
 
 def test_other_spaces_are_described_by_their_sample() -> None:

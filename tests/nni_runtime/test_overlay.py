@@ -30,7 +30,7 @@ def small_source(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -
     """A copy of the files that have patches, small enough to change and copy in each test."""
     installed = overlay.find_node_package()
     copy = tmp_path / "site" / "nni_node"
-    names = {"main.js", "__init__.py"}
+    names = {"main.js", "package.json", "__init__.py"}
     for patch in PATCHES.values():
         for edit in patch.edits:
             names |= {path.relative_to(installed).as_posix() for path in installed.glob(edit.file)}
@@ -75,10 +75,10 @@ def test_left_out_patches_make_another_overlay(small_source: Path) -> None:
 
 def test_a_changed_source_makes_a_new_overlay(small_source: Path) -> None:
     first = make_overlay()
-    (small_source / "main.js").write_text("// another release\n")
+    (small_source / "package.json").write_text('{"name": "another release"}')
     second = make_overlay()
     assert second != first
-    assert (second / "nni_node" / "main.js").read_text() == "// another release\n"
+    assert (second / "nni_node" / "package.json").read_text() == '{"name": "another release"}'
 
 
 @pytest.mark.parametrize("name", sorted(PATCHES))
@@ -127,9 +127,9 @@ def test_without_hard_links_the_files_are_copied(small_source: Path, monkeypatch
         raise OSError("Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", fail)
-    copied = make_overlay() / "nni_node" / "main.js"
+    copied = make_overlay() / "nni_node" / "package.json"
     assert copied.stat().st_nlink == 1
-    assert copied.read_bytes() == (small_source / "main.js").read_bytes()
+    assert copied.read_bytes() == (small_source / "package.json").read_bytes()
 
 
 def test_a_damaged_overlay_is_made_anew(small_source: Path) -> None:

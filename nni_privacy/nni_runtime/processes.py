@@ -1,0 +1,136 @@
+"""The processes of a run: told from others whatever the clock does and however ids are reused, and stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = ["ProcessId", "leftovers", "signal_name", "stop_processes"]
+
+_PATIENCE = 8.0
+"""Seconds that a process gets to end by itself."""
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process, once and for all.
+
+    Attributes:
+        pid: the system's id, which it reuses.
+        started: what tells it from others with this id: when it was started, and on Linux since which boot.
+    """
+
+    pid: int
+    started: str
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId | None:
+        """The process that has ``pid`` now; None if there is none, or it has ended and nobody has taken note yet."""
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            return cls(pid, _start_of(process))
+        except (psutil.Error, OSError):
+            return None
+
+    @classmethod
+    def from_dict(cls, content: Any) -> ProcessId | None:
+        """What :meth:`to_dict` gave; None of anything else."""
+        try:
+            return cls(int(content["pid"]), str(content["started"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"pid": self.pid, "started": self.started}
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return ProcessId.of(self.pid) == self
+
+
+def _start_of(process: psutil.Process) -> str:
+    # Elsewhere than on Linux the time of the start is all there is. There, it moves when the clock is set; the ticks
+    # since the boot do not.
+    stat, boot = Path(f"/proc/{process.pid}/stat"), Path("/proc/sys/kernel/random/boot_id")
+    if not (stat.is_file() and boot.is_file()):
+        return str(process.create_time())
+    ticks = stat.read_text(errors="replace").rpartition(")")[2].split()[19]
+    return f"{boot.read_text().strip()}/{ticks}"
+
+
+def leftovers(folder: Path) -> list[ProcessId]:
+    """Managers and trials that work in ``folder``, the folder of NNI's files of a run, and what they started.
+
+    A manager has the folder on its command line, a trial in its environment; nothing else is taken for one.
+    """
+    found = []
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and _works_in(process, folder):
+            identity = ProcessId.of(process.pid)
+            if identity is not None:
+                found.append(identity)
+    return found
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        words = process.cmdline()
+        for option, value in pairwise(words):
+            if option == "--experiments-directory" and Path(value) == folder:
+                return True
+        output = process.environ().get("NNI_OUTPUT_DIR")
+    except (psutil.Error, OSError):
+        return False
+    return output is not None and Path(output).is_relative_to(folder)
+
+
+def stop_processes(processes: Iterable[ProcessId]) -> list[int]:
+    """Ends ``processes``, at first politely.
+
+    Returns:
+        The ids of those that were still there.
+    """
+    living = [(identity, process) for identity, process in _open(processes)]
+    for _, process in living:
+        _signal(process, signal.SIGTERM)
+    _, stubborn = psutil.wait_procs([process for _, process in living], timeout=_PATIENCE)
+    for process in stubborn:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(stubborn, timeout=_PATIENCE)
+    return [identity.pid for identity, _ in living]
+
+
+def _open(processes: Iterable[ProcessId]) -> Iterator[tuple[ProcessId, psutil.Process]]:
+    for identity in processes:
+        try:
+            process = psutil.Process(identity.pid)
+        except psutil.Error:
+            continue
+        if identity.alive:
+            yield identity, process
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)  # psutil looks once more whether the id has been reused
+    except psutil.Error:
+        return
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

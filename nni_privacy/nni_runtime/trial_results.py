@@ -1,0 +1,76 @@
+"""What a trial reported, compared with what was proposed, and as a line of ``trials.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nni.nas.space import ExecutableModelSpace
+
+from nni_privacy.evaluator import factors_text
+from nni_privacy.nni_runtime.run_directory import TrialRecord
+
+__all__ = ["mismatch", "proposed_architecture", "record_of"]
+
+_NOT_METRICS = ("default", "seconds", "architecture", "factors")
+"""What a trial reports besides its metrics."""
+
+
+def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, fault: str | None) -> TrialRecord:
+    """The record of a finished trial.
+
+    Args:
+        trial: NNI's id.
+        number: of the proposal.
+        model: what was proposed.
+        value: what it reported at its end.
+        fault: why it failed; None if it did not.
+    """
+    proposed, factors = proposed_architecture(model), _factors(model)
+    if fault is not None:
+        return TrialRecord(trial, number, "failed", proposed, error=fault, factors=factors)
+    final = _as_mapping(value)
+    metrics = {key: _number(value) for key, value in final.items() if key not in _NOT_METRICS}
+    architecture = final.get("architecture", proposed)
+    return TrialRecord(trial, number, "succeeded", architecture, metrics, final.get("seconds"), factors=factors)
+
+
+def mismatch(model: ExecutableModelSpace, value: Any) -> str | None:
+    """What a trial that was to evaluate ``model`` and reported ``value`` did instead; None if it did as proposed."""
+    final, proposed, factors = _as_mapping(value), proposed_architecture(model), _factors(model)
+    if factors is not None and final.get("factors") != factors_text(factors):
+        return f"it measured {final.get('factors')}, but {factors} was proposed"
+    searched = getattr(getattr(model, "evaluator", None), "searches", False)  # only the trial can tell then
+    if not searched and proposed != final.get("architecture", proposed):
+        return f"it trained {final['architecture']}, but {proposed} was proposed"
+    return None
+
+
+def proposed_architecture(model: ExecutableModelSpace) -> str:
+    """The architecture of a proposed model, written as :func:`nni_privacy.evaluator.architecture_text` writes it."""
+    told = getattr(getattr(model, "evaluator", None), "architecture_text", None)
+    if told is not None:
+        return str(told)
+    space = getattr(getattr(model, "model", None), "trace_symbol", None)
+    genotype_of = getattr(space, "genotype_of", None)
+    if genotype_of is not None:
+        return str(genotype_of(model.sample))
+    return json.dumps(model.sample, sort_keys=True, default=str)
+
+
+def _as_mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {"default": value}
+
+
+def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:
+    """What a trial of a study is set to; None of a trial of a search."""
+    factors = getattr(getattr(model, "evaluator", None), "factors", None)
+    return None if factors is None else dict(factors)
+
+
+def _number(value: Any) -> float | None:
+    """JSON has no NaN; what is not a finite number is written as null."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None
