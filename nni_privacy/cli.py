@@ -102,6 +102,7 @@ def _add_measure(commands: Any) -> None:
         "--port", metavar="P", type=int, default=8080, help="of the web UI on 127.0.0.1 (default: 8080)"
     )
     measure.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up at the end")
+    measure.add_argument("--host", metavar="ADDRESS", help="open the web UI there, too, for whoever has its token")
     measure.set_defaults(run=_measure)
 
 
@@ -179,6 +180,7 @@ def _measure(options: argparse.Namespace) -> int:
         resume=options.resume,
         port=options.port,
         exit_when_done=options.exit_when_done,
+        host=options.host,
     )
 
 

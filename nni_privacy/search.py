@@ -30,16 +30,19 @@ if TYPE_CHECKING:
     from nni_privacy.progress import SearchProgress
     from nni_privacy.search_spaces import DARTS, NasBench201
     from nni_privacy.strategies.search_log import EpochRecord
+    from nni_privacy.study.config import StudyConfig
 
 __all__ = [
     "build_evaluator",
     "build_search_strategy",
     "build_space",
+    "check_host_and_port",
     "check_objectives",
     "conclude",
     "interruptible",
     "run_search",
     "run_to_end",
+    "training_services",
 ]
 
 EXIT_ALL_FAILED = 1
@@ -90,7 +93,7 @@ def run_search(
         if settings.predicted:
             raise ConfigError(f"host: {host!r}; with evaluator.kind: predicted there is no web UI to open")
         check_host(host, port)
-    services = _training_services(settings, host)
+    services = training_services(settings, host, trials=settings.trials)
     if settings.predicted:
         from nni_privacy.predicted_run import run_predicted
 
@@ -109,7 +112,9 @@ def run_search(
         )
 
 
-def _training_services(settings: SearchConfig, host: str | None) -> NasExperimentConfig | None:
+def training_services(
+    settings: SearchConfig | StudyConfig, host: str | None, *, trials: int
+) -> NasExperimentConfig | None:
     """Where the trials run; None for this machine."""
     if settings.training_service is None:
         return None
@@ -117,11 +122,20 @@ def _training_services(settings: SearchConfig, host: str | None) -> NasExperimen
     return experiment_config(
         settings.training_service,
         name=settings.name,
-        trials=settings.trials,
+        trials=trials,
         concurrency=settings.concurrency,
         gpus_per_trial=settings.gpus_per_trial,
         host=host,
     )
+
+
+def check_host_and_port(host: str | None, port: int) -> None:
+    """Raises ConfigError unless the web UI can be open there."""
+    from nni_privacy.nni_runtime.experiment import check_port
+
+    check_port(port)
+    if host is not None:
+        check_host(host, port)
 
 
 def _run_measured(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nni_privacy.data import Dataset, load_dataset
 from nni_privacy.errors import ConfigError
-from nni_privacy.nni_runtime.run_directory import CONFIG, RunDirectory
-from nni_privacy.search import conclude, interruptible, run_to_end
+from nni_privacy.nni_runtime.access import Opened, opened
+from nni_privacy.nni_runtime.run_directory import RunDirectory
+from nni_privacy.resuming import conclude_complete, differences
+from nni_privacy.search import check_host_and_port, conclude, interruptible, run_to_end, training_services
 from nni_privacy.study.config import StudyConfig, load_study
 from nni_privacy.study.plan import KEY, Measurement, plan_study
-from nni_privacy.yaml_files import read_yaml
 
 if TYPE_CHECKING:
+    from nni.nas.experiment import NasExperimentConfig
+
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.progress import SearchProgress
     from nni_privacy.study.evaluator import MeasurementEvaluator
@@ -32,6 +37,7 @@ def run_measure(
     resume: bool = False,
     port: int = 8080,
     exit_when_done: bool = False,
+    host: str | None = None,
 ) -> int:
     """Runs the study that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
 
@@ -45,36 +51,38 @@ def run_measure(
         resume: refuse to start anew.
         port: of the web UI on 127.0.0.1.
         exit_when_done: stop the web UI when all is measured.
+        host: an address of this machine that the web UI is open at, too, for whoever has a token.
 
     Returns:
         The exit code: 0, 1 if no trial succeeded, 130 if interrupted.
 
     Raises:
         PrivacyError: if the input is not valid, or ``output`` holds something else.
+        RunStoppedError: if a fault of the machine ends the run.
     """
-    from nni_privacy.nni_runtime.experiment import check_port
-
     settings = load_study(config, data=data)
     directory = Path(output or Path("runs") / f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     resumed = _check_directory(directory, settings)
     if resume and not resumed:
         raise ConfigError(f"output: {directory} holds no run to resume")
-    check_port(port)
+    check_host_and_port(host, port)
     planned = plan_study(settings, _load(settings))
-    return _run(settings, planned, directory, port=port, resumed=resumed, exit_when_done=exit_when_done)
+    services = training_services(settings, host, trials=len(planned))
+    if resumed and len(RunDirectory(directory, resumable=True).records()) >= len(planned):
+        return conclude_complete(directory)
+    with nullcontext() if host is None else opened(host) as access:
+        run = _Run(settings, planned, directory, resumed, services)
+        return run.to_end(port=port, exit_when_done=exit_when_done, access=access)
 
 
 def _check_directory(directory: Path, settings: StudyConfig) -> bool:
     """Whether ``directory`` holds a run of this study that can be gone on with; an error if it holds anything else."""
-    recorded = directory / CONFIG
-    if not recorded.is_file():
+    if not RunDirectory.holds_run(directory):
         RunDirectory.check_free(directory)
         return False
-    found, wanted = read_yaml(recorded, error=ConfigError), settings.resolved()
-    free = ("concurrency", "gpus_per_trial", "training_service")  # they may change from one start to the next
-    differing = [
-        key for key in wanted if key not in free and (not isinstance(found, Mapping) or found.get(key) != wanted[key])
-    ]
+    run = RunDirectory(directory, resumable=True)
+    run.lock.check()
+    differing = sorted({path.partition(".")[0] for path, *_ in differences(run.config(), settings.resolved())})
     if differing:
         raise ConfigError(f"output: {directory} holds another run; {', '.join(differing)} differ: name a new folder")
     return True
@@ -90,56 +98,58 @@ def _load(settings: StudyConfig) -> dict[str, Dataset]:
     return found
 
 
-def _run(
-    settings: StudyConfig,
-    planned: Sequence[Measurement],
-    directory: Path,
-    *,
-    port: int,
-    resumed: bool,
-    exit_when_done: bool,
-) -> int:
-    from nni_privacy.progress import SearchProgress
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A study that is about to be run."""
 
-    address = f"http://127.0.0.1:{port}"
-    with SearchProgress(len(planned), address) as progress, interruptible():
-        experiment = _experiment(settings, planned, directory, progress)
-        word = "resumed, " if resumed else ""
-        print(
-            f"{settings.name}: {word}{len(planned)} measurements, web UI at {address}, results in {directory}",
-            flush=True,
+    settings: StudyConfig
+    planned: Sequence[Measurement]
+    directory: Path
+    resumed: bool
+    services: NasExperimentConfig | None
+
+    def to_end(self, *, port: int, exit_when_done: bool, access: Opened | None) -> int:
+        """Runs what is left. Returns the exit code."""
+        from nni_privacy.progress import SearchProgress
+
+        address = f"http://127.0.0.1:{port}"
+        with SearchProgress(len(self.planned), address) as progress, interruptible():
+            experiment = self._experiment(progress)
+            word = "resumed, " if self.resumed else ""
+            print(
+                f"{self.settings.name}: {word}{len(self.planned)} measurements, web UI at {address}, "
+                f"results in {self.directory}",
+                flush=True,
+            )
+            if access is not None:
+                access.announce(port)
+            finished = run_to_end(experiment, port, resume=self.resumed)
+        return conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
+
+    def _experiment(self, progress: SearchProgress) -> PrivacyExperiment:
+        import nni
+
+        from nni_privacy.nni_runtime.experiment import PrivacyExperiment
+        from nni_privacy.study.space import MeasureAll, MeasurementSpace
+
+        nni.silence_stdout()  # its log stays in the run directory
+        settings = self.settings
+        pairs = [(one.sample, _evaluator(settings, one, self.directory)) for one in self.planned]
+        values = {name: list(dict.fromkeys(sample[name] for sample, _ in pairs)) for name in KEY}
+        return PrivacyExperiment(
+            MeasurementSpace(**values),
+            pairs[0][1],
+            MeasureAll(pairs),
+            self.services,
+            output=self.directory,
+            name=settings.name,
+            trials=len(self.planned),
+            concurrency=settings.concurrency,
+            gpus_per_trial=settings.gpus_per_trial,
+            settings=settings.resolved(),
+            observers=[progress],
+            trial_timeout=settings.trial_timeout,
         )
-        finished = run_to_end(experiment, port, resume=resumed)
-    return conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
-
-
-def _experiment(
-    settings: StudyConfig, planned: Sequence[Measurement], directory: Path, progress: SearchProgress
-) -> PrivacyExperiment:
-    import nni
-
-    from nni_privacy.nni_runtime.experiment import PrivacyExperiment
-    from nni_privacy.study.space import MeasureAll, MeasurementSpace
-
-    nni.silence_stdout()  # its log stays in the run directory
-    pairs = [(measurement.sample, _evaluator(settings, measurement, directory)) for measurement in planned]
-    values: dict[str, list[Any]] = {name: [] for name in KEY}
-    for sample, _ in pairs:
-        for name, value in sample.items():
-            if value not in values[name]:
-                values[name].append(value)
-    return PrivacyExperiment(
-        MeasurementSpace(**values),
-        pairs[0][1],
-        MeasureAll(pairs),
-        output=directory,
-        name=settings.name,
-        trials=len(planned),
-        concurrency=settings.concurrency,
-        gpus_per_trial=settings.gpus_per_trial,
-        settings=settings.resolved(),
-        observers=[progress],
-    )
 
 
 def _evaluator(settings: StudyConfig, measurement: Measurement, directory: Path) -> MeasurementEvaluator:

@@ -14,6 +14,7 @@ from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.sections import Section, one_line
 from nni_privacy.study.architectures import ArchitecturesEntry, parse_entry
+from nni_privacy.training_services import TrainingService
 from nni_privacy.yaml_files import read_yaml
 
 __all__ = ["ContoursConfig", "StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
@@ -51,6 +52,8 @@ class StudyConfig(Section):
     contours: ContoursConfig | None = None
     concurrency: int = Field(1, ge=1)
     gpus_per_trial: int = Field(0, ge=0)
+    training_service: TrainingService = None
+    trial_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
 
     @field_validator("name")
     @classmethod
