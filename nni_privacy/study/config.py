@@ -47,7 +47,7 @@ class StudyConfig(Section):
     datasets: list[StudyDataset] = Field(min_length=1)
     search_space: SearchSpaceConfig = Field(default_factory=lambda: SearchSpaceConfig(name="darts"))
     architectures: list[SerializeAsAny[ArchitecturesEntry]] = Field(min_length=1)
-    defences: list[Literal["none"] | dict[str, Any]] = Field(default_factory=lambda: ["none"], min_length=1)
+    defences: list[Literal["none"] | dict[str, Any]] = Field(["none"], min_length=1)
     evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
     contours: ContoursConfig | None = None
     concurrency: int = Field(1, ge=1)

@@ -235,7 +235,7 @@ class SearchSource(Source):
             outer = FixedPattern(strategy, pattern, budget=self.pattern["budget"])
         # No engine: what the search finds is trained here, not submitted.
         outer.initialize(SimplifiedModelSpace.from_model(space, settings.evaluator), None)
-        return kind.genotype_of(strategy.search()[0])  # type: ignore[no-any-return]
+        return kind.genotype_of(strategy.search()[0])
 
 
 _SOURCES: Mapping[str, type[Source]] = MappingProxyType(

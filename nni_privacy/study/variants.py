@@ -56,9 +56,9 @@ class VariantsConfig(Section):
     """An entry of ``variants``: each of the patterns on each of the cells with each budget and control."""
 
     pattern: list[str] = Field(min_length=1)
-    cells: list[Cells | None] = Field(default_factory=lambda: [None], min_length=1)
-    budget: list[int] = Field(default_factory=lambda: [4], min_length=1)
-    control: list[Control] = Field(default_factory=lambda: ["none"], min_length=1)
+    cells: list[Cells | None] = Field([None], min_length=1)
+    budget: list[int] = Field([4], min_length=1)
+    control: list[Control] = Field(["none"], min_length=1)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -105,7 +105,7 @@ def parse_variants(entry: Any) -> str | VariantsConfig:
         ConfigError: if it is neither, or a value is not valid.
     """
     if entry == ORIGINAL.label or isinstance(entry, VariantsConfig):
-        return entry  # type: ignore[no-any-return]
+        return entry
     if not isinstance(entry, Mapping):
         raise ConfigError(f"variants: {entry!r:.80}; allowed are 'original' and mappings with a pattern")
     try:
