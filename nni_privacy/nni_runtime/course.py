@@ -53,6 +53,7 @@ class Course:
         self._results = {number: result for trial, (number, result) in history.results.items() if trial in finished}
         self._next = 1 + max(history.keys, default=-1)
         self._position = self._polls = 0
+        self._idle = False
         self._open: set[int] = set()  # proposed since this start, and the strategy has not been told of their results
         self._cut_before_lost_results()
         told = {step.number for step in self._recorded if isinstance(step, Delivered)}
@@ -66,9 +67,18 @@ class Course:
         """Whether a part of the recorded course is left."""
         return self._position < len(self._recorded)
 
-    def told_idle(self) -> None:
-        """The strategy is told that a worker is idle."""
-        self._polls += 1
+    def told_idle(self, idle: bool) -> None:
+        """The strategy is told whether a worker is idle."""
+        self._idle = idle
+        self._polls += idle
+
+    def told_budget(self) -> None:
+        """The strategy is told that budget is left; it counts where it was told of an idle worker just before.
+
+        While the strategy waits for a worker, it asks for the budget as often as it happens to.
+        """
+        self._polls += self._idle
+        self._idle = False
 
     def propose(self, key: str) -> Proposal:
         """The strategy proposes the sample ``key``.
@@ -90,7 +100,7 @@ class Course:
             self._journal.proposed(number, key)
             self._next, self._keys[number] = number + 1, key
             self._answer(number)
-        self._polls = 0
+        self._polls, self._idle = 0, False
         self._open.add(number)
         return Proposal(number, number in self._results)
 

@@ -138,18 +138,20 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         """Whether to propose now."""
         self._advance()
         idle = self._course.replaying or self._workers > 0
-        if idle:
-            self._course.told_idle()
+        self._course.told_idle(idle)
         return idle
 
     def budget_available(self) -> bool:
         """Whether more trials may be proposed."""
         self._check_running()
         self._advance()
-        if self._course.replaying:
-            return True
-        limit = self._manager.max_trials()
-        return self._manager.status() in _GOING_ON and (limit is None or self._submitted < limit)
+        limit = None if self._course.replaying else self._manager.max_trials()
+        available = self._course.replaying or (
+            self._manager.status() in _GOING_ON and (limit is None or self._submitted < limit)
+        )
+        if available:
+            self._course.told_budget()
+        return available
 
     def wait_models(self, *models: ExecutableModelSpace) -> None:
         """Waits for ``models``, by default for all, to end."""

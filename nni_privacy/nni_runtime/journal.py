@@ -48,7 +48,7 @@ class Delivered:
 
     Attributes:
         number: of the proposal.
-        polls: how often it had been told that a worker is idle since it proposed last.
+        polls: how often it had been told since it proposed last that a worker is idle, or then that budget is left.
     """
 
     number: int

@@ -58,6 +58,7 @@ class World:
         concurrency: trials at a time.
         metrics: of a sample.
         pick: index of the running trial that ends next, given how many run.
+        hurry: whether a trial ends while the strategy asks whether a worker is idle, too.
     """
 
     tuner_command_channel, port, url_prefix = "ws://127.0.0.1:1/tuner", 1, None
@@ -70,11 +71,13 @@ class World:
         concurrency: int,
         metrics: Callable[[dict[str, Any]], dict[str, Any]],
         pick: Callable[[int], int] = lambda _: 0,
+        hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self.run, self.metrics, self.pick, self.concurrency = run, metrics, pick, concurrency
         records = run.records()
         self.name = f"start-{len(list(run.path.glob('start-*')))}"
         (run.path / self.name).touch()
+        self.hurry = hurry
         self.limit = trials - len(records)
         self.finished = {record.trial for record in records}
         self.sent: list[tuple[int, Any]] = []
@@ -91,6 +94,14 @@ class World:
         course = Course(self.run.journal, self.finished)
         self.engine = AuditedEngine(self, course=course, on_trial=self.run.append, on_scores=lambda *_: None)
         self.engine._awake = SimpleNamespace(set=lambda: None, clear=lambda: None, wait=self.step)  # type: ignore[assignment]
+        asked = self.engine.idle_worker_available
+
+        def idle_worker_available() -> bool:
+            if self.hurry():
+                self.step(0)
+            return asked()
+
+        monkeypatch.setattr(self.engine, "idle_worker_available", idle_worker_available)
         self.engine._request_trial_jobs_callback(command_type.RequestTrialJobs(self.concurrency))
         strategy.initialize(space, self.engine)
         strategy.run()

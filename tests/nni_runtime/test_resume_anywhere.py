@@ -98,43 +98,50 @@ def test_killed_at_any_write_it_ends_as_if_nothing_had_happened(
         assert not [line for line in lines(run) if "kept" in line]  # it took no other way
 
 
+CHANCY = {
+    "regularized_evolution": STRATEGIES["regularized_evolution"],
+    "pareto": STRATEGIES["pareto"],
+    # What is skipped depends on what was heard of before, and what is heard of on when the strategy asked.
+    "filter": lambda: PredictedFilter(STRATEGIES["regularized_evolution"](), quantile=0.5),
+}
+
+
+@pytest.mark.parametrize("name", CHANCY)
 def test_where_the_order_is_a_matter_of_chance_the_course_is_the_recorded_one(
-    space: SimplifiedModelSpace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str, space: SimplifiedModelSpace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     chance = random.Random(5)
-    for attempt in range(12):
+
+    def start(run: RunDirectory, cut: Cut) -> tuple[Strategy, World]:
+        with monkeypatch.context() as patch:
+            patch.setattr(whole_files.LineFile, "append", lambda file, line: cut(file, line))
+            world = World(
+                run,
+                trials=TRIALS,
+                concurrency=3,
+                metrics=metrics,
+                pick=chance.randrange,
+                hurry=lambda: chance.random() < 0.5,
+            )
+            strategy = CHANCY[name]()
+            world.search(strategy, space, patch)
+        return strategy, world
+
+    for attempt in range(6):
         run = make_run(tmp_path / f"run-{attempt}")
-        starts = 0
-        while True:
-            starts += 1
-            cut = Cut(chance.randint(1, 12) if starts < 6 else 0, chance.choice(HOW))
-            before = [line["proposed"] for line in lines(run) if "proposed" in line] if starts > 1 else []
-            with monkeypatch.context() as patch:
-                patch.setattr(whole_files.LineFile, "append", lambda file, line, cut=cut: cut(file, line))
-                world = World(
-                    open_run(run.path),
-                    trials=TRIALS,
-                    concurrency=3,
-                    metrics=metrics,
-                    pick=lambda n: chance.randrange(n),
-                )
-                strategy = STRATEGIES["regularized_evolution"]()
-                try:
-                    world.search(strategy, space, patch)
-                except Kill:
-                    open_run(run.path)
-                    run.journal.read()
-                    continue
-                break
+        for _ in range(4):
+            before = [line["proposed"] for line in lines(open_run(run.path)) if "proposed" in line]
+            try:
+                start(open_run(run.path), Cut(chance.randint(1, 12), chance.choice(HOW)))
+            except Kill:
+                run.journal.read()  # cuts a torn line
+        strategy, _ = start(open_run(run.path), Cut())
         records = run.records()
         assert len({record.trial for record in records}) == len(records) == TRIALS
         assert [line["proposed"] for line in lines(run) if "proposed" in line][: len(before)] == before
-        assert not [line for line in lines(run) if "kept" in line]
-        # Who reads the whole journal once more, with nothing left to run, ends in the same population.
-        with monkeypatch.context() as patch:
-            again = STRATEGIES["regularized_evolution"]()
-            world = World(open_run(run.path), trials=TRIALS, concurrency=3, metrics=metrics)
-            world.search(again, space, patch)
+        assert not [line for line in lines(run) if "kept" in line]  # it took no other way
+        # Led through the whole journal once more, with nothing left to run, it ends in the same population.
+        again, world = start(open_run(run.path), Cut())
         assert state(again) == state(strategy) and world.sent == []
 
 
