@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,16 +66,22 @@ class AuditReport:
                 flat.update({f"{name}_{key}": value for key, value in report.metrics.items()})
         return flat
 
-    def save_scores(self, path: str | PathLike[str]) -> Path:
+    def save_scores(
+        self, path: str | PathLike[str], *, further: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})
+    ) -> Path:
         """Writes per-record scores to one ``.npz``: ``<attack>/scores``, ``<attack>/is_member``, ``<attack>/records``.
 
         The file appears whole or not at all, and loads with ``allow_pickle=False``. Returns its path, ``.npz`` added if
         missing.
+
+        Args:
+            path: of the file.
+            further: arrays to save with them, by name.
         """
         target = Path(path)
         if target.suffix != ".npz":
             target = target.with_name(target.name + ".npz")
-        arrays: dict[str, npt.NDArray[Any]] = {}
+        arrays: dict[str, npt.NDArray[Any]] = dict(further)
         for name, report in self.attacks.items():
             arrays[f"{name}/scores"] = report.scores
             arrays[f"{name}/is_member"] = report.is_member

@@ -13,6 +13,7 @@ from typing import Any
 
 import nni
 import numpy as np
+import numpy.typing as npt
 import torch
 from nni.nas.evaluator import Evaluator
 from torch import nn
@@ -166,10 +167,10 @@ class PrivacyEvaluator(Evaluator):
         if training.epsilon is not None:
             metrics["epsilon"] = training.epsilon
         metrics |= self.describe(model)
-        self.after_audit(model, data, split, normalize, device)
+        further = self.further_arrays(model, data, split, normalize, device)
         metrics["seconds"] = round(time.perf_counter() - started, 3)
         if "NNI_OUTPUT_DIR" in os.environ:
-            report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE)
+            report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE, further=further)
         nni.report_final_result(metrics)
         return metrics
 
@@ -181,10 +182,11 @@ class PrivacyEvaluator(Evaluator):
         """How more models of the architecture are built; None: the network itself tells, as those of our spaces do."""
         return None
 
-    def after_audit(
+    def further_arrays(
         self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
-    ) -> None:
-        """For evaluators that look at the trained ``model`` further; here nothing is done."""
+    ) -> dict[str, npt.NDArray[Any]]:
+        """What is saved beside the scores, by name: for evaluators that look at the trained ``model`` further."""
+        return {}
 
     def _attack(
         self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 from string import Template
 
+from nni_privacy.report.contour_page import contours_html
 from nni_privacy.report.effects_page import effects_html
 from nni_privacy.report.resources import read_resource, script_policy
 from nni_privacy.report.run import RunInfo
@@ -47,6 +48,7 @@ def render_study(run: RunInfo) -> str:
             _overfitting(study),
             _matched(matched),
             effects_html(run),
+            contours_html(run),
         ]
     script = read_resource("sorting.html")
     return Template(read_resource("study.html")).substitute(

@@ -34,9 +34,16 @@ class StudyDataset(DatasetConfig):
 class ContoursConfig(Section):
     """``contours``: the loss around the trained weights (:func:`nni_privacy.contours.loss_contour`)."""
 
-    steps: int = Field(21, ge=3)
+    steps: int = Field(21, ge=3, le=201)
     span: float = Field(1.0, gt=0)
     records: int = Field(512, ge=1)
+
+    @field_validator("steps")
+    @classmethod
+    def _has_a_middle(cls, steps: int) -> int:
+        if steps % 2 == 0:
+            raise ConfigError(f"{steps}; allowed are odd numbers, so that the weights are a point of the grid")
+        return steps
 
 
 class StudyConfig(Section):

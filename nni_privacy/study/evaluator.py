@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -16,9 +17,7 @@ from nni_privacy.evaluator import PrivacyEvaluator, architecture_text, factors_t
 from nni_privacy.shadows.models import ModelSource
 from nni_privacy.study.sources import SearchSettings, source_from_dict
 
-__all__ = ["CONTOUR_FILE", "MeasurementEvaluator"]
-
-CONTOUR_FILE = "contour.npz"
+__all__ = ["MeasurementEvaluator"]
 
 
 class MeasurementEvaluator(PrivacyEvaluator):
@@ -74,10 +73,26 @@ class MeasurementEvaluator(PrivacyEvaluator):
         """The source's own word for it."""
         return self.source.shadow_model(data)
 
-    def after_audit(
+    def further_arrays(
         self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
-    ) -> None:
-        """Saves the loss contour, if one is asked for."""
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The loss contour over some of target-train, if one is asked for."""
+        if self.contours is None:
+            return {}
+        from nni_privacy.contours import loss_contour
+
+        chosen = split.target_train[: self.contours["records"]]  # in the split's random order
+        info = loss_contour(
+            model,
+            data.images[chosen],
+            data.labels[chosen],
+            normalize=normalize,
+            steps=self.contours["steps"],
+            span=self.contours["span"],
+            seed=self.seed,
+            device=device,
+        )
+        return info.to_arrays()
 
     def _execute(self, model: Any) -> Any:
         # NNI's model only says which measurement this is; the network is made here.
