@@ -33,9 +33,9 @@ def contours_html(run: RunInfo) -> str:
             svg = to_svg(draw_contours(row), prefix=f"contour{number}", label=f"Loss contours, {row.title}")
             parts.append(f'<figure class="whole"><div>{svg}</div></figure>')
     note = (
-        "<p>Mean training loss around the trained weights (the cross), along two random directions in which each filter "
-        "moves by at most its own norm times the axis; biases and normalisation stay. Axes and lines (logarithmic, losses "
-        "above 10 are left out) are the same in all panels of a row. The directions are others in another architecture.</p>"
+        "<p>Mean training loss around the trained weights (the cross), along two random directions in which each "
+        "filter moves by its own norm times the axis; biases and normalisation stay. Axes and lines (logarithmic, up "
+        "to a loss of 10) are the same in all panels of a row. The directions are others in another architecture.</p>"
     )
     title = "Loss contours (Figures 12 and 27)"
     return f'<section id="contours">\n<h2>{title}</h2>\n{note}{"".join(parts)}{_table(rows)}\n</section>\n'
