@@ -245,7 +245,7 @@ def _to_nni(service: Mapping[str, Any], *, gpus_per_trial: int, host: str | None
     if service["platform"] == "local":
         # NNI wants to be told whether GPUs that show a desktop may be used.
         if gpus_per_trial and service.get("use_active_gpu") is None:
-            config.use_active_gpu = True  # type: ignore[attr-defined]
+            config.use_active_gpu = True
     elif service.get("nni_manager_ip") is None:
         config.nni_manager_ip = host or _HERE[1]
     return config
