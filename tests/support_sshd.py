@@ -1,4 +1,4 @@
-"""An OpenSSH server for one test: on 127.0.0.1, a free high port, its own keys, and a home folder that is not the user's."""
+"""An OpenSSH server for one test: on 127.0.0.1, a free high port, with keys and a home folder of its own."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SshServer:
         raise AssertionError((self.folder / "sshd.log").read_text())
 
     def kill(self, *, all_of_it: bool = True) -> None:
-        """Kills the server and its sessions; with ``all_of_it`` what they left running, too, known by its home folder."""
+        """Kills the server and its sessions; with ``all_of_it`` what they left running, too (its home folder tells)."""
         if self._process is None:
             return
         victims = psutil.Process(self._process.pid).children(recursive=True)
