@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: demo test test-fast check bench clean
+.PHONY: demo test test-fast chaos check bench clean
 
 demo: $(READY)  ## a real constrained search with NNI's web UI
 	$(BIN)/nni-privacy search experiments/quickstart.yaml $(ARGS)
@@ -16,6 +16,9 @@ test: test-fast  ## the whole test suite; end-to-end tests one by one
 
 test-fast: $(READY)  ## without the end-to-end tests
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+chaos: $(READY)  ## a search killed ten times and resumed, for 20 seeds (hours)
+	NNI_PRIVACY_CHAOS_SEEDS=20 $(BIN)/python -m pytest tests/test_chaos.py -s $(ARGS)
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -51,7 +51,7 @@ _REMOTE_SCORES = Patch(
         Edit(
             file=_WORKER,
             anchor="['trial.log', 'trial.stdout', 'trial.stderr']",
-            replacement="['trial.log', 'trial.stdout', 'trial.stderr', 'scores.npz']",
+            replacement="['trial.log', 'trial.stdout', 'trial.stderr', 'scores.npz', 'exit.json']",
         ),
     ),
 )
