@@ -14,7 +14,7 @@ from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.sections import Section, one_line
 from nni_privacy.study.architectures import ArchitecturesEntry, parse_entry
-from nni_privacy.training_services import TrainingService
+from nni_privacy.training_services import TrainingService, without_secrets
 from nni_privacy.yaml_files import read_yaml
 
 __all__ = ["ContoursConfig", "StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
@@ -103,6 +103,7 @@ class StudyConfig(Section):
         """All values, defaults included, as plain data for a YAML file."""
         content = self.model_dump(mode="json")
         content["search_space"] = {"name": self.search_space.name, **self.search_space.options}
+        content["training_service"] = without_secrets(self.training_service)
         return content
 
 
