@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from nni_privacy.contour_info import ContourInfo
 from nni_privacy.errors import AuditError, ConfigError
+from nni_privacy.recipe import check_integer
 from nni_privacy.seeds import derived_seed
 from nni_privacy.training import evaluation_mode, prepare_batch, resolve_device
 
@@ -55,13 +56,14 @@ def loss_contour(
         loss: mean loss of logits ``(n, K)`` and labels.
 
     Raises:
-        ConfigError: if ``steps`` or ``span`` is out of range.
+        ConfigError: if ``steps``, ``span`` or ``batch_size`` is out of range.
         AuditError: if the model has no weights to move, or there are no images.
     """
     if type(steps) is not int or steps < 3 or steps % 2 == 0:
         raise ConfigError(f"contours: steps is {steps!r}; allowed are odd numbers of 3 or more")
     if isinstance(span, bool) or not np.isfinite(span) or span <= 0:
         raise ConfigError(f"contours: span is {span!r}; allowed are numbers above 0")
+    check_integer("batch_size", batch_size, minimum=1, where="contours")
     if not len(images):
         raise AuditError("a contour needs images, and there are none")
     model.to(place := resolve_device(device))
@@ -90,17 +92,18 @@ def loss_contour(
 def filter_normalised_direction(model: nn.Module, *, seed: int) -> Direction:
     """A random direction in the space of weights, each filter's part as long as the filter.
 
+    What is drawn for a layer depends on ``seed``, its path and its shape alone: a network and its modified version
+    move in the same direction in every layer that both have (see :mod:`nni_privacy.initialization`).
+
     Returns:
         The parameters of two or more dimensions that move, and how.
 
     Raises:
         AuditError: if there is none.
     """
-    generator = torch.Generator().manual_seed(seed)
     direction: Direction = []
-    for parameter in model.parameters():
-        if parameter.ndim < 2:
-            continue
+    for path, parameter in _moving(model):
+        generator = torch.Generator().manual_seed(derived_seed(seed, path, tuple(parameter.shape)))
         drawn = torch.randn(parameter.shape, generator=generator).to(parameter)
         norms = [tensor.detach().flatten(1).norm(dim=1) for tensor in (parameter, drawn)]
         scale = norms[0] / norms[1].clamp_min(torch.finfo(parameter.dtype).tiny)
@@ -109,6 +112,11 @@ def filter_normalised_direction(model: nn.Module, *, seed: int) -> Direction:
         name = type(model).__name__
         raise AuditError(f"a {name} has no weights of two or more dimensions: there is no contour of it")
     return direction
+
+
+def _moving(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Path and parameter of the filters: biases and normalisation have one dimension, quantised weights do not move."""
+    return [(path, value) for path, value in model.named_parameters() if value.ndim >= 2 and value.is_floating_point()]
 
 
 def _move(weights: list[Tensor], directions: list[Direction], place: tuple[float, float]) -> None:
@@ -122,7 +130,7 @@ def _move(weights: list[Tensor], directions: list[Direction], place: tuple[float
 @contextmanager
 def _kept_weights(model: nn.Module) -> Iterator[list[Tensor]]:
     """Copies of the weights that move, which are put back at the end."""
-    moving = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    moving = [parameter for _, parameter in _moving(model)]
     copies = [parameter.detach().clone() for parameter in moving]
     try:
         yield copies

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from nni_privacy.contours import ContourInfo, filter_normalised_direction, loss_contour
 from nni_privacy.errors import AuditError, ConfigError
+from nni_privacy.initialization import initialize_paired
+from nni_privacy.patterns import load_pattern
 from nni_privacy.predicted_search import random_architectures
 from nni_privacy.search_spaces import CellNetwork
 from nni_privacy.seeds import derived_seed
@@ -57,6 +59,37 @@ def test_on_a_quadratic_model_the_grid_is_the_closed_form() -> None:
     assert info.rise(0.5) == pytest.approx(0.0)
     neighbours = [info.losses[2, 1], info.losses[2, 3], info.losses[1, 2], info.losses[3, 2], info.losses[2, 2]]
     assert info.rise(1.0) == pytest.approx(np.mean(neighbours) - info.loss)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_the_directions_four_mirrored_points_have_a_closed_form(seed: int) -> None:
+    """Of a squared norm: mixed terms cancel, and either direction is as long as the weights."""
+    info = loss_contour(Quadratic(), *records(), steps=5, span=2.0, seed=seed, loss=squares)
+    mirrored = (info.losses + info.losses[::-1] + info.losses[:, ::-1] + info.losses[::-1, ::-1]) / 4
+    alpha, beta = np.meshgrid(info.axis, info.axis)
+    np.testing.assert_allclose(mirrored, 26.25 * (1 + alpha**2 + beta**2), rtol=1e-6)
+
+
+def test_a_network_and_its_modified_version_move_alike_in_what_they_share() -> None:
+    original = random_architectures(1, seed=1).to_genotypes()[0]
+    steps = []
+    for genotype in (original, load_pattern("demotion-reduction").first(4).apply(original)):
+        model = CellNetwork(genotype, channels=2, cells=3, in_channels=1)
+        initialize_paired(model, seed=7)
+        moved = {id(parameter): step for parameter, step in filter_normalised_direction(model, seed=2)}
+        steps.append({path: moved[id(value)] for path, value in model.named_parameters() if id(value) in moved})
+    shared = steps[0].keys() & steps[1].keys()
+    assert 0 < len(shared) < len(steps[0])
+    assert all(torch.equal(steps[0][path], steps[1][path]) for path in shared)
+
+
+def test_the_middle_of_the_grid_is_the_weights_and_the_global_generator_is_left_alone() -> None:
+    model = network()
+    before = torch.get_rng_state()
+    info = loss_contour(model, *records(), steps=3, span=0.1)
+    assert np.isfinite(info.losses).all() and info.losses[1, 1] == info.loss
+    assert len(np.unique(info.losses)) == 9
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_every_filter_moves_by_its_own_norm_and_vectors_stay() -> None:
@@ -125,5 +158,7 @@ def test_what_cannot_be_is_said_in_one_line() -> None:
         loss_contour(network(), *records(), steps=4)
     with pytest.raises(ConfigError, match="span is 0"):
         loss_contour(network(), *records(), span=0)
+    with pytest.raises(ConfigError, match="batch_size"):
+        loss_contour(network(), *records(), batch_size=0)
     with pytest.raises(AuditError, match="needs images"):
         loss_contour(network(), *records(0))
