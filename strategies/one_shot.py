@@ -99,6 +99,7 @@ class OneShotStrategy(Strategy):
         """Raises ConfigError unless the search could start on ``model_space``; changes and writes nothing."""
         searchable = open_space(model_space)
         self._open_data(model_space).check_batch_size(self.options.batch_size)
+        self._checkpoint()  # a damaged one is said before anything is started
         with self._compute_settings():
             self.check_space(searchable)
 
@@ -273,16 +274,31 @@ class OneShotStrategy(Strategy):
             write_whole(self.folder / CHECKPOINT, content.getvalue())
 
     def _restore(self) -> None:
+        state = self._checkpoint()
+        if state is not None:
+            with self._reading_checkpoint():
+                self.load_state_dict(state)
+
+    def _checkpoint(self) -> dict[str, Any] | None:
+        """What the folder's checkpoint holds; None if there is none."""
         path = None if self.folder is None else self.folder / CHECKPOINT
-        if path is not None and path.is_file():
-            try:
-                self.load_state_dict(torch.load(path, map_location=self.data.device, weights_only=True))
-            except ConfigError as error:
-                raise ConfigError(f"{path}: {error}") from None
-            except SPOILED as error:
-                raise ConfigError(
-                    f"{path}: not a checkpoint of a search: {' '.join(str(error).split())[:200]}"
-                ) from None
+        if path is None or not path.is_file():
+            return None
+        with self._reading_checkpoint():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or not {"identity", "epoch", "search"} <= set(state):
+                raise ConfigError("not a checkpoint of a search: identity, epoch or search is missing")
+            return state
+
+    @contextmanager
+    def _reading_checkpoint(self) -> Iterator[None]:
+        try:
+            yield
+        except ConfigError as error:
+            raise ConfigError(f"{self.folder}/{CHECKPOINT}: {error}") from None
+        except (OSError, *SPOILED) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(f"{self.folder}/{CHECKPOINT}: not a checkpoint of a search: {reason}") from None
 
 
 def _validated(kind: type[OneShotOptions], options: Mapping[str, Any]) -> Any:

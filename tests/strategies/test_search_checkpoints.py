@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutations import spoiled_bytes
 from one_shot_spaces import SPACES, LayerSpace, images_and_labels, prepared
 
 from nni_privacy.errors import ConfigError
@@ -142,3 +145,23 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(damage: str, tmp_path: Path)
         torch.save([1, 2] if damage == "list" else {"model": torch.zeros(3)}, path)
     with pytest.raises(ConfigError, match=r"checkpoint\.pt: not a checkpoint of a search"):
         prepared(strategy_for(tmp_path, epochs=1), LayerSpace())
+
+
+@settings(
+    max_examples=100, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_spoiled_checkpoint_is_one_line_before_anything_starts_or_the_same_cell(tmp_path: Path, data: Any) -> None:
+    folder = tmp_path / "search"
+    if not (tmp_path / "valid").exists():
+        first = prepared(strategy_for(folder, epochs=1), SPACES["nasbench201"]())
+        (tmp_path / "cell").write_text(str(first.search()))
+        (tmp_path / "valid").write_bytes((folder / "checkpoint.pt").read_bytes())
+    (folder / "checkpoint.pt").write_bytes(data.draw(spoiled_bytes((tmp_path / "valid").read_bytes())))
+    strategy = strategy_for(folder, epochs=1)
+    try:
+        prepared(strategy, SPACES["nasbench201"]())
+    except ConfigError as error:
+        assert "checkpoint.pt: " in str(error) and "\n" not in str(error)
+    else:
+        assert str(strategy.search()) == (tmp_path / "cell").read_text()
