@@ -51,7 +51,7 @@ def test_killed_and_started_again_it_ends_in_the_same_cell(tmp_path: Path) -> No
     environment["HOME"] = str(tmp_path)
     command = [sys.executable, "-c", SEARCH, "nasbench201", str(tmp_path / "search"), "60"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (tmp_path / "search" / "checkpoint.pt").exists() and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.1)
@@ -147,9 +147,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(damage: str, tmp_path: Path)
         prepared(strategy_for(tmp_path, epochs=1), LayerSpace())
 
 
-@settings(
-    max_examples=100, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_spoiled_checkpoint_is_one_line_before_anything_starts_or_the_same_cell(tmp_path: Path, data: Any) -> None:
     folder = tmp_path / "search"
@@ -162,6 +160,8 @@ def test_a_spoiled_checkpoint_is_one_line_before_anything_starts_or_the_same_cel
     try:
         prepared(strategy, SPACES["nasbench201"]())
     except ConfigError as error:
-        assert "checkpoint.pt: " in str(error) and "\n" not in str(error)
+        said = str(error)
     else:
         assert str(strategy.search()) == (tmp_path / "cell").read_text()
+        return
+    assert "checkpoint.pt: " in said and "\n" not in said
