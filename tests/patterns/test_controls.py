@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_privacy import Genotype, load_pattern
 from nni_privacy.cells import CELL_TYPES, Edge
+from nni_privacy.data import Dataset
 from nni_privacy.errors import ConfigError
 from nni_privacy.nasbench201_cells import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.patterns.controls import placebo, size_matched_channels
 from nni_privacy.predicted_search import random_architectures
+from nni_privacy.search_spaces import CellNetwork
+from nni_privacy.study.sources import GenotypeSource
 
 genotypes = st.builds(
     lambda seed, nodes: random_architectures(1, seed=seed, nodes=nodes).to_genotypes()[0],
@@ -86,6 +90,28 @@ def test_the_nearest_size_is_found(wanted: int, slope: int, offset: int) -> None
     nearest = min(abs(parameters(channels) - wanted) for channels in range(1, 8 * 16 + 1))
     assert abs(match.parameters - wanted) == nearest
     assert match.parameters == parameters(match.channels)
+
+
+@pytest.mark.parametrize(("family", "cells", "nodes"), [("demotion", 3, 4), ("promotion", 5, 2)])
+def test_no_number_of_channels_comes_nearer_in_size(family: str, cells: int, nodes: int) -> None:
+    """Of the real networks: all of 1 to 64 channels."""
+    genotype = random_architectures(1, seed=2, nodes=nodes).to_genotypes()[0]
+    data = Dataset("grey", torch.zeros(6, 1, 8, 8), torch.arange(6) % 3, 3)
+    modified = load_pattern(family, cells="reduction").first(4).apply(genotype)
+    space = {"name": "darts", "channels": 8, "cells": cells}
+    original, other = (GenotypeSource(genotype=str(one), space=space) for one in (genotype, modified))
+
+    def weights(of: Genotype, channels: int) -> int:
+        sizes = {"channels": channels, "cells": cells, "in_channels": 1, "num_classes": 3}
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in CellNetwork(of, **sizes).parameters())
+
+    wanted = weights(modified, 8)
+    gaps = {channels: abs(weights(genotype, channels) - wanted) for channels in range(1, 65)}
+    found = original.resized_like(other, data)
+    assert gaps[found.space["channels"]] == min(gaps.values())
+    network = found.network(in_channels=1, num_classes=3, seed=0)  # and built for real it has as many
+    assert abs(sum(parameter.numel() for parameter in network.parameters()) - wanted) == min(gaps.values())
 
 
 def test_nothing_cannot_be_matched() -> None:

@@ -9,15 +9,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nni.nas.evaluator import FunctionalEvaluator
+from nni.nas.space import SimplifiedModelSpace
 from strategies_for_cells import genotypes
 from strategies_for_cells import patterns as any_patterns
 from torch.nn import functional
 
-from nni_privacy.cells import CELL_TYPES, INPUT_NODES, Cell, Genotype
+from nni_privacy.cells import CELL_TYPES, INPUT_NODES, Cell, Edge, Genotype
+from nni_privacy.errors import PatternError
+from nni_privacy.genotype_codes import GenotypeCodes
 from nni_privacy.patterns import CellPattern, Pattern, load_pattern
+from nni_privacy.patterns.coded_modification import apply_edges
 from nni_privacy.patterns.controls import placebo
 from nni_privacy.search_spaces import DARTS, CellNetwork
 from nni_privacy.search_spaces.network import reduction_positions
+from nni_privacy.strategies import FixedPattern, build_strategy
 
 CELLS, NODES = (3, 5, 8), (2, 4, 6)
 SIZES = list(product(CELLS, NODES))
@@ -90,6 +96,23 @@ def test_an_edge_is_written_where_its_nodes_exist_and_else_skipped(genotype: Gen
     assert pattern.apply(changed) == changed
 
 
+@given(architectures, patterns)
+def test_modification_is_the_papers_one_edge_after_the_other(genotype: Genotype, pattern: Pattern) -> None:
+    changed = pattern.apply(genotype)
+    for cell_type in CELL_TYPES:
+        wanted = pattern.edges_of(cell_type)
+        assert set(changed.cell(cell_type)) == one_after_the_other(genotype.cell(cell_type), wanted)
+
+
+@settings(max_examples=40)
+@given(architectures, foreign_patterns)
+def test_many_architectures_of_every_size_are_modified_at_once_as_each_alone(
+    genotype: Genotype, pattern: CellPattern
+) -> None:
+    codes = apply_edges(GenotypeCodes.from_genotypes([genotype, genotype]), pattern.cell, pattern.edges)
+    assert codes.to_genotypes() == [pattern.apply(genotype)] * 2
+
+
 @given(architectures, patterns, st.integers(0, 2**31))
 def test_a_placebo_of_every_size_changes_the_same_places(genotype: Genotype, pattern: Pattern, seed: int) -> None:
     changed, control = pattern.apply(genotype), placebo(genotype, pattern, seed=seed)
@@ -128,6 +151,52 @@ def test_a_constrained_space_keeps_every_architecture_with_the_edges(nodes: int,
         orders = [edges, edges[::-1]]
         written = [(f"{a.source}+{b.source}", a.op, b.op) for a, b in orders]
         assert any(all(value in values for value, values in zip(one, allowed, strict=True)) for one in written)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from(SIZES), shipped_patterns, st.integers(0, 2**32 - 1))
+def test_a_search_of_every_size_keeps_the_edges_that_fit_or_says_that_none_does(
+    size: tuple[int, int], pattern: Pattern, seed: int
+) -> None:
+    cells, nodes = size
+    space = DARTS(channels=1, cells=cells, nodes=nodes, in_channels=1, num_classes=CLASSES)
+    simplified = SimplifiedModelSpace.from_model(space, FunctionalEvaluator(len))
+    strategy = FixedPattern(build_strategy("random", {}, seed=0), pattern, budget=len(pattern))
+    fits = {(c, e) for c in CELL_TYPES for e in pattern.edges_of(c) if e.target < INPUT_NODES + nodes}
+    if not fits:
+        with pytest.raises(PatternError, match="too few intermediate nodes"):
+            strategy.check(simplified)
+        return
+    strategy.initialize(simplified, None)  # type: ignore[arg-type]
+    state, sample = np.random.RandomState(seed), {}
+    for mutable in strategy.searched_space().values():
+        mutable.random(sample, state)
+    frozen = space.freeze(sample)
+    assert fits <= {(c, e) for c, edges in frozen.genotype.edges_by_cell().items() for e in edges}  # type: ignore[comparison-overlap]
+    assert len(frozen.network.cells) == cells and frozen.genotype.nodes == nodes
+
+
+@pytest.mark.parametrize("nodes", NODES)
+def test_a_supernet_of_every_size_runs_with_its_edges_fixed(nodes: int) -> None:
+    pattern = load_pattern("demotion-reduction").first(4)
+    choices = DARTS.constrain(DARTS.choices(nodes), DARTS.fixed_edges(pattern))
+    values = {label: list(choice.values) for label, choice in choices.items()}  # type: ignore[attr-defined]
+    supernet = DARTS.supernet(values, channels=1, cells=3, nodes=nodes, in_channels=1, num_classes=CLASSES)
+    sample = {label: options[0] for label, options in values.items()}
+    assert supernet(torch.rand(2, 1, 8, 8), supernet.path_gates(sample)).shape == (2, CLASSES)
+
+
+def one_after_the_other(cell: Cell, wanted: tuple[Edge, ...]) -> set[Edge]:
+    """Section 4.4 of the paper read literally; of two edges that may give way, the one with the lower source."""
+    claimed, current = {(edge.source, edge.target) for edge in wanted}, list(cell)
+    for edge in wanted:
+        into = sorted(old for old in current if old.target == edge.target)
+        if into:  # else the node is not there
+            same = [old for old in into if old.source == edge.source]
+            free = [old for old in into if (old.source, old.target) not in claimed]
+            current.remove((same or free)[0])
+            current.append(edge)
+    return set(current)
 
 
 def places(cell: Cell) -> set[tuple[int, int]]:
