@@ -35,7 +35,7 @@ class ContoursConfig(Section):
     """``contours``: the loss around the trained weights (:func:`nni_privacy.contours.loss_contour`)."""
 
     steps: int = Field(21, ge=3, le=201)
-    span: float = Field(1.0, gt=0)
+    span: float = Field(1.0, gt=0, allow_inf_nan=False)
     records: int = Field(512, ge=1)
 
     @field_validator("steps")
