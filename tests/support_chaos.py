@@ -58,6 +58,7 @@ class Chaos:
     def wait_until_it_works(self, results: int) -> None:
         """Waits for some more results, then until a trial is under way, then a random moment."""
         before = len(self.search.trials)
+        wait_for(lambda: self._over() or self._manager() is not None, "the manager")
         wait_for(lambda: self._over() or len(self.search.trials) >= before + results, "results")
         wait_for(lambda: self._over() or self._trial_processes(), "a trial")
         with suppress(subprocess.TimeoutExpired):
@@ -66,21 +67,25 @@ class Chaos:
     def _over(self) -> bool:
         return self.search.process.poll() is not None
 
-    def _trial_processes(self) -> list[psutil.Process]:
-        found = []
-        for pid in self.processes():
-            try:
-                process = psutil.Process(pid)
-                if "NNI_OUTPUT_DIR" in process.environ():
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+    def _manager(self) -> int | None:
+        """The id of this start's manager, as the run directory says."""
+        try:
+            told = json.loads((self.output / LOCK).read_text())
+        except (OSError, ValueError):
+            return None
+        is_own = (told.get("process") or {}).get("pid") == self.search.process.pid
+        return int(told["manager"]["pid"]) if is_own and "manager" in told else None
 
-    def manager(self) -> int:
-        """The manager's id, as the run directory says."""
-        told = wait_for(lambda: json.loads((self.output / LOCK).read_text()).get("manager"), "the manager")
-        return int(told["pid"])
+    def _trial_processes(self) -> list[psutil.Process]:
+        """The trials of this start."""
+        manager = self._manager()
+        if manager is None:
+            return []
+        try:
+            started = psutil.Process(manager).children()
+            return [process for process in started if "NNI_OUTPUT_DIR" in process.environ()]
+        except psutil.Error:
+            return []
 
     # --- the ways to end a run ---
 
@@ -103,7 +108,9 @@ class Chaos:
 
     def kill_manager(self) -> None:
         """The manager: the search says so, and ends."""
-        _kill(self.manager())
+        manager = self._manager()
+        assert manager is not None
+        _kill(manager)
         assert self.search.wait() in (0, EXIT_STOPPED), self.search.text
         assert "Traceback" not in self.search.text
         self.check_quiet()
