@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 
-__all__ = ["SPOILED"]
+__all__ = ["SPOILED", "UNREADABLE"]
 
 SPOILED: tuple[type[Exception], ...] = (
     ArithmeticError,
@@ -25,3 +25,6 @@ SPOILED: tuple[type[Exception], ...] = (
     zlib.error,
 )
 """Of numpy, zipfile, zlib and torch; the system's own OSError is not among them."""
+
+UNREADABLE: tuple[type[Exception], ...] = (OSError, *SPOILED)
+"""With it: whatever a file cannot be read for."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.search_spaces.searchable import Searchable, open_space
 from nni_privacy.search_spaces.supernet import Sample
-from nni_privacy.spoiled import SPOILED
+from nni_privacy.spoiled import UNREADABLE
 from nni_privacy.strategies.registry import StrategyOptions
 from nni_privacy.strategies.search_data import SearchData, stream_seed
 from nni_privacy.strategies.search_log import EpochRecord, SearchLog
@@ -296,7 +296,7 @@ class OneShotStrategy(Strategy):
             yield
         except ConfigError as error:
             raise ConfigError(f"{self.folder}/{CHECKPOINT}: {error}") from None
-        except (OSError, *SPOILED) as error:
+        except UNREADABLE as error:
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(f"{self.folder}/{CHECKPOINT}: not a checkpoint of a search: {reason}") from None
 

@@ -12,7 +12,7 @@ import torch
 
 from nni_privacy.data.dataset import Dataset
 from nni_privacy.errors import ConfigError, DataError, nearest
-from nni_privacy.spoiled import SPOILED
+from nni_privacy.spoiled import UNREADABLE
 
 __all__ = ["LAYOUTS", "read_npz"]
 
@@ -70,7 +70,7 @@ def _arrays(file: Path) -> list[tuple[str, Array, str, Array]]:
         raise DataError(f"{file}: no such file") from None
     except DataError:
         raise
-    except (OSError, *SPOILED) as error:
+    except UNREADABLE as error:
         raise DataError(f"{file}: cannot be read as a .npz file of plain arrays ({error})") from error
 
 

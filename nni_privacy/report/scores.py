@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nni_privacy.spoiled import SPOILED
+from nni_privacy.spoiled import UNREADABLE
 
 __all__ = ["AttackScores", "read_scores", "roc_band"]
 
@@ -63,7 +63,7 @@ def read_scores(directory: Path, trial: str, attacks: Sequence[str] = ()) -> tup
     try:
         with np.load(directory / "scores" / name, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name.endswith(("/scores", "/is_member"))}
-    except (OSError, *SPOILED):
+    except UNREADABLE:
         return ()
     names = sorted(name.removesuffix("/scores") for name in arrays if name.endswith("/scores"))
     order = {attack: rank for rank, attack in enumerate(attacks)}
