@@ -16,6 +16,9 @@ __all__ = ["PREFIX", "ContourInfo"]
 PREFIX = "contour/"
 """Before the names of a contour's arrays, where they stand in one file with others."""
 
+ROUNDING = 1 + 1e-9
+"""So that a point of the grid at exactly a distance counts as within it: the hypotenuse of .3 and .4 is not .5."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -33,10 +36,16 @@ class ContourInfo:
     losses: Floats
     loss: float
 
-    def rise(self, radius: float) -> float:
-        """Mean rise of the loss over the grid's points within ``radius`` of the weights; larger is sharper."""
+    def rise(self, radius: float) -> float | None:
+        """Mean rise of the loss over the grid's points within ``radius`` of the weights; larger is sharper.
+
+        None if the disc is larger than the grid, or so small that no point but the weights is in it.
+        """
         alpha, beta = np.meshgrid(self.axis, self.axis)
-        return float((self.losses[np.hypot(alpha, beta) <= radius] - self.loss).mean())
+        within = np.hypot(alpha, beta) <= radius * ROUNDING
+        if within.sum() < 2 or self.axis.max() * ROUNDING < radius:
+            return None
+        return float((self.losses[within] - self.loss).mean())
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Plain arrays for a ``.npz`` file; :meth:`from_arrays` reads them back."""

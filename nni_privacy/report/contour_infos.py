@@ -33,11 +33,13 @@ class ContourRow:
         title: what they have in common.
         contours: variant (with its defence, if there are several) to contour, the original first.
         levels: ``(l,)`` losses at which lines are drawn, the same for all of them, ascending.
+        reach: how far from the weights the common axes are drawn: beyond it all losses are above the last level.
     """
 
     title: str
     contours: Mapping[str, ContourInfo]
     levels: tuple[float, ...]
+    reach: float
 
 
 def contour_rows(run: RunInfo) -> list[ContourRow]:
@@ -52,7 +54,9 @@ def contour_rows(run: RunInfo) -> list[ContourRow]:
             name = ", ".join(str(trial.factors.get(part)) for part in parts)
             found.setdefault(_row_of(trial), {})[name] = info
     return [
-        ContourRow(", ".join(part for part in key if part), _original_first(contours), _levels(contours))
+        ContourRow(
+            ", ".join(part for part in key if part), _original_first(contours), _levels(contours), _reach(contours)
+        )
         for key, contours in sorted(found.items())
     ]
 
@@ -65,7 +69,9 @@ def read_contour(directory: Path, trial: str) -> ContourInfo | None:
     try:
         with np.load(directory / "scores" / name, allow_pickle=False) as file:
             return ContourInfo.from_arrays({key: file[key] for key in file.files if key.startswith(PREFIX)})
-    except (OSError, AuditError, *SPOILED):
+    except (OSError, AuditError):
+        return None
+    except SPOILED:
         return None
 
 
@@ -86,3 +92,15 @@ def _levels(contours: Mapping[str, ContourInfo]) -> tuple[float, ...]:
     if low >= high:
         low, high = low / 2, low * 2
     return tuple(np.geomspace(low, high, LEVELS).tolist())
+
+
+def _reach(contours: Mapping[str, ContourInfo]) -> float:
+    """One point of the grid beyond the last one that is not too high to be drawn; all of it if there is none."""
+    span = max(float(info.axis.max()) for info in contours.values())
+    ends = []
+    for info in contours.values():
+        alpha, beta = np.meshgrid(info.axis, info.axis)
+        drawn = np.maximum(np.abs(alpha), np.abs(beta))[info.losses <= STEEPEST]
+        if len(drawn):
+            ends.append(float(drawn.max() + info.axis[1] - info.axis[0]))
+    return min([span, max(ends, default=span)])

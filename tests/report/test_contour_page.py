@@ -62,9 +62,33 @@ def test_the_rise_is_the_mean_over_a_disc(folder: Path) -> None:
     assert info.rise(0.5) == pytest.approx(4 * 0.25 / 5)
 
 
+@pytest.mark.parametrize(("steps", "points"), [(11, 2), (21, 5), (41, 5), (41, 10)])
+def test_points_at_just_the_distance_are_in_the_disc_in_every_direction(steps: int, points: int) -> None:
+    axis = np.linspace(-1, 1, steps)
+    column, row = np.meshgrid(np.arange(steps) - steps // 2, np.arange(steps) - steps // 2)
+    distance = row**2 + column**2  # in whole numbers: without rounding
+    info = ContourInfo(axis, np.where(distance <= points**2, distance, 1e6), 0.0)
+    assert info.rise(points * 2 / (steps - 1)) == pytest.approx(distance[distance <= points**2].mean())
+
+
+def test_axes_end_where_all_losses_are_too_high(folder: Path) -> None:
+    first, second = contour_rows(read_run(folder))
+    assert (first.reach, second.reach) == (1.0, 1.0)  # the original is low everywhere
+    for trial in read_run(folder).trials:
+        np.savez(folder / "scores" / f"{trial.trial}.npz", **bowl(50.0).to_arrays())
+    assert {row.reach for row in contour_rows(read_run(folder))} == {0.5}  # .1 + 50 * .25 is above 10 already
+    for trial in read_run(folder).trials:
+        high = ContourInfo(bowl(1.0).axis, np.full((5, 5), np.nan), 50.0)
+        np.savez(folder / "scores" / f"{trial.trial}.npz", **high.to_arrays())
+    assert {row.reach for row in contour_rows(read_run(folder))} == {1.0}
+    assert "not finite" in contours_html(read_run(folder))
+
+
 def test_the_page_draws_them_and_says_nothing_where_there_are_none(folder: Path) -> None:
     page = write_report(folder).read_text()
     assert page.count('aria-label="Loss contours') == 2
+    drawn = contours_html(read_run(folder))
+    assert "stroke-dasharray" not in drawn  # below a loss of 1, too, whose logarithm is negative
     assert "+0.200" in page  # the rise, in the table
     for path in (folder / "scores").iterdir():
         path.unlink()
