@@ -62,7 +62,7 @@ def draw_contours(row: ContourRow) -> Figure:
     for axes, (name, info) in zip(panels, row.contours.items(), strict=False):
         heights = np.log10(np.clip(np.nan_to_num(info.losses, nan=np.inf), row.levels[0], BEYOND * row.levels[-1]))
         filled = axes.contourf(info.axis, info.axis, heights, levels=levels, cmap=colours, extend="max")
-        axes.contour(info.axis, info.axis, heights, levels=levels, colors="white", linewidths=0.4, linestyles=None)
+        axes.contour(info.axis, info.axis, heights, levels=levels, colors="white", linewidths=0.4, linestyles="solid")
         axes.plot(0, 0, "+", color="#c2410c", ms=8, mew=1.6)
         axes.set_title(plain_label(name), fontsize=9, loc="left", parse_math=False)
         axes.set(aspect="equal", xlim=(-row.reach, row.reach), ylim=(-row.reach, row.reach))
