@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nni_privacy.data import load_dataset
-from nni_privacy.evaluator import factors_text
+from nni_privacy.evaluator import SCORES_FILE, factors_text
+from nni_privacy.report.contour_infos import read_contour
 from nni_privacy.study.config import parse_study
 from nni_privacy.study.evaluator import MeasurementEvaluator
 from nni_privacy.study.plan import plan_study
@@ -84,3 +85,25 @@ def test_every_attack_of_the_paper_works_on_human_designed_networks(reported: li
     metrics = evaluator._execute(Model())
     names = ["mia_auc", *(f"{name}_mia_auc" for name in ALL_SETTINGS[1:])]
     assert all(np.isfinite(metrics[name]) for name in names)
+
+
+def test_a_contour_is_saved_beside_the_scores_only_where_one_is_asked_for(
+    reported: list[Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 3, "span": 0.5, "records": 16}
+    finals = []
+    for name, contours in (("with", options), ("without", None)):
+        monkeypatch.setenv("NNI_OUTPUT_DIR", str(tmp_path / name))
+        (evaluator,) = evaluators({"sampled": 1}, attacks=["loss_threshold"], contours=contours)
+        crossed = MeasurementEvaluator._load(**evaluator._dump())
+        finals.append(crossed._execute(Model()))
+        (tmp_path / name / "scores").mkdir()
+        (tmp_path / name / SCORES_FILE).rename(tmp_path / name / "scores" / "t.npz")
+    info = read_contour(tmp_path / "with", "t")
+    assert info is not None and info.losses.shape == (3, 3)
+    np.testing.assert_allclose(info.axis, [-0.5, 0, 0.5])
+    assert info.losses[1, 1] == info.loss > 0
+    assert read_contour(tmp_path / "without", "t") is None
+    for final in finals:
+        final.pop("seconds")
+    assert finals[0] == finals[1]  # looking around the weights changes nothing of what is measured
