@@ -19,4 +19,4 @@ def test_the_table_names_every_data_set_and_its_options():
     assert [row[0] for row in rows] == shipped
     for name, *options in rows:
         parameters = inspect.signature(getattr(sources, f"load_{name}")).parameters
-        assert options == [option for option in parameters if option not in registry._COMMON_OPTIONS]
+        assert options == [option for option in parameters if option not in registry.COMMON_OPTIONS]
