@@ -201,6 +201,27 @@ def _patient_start(original: Callable[..., Any]) -> Callable[..., Any]:
     return _check_rest_server
 
 
+def _safe_checkpoints(original: Callable[..., Any]) -> Callable[..., Any]:
+    def load(self: Any, path: Any) -> Any:
+        from torch.serialization import safe_globals
+
+        with safe_globals(_checkpoint_types()):
+            return original(self, path)
+
+    return load
+
+
+def _checkpoint_types() -> list[Any]:
+    """What states of NNI's strategies are made of besides plain values; none of it runs what a file says."""
+    import numpy as np
+
+    individual = import_module("nni.nas.strategy.evolution").Individual
+    label = import_module("nni.mutable.utils").label
+    state = np.random.RandomState(0).get_state(legacy=False)["state"]["key"]
+    reconstruct = state.__reduce__()[0]  # numpy has moved it from one module to another
+    return [individual, label, frozenset, reconstruct, np.ndarray, np.dtype, type(state.dtype)]
+
+
 def _commands_without_meaning() -> frozenset[Any]:
     commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
     # What is imported is in the strategy's checkpoint already; a customized trial is no architecture.
@@ -234,6 +255,15 @@ _ALL = (
         method="_receive",
         expects=("self._channel.receive()", "CommandType(command['type'])"),
         make=_unknown_commands,
+    ),
+    Repair(
+        name="safe_checkpoints",
+        why="NNI's own resume ends in an UnpicklingError: today's torch refuses what strategies are saved as",
+        module="nni.nas.utils.serializer",
+        owner="TorchSerializer",
+        method="load",
+        expects=("torch.load(str(path), map_location=self._map_location)",),
+        make=_safe_checkpoints,
     ),
     Repair(
         name="lost_connection",
