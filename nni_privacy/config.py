@@ -9,14 +9,13 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nni_privacy.data import check_dataset_options
-from nni_privacy.errors import ConfigError, PrivacyError, nearest
+from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.plugins import import_plugins
 from nni_privacy.search_spaces import SPACES
-from nni_privacy.sections import NamedSection, Section, one_line
+from nni_privacy.sections import NamedSection, Section, one_line, read_section, validated
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 from nni_privacy.training_services import TrainingService, without_secrets
-from nni_privacy.yaml_files import read_yaml
 
 __all__ = [
     "DatasetConfig",
@@ -297,13 +296,8 @@ def load_config(path: str | Path, **overrides: Any) -> SearchConfig:
         ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
             is allowed.
     """
-    content = read_yaml(path, error=ConfigError)
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
-    try:
-        return parse_config({**content, **{key: value for key, value in overrides.items() if value is not None}})
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return read_section(SearchConfig, path, lambda content: {**content, **given})
 
 
 def parse_config(content: Mapping[str, Any]) -> SearchConfig:
@@ -312,9 +306,4 @@ def parse_config(content: Mapping[str, Any]) -> SearchConfig:
     Raises:
         ConfigError: on the first value that is not valid.
     """
-    try:
-        return SearchConfig.model_validate(dict(content))
-    except ValidationError as error:
-        raise ConfigError(one_line(error, SearchConfig)) from None
-    except PrivacyError as error:
-        raise ConfigError(str(error)) from None
+    return validated(SearchConfig, content)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nni_privacy.errors import nearest
+from nni_privacy.errors import ConfigError, PrivacyError, nearest
+from nni_privacy.yaml_files import read_yaml
 
-__all__ = ["NamedSection", "Section", "one_line"]
+__all__ = ["NamedSection", "Section", "one_line", "read_section", "validated"]
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -28,6 +33,43 @@ class NamedSection(BaseModel):
     def options(self) -> dict[str, Any]:
         """All but the name."""
         return dict(self.model_extra or {})
+
+
+def read_section(
+    kind: type[_Model], path: str | Path, change: Callable[[dict[str, Any]], Mapping[str, Any]] = dict
+) -> _Model:
+    """Reads a YAML file as a section.
+
+    Args:
+        kind: what it must be.
+        path: of the file.
+        change: applied to its content before it is checked.
+
+    Raises:
+        ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
+            is allowed.
+    """
+    content = read_yaml(path, error=ConfigError)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
+    try:
+        return validated(kind, change(content))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def validated(kind: type[_Model], content: Mapping[str, Any]) -> _Model:
+    """Plain data as a section.
+
+    Raises:
+        ConfigError: on the first value that is not valid, in one line.
+    """
+    try:
+        return kind.model_validate(dict(content))
+    except ValidationError as error:
+        raise ConfigError(one_line(error, kind)) from None
+    except PrivacyError as error:
+        raise ConfigError(str(error)) from None
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:

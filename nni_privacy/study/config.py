@@ -7,15 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig, check_run_name
 from nni_privacy.data.registry import COMMON_OPTIONS
-from nni_privacy.errors import ConfigError, PrivacyError, nearest
-from nni_privacy.sections import Section, one_line
+from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.sections import Section, read_section, validated
 from nni_privacy.study.architectures import ArchitecturesEntry, parse_entry
 from nni_privacy.training_services import TrainingService, without_secrets
-from nni_privacy.yaml_files import read_yaml
 
 __all__ = ["ContoursConfig", "StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
 
@@ -132,17 +131,13 @@ def load_study(path: str | Path, *, data: Mapping[str, str] = MappingProxyType({
         ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
             is allowed.
     """
-    content = read_yaml(path, error=ConfigError)
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a configuration is a mapping; found {type(content).__name__}")
-    try:
-        return parse_study(_with_data(content, data) if data else content)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    return read_section(StudyConfig, path, lambda content: _with_data(content, data))
 
 
-def _with_data(content: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
-    sections = [section for section in content.get("datasets") or () if isinstance(section, Mapping)]
+def _with_data(content: Mapping[str, Any], data: Mapping[str, str]) -> Mapping[str, Any]:
+    sections = content.get("datasets")
+    if not data or not isinstance(sections, list) or not all(isinstance(section, Mapping) for section in sections):
+        return content  # what is wrong with it is found where the whole is checked
     labels = [str(section.get("label") or section.get("name")) for section in sections]
     for label in data:
         if label not in labels:
@@ -161,9 +156,4 @@ def parse_study(content: Mapping[str, Any]) -> StudyConfig:
     Raises:
         ConfigError: on the first value that is not valid.
     """
-    try:
-        return StudyConfig.model_validate(dict(content))
-    except ValidationError as error:
-        raise ConfigError(one_line(error, StudyConfig)) from None
-    except PrivacyError as error:
-        raise ConfigError(str(error)) from None
+    return validated(StudyConfig, content)
