@@ -38,7 +38,7 @@ def read_yaml(path: str | Path, *, error: type[PrivacyError]) -> Any:
         raise error(f"{path}: not a text file in UTF-8") from None
     except PrivacyError:
         raise
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as fault:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError) as fault:
         raise error(f"{path}: not valid YAML: {' '.join(str(fault).split())}") from None
 
 
