@@ -27,7 +27,7 @@ ROWS = 30
 """Architectures in a figure of bars: so many are still legible on a printed page."""
 PANEL, ROW, LABELS = 2.2, 0.2, 0.085
 """Width of a panel, height of a row, width of a character of the row's name, in inches."""
-LONGEST = 28
+LONGEST = 44
 KIND_GAP = 0.7
 """Free rows between two kinds."""
 
