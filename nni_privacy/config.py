@@ -201,6 +201,10 @@ class EvaluatorConfig(Section):
             raise ConfigError(f"{further[0]}: nothing is trained or attacked with kind: predicted; leave it out")
         return self
 
+    def measuring(self) -> dict[str, Any]:
+        """The arguments of a :class:`~nni_privacy.PrivacyEvaluator` that say how it trains and attacks."""
+        return {name: value for name, value in self.model_dump().items() if name not in _PREDICTED_FIELDS}
+
 
 _PREDICTED_FIELDS = {"kind", "surrogate"}
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from nni_privacy.audit import AuditReport
 from nni_privacy.errors import DataError
@@ -19,13 +17,12 @@ from nni_privacy.report.audit_tables import (
     audit_facts_html,
     classes_html,
 )
+from nni_privacy.report.frame import notice_html, page_html
+from nni_privacy.report.resources import replace_text
 from nni_privacy.report.svg import drawing_style, to_svg
 from nni_privacy.report.text import escape_text, fraction
 
 __all__ = ["render_audit", "write_audit"]
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""As the page of a run, which has one script; this one has none."""
 
 
 def write_audit(
@@ -55,7 +52,7 @@ def write_audit(
         folder.mkdir(parents=True, exist_ok=True)
         report.save_scores(folder / "scores.npz")
         for name, text in texts.items():
-            _replace(folder / name, text)
+            replace_text(folder / name, text)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(f"{folder}: the audit cannot be written ({reason})") from None
@@ -66,36 +63,25 @@ def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, s
     """The page as text; the same audit gives the same text."""
     with drawing_style():
         roc, histograms = _roc(info), "".join(_panel(index, attack) for index, attack in enumerate(info.attacks))
-    return Template(_resource("audit.html")).substitute(
-        policy=POLICY,
-        title=f"{escape_text(title)} · membership privacy audit",
-        style=_resource("style.css"),
+    sections = {
+        "attacks": attacks_html(info),
+        "roc": roc,
+        "histograms": f'{_HISTOGRAM_NOTE}<div class="panels">{histograms}</div>',
+        "classes": classes_html(info.primary),
+        "notes": _NOTES,
+    }
+    return page_html(
+        "audit",
+        title=f"{title} · membership privacy audit",
         lead="A trained model, attacked by membership inference: how much its answers give away about who was in its "
         "training data.",
-        notices="".join(f'<p class="notice">{escape_text(line)}</p>' for line in _notices(info)),
+        notices=notice_html(_notices(info)),
         cards=audit_cards_html(info),
         facts=audit_facts_html(info, facts),
-        attacks=attacks_html(info),
-        roc=roc,
-        histograms=f'{_HISTOGRAM_NOTE}<div class="panels">{histograms}</div>',
-        classes=classes_html(info.primary),
-        notes=_NOTES,
+        sections=sections,
         footer="Written by nni-privacy. The numbers are in metrics.json and metrics.csv beside this page, the scores "
         "of every record in scores.npz. The page needs no network.",
     )
-
-
-def _resource(name: str) -> str:
-    return files("nni_privacy.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _notices(info: AuditInfo) -> list[str]:

@@ -9,6 +9,8 @@ from nni_privacy.attacks import AttackReport, RateAtFpr
 from nni_privacy.report.audit_figures import interval_bar
 from nni_privacy.report.audit_infos import AttackInfo, AuditInfo
 from nni_privacy.report.audit_numbers import reason_of
+from nni_privacy.report.frame import card_html
+from nni_privacy.report.html_table import ends_html
 from nni_privacy.report.text import escape_text, facts_html, fraction
 
 __all__ = ["attacks_html", "audit_cards_html", "audit_facts_html", "classes_html", "verdict"]
@@ -46,11 +48,7 @@ def audit_cards_html(info: AuditInfo) -> str:
             cards.append((title, fraction(rate.tpr), f"{percent} interval [{rate.low:.3f}, {rate.high:.3f}]"))
     accuracies = f"{fraction(info.member_accuracy)} / {fraction(info.nonmember_accuracy)}"
     cards.append(("accuracy of the model on members / non-members", accuracies, f"overfitting {fraction(gap)}"))
-    return "".join(
-        f'<div class="card"><div class="what">{what}</div><div class="value">{value}</div>'
-        f'<div class="more">{more}</div></div>'
-        for what, value, more in cards
-    )
+    return "".join(card_html(*card) for card in cards)
 
 
 def audit_facts_html(info: AuditInfo, facts: Mapping[str, str]) -> str:
@@ -101,7 +99,7 @@ def classes_html(attack: AttackInfo) -> str:
         if entry.auc is None or entry.auc_low is None or entry.auc_high is None:
             value = f'<td colspan="2" class="text none">{escape_text(reason_of(entry.reason))}</td>'
         else:
-            ends = f'<span class="interval">[{entry.auc_low:.3f}, {entry.auc_high:.3f}]</span>'
+            ends = ends_html(entry.auc_low, entry.auc_high)
             bar = interval_bar(entry.auc_low, entry.auc, entry.auc_high, start=start, stop=stop)
             value = f"<td>{fraction(entry.auc)} {ends}</td><td>{bar}</td>"
         rows.append(f'<tr><td class="text">{entry.label}</td><td>{entry.members:,}</td><td>{entry.nonmembers:,}</td>')
@@ -128,7 +126,7 @@ def _table(first: str, heads: list[str], rows: list[str], css: str = "") -> str:
 def _rate_cell(rate: RateAtFpr) -> str:
     if rate.tpr is None or rate.low is None or rate.high is None:
         return f'<td class="why none">{escape_text(reason_of(rate.reason))}</td>'
-    return f'<td>{fraction(rate.tpr)} <span class="interval">[{rate.low:.3f}, {rate.high:.3f}]</span></td>'
+    return f"<td>{fraction(rate.tpr)} {ends_html(rate.low, rate.high)}</td>"
 
 
 def _auc_interval(report: AttackReport) -> str:

@@ -12,6 +12,7 @@ from nni_privacy.effects.rows import NO_DEFENCE
 from nni_privacy.effects.rules import FAILS, HOLDS, UNDECIDED
 from nni_privacy.effects.verdicts import VerdictRow, Verdicts
 from nni_privacy.report.effects_infos import EffectsInfo, LevelRow
+from nni_privacy.report.html_table import ends_html, number_cell, p_html, signed, table_frame, text_cell, wrapped_cell
 from nni_privacy.report.text import NOTHING, escape_text, fraction
 
 __all__ = ["effects_table", "levels_table", "slope_names", "slopes_table", "verdicts_table"]
@@ -25,17 +26,22 @@ def effects_table(info: EffectsInfo) -> str:
     heads = ["Variant", "Against", "Data set", "Defence", "Metric", "Change [95% interval]", "Pairs", "Architectures"]
     heads += ["Unpaired", "Interval"]
     rows = [_effect(info, effect) for effect in info.effects]
-    return _table(heads, rows, numbers=(5, 6, 7, 8))
+    return table_frame(heads, rows, numbers=(5, 6, 7, 8))
 
 
 def _effect(info: EffectsInfo, effect: Effect) -> list[str]:
     metric = "weights" if effect.metric == "parameters" else info.metric(effect.metric)
-    change = f"{effect.mean:+,.0f}" if effect.metric == "parameters" else _signed(effect.mean)
+    change = f"{effect.mean:+,.0f}" if effect.metric == "parameters" else signed(effect.mean)
     ends = "" if effect.metric == "parameters" else _ends(effect.estimate)
     how = effect.reason if effect.estimate is None else effect.estimate.method
     texts = [effect.variant, effect.against, effect.dataset, info.defence(effect.dataset, effect.defence), metric]
     counts = (len(effect.pairing.pairs), len(effect.by_architecture), len(effect.pairing.unpaired))
-    return [*map(_text, texts), _cell(f"{change} {ends}"), *(_cell(str(count)) for count in counts), _wrap(how)]
+    return [
+        *map(text_cell, texts),
+        number_cell(f"{change} {ends}"),
+        *(number_cell(str(count)) for count in counts),
+        wrapped_cell(how),
+    ]
 
 
 def levels_table(rows: Sequence[LevelRow]) -> str:
@@ -43,12 +49,12 @@ def levels_table(rows: Sequence[LevelRow]) -> str:
     heads = ["Data set", "Space", "Defence", "Variant", "Architectures", "Accuracy", "Attack AUC"]
     body = [
         [
-            *map(_text, (row.dataset, row.space, row.defence, row.variant)),
-            *map(_cell, (str(row.architectures), fraction(row.accuracy), fraction(row.mia_auc))),
+            *map(text_cell, (row.dataset, row.space, row.defence, row.variant)),
+            *map(number_cell, (str(row.architectures), fraction(row.accuracy), fraction(row.mia_auc))),
         ]
         for row in rows
     ]
-    return _table(heads, body, numbers=(4, 5, 6))
+    return table_frame(heads, body, numbers=(4, 5, 6))
 
 
 def slope_names(slope: Slope) -> str:
@@ -64,13 +70,15 @@ def slopes_table(info: EffectsInfo, slopes: Sequence[Slope]) -> str:
     body = []
     for slope in slopes:
         found = slope.estimate
-        cells = [*map(_text, (slope_names(slope), slope.dataset, info.metric(slope.metric)))]
+        cells = [*map(text_cell, (slope_names(slope), slope.dataset, info.metric(slope.metric)))]
         if found is None:
-            body.append([*cells, _cell(NOTHING), _cell(NOTHING), _cell(NOTHING), _wrap(slope.reason)])
+            body.append(
+                [*cells, number_cell(NOTHING), number_cell(NOTHING), number_cell(NOTHING), wrapped_cell(slope.reason)]
+            )
         else:
             numbers = (f"{found.value:+.4f} {_ends(found, 4)}", str(found.pairs), str(found.architectures))
-            body.append([*cells, *map(_cell, numbers), _wrap(found.method)])
-    return _table(heads, body, numbers=(3, 4, 5))
+            body.append([*cells, *map(number_cell, numbers), wrapped_cell(found.method)])
+    return table_frame(heads, body, numbers=(3, 4, 5))
 
 
 def verdicts_table(info: EffectsInfo, verdicts: Verdicts) -> str:
@@ -82,7 +90,7 @@ def verdicts_table(info: EffectsInfo, verdicts: Verdicts) -> str:
         heads.pop(2)
         rows = [cells[:2] + cells[3:] for cells in rows]
     shift = len(heads) - 12
-    return _table(heads, rows, numbers=[place + shift for place in (3, 4, 7, 8, 9)], css="verdicts")
+    return table_frame(heads, rows, numbers=[place + shift for place in (3, 4, 7, 8, 9)], css="verdicts")
 
 
 def _verdict(info: EffectsInfo, row: VerdictRow) -> list[str]:
@@ -91,16 +99,16 @@ def _verdict(info: EffectsInfo, row: VerdictRow) -> list[str]:
     defence = "–" if row.defence == NO_DEFENCE else info.defence(row.dataset, row.defence)
     verdict = f'<td class="text wrap"><span class="verdict-{css}">{mark} {row.verdict}</span></td>'
     if found is None:
-        ours = [_cell(NOTHING), _cell(NOTHING), _text("all parts hold"), verdict, _cell(NOTHING)]
+        ours = [number_cell(NOTHING), number_cell(NOTHING), text_cell("all parts hold"), verdict, number_cell(NOTHING)]
     else:
-        paper = NOTHING if row.paper is None else _signed(row.paper, 4)
-        number = f"{_signed(found.value, 4)} {_ends(found, 4)}"
+        paper = NOTHING if row.paper is None else signed(row.paper, 4)
+        number = f"{signed(found.value, 4)} {_ends(found, 4)}"
         pairs = f'{found.pairs} <span class="small">({found.architectures})</span>'
-        ours = [_cell(paper), _cell(number), _text(str(claim.rule)), verdict, _cell(pairs)]
+        ours = [number_cell(paper), number_cell(number), text_cell(str(claim.rule)), verdict, number_cell(pairs)]
     method = "–" if found is None else found.method
     command = f'<td class="text wrap"><code>{escape_text(row.command)}</code></td>'
-    end = [_cell(_p(row.p)), _cell(_p(row.p_holm)), _wrap(method), command]
-    return [_claim(row), _text(row.dataset), _wrap(defence), *ours, *end]
+    end = [number_cell(p_html(row.p)), number_cell(p_html(row.p_holm)), wrapped_cell(method), command]
+    return [_claim(row), text_cell(row.dataset), wrapped_cell(defence), *ours, *end]
 
 
 def _claim(row: VerdictRow) -> str:
@@ -111,37 +119,5 @@ def _claim(row: VerdictRow) -> str:
     return f'<td class="text claim">{escape_text(row.claim.text)}<br><span class="small">{small}</span></td>'
 
 
-def _table(heads: Sequence[str], body: Sequence[Sequence[str]], *, numbers: Sequence[int], css: str = "compact") -> str:
-    titles = "".join(
-        f'<th scope="col" class="{"number" if place in numbers else "text"}">{escape_text(head)}</th>'
-        for place, head in enumerate(heads)
-    )
-    rows = "".join(f"<tr>{''.join(cells)}</tr>\n" for cells in body)
-    head = f"<thead><tr>{titles}</tr></thead>"
-    return f'<div class="scroll"><table class="{css}">{head}<tbody>{rows}</tbody></table></div>'
-
-
-def _text(value: str) -> str:
-    return f'<td class="text">{escape_text(value)}</td>'
-
-
-def _wrap(value: str) -> str:
-    return f'<td class="text wrap">{escape_text(value)}</td>'
-
-
-def _cell(html: str) -> str:
-    return f'<td class="number">{html}</td>'
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    return f"{value:+.{digits}f}"
-
-
 def _ends(estimate: Estimate | None, digits: int = 3) -> str:
-    if estimate is None:
-        return ""
-    return f'<span class="interval">[{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]</span>'
-
-
-def _p(value: float) -> str:
-    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
+    return "" if estimate is None else ends_html(estimate.low, estimate.high, sign=True, digits=digits)

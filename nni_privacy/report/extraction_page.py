@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -22,13 +20,13 @@ from nni_privacy.report.extraction_figures import (
     draw_topology,
 )
 from nni_privacy.report.extraction_infos import distribution_info, heat_map_info, topology_info
+from nni_privacy.report.frame import card_html, notice_html, page_html
 from nni_privacy.report.layout import draw_info
 from nni_privacy.report.svg import drawing_style, to_svg
 from nni_privacy.report.text import escape_text, facts_html
 
 __all__ = ["render_extraction"]
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 GROUP_NOTE = {"demotion": "lowest", "promotion": "highest"}
 
 
@@ -58,24 +56,18 @@ def render_extraction(extraction: Extraction, *, title: str, facts: Mapping[str,
                 )
             ),
         }
-    return Template(_resource("extraction.html")).substitute(
-        sections,
-        policy=POLICY,
-        title=f"{escape_text(title)} · privacy patterns",
-        style=_resource("style.css"),
+    return page_html(
+        "extraction",
+        title=f"{title} · privacy patterns",
         lead="Cell patterns extracted from measured architectures by a surrogate, Operation Importance and "
         "Algorithm 1, each edge with what speaks for it. All effects are predicted, not measured.",
-        notices="".join(f'<p class="notice">{escape_text(line)}</p>' for line in _notices(extraction)),
+        notices=notice_html(_notices(extraction)),
         cards="".join(_card(found) for found in extraction.found),
         facts=facts_html({key: escape_text(value) for key, value in (_facts(extraction) | dict(facts)).items()}),
-        notes=_NOTES,
+        sections={**sections, "notes": _NOTES},
         footer="Written by nni-privacy. All edges with their numbers are in importance.csv beside this page. "
         "The page needs no network.",
     )
-
-
-def _resource(name: str) -> str:
-    return files("nni_privacy.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _panels(*figures: tuple[Any, str, str]) -> str:
@@ -118,10 +110,7 @@ def _facts(extraction: Extraction) -> dict[str, str]:
 def _card(found: FoundPattern) -> str:
     value = f"{len(found.edges)} edges" if found.supported else "not supported"
     more = f"predicted {_effect(found.effects[-1])}" if found.effects else "no supported edge"
-    return (
-        f'<div class="card"><div class="what">{found.name}</div><div class="value">{value}</div>'
-        f'<div class="more">{more}</div></div>'
-    )
+    return card_html(found.name, value, more)
 
 
 def _effect(effect: Effect) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from string import Template
 
 from nni_privacy.report.cell_graph import CELL_NAMES, cell_graph, cells_of, how_to_read
 from nni_privacy.report.effects_csv import effects_tables
 from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.figure_files import figure_files
+from nni_privacy.report.frame import notice_html, page_html
 from nni_privacy.report.infos import (
     RocInfo,
     TradeoffInfo,
@@ -20,7 +20,7 @@ from nni_privacy.report.infos import (
 )
 from nni_privacy.report.layout import draw_info
 from nni_privacy.report.predicted_page import render_predicted_run
-from nni_privacy.report.resources import read_resource, replace_text, script_policy
+from nni_privacy.report.resources import replace_text
 from nni_privacy.report.run import RunInfo, TrialInfo, read_run
 from nni_privacy.report.study_csv import study_tables
 from nni_privacy.report.study_page import render_study
@@ -67,7 +67,6 @@ def render_report(run: RunInfo) -> str:
         return render_predicted_run(run)
     if run.study:
         return render_study(run)
-    script = read_resource("sorting.html")
     summary, tradeoff = summary_info(run), tradeoff_info(run)
     with drawing_style():
         roc = roc_info(run)
@@ -77,22 +76,20 @@ def render_report(run: RunInfo) -> str:
             "roc": _roc(run, roc),
             "progress": _progress(run) + _hypervolume(run),
             "evolution": evolution_html(run),
+            "notes": _notes(roc),
+            "table": table_html(run, {trial.trial for trial in tradeoff.front}),
+            "appendix": appendix_html(run),
         }
-    title = escape_text(run.name)
-    return Template(read_resource("page.html")).substitute(
-        parts,
-        policy=script_policy(script),
-        script=script,
-        title=f"{title} · membership privacy report",
-        style=read_resource("style.css"),
+    return page_html(
+        "page",
+        title=f"{run.name} · membership privacy report",
         lead="Architectures found by a neural architecture search, each trained and then attacked by membership "
         "inference: how well it works, and how much it gives away about who was in its training data.",
-        notices="".join(f'<p class="notice">{escape_text(line)}</p>' for line in notices(run, summary)),
+        notices=notice_html(notices(run, summary)),
         cards=cards_html(summary),
         facts=facts_of(run, summary),
-        notes=_notes(roc),
-        table=table_html(run, {trial.trial for trial in tradeoff.front}),
-        appendix=appendix_html(run),
+        sections=parts,
+        sortable=True,
         footer="Written by nni-privacy from trials.jsonl, config.yaml, environment.json, scores/ and, of a one-shot "
         "search, search/epochs.jsonl of this run. "
         "The page needs no network.",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy as np
 from nni_privacy.predicted_search import PredictedArchitecture
 from nni_privacy.report.cell_figure import draw_cell, draw_cell_legend
 from nni_privacy.report.cell_graph import CELL_NAMES, cells_of, how_to_read
+from nni_privacy.report.frame import card_html, notice_html, page_html
 from nni_privacy.report.layout import draw_info
 from nni_privacy.report.predicted_figures import draw_histogram, draw_predicted_progress
 from nni_privacy.report.predicted_infos import PredictedGroup, group_of_run, histogram_info, lowest_so_far
@@ -22,7 +21,6 @@ from nni_privacy.report.text import duration, edges_html, escape_text, facts_htm
 
 __all__ = ["render_predicted_run", "render_predicted_search"]
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 BEST_OF_A_RUN = 20
 
 _WARNING = (
@@ -80,25 +78,17 @@ def _render(
 ) -> str:
     with drawing_style():
         sections = {"histogram": _histogram(groups), "best": _best(groups)}
-    return Template(_resource("predicted.html")).substitute(
-        sections,
-        policy=POLICY,
-        title=f"{escape_text(title)} · predicted privacy",
-        style=_resource("style.css"),
+    return page_html(
+        "predicted",
+        title=f"{title} · predicted privacy",
         lead="Architectures ordered by the AUC that a membership inference attack is predicted to reach: "
         "lower is more private, 0.5 is guessing.",
-        notices=_WARNING + "".join(f'<p class="notice">{escape_text(line)}</p>' for line in lines),
+        notices=_WARNING + notice_html(lines),
         cards="".join(_cards(groups)),
         facts=facts,
-        notes=_NOTES,
-        progress=progress,
-        appendix=appendix,
+        sections={**sections, "notes": _NOTES, "progress": progress, "appendix": appendix},
         footer=f"Written by nni-privacy. {footer} The page needs no network.",
     )
-
-
-def _resource(name: str) -> str:
-    return files("nni_privacy.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _cards(groups: Sequence[PredictedGroup]) -> list[str]:
@@ -113,11 +103,7 @@ def _cards(groups: Sequence[PredictedGroup]) -> list[str]:
         cards.append(
             ("PREDICTED change of the mean AUC by the pattern", f"{change:+.4f}", "means over all architectures")
         )
-    return [
-        f'<div class="card"><div class="what">{escape_text(what)}</div><div class="value">{value}</div>'
-        f'<div class="more">{escape_text(more)}</div></div>'
-        for what, value, more in cards
-    ]
+    return [card_html(escape_text(what), value, escape_text(more)) for what, value, more in cards]
 
 
 def _with_error(one: PredictedArchitecture) -> str:

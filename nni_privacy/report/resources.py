@@ -11,7 +11,9 @@ from pathlib import Path
 
 from nni_privacy.errors import DataError
 
-__all__ = ["read_resource", "replace_text", "script_policy"]
+__all__ = ["has_resource", "read_resource", "replace_text", "script_policy"]
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def read_resource(name: str) -> str:
@@ -19,16 +21,23 @@ def read_resource(name: str) -> str:
     return files("nni_privacy.report").joinpath(name).read_text(encoding="utf-8")
 
 
+def has_resource(name: str) -> bool:
+    """Whether this package has such a file."""
+    return files("nni_privacy.report").joinpath(name).is_file()
+
+
 def script_policy(script: str) -> str:
     """A content security policy: the page's own script runs and nothing else does, whatever a file contains.
 
     Args:
-        script: the page's one ``<script>`` element.
+        script: the page's one ``<script>`` element, or nothing.
     """
+    if not script:
+        return POLICY
     found = re.search(r"<script>(.*?)</script>", script, flags=re.DOTALL)
     digest = hashlib.sha256(found.group(1).encode() if found else b"").digest()
     source = base64.b64encode(digest).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{source}'"
+    return f"{POLICY}; script-src 'sha256-{source}'"
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nni_privacy.report.frame import card_html
 from nni_privacy.report.run import RunInfo
 from nni_privacy.report.study_infos import HUMAN, NAS, StudyInfo
 from nni_privacy.report.study_matched import MatchedInfo
@@ -34,11 +35,7 @@ def study_cards_html(study: StudyInfo, rows: Sequence[Table1Row], matched: Seque
         cards.append(("AUC of NAS less human-designed, at equal accuracy", f"{found.difference:+.3f}", more))
     elif first and first.unadjusted is not None:
         cards.append(("AUC of NAS less human-designed, at equal accuracy", NOTHING, escape_text(first.reason)))
-    return "".join(
-        f'<div class="card"><div class="what">{escape_text(what)}</div><div class="value">{value}</div>'
-        f'<div class="more">{more}</div></div>'
-        for what, value, more in cards
-    )
+    return "".join(card_html(escape_text(what), value, more) for what, value, more in cards)
 
 
 def study_notices(run: RunInfo, study: StudyInfo) -> list[str]:

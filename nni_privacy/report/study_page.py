@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from string import Template
 
 from nni_privacy.report.contour_page import contours_html
 from nni_privacy.report.effects_page import effects_html
-from nni_privacy.report.resources import read_resource, script_policy
+from nni_privacy.report.frame import notice_html, page_html
 from nni_privacy.report.run import RunInfo
 from nni_privacy.report.study_facts import study_cards_html, study_facts, study_notices
 from nni_privacy.report.study_figures import (
@@ -50,21 +49,21 @@ def render_study(run: RunInfo) -> str:
             effects_html(run),
             contours_html(run),
         ]
-    script = read_resource("sorting.html")
-    return Template(read_resource("study.html")).substitute(
-        policy=script_policy(script),
-        script=script,
-        title=f"{escape_text(run.name)} · membership privacy study",
-        style=read_resource("style.css"),
+    return page_html(
+        "study",
+        title=f"{run.name} · membership privacy study",
         lead="Architectures designed by people and found by searches, each trained by one recipe and then attacked by "
         "membership inference: how much they give away about who was in their training data.",
-        notices="".join(f'<p class="notice">{escape_text(line)}</p>' for line in study_notices(run, study)),
+        notices=notice_html(study_notices(run, study)),
         cards=study_cards_html(study, rows, matched),
         facts=study_facts(run, study),
-        sections="".join(sections),
-        notes=_NOTES,
-        table=table_html(run, ()),
-        appendix=appendix_html(run),
+        sections={
+            "findings": "".join(sections),
+            "notes": _NOTES,
+            "table": table_html(run, ()),
+            "appendix": appendix_html(run),
+        },
+        sortable=True,
         footer="Written by nni-privacy from trials.jsonl, config.yaml and environment.json of this run. The numbers "
         "are beside this page: study.csv (a row a measurement), table1.csv, bars.csv (figures of accuracy and AUC), "
         "overfitting.csv and matched_accuracy.csv; of variants and defences effects.csv and verdicts.csv. The page "

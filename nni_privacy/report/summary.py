@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from nni_privacy.report.frame import card_html
 from nni_privacy.report.run import RunInfo, TrialInfo, name_of
 from nni_privacy.report.text import duration, edges_html, escape_text, facts_html, fraction, interval, trial_link
 
@@ -101,11 +102,7 @@ def cards_html(summary: SummaryInfo) -> str:
     if summary.fixed:
         share = f"{summary.constrained} of {summary.succeeded}"
         cards.append(("architectures with all fixed edges", share, f"{summary.fixed} edges fixed by the pattern"))
-    return "".join(
-        f'<div class="card"><div class="what">{what}</div><div class="value">{value}</div>'
-        f'<div class="more">{more}</div></div>'
-        for what, value, more in cards
-    )
+    return "".join(card_html(*card) for card in cards)
 
 
 def facts_of(run: RunInfo, summary: SummaryInfo) -> str:

@@ -155,19 +155,12 @@ class _Run:
 def _evaluator(settings: StudyConfig, measurement: Measurement, directory: Path) -> MeasurementEvaluator:
     from nni_privacy.study.evaluator import MeasurementEvaluator
 
-    section = settings.evaluator
     return MeasurementEvaluator(
         measurement.dataset,
         factors=measurement.factors,
         source=measurement.source.to_dict(),
         contours=None if settings.contours is None else settings.contours.model_dump(),
         folder=str(directory),
-        recipe=measurement.recipe,
-        attacks=section.attacks,
         seed=measurement.seed,
-        device=section.device,
-        threads=section.threads,
-        effort=section.effort.model_dump(),
-        shadow=section.shadow.model_dump(),
-        plugins=section.plugins,
+        **{**settings.evaluator.measuring(), "recipe": measurement.recipe},
     )
