@@ -17,14 +17,6 @@ ZEROS = torch.zeros(30, 1, 8, 8)
 LABELS = torch.arange(30) % 10
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 

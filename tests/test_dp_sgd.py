@@ -1,175 +1,38 @@
-"""DP-SGD against autograd on single records, Opacus' accountant called by hand, and what it must refuse."""
+"""DP-SGD against autograd on single records and Opacus' accountant called by hand."""
 
 from __future__ import annotations
 
 import copy
 import io
-import json
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import nni
 import numpy as np
 import pytest
 import torch
-from nni.nas.space import SimplifiedModelSpace
 from opacus.accountants import RDPAccountant
 from opacus.accountants.utils import get_noise_multiplier
+from private_training import (
+    DP,
+    gradients_one_by_one,
+    private_fit,
+    random_records,
+    small_network,
+    without_dropout,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nni_privacy import PrivacyEvaluator, load_pattern
-from nni_privacy.cells import Genotype
 from nni_privacy.data import load_dataset
 from nni_privacy.dp_sgd import DPTraining, budget_of, steps_per_epoch
 from nni_privacy.errors import ConfigError
-from nni_privacy.nasbench201_cells import NasBench201Genotype
-from nni_privacy.networks import build_network
-from nni_privacy.per_record import RecordGradients
 from nni_privacy.private_layers import make_private_layers
-from nni_privacy.search_spaces import DARTS, CellNetwork, NasBench201Network
-from nni_privacy.shadows.models import spec_for
 from nni_privacy.training import Recipe, fit, predict_logits, seed_everything
-
-EVERY_OPERATION = Genotype.parse(
-    "Genotype(normal=[('sep_conv_3x3', 0), ('max_pool_3x3', 1), ('dil_conv_5x5', 0), ('skip_connect', 2), "
-    "('avg_pool_3x3', 0), ('sep_conv_5x5', 1), ('skip_connect', 0), ('dil_conv_3x3', 1)], normal_concat=range(2, 6), "
-    "reduce=[('skip_connect', 0), ('max_pool_3x3', 1), ('dil_conv_5x5', 0), ('skip_connect', 2), "
-    "('avg_pool_3x3', 0), ('sep_conv_5x5', 1), ('skip_connect', 0), ('dil_conv_3x3', 1)], reduce_concat=range(2, 6))"
-)
-NASBENCH201 = NasBench201Genotype.parse(
-    "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
-)
-DP = {"noise_multiplier": 1.0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def digits() -> Any:
     return load_dataset("digits", limit=120)
-
-
-def darts_network(seed: int = 0) -> nn.Module:
-    seed_everything(seed)
-    return CellNetwork(EVERY_OPERATION, channels=4, cells=3, in_channels=1, num_classes=10)
-
-
-def small_network(seed: int = 0) -> nn.Module:
-    seed_everything(seed)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Dropout(0.2), nn.Linear(144, 10)
-    )
-
-
-def private_fit(
-    model: nn.Module, data: Any, *, seed: int = 0, dp: dict[str, float] | None = None, **options: Any
-) -> Any:
-    recipe = Recipe.from_mapping({"epochs": 2, "batch_size": 32, "dp": dp or DP, **options})
-    return fit(model, data.images, data.labels, recipe=recipe, seed=seed, device="cpu")
-
-
-def random_records(
-    count: int, channels: int, side: int, *, dtype: torch.dtype = torch.float64
-) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(count, channels, side, side, generator=generator, dtype=dtype)
-    return images.contiguous(memory_format=torch.channels_last), torch.arange(count)
-
-
-def gradients_one_by_one(model: nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:
-    """Autograd's gradient of each record alone: one tensor (n, ...) a parameter."""
-    rows = []
-    # Not image[None]: of such a view torch's grouped convolutions take wrong gradients in double precision.
-    for image, label in zip(images.split(1), labels.split(1), strict=True):
-        model.zero_grad(set_to_none=True)
-        functional.cross_entropy(model(image), label).backward()
-        rows.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
-    model.zero_grad(set_to_none=True)
-    return [torch.stack(parts) for parts in zip(*rows, strict=True)]
-
-
-def without_dropout(model: nn.Module) -> nn.Module:
-    for layer in model.modules():
-        if isinstance(layer, nn.Dropout):
-            layer.p = 0.0
-    return model
-
-
-class Residual(nn.Module):
-    """Changes its layers' outputs in place, as residual networks do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.norm, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)
-        self.classifier = nn.Linear(4, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        shortcut = self.first(images)
-        x = self.second(functional.relu_(self.norm(shortcut)))
-        x += shortcut
-        return self.classifier(x.mul_(2).mean((2, 3)))
-
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "darts": darts_network,
-    "nasbench201": lambda: NasBench201Network(NASBENCH201, channels=4, cells=1, in_channels=1, num_classes=10),
-    "in place": Residual,
-    "plain": lambda: without_dropout(small_network()),
-    **{
-        name: lambda name=name: build_network(name, in_channels=1, num_classes=10, image_size=8)
-        for name in ("densenet", "efficientnet", "regnet", "resnet", "vgg")
-    },
-}
-
-
-LARGE = ("densenet", "resnet", "vgg")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in NETWORKS]
-)
-def test_gradients_of_single_records_are_autograds(name: str) -> None:
-    model = without_dropout(NETWORKS[name]()).double().to(memory_format=torch.channels_last)
-    make_private_layers(model)
-    model.double().train()
-    images, labels = random_records(3, 1, 8)
-    expected = gradients_one_by_one(model, images, labels)
-    recorded = RecordGradients(model)
-    functional.cross_entropy(model(images), labels).backward()
-    found: list[Any] = [parameter.grad_sample for parameter in model.parameters()]  # type: ignore[attr-defined]
-    recorded.cleanup()
-    assert len(found) == len(expected)
-    for mine, truth in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, truth, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"padding": 2, "dilation": 2},
-        {"stride": 2, "padding": 1, "bias": False},
-        {"groups": 4, "stride": 2},
-        {"groups": 2, "padding": "same"},
-        {"padding": "same", "dilation": 2},
-        {"padding": 1, "padding_mode": "reflect"},
-    ],
-)
-def test_convolutions_of_all_kinds_have_autograds_gradients(options: dict[str, Any]) -> None:
-    model = nn.Sequential(nn.Conv2d(4, 8, 3, **options), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 10))
-    model.double().to(memory_format=torch.channels_last)
-    images, labels = random_records(3, 4, 7)
-    expected = gradients_one_by_one(model, images, labels)
-    recorded = RecordGradients(model)
-    functional.cross_entropy(model(images), labels).backward()
-    for parameter, truth in zip(model.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad_sample, truth)  # type: ignore[attr-defined]
-    recorded.cleanup()
 
 
 def training_of(model: nn.Module, images: Tensor, labels: Tensor, *, rate: float = 0.1, **dp: float) -> DPTraining:
@@ -271,43 +134,6 @@ def test_an_epsilon_out_of_reach_is_refused() -> None:
         budget_of(Recipe.from_mapping({"dp": {"epsilon": 0.001}}), 449)
 
 
-def test_norms_are_replaced_inside_the_model_and_keep_scale_and_shift() -> None:
-    model = darts_network()
-    stem = model.get_submodule("stem.1")
-    with torch.no_grad():
-        stem.weight.fill_(0.5)  # type: ignore[union-attr,operator]
-    norms = [path for path, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)]
-    free = [path for path in norms if not dict(model.get_submodule(path).named_parameters())]
-    assert free  # those after a pooling: Opacus' own walk passes them by
-    weights = {name: value.shape for name, value in model.named_parameters()}
-    make_private_layers(model)
-    assert all(type(model.get_submodule(path)) is nn.GroupNorm for path in norms)
-    assert {name: value.shape for name, value in model.named_parameters()} == weights
-    assert torch.equal(model.get_submodule("stem.1").weight, torch.full((12,), 0.5))  # type: ignore[arg-type]
-    assert not dict(model.named_buffers())
-    text = str(model)
-    make_private_layers(model)
-    assert str(model) == text
-
-
-def test_a_record_is_treated_alike_in_any_company() -> None:
-    model = darts_network()
-    make_private_layers(model)
-    model.double().train()
-    images, _ = random_records(6, 1, 8)
-    torch.testing.assert_close(model(images)[:1], model(images[:1]))
-
-
-def test_what_the_classifier_sees_still_depends_on_the_image() -> None:
-    """With a group a channel, every pooled feature after a norm would be the same constant for all images."""
-    seed_everything(0)
-    model = CellNetwork(EVERY_OPERATION, channels=8, cells=3, in_channels=1, num_classes=10)
-    make_private_layers(model)
-    features = model.eval().features(random_records(20, 1, 8, dtype=torch.float32)[0])
-    varying = features.std(0) > 1e-3
-    assert float(varying.float().mean()) > 0.9
-
-
 def test_the_model_is_trained_in_place_and_plain_afterwards(digits: Any) -> None:
     model = small_network().eval()
     before = copy.deepcopy(model[5].weight)
@@ -392,129 +218,3 @@ def test_frozen_weights_stay_and_unused_layers_do_no_harm(digits: Any) -> None:
     body, head = model.body.weight.clone(), model.head.weight.clone()
     private_fit(model, digits)
     assert torch.equal(model.body.weight, body) and not torch.equal(model.head.weight, head)
-
-
-class OwnBatchNorm(nn.BatchNorm2d):
-    pass
-
-
-class RunningMean(nn.Module):
-    """Remembers the mean of what it saw, without weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.mean.lerp_(x.detach().mean(), 0.1)
-        return x - self.mean
-
-
-class ScaledByBuffer(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-        self.register_buffer("mean", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale - self.mean
-
-
-class NoVmap(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return x * weight
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        return gradients[0] * weight, (gradients[0] * x).sum()
-
-
-class OwnFunction(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return NoVmap.apply(x, self.weight)  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        (OwnBatchNorm(4), r"layer '1.1' \(OwnBatchNorm\) normalises over the batch"),
-        (RunningMean(), r"layer '1.1' \(RunningMean\) keeps statistics of the records it has seen"),
-        (ScaledByBuffer(), r"layer '1.1' \(ScaledByBuffer\) has weights and buffers"),
-        (OwnFunction(), r"layer '1.1' \(OwnFunction\) has no gradients of single records in Opacus"),
-    ],
-)
-def test_a_layer_that_cannot_be_private_is_named_before_training(layer: nn.Module, message: str, digits: Any) -> None:
-    model = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.Sequential(nn.ReLU(), layer), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10)
-    )
-    before = {name: value.clone() for name, value in model.state_dict().items() if not name.startswith("2.")}
-    with pytest.raises(ConfigError, match=message) as caught:
-        private_fit(model, digits)
-    assert "\n" not in str(caught.value)
-    for name, value in before.items():
-        assert torch.equal(model.state_dict()[name], value)
-    assert not any(module._forward_hooks for module in model.modules())
-    assert not any(vars(parameter) for parameter in model.parameters())
-
-
-def trial(attacks: tuple[str, ...], cache: str) -> dict[str, Any]:
-    """A trial of a cell with the demotion pattern, trained with DP-SGD."""
-    genotype = load_pattern("demotion-reduction").first(4).apply(EVERY_OPERATION)
-    evaluator = PrivacyEvaluator(
-        {"name": "digits", "limit": 240},
-        recipe={"epochs": 2, "batch_size": 16, "dp": DP},
-        attacks=attacks,
-        effort={"boundary_records": 20, "boundary_queries": 60},
-        shadow={"count": 4, "cache": cache},
-    )
-    space = SimplifiedModelSpace.from_model(DARTS(channels=4, cells=3, in_channels=1), evaluator)
-    model = space.freeze(genotype.to_sample())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nni, "report_intermediate_result", lambda _: None)
-        with evaluator.mock_runtime(model):
-            metrics = dict(model.execute())
-    assert Genotype.parse(metrics["architecture"]) == genotype
-    json.dumps(metrics, allow_nan=False)
-    return metrics
-
-
-def check_numbers(metrics: dict[str, Any], attacks: tuple[str, ...]) -> None:
-    accountant = RDPAccountant()
-    accountant.history = [(1.0, 16 / 60, 2 * 4)]
-    assert metrics["epsilon"] == pytest.approx(accountant.get_epsilon(delta=1e-5), rel=1e-9)
-    numbers = [value for name, value in metrics.items() if "mia_auc" in name or "accuracy" in name]
-    assert len(numbers) > 3 * len(attacks) and all(0 <= value <= 1 for value in numbers)
-
-
-def test_a_private_trial_with_a_pattern_ends_in_valid_numbers(tmp_path: Path) -> None:
-    attacks = ("white_box_partial",)  # it takes gradients of the trained model
-    check_numbers(trial(attacks, str(tmp_path)), attacks)
-
-
-@pytest.mark.slow
-def test_every_kind_of_attack_works_on_a_private_model_with_private_shadows(tmp_path: Path) -> None:
-    attacks = (
-        "white_box_shadow",
-        "black_box_shadow",
-        "lira",
-        "rmia",
-        "label_only",
-        "white_box_partial",
-        "loss_threshold",
-    )
-    check_numbers(trial(attacks, str(tmp_path)), attacks)
-
-
-def test_a_private_network_can_be_built_again_for_shadows() -> None:
-    model = darts_network()
-    expected = spec_for(model)
-    make_private_layers(model)
-    assert spec_for(model) == expected

@@ -58,14 +58,6 @@ class Wrapped(nn.Module):
         return logits if self.temperature is None else logits.div_(self.temperature)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def data():
     generator = torch.Generator().manual_seed(0)

@@ -18,14 +18,6 @@ from nni_privacy.training import (
 QUICK = Recipe(epochs=3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def digits():
     return load_dataset("digits", limit=321)  # 5 batches of 64 and one record over
