@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from nni_privacy.config import SearchConfig, load_config
-from nni_privacy.errors import ConfigError, PrivacyError, RunStoppedError, RuntimeRepairError
+from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.nni_runtime.access import Opened, check_host, opened
 from nni_privacy.nni_runtime.run_directory import RunDirectory
 from nni_privacy.resuming import check_resumable, conclude_complete, is_complete
@@ -174,19 +174,12 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     """The evaluator of a configuration."""
     from nni_privacy.evaluator import PrivacyEvaluator
 
-    section = settings.evaluator
     if settings.dataset is None:
         raise ConfigError("dataset: missing")
     return PrivacyEvaluator(
         {"name": settings.dataset.name, **settings.dataset.options},
-        recipe=section.recipe,
-        attacks=section.attacks,
         seed=settings.seed,
-        device=section.device,
-        threads=section.threads,
-        effort=section.effort.model_dump(),
-        shadow=section.shadow.model_dump(),
-        plugins=section.plugins,
+        **settings.evaluator.measuring(),
     )
 
 
@@ -293,7 +286,7 @@ def _stop_and_report(experiment: PrivacyExperiment) -> None:
 
     if experiment.run_directory.lock.held:
         experiment.stop()
-        with suppress(OSError):  # the disk may be full
+        with suppress(DataError):  # the disk may be full
             write_report(experiment.run_directory.path)
 
 

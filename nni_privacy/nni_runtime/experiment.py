@@ -26,6 +26,7 @@ from nni_privacy.nni_runtime import install
 from nni_privacy.nni_runtime.course import Course
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.lifetime_patches import PARENT_VARIABLE
+from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.processes import leftovers, stop_processes
 from nni_privacy.nni_runtime.run_directory import RunDirectory, TrialRecord, describe_environment
 from nni_privacy.whole_files import writing_run
@@ -166,11 +167,15 @@ class PrivacyExperiment(NasExperiment):
         except OSError as error:
             _logger.debug("NNI's copy of the configuration cannot be written: %s", error)
 
+    def _start_logging(self, debug: bool) -> None:
+        super()._start_logging(debug)
+        forgive_unwritable_logs()
+
     def _start_nni_manager(self, port: int, debug: bool, run_mode: RunMode = RunMode.Background, *more: Any) -> None:
         if run_mode is RunMode.Detach:
             super()._start_nni_manager(port, debug, run_mode, *more)
             return
-        with _parent_told():
+        with _parent_told(), manager_errors_kept(log_folder(self)):
             super()._start_nni_manager(port, debug, run_mode, *more)
         manager: Any = self._proc
         with writing_run():

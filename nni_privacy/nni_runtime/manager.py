@@ -12,6 +12,7 @@ from nni.experiment import rest
 
 from nni_privacy.errors import RunStoppedError
 from nni_privacy.nni_runtime.access import manager_headers
+from nni_privacy.nni_runtime.logs import log_folder, why_it_ended
 from nni_privacy.nni_runtime.processes import signal_name
 
 __all__ = ["ManagerClient"]
@@ -57,8 +58,9 @@ class ManagerClient:
         code = process.poll() if hasattr(process, "poll") else None
         if code is not None:
             how = f"was killed by {signal_name(-code)}" if code < 0 else f"has ended with exit code {code}"
+            why = why_it_ended(log_folder(self._experiment))
             raise RunStoppedError(
-                f"NNI's manager (process {process.pid}) {how}; finished trials are kept: go on with --resume"
+                f"NNI's manager (process {process.pid}) {how}{why}; finished trials are kept: go on with --resume"
             )
 
     def max_trials(self) -> int | None:

@@ -1,0 +1,67 @@
+"""Logs of a running experiment: the manager's last words in a file, and no tracebacks where the disk is full."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+__all__ = ["forgive_unwritable_logs", "log_folder", "manager_errors_kept", "why_it_ended"]
+
+_ERRORS = "nnictl_stderr.log"
+"""NNI's own name of it, where the manager runs detached; a manager that does not start is reported with it."""
+
+_FULL_BYTES = 1 << 16
+"""With less room than this a disk is taken to be full."""
+
+
+def log_folder(experiment: Any) -> Path:
+    """Where NNI keeps the logs of an experiment."""
+    return Path(experiment.config.experiment_working_directory) / experiment.id / "log"
+
+
+@contextmanager
+def manager_errors_kept(folder: Path) -> Iterator[None]:
+    """A manager that is started meanwhile writes its errors into ``folder``, not between the lines of a search."""
+    launcher: Any = import_module("nni.experiment.launcher")
+    original = launcher.Popen
+    with (folder / _ERRORS).open("ab") as file:
+
+        def popen(*arguments: Any, **options: Any) -> subprocess.Popen[Any]:
+            started: subprocess.Popen[Any] = original(*arguments, **{**options, "stderr": options["stderr"] or file})
+            return started
+
+        launcher.Popen = popen
+        try:
+            yield
+        finally:
+            launcher.Popen = original
+
+
+def why_it_ended(folder: Path) -> str:
+    """What is known of a manager that has ended: that its disk is full, or where its last words are."""
+    try:
+        if shutil.disk_usage(folder).free < _FULL_BYTES:
+            return f": {os.strerror(errno.ENOSPC)}: {folder}"
+        errors = folder / _ERRORS
+        return f" (see {errors})" if errors.stat().st_size else ""
+    except OSError:
+        return ""
+
+
+def forgive_unwritable_logs() -> None:
+    """Lets NNI's logs end where they cannot be written, instead of a traceback on the screen for every line."""
+    for handler in logging.getLogger("nni").handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = _ignored  # type: ignore[method-assign]
+
+
+def _ignored(record: logging.LogRecord) -> None:
+    """What cannot be logged is not worth stopping for."""
