@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nni_privacy.effects.rules import holm
 from nni_privacy.report.study_infos import ACCURACY, HUMAN, NAS, StudyInfo
-from nni_privacy.report.study_statistics import DRAWS, holm, orders
+from nni_privacy.report.study_statistics import DRAWS, orders
 
 __all__ = ["CALIPER", "LEAST", "Adjusted", "MatchedInfo", "adjusted_difference", "common_support", "matched_infos"]
 
@@ -78,8 +79,8 @@ class MatchedInfo:
 def matched_infos(study: StudyInfo) -> tuple[MatchedInfo, ...]:
     """One comparison for every data set and attack."""
     infos = [_matched(study, dataset, attack) for dataset in study.measured_datasets for attack in study.attacks]
-    adjusted = holm([info.adjusted.p_value if info.adjusted else None for info in infos])
-    return tuple(replace(info, p_holm=p_value) for info, p_value in zip(infos, adjusted, strict=True))
+    adjusted = iter(holm([info.adjusted.p_value for info in infos if info.adjusted]))
+    return tuple(replace(info, p_holm=next(adjusted)) if info.adjusted else info for info in infos)
 
 
 def common_support(accuracy: Floats, is_nas: Bools, *, caliper: float = CALIPER) -> Bools:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Basis", "Correlation", "Spread", "holm", "orders", "rank_correlation", "spread_of"]
+__all__ = ["Basis", "Correlation", "Spread", "orders", "rank_correlation", "spread_of"]
 
 Basis = Literal["t", "range", "bootstrap", "none"]
 """Where the ends of an interval come from: Student's 95% interval of the mean (three values or more), lowest and
@@ -116,14 +116,3 @@ def orders(count: int, *, seed: int = 0, draws: int = DRAWS) -> NDArray[np.intp]
     rng = np.random.default_rng(seed)
     drawn = rng.permuted(np.tile(np.arange(count), (draws, 1)), axis=1)
     return np.vstack([np.arange(count), drawn])
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's (1979) adjustment for many tests, in the given order; None stays None and does not count."""
-    known = sorted((value, index) for index, value in enumerate(p_values) if value is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (value, index) in enumerate(known):
-        highest = max(highest, min(1.0, value * (len(known) - rank)))
-        adjusted[index] = highest
-    return adjusted

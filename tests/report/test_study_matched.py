@@ -133,3 +133,21 @@ def test_seeds_of_an_architecture_count_once(tmp_path):
     (once,) = matched_infos(study_info(study_run(tmp_path / "once", rows)))
     (twice,) = matched_infos(study_info(study_run(tmp_path / "twice", rows + again)))
     assert once == twice
+
+
+def test_p_values_are_adjusted_for_the_comparisons_that_have_one(tmp_path):
+    def on(dataset: str, human: list[float], nas: list[float]) -> list[dict]:
+        rows = rows_of(human, nas)
+        return [
+            {**row, "trial": f"{row['trial']}-{dataset}", "factors": {**row["factors"], "dataset": dataset}}
+            for row in rows
+        ]
+
+    same = [0.70, 0.71, 0.72, 0.73]
+    rows = on("a", same, same) + on("b", [0.5, 0.51, 0.52], same) + on("c", same, [0.71, 0.70, 0.73])
+    first, none, last = matched_infos(study_info(study_run(tmp_path, rows)))
+    assert none.adjusted is None and none.p_holm is None
+    assert first.adjusted is not None and last.adjusted is not None
+    low, high = sorted((first.adjusted.p_value, last.adjusted.p_value))
+    assert low < high
+    assert sorted((first.p_holm, last.p_holm)) == [min(1.0, 2 * low), max(min(1.0, 2 * low), high)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nni_privacy.report.study_statistics import holm, orders, rank_correlation, spread_of
+from nni_privacy.report.study_statistics import orders, rank_correlation, spread_of
 
 
 def test_three_or_more_values_have_students_interval():
@@ -83,9 +83,3 @@ def test_many_things_are_drawn_as_the_seed_says():
     assert (np.sort(found, axis=1) == np.arange(9)).all()
     assert (found == orders(9, seed=5, draws=50)).all()
     assert (found != orders(9, seed=6, draws=50)).any()
-
-
-def test_holm_by_hand():
-    assert holm([0.03, None, 0.01, 0.04]) == [pytest.approx(0.06), None, pytest.approx(0.03), pytest.approx(0.06)]
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
