@@ -26,6 +26,8 @@ COLUMN, ROW, CHARACTER = 2.7, 0.27, 0.075
 LONGEST = 64
 TICKS = 9
 """Up to so many values of a predictor each have a tick."""
+FEW, STRONGEST, FAINTEST = 12, 0.55, 0.2
+"""Up to so many architectures a line is that strong; the more there are, the fainter, so that the interval is seen."""
 GROUP_GAP = 0.55
 """Free rows between two groups."""
 
@@ -127,8 +129,9 @@ def _architectures(axes: Any, effects: Sequence[Effect | None], places: Sequence
             if effect is not None and other == group:
                 for label, mean in effect.by_architecture.items():
                     lines.setdefault(label, []).append((mean, place))
+        alpha = min(STRONGEST, max(FAINTEST, STRONGEST * FEW / max(len(lines), 1)))
         for line in lines.values():
-            axes.plot(*zip(*line, strict=True), "o-", color=THIN, ms=2.6, lw=0.6, alpha=0.55, zorder=2)
+            axes.plot(*zip(*line, strict=True), "o-", color=THIN, ms=2.6, lw=0.6, alpha=alpha, zorder=2)
 
 
 def _dot(axes: Any, effect: Effect | None, place: float, colour: str) -> None:
@@ -136,7 +139,7 @@ def _dot(axes: Any, effect: Effect | None, place: float, colour: str) -> None:
         return
     if effect.estimate is not None:
         ends = [effect.estimate.low, effect.estimate.high]
-        axes.plot(ends, [place, place], color=colour, lw=2.6, alpha=0.6, solid_capstyle="butt", zorder=3)
+        axes.plot(ends, [place, place], color=colour, lw=3.2, alpha=0.75, solid_capstyle="butt", zorder=3)
     filled = {"mfc": colour} if effect.estimate is not None else {"mfc": "white"}
     axes.plot([effect.mean], [place], "D", color=colour, ms=5.2, zorder=4, **filled)
 
