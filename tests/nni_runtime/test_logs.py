@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from nni.experiment import launcher
@@ -35,7 +36,7 @@ def test_a_file_that_was_asked_for_is_the_one_that_is_written(tmp_path: Path) ->
 
 def test_a_manager_that_ended_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_it_ended(tmp_path / "missing") == ""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=100, used=100, free=0))
     assert why_it_ended(tmp_path) == f": No space left on device: {tmp_path}"
 
 
