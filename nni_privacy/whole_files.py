@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,13 @@ from pathlib import Path
 
 from nni_privacy.errors import RunStoppedError
 
-__all__ = ["DISK_FAULTS", "LineFile", "unwritten", "write_whole", "writing_run"]
+__all__ = ["DISK_FAULTS", "LineFile", "full_disk", "unwritten", "write_whole", "writing_run"]
 
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors of the system that mean that nothing can be written any more."""
+
+FULL_BYTES = 1 << 16
+"""With less room than this a disk is taken to be full."""
 
 
 class LineFile:
@@ -88,6 +92,15 @@ def write_whole(path: Path, content: bytes) -> None:
 def _named(error: OSError, path: Path) -> OSError:
     """The error with the file's name: writing to an open file tells none."""
     return error if error.errno is None else OSError(error.errno, error.strerror, str(path))
+
+
+def full_disk(folder: Path) -> str | None:
+    """What to say of a folder whose disk is full; None if it has room, or nobody knows."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    return f"{os.strerror(errno.ENOSPC)}: {folder}" if free < FULL_BYTES else None
 
 
 def unwritten(error: OSError) -> str:

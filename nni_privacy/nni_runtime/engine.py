@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -25,7 +26,7 @@ from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.run_directory import TrialRecord
 from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
 from nni_privacy.nni_runtime.trial_results import mismatch, proposed_architecture, record_of
-from nni_privacy.whole_files import unwritten, writing_run
+from nni_privacy.whole_files import full_disk, unwritten, writing_run
 
 __all__ = ["AuditedEngine", "proposed_architecture"]
 
@@ -85,6 +86,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         on_trial: called with the record of each finished trial, from a thread of its own. A result that it cannot write
             (OSError) stops the run.
         on_scores: called before with the trial's id and the content of its ``scores.npz``, if it wrote one.
+        folder: of the run; a trial that fails while its disk is full is run again when the run goes on.
         trial_timeout: seconds after which a running trial is stopped; None: never.
 
     Raises, wherever the strategy asks it something:
@@ -98,12 +100,14 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         course: Course,
         on_trial: TrialObserver,
         on_scores: ScoresObserver,
+        folder: Path,
         trial_timeout: float | None = None,
     ) -> None:
         self._course = course
         self._on_trial = on_trial
         self._on_scores = on_scores
         self._manager = ManagerClient(experiment)
+        self._folder = folder
         self._timeouts = Timeouts(trial_timeout)
         self._trials: dict[int, _Trial] = {}
         self._open: dict[int, ExecutableModelSpace] = {}
@@ -277,8 +281,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             end = TrialEnd(fault=f"trial {trial_id} was given another trial's architecture: {fault}")
             _logger.error(end.fault)
         else:
-            timeout = self._timeouts.seconds if self._timeouts.ended(trial_id) else None
-            end = end_of_trial(command.event, final, timeout, lambda name: self._manager.file(trial_id, name))
+            end = self._how_it_ended(trial_id, command.event, final)
         if end.machine_fault is not None:
             self._stop(RunStoppedError(f"trial {trial_id}: {end.machine_fault}; it is run again when the run goes on"))
         elif end.killed_by is not None and trial.interruptions < _RETRIES:
@@ -289,6 +292,14 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             if end.killed_by is not None:
                 end = TrialEnd(fault=f"{end.killed_by}, {trial.interruptions + 1} times in a row")
             self._finish(trial_id, trial, final, end.fault)
+
+    def _how_it_ended(self, trial_id: str, event: str, final: Any) -> TrialEnd:
+        timeout = self._timeouts.seconds if self._timeouts.ended(trial_id) else None
+        end = end_of_trial(event, final, timeout, lambda name: self._manager.file(trial_id, name))
+        if end.fault is not None and timeout is None:
+            full = full_disk(self._folder)  # then not even the error of a trial could be written
+            return end if full is None else TrialEnd(machine_fault=full)
+        return end
 
     def _finish(self, trial_id: str, trial: _Trial, final: Any, fault: str | None) -> None:
         """Writes a result to disk and then hands it to the strategy; what cannot be written stops the run."""

@@ -203,6 +203,7 @@ class PrivacyExperiment(NasExperiment):
             course=course,
             on_trial=self._record,
             on_scores=run.save_scores,
+            folder=run.path,
             trial_timeout=self._trial_timeout,
         )
 

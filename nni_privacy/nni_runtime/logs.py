@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from nni_privacy.whole_files import full_disk
+
 __all__ = ["forgive_unwritable_logs", "log_folder", "manager_errors_kept", "why_it_ended"]
 
 _ERRORS = "nnictl_stderr.log"
 """NNI's own name of it, where the manager runs detached; a manager that does not start is reported with it."""
-
-_FULL_BYTES = 1 << 16
-"""With less room than this a disk is taken to be full."""
 
 
 def log_folder(experiment: Any) -> Path:
@@ -47,13 +43,10 @@ def manager_errors_kept(folder: Path) -> Iterator[None]:
 
 def why_it_ended(folder: Path) -> str:
     """What is known of a manager that has ended: that its disk is full, or where its last words are."""
-    try:
-        if shutil.disk_usage(folder).free < _FULL_BYTES:
-            return f": {os.strerror(errno.ENOSPC)}: {folder}"
-        errors = folder / _ERRORS
-        return f" (see {errors})" if errors.stat().st_size else ""
-    except OSError:
-        return ""
+    full, errors = full_disk(folder), folder / _ERRORS
+    if full is not None:
+        return f": {full}"
+    return f" (see {errors})" if errors.is_file() and errors.stat().st_size else ""
 
 
 def forgive_unwritable_logs() -> None:

@@ -92,7 +92,9 @@ class World:
         monkeypatch.setattr(manager_module.rest, "get", self._answer)
         monkeypatch.setattr(ManagerClient, "file", lambda *_: None)
         course = Course(self.run.journal, self.finished)
-        self.engine = AuditedEngine(self, course=course, on_trial=self.run.append, on_scores=lambda *_: None)
+        self.engine = AuditedEngine(
+            self, course=course, on_trial=self.run.append, on_scores=lambda *_: None, folder=self.run.path
+        )
         self.engine._awake = SimpleNamespace(set=lambda: None, clear=lambda: None, wait=self.step)  # type: ignore[assignment]
         asked = self.engine.idle_worker_available
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import types
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def engine(
     monkeypatch.setattr(manager_module.rest, "get", answer)
     monkeypatch.setattr(ManagerClient, "file", lambda _self, _trial, name: files.get(name))
     course = Course(Journal(tmp_path / JOURNAL))
-    made = AuditedEngine(experiment, course=course, on_trial=records.append, on_scores=lambda *_: None)
+    made = AuditedEngine(experiment, course=course, on_trial=records.append, on_scores=lambda *_: None, folder=tmp_path)
     space = SimplifiedModelSpace.from_model(DARTS(channels=2, cells=3))
     state = np.random.RandomState(0)
     made.models = [space.random(random_state=state) for _ in INTENDED]  # type: ignore[attr-defined]
@@ -209,6 +210,17 @@ def test_a_trial_that_fails_on_a_full_disk_stops_the_run(
     engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes]
 ) -> None:
     files["stderr"] = b"OSError: [Errno 28] No space left on device: 'scores.npz'\n"
+    end(engine, "first", "FAILED")
+    with pytest.raises(RunStoppedError, match="No space left on device"):
+        engine.budget_available()
+    assert records == []
+
+
+def test_a_trial_whose_error_finds_no_room_stops_the_run_too(
+    engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files["stderr"] = b""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(total=1, used=1, free=200))
     end(engine, "first", "FAILED")
     with pytest.raises(RunStoppedError, match="No space left on device"):
         engine.budget_available()
