@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -54,18 +55,21 @@ def read_npz(path: str | PathLike[str], *, layout: str = "auto", num_classes: in
     if len(shapes) > 1:
         raise DataError(f"{file}: train and test images differ in shape or type: {' and '.join(map(str, shapes))}")
     pooled = np.concatenate([labels for _, labels, *_ in parts])
-    pixels = torch.from_numpy(np.concatenate([images for images, *_ in parts]))
-    return Dataset(file.stem, pixels, torch.from_numpy(pooled), _count_classes(file, pooled, num_classes))
+    pixels = parts[0][0] if len(parts) == 1 else np.concatenate([images for images, *_ in parts])
+    return Dataset(
+        file.stem, torch.from_numpy(pixels), torch.from_numpy(pooled), _count_classes(file, pooled, num_classes)
+    )
 
 
-def _arrays(file: Path) -> list[tuple[str, Array, str, Array]]:
+def _arrays(file: Path) -> Iterator[tuple[str, Array, str, Array]]:
+    """Pair by pair, so that a pool in halves is never in memory twice."""
     try:
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise DataError(f"{file}: not a .npz archive but a single array; use numpy.savez(file, x=..., y=...)")
         with archive:
-            pairs = _choose_pairs(file, archive.files)
-            return [(x_name, archive[x_name], y_name, archive[y_name]) for x_name, y_name in pairs]
+            for x_name, y_name in _choose_pairs(file, archive.files):
+                yield x_name, archive[x_name], y_name, archive[y_name]
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
     except DataError:

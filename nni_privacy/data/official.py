@@ -54,15 +54,15 @@ def read_cifar(name: str, *, root: Root, download: bool) -> Dataset:
     files = [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]
     folder = _official_folder(name, reader, files, root=root, download=download)
 
-    def parts() -> Iterator[Part]:
-        for entry in (*reader.train_list, *reader.test_list):
-            # The official format is a pickle, which can run code: torchvision's reader alone opens it, and only after
-            # the file's checksum has turned out to be the official one. File by file, so that each is checked once, and
-            # two at most are in memory besides the pool.
-            part = _opened(name, folder, files, narrowed(reader, train_list=[entry], test_list=[]), train=True)
-            yield part.data.transpose(0, 3, 1, 2), np.asarray(part.targets)
+    def part_of(entry: Any) -> Part:
+        # The official format is a pickle, which can run code: torchvision's reader alone opens it, and only after the
+        # file's checksum has turned out to be the official one. File by file, so that each is checked once, and one is
+        # in memory besides the pool.
+        part = _opened(name, folder, files, narrowed(reader, train_list=[entry], test_list=[]), train=True)
+        return part.data.transpose(0, 3, 1, 2), np.asarray(part.targets)
 
-    return _pooled(name, parts(), CIFAR_CLASSES[name])
+    parts = (part_of(entry) for entry in (*reader.train_list, *reader.test_list))
+    return _pooled(name, parts, CIFAR_CLASSES[name])
 
 
 def read_stl10(name: str, *, root: Root, download: bool) -> Dataset:
