@@ -31,7 +31,7 @@ def manager_errors_kept(folder: Path) -> Iterator[None]:
     with (folder / _ERRORS).open("ab") as file:
 
         def popen(*arguments: Any, **options: Any) -> subprocess.Popen[Any]:
-            started: subprocess.Popen[Any] = original(*arguments, **{**options, "stderr": options["stderr"] or file})
+            started: subprocess.Popen[Any] = original(*arguments, **{**options, "stderr": options.get("stderr") or file})
             return started
 
         launcher.Popen = popen
