@@ -31,7 +31,8 @@ def manager_errors_kept(folder: Path) -> Iterator[None]:
     with (folder / _ERRORS).open("ab") as file:
 
         def popen(*arguments: Any, **options: Any) -> subprocess.Popen[Any]:
-            started: subprocess.Popen[Any] = original(*arguments, **{**options, "stderr": options.get("stderr") or file})
+            errors = options.get("stderr") or file
+            started: subprocess.Popen[Any] = original(*arguments, **{**options, "stderr": errors})
             return started
 
         launcher.Popen = popen
