@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", help="say what is installed, which repairs of NNI are active, what is missing"
     )
     doctor.set_defaults(run=_doctor)
+    nnictl = commands.add_parser("nnictl", help="NNI's own command line, with the tokens of your running managers")
+    nnictl.add_argument("words", metavar="...", nargs=argparse.REMAINDER, help="as after nnictl, e.g.: experiment list")
+    nnictl.set_defaults(run=_nnictl)
     return parser
 
 
@@ -86,8 +89,15 @@ def _add_search(commands: Any) -> None:
     )
     search.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up after the search")
     search.add_argument("--resume", action="store_true", help="go on with the interrupted run in DIR")
-    search.add_argument("--host", metavar="ADDRESS", help="open the web UI there, too, for whoever has its token")
+    _add_access(search)
     search.set_defaults(run=_search)
+
+
+def _add_access(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--host", metavar="ADDRESS", help="open the web UI there, too, for whoever has its token")
+    command.add_argument(
+        "--no-token", action="store_true", help="let every user of this machine into the web UI (default: a token)"
+    )
 
 
 def _add_measure(commands: Any) -> None:
@@ -102,7 +112,7 @@ def _add_measure(commands: Any) -> None:
         "--port", metavar="P", type=int, default=8080, help="of the web UI on 127.0.0.1 (default: 8080)"
     )
     measure.add_argument("--exit-when-done", action="store_true", help="do not keep the web UI up at the end")
-    measure.add_argument("--host", metavar="ADDRESS", help="open the web UI there, too, for whoever has its token")
+    _add_access(measure)
     measure.set_defaults(run=_measure)
 
 
@@ -160,6 +170,7 @@ def _search(options: argparse.Namespace) -> int:
         port=options.port,
         exit_when_done=options.exit_when_done,
         host=options.host,
+        token=not options.no_token,
         resume=options.resume,
     )
 
@@ -181,6 +192,7 @@ def _measure(options: argparse.Namespace) -> int:
         port=options.port,
         exit_when_done=options.exit_when_done,
         host=options.host,
+        token=not options.no_token,
     )
 
 
@@ -235,6 +247,12 @@ def _report(options: argparse.Namespace) -> int:
 
     print(write_report(options.directory))
     return 0
+
+
+def _nnictl(options: argparse.Namespace) -> int:
+    from nni_privacy.nni_runtime.nnictl import run_nnictl
+
+    return run_nnictl(options.words)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -76,6 +76,7 @@ def _repairs() -> Iterator[Finding]:
     for repair in repairs_report():
         yield Finding(f"repair {repair.name}", repair.active, repair.why)
     yield _manager(overlay)
+    yield _proxies()
 
 
 def _manager(overlay: Path) -> Finding:
@@ -89,6 +90,14 @@ def _manager(overlay: Path) -> Finding:
     except (OSError, PrivacyError) as error:
         return Finding("NNI's manager", False, " ".join(str(error).split()))
     return Finding("NNI's manager", True, f"started and answered at 127.0.0.1:{port} in {seconds:.1f} s; stopped")
+
+
+def _proxies() -> Finding:
+    from nni_privacy.nni_runtime.proxies import proxy_variables
+
+    found = proxy_variables()
+    detail = f"{', '.join(found)}; not used to reach NNI's manager" if found else "none in the environment"
+    return Finding("proxies", True, detail)
 
 
 def _devices() -> Iterator[Finding]:

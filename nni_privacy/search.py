@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from nni_privacy.config import SearchConfig, load_config
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
-from nni_privacy.nni_runtime.access import Opened, check_host, opened
+from nni_privacy.nni_runtime.access import ManagerAccess, check_host, manager_access
 from nni_privacy.nni_runtime.run_directory import RunDirectory
 from nni_privacy.resuming import check_resumable, conclude_complete, is_complete
 from nni_privacy.training_services import check_reachable, experiment_config
@@ -38,6 +38,7 @@ __all__ = [
     "build_space",
     "check_host_and_port",
     "check_objectives",
+    "check_token",
     "conclude",
     "interruptible",
     "run_search",
@@ -58,6 +59,7 @@ def run_search(
     port: int = 8080,
     exit_when_done: bool = False,
     host: str | None = None,
+    token: bool = True,
     resume: bool = False,
 ) -> int:
     """Runs the search that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
@@ -70,7 +72,8 @@ def run_search(
         trials: instead of the configuration's.
         port: of the web UI on 127.0.0.1.
         exit_when_done: stop the web UI when the search is done.
-        host: an address of this machine that the web UI is open at, too, for whoever has a token.
+        host: an address of this machine that the web UI is open at, too, for whoever has its token.
+        token: whether the web UI wants the token in the address that is printed.
         resume: go on with the run in ``output``, which was interrupted; ``trials`` may be more than before.
 
     Returns:
@@ -93,6 +96,7 @@ def run_search(
         if settings.predicted:
             raise ConfigError(f"host: {host!r}; with evaluator.kind: predicted there is no web UI to open")
         check_host(host, port)
+    check_token(host, token=token)
     services = training_services(settings, host, trials=settings.trials)
     if settings.predicted:
         from nni_privacy.predicted_run import run_predicted
@@ -100,7 +104,7 @@ def run_search(
         return run_predicted(settings, directory)
     if resume and is_complete(settings, directory):
         return conclude_complete(directory)
-    with nullcontext() if host is None else opened(host) as access:
+    with manager_access(host=host, wants_token=token, announce=False) as access:
         return _run_measured(
             settings,
             directory,
@@ -129,6 +133,12 @@ def training_services(
     )
 
 
+def check_token(host: str | None, *, token: bool) -> None:
+    """Raises ConfigError if the web UI is to be open to a network without a token."""
+    if host is not None and not token:
+        raise ConfigError(f"--no-token: not with --host {host}; whoever reaches it could run code as you")
+
+
 def check_host_and_port(host: str | None, port: int) -> None:
     """Raises ConfigError unless the web UI can be open there."""
     from nni_privacy.nni_runtime.experiment import check_port
@@ -144,7 +154,7 @@ def _run_measured(
     *,
     port: int,
     exit_when_done: bool,
-    access: Opened | None,
+    access: ManagerAccess,
     services: NasExperimentConfig | None,
     resume: bool,
 ) -> int:
@@ -154,20 +164,15 @@ def _run_measured(
     evaluator = build_evaluator(settings)
     data, _ = evaluator.load_data()
     space = build_space(settings, data)
-    address = f"http://127.0.0.1:{port}"
     from nni_privacy.progress import SearchProgress
 
-    with SearchProgress(settings.trials, address) as progress, interruptible():
+    with SearchProgress(settings.trials, access.plain_address(port)) as progress, interruptible():
         strategy = build_search_strategy(settings, folder=directory / "search", on_epoch=progress.on_epoch)
         experiment = _experiment(settings, space, evaluator, strategy, directory, progress, services)
         word = "resumed, " if resume else ""
-        print(
-            f"{settings.name}: {word}{settings.trials} trials, web UI at {address}, results in {directory}", flush=True
-        )
-        if access is not None:
-            access.announce(port)
+        access.say(f"{settings.name}: {word}{settings.trials} trials", directory, port)
         finished = run_to_end(experiment, port, resume=resume)
-    return conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
+    return conclude(experiment, progress, access.page(port), finished=finished, exit_when_done=exit_when_done)
 
 
 def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:

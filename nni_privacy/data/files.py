@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nni_privacy.cache_folder import cache_folder
 from nni_privacy.errors import ConfigError, DataError
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 DATA_VARIABLE = "NNI_PRIVACY_DATA"
-CACHE_VARIABLE = "NNI_PRIVACY_CACHE"
 
 Root = str | PathLike[str] | None
 Part = tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]
@@ -49,22 +49,16 @@ Checksums = Iterable[Any]
 
 
 def default_data_folder() -> Path:
-    """Where data sets are looked for: ``$NNI_PRIVACY_DATA``, else ``nni-privacy/data`` in the user's cache folder."""
+    """Where data sets are looked for: ``$NNI_PRIVACY_DATA``, else ``data`` in the user's cache."""
     chosen = os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()
-    return _user_cache() / "data"
+    return cache_folder("data")
 
 
 def default_cache_folder() -> Path:
-    """Where images decoded once are kept: ``images`` in ``$NNI_PRIVACY_CACHE``, else in the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return (Path(chosen).expanduser().absolute() if chosen else _user_cache()) / "images"
-
-
-def _user_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "nni-privacy"
+    """Where images decoded once are kept: ``images`` in the user's cache."""
+    return cache_folder("images")
 
 
 def root_folder(name: str, root: Root, *, download: bool) -> Path:

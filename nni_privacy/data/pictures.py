@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nni_privacy.cache_folder import private_folder
 from nni_privacy.data.files import locked, one_line
-from nni_privacy.errors import DataError
+from nni_privacy.errors import DataError, PrivacyError
 
 __all__ = ["MODES", "decode", "decode_all", "mapped_images"]
 
@@ -69,7 +70,7 @@ def mapped_images(
     build that was interrupted goes on where it stopped; of several processes one builds and the others wait.
 
     Args:
-        folder: made if missing.
+        folder: made if missing, for this user alone.
         description: plain JSON; all that decides what the images are.
         shape: of the whole.
         source: called if there is something to decode; what it returns gives image i as ``(C, H, W)``.
@@ -78,19 +79,20 @@ def mapped_images(
         A copy-on-write map: what is written to it never reaches the file.
 
     Raises:
+        ConfigError: if others may write to the folder.
         DataError: if the folder cannot be written to or has too little space, or an image cannot be decoded.
     """
     text = json.dumps({**description, "shape": shape}, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     file, note = folder / f"{key}.npy", folder / f"{key}.done"
     try:
+        private_folder(folder)
         if _done(note) < shape[0] or not file.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
             with locked(folder / f"{key}.lock"):
                 _build(file, note, shape, source)
-        images: Images = np.load(file, mmap_mode="c")
+        images: Images = np.load(file, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError) as error:
-        if isinstance(error, DataError):
+        if isinstance(error, PrivacyError):
             raise
         raise DataError(f"cache of decoded images {file}: {one_line(error)}") from error
     return images

@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nni_privacy.nni_runtime.access import set_default_access
 from nni_privacy.nni_runtime.overlay import MARKER, PACKAGE, make_overlay
 from nni_privacy.nni_runtime.patches import HOST_VARIABLE, PATCHES, check_names
 from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs
@@ -37,12 +38,16 @@ class RepairStatus:
     active: bool
 
 
-def install(*, without: Collection[str] = ()) -> Path:
+def install(*, token: bool | None = None, allow_pickle: bool | None = None, without: Collection[str] = ()) -> Path:
     """Repairs NNI for this process: its manager from the next start on, its Python side at once.
 
     May be called before or after ``import nni``, and any number of times. A manager that already runs is not changed.
 
     Args:
+        token: whether the web UI wants the token in the address that is printed (by default it does). Without it every
+            user of this machine can watch and stop an experiment; code can nobody have run either way.
+        allow_pickle: whether a space or an evaluator that can be sent to trials only as a pickle is (by default it is
+            refused): one that is defined in the script itself, or whose class is not decorated with ``nni.trace``.
         without: names of patches and repairs to leave out (for tests).
 
     Returns:
@@ -52,6 +57,7 @@ def install(*, without: Collection[str] = ()) -> Path:
         RuntimeRepairError: when NNI is not installed or is not the one that the repairs were written for.
     """
     check_names(without, known=(*PATCHES, *REPAIRS))
+    set_default_access(wants_token=token, allow_pickle=allow_pickle)
     overlay = make_overlay(without=[name for name in without if name in PATCHES])
     # Another overlay (an earlier call with other patches) must not stay behind this one.
     sys.path[:] = [entry for entry in sys.path if not _is_overlay(entry)]

@@ -1,46 +1,87 @@
-"""Opening NNI's manager to a network, and the token that this process then carries to it."""
+"""Who may talk to NNI's manager: the token that it wants of everyone, and that this user's processes carry to it.
+
+Every manager that is started here gets a random token. It goes to the manager through the environment, never through a
+command line or a log, and is kept where only this user can read it, for processes that talk to the manager later.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+import logging
 import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from nni_privacy.cache_folder import cache_folder, private_folder
 from nni_privacy.errors import ConfigError
-from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.proxies import direct_connection, direct_receive, direct_request, direct_send
+from nni_privacy.nni_runtime.repairing import Repair
 
-__all__ = ["Opened", "check_host", "manager_headers", "opened", "request_with_token", "with_channel_key", "with_key"]
+__all__ = [
+    "ACCESS_REPAIRS",
+    "ManagerAccess",
+    "check_host",
+    "current_access",
+    "manager_access",
+    "manager_headers",
+    "set_default_access",
+    "token_for",
+    "with_key",
+]
 
 _TOKEN_BYTES = 32
+_HERE = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Opened:
-    """Where a manager that is open to a network is reached.
+class ManagerAccess:
+    """Who may reach the managers that this process starts, and what they may be sent.
 
     Attributes:
-        host: the address it listens on besides 127.0.0.1.
+        host: an address of this machine to listen on besides 127.0.0.1.
+        wants_token: whether the web UI is for those only who have the token; what could run code always is.
+        allow_pickle: whether models may be sent to trials as pickles, where they cannot be sent otherwise.
+        announce: whether the address with the token is printed when a manager has started.
         token: what every request must carry.
     """
 
-    host: str
-    token: str
+    host: str | None = None
+    wants_token: bool = True
+    allow_pickle: bool = False
+    announce: bool = True
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES), repr=False)
 
-    def address(self, port: int) -> str:
+    def address(self, port: int, *, prefix: str | None = None) -> str:
         """The web UI's address with the token, to be opened once in a browser; whoever has it may do anything."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{name}:{port}/?token={self.token}"
+        host = self.host or _HERE
+        name = f"[{host}]" if ":" in host else host
+        root = f"http://{name}:{port}" + (f"/{prefix.strip('/')}" if prefix else "")
+        return f"{root}/?token={self.token}" if self.wants_token or self.host else root
 
-    def announce(self, port: int) -> None:
-        """Prints the address, once, and a warning."""
+    def plain_address(self, port: int) -> str:
+        """The web UI's address on this machine without the token, for whoever has opened it once."""
+        return f"http://{_HERE}:{port}"
+
+    def page(self, port: int) -> str:
+        """The address to be told on this machine: with the token, but never that of an open network."""
+        return self.plain_address(port) if self.host else self.address(port)
+
+    def say(self, what: str, folder: Path, port: int) -> None:
+        """Prints what is started, where its web UI is, and where its results go."""
+        print(f"{what}, web UI at {self.page(port)}, results in {folder}", flush=True)
+        if self.host is None:
+            return
         print(
             f"warning: the manager is open to the network at {self.host}, without encryption; whoever reads its "
             "traffic or has this address can read the run's files and run code as you:",
@@ -48,10 +89,61 @@ class Opened:
         )
         print(f"  {self.address(port)}", flush=True)
 
+    def variables(self) -> dict[str, str]:
+        """What the manager reads from its environment when it starts."""
+        given = {TOKEN_VARIABLE: self.token}
+        if self.host is not None:
+            given[HOST_VARIABLE] = self.host
+        elif not self.wants_token:
+            given[OPEN_VARIABLE] = "1"
+        return given
+
+
+_access: ContextVar[ManagerAccess | None] = ContextVar("nni_privacy_access", default=None)
+_default = [ManagerAccess()]
+_tokens: dict[int, str] = {}
+"""Port -> token of the managers that this process has started."""
+
+
+def current_access() -> ManagerAccess:
+    """What holds for a manager that is started now."""
+    return _access.get() or _default[0]
+
+
+def set_default_access(*, wants_token: bool | None = None, allow_pickle: bool | None = None) -> None:
+    """Changes what holds for managers of this process where nobody says otherwise; ``None``: as it is."""
+    _default[0] = _changed(_default[0], wants_token=wants_token, allow_pickle=allow_pickle)
+
+
+@contextmanager
+def manager_access(
+    *,
+    host: str | None = None,
+    wants_token: bool | None = None,
+    allow_pickle: bool | None = None,
+    announce: bool | None = None,
+) -> Iterator[ManagerAccess]:
+    """Managers that this thread starts meanwhile are reached as said, with one new token; ``None``: as before.
+
+    The caller has checked ``host`` (:func:`check_host`).
+    """
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    given = {"host": host, "wants_token": wants_token, "allow_pickle": allow_pickle, "announce": announce}
+    access = _changed(current_access(), **given, token=token)
+    reset = _access.set(access)
+    try:
+        yield access
+    finally:
+        _access.reset(reset)
+
+
+def _changed(access: ManagerAccess, **given: Any) -> ManagerAccess:
+    return replace(access, **{name: value for name, value in given.items() if value is not None})
+
 
 def check_host(host: str, port: int) -> None:
     """Raises ConfigError unless the manager can listen on ``port`` of ``host``, one address of this machine."""
-    if host.lower() in ("127.0.0.1", "localhost", "::1", "[::1]"):
+    if host.lower() in (_HERE, "localhost", "::1", "[::1]"):
         raise ConfigError(f"host: {host!r}; the manager listens there anyway: leave --host out")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -65,73 +157,220 @@ def check_host(host: str, port: int) -> None:
         raise ConfigError(f"host: {host!r}: not an address of this machine with port {port} free ({reason})") from None
 
 
-@contextmanager
-def opened(host: str) -> Iterator[Opened]:
-    """Managers that this process starts meanwhile listen on ``host`` too, and want a new random token of everyone.
+# --- the token of a manager, by its port ---
 
-    The token goes to the manager, and to this process's own requests, through the environment: never through a command
-    line or a log. The caller has checked ``host`` (:func:`check_host`).
+
+def token_for(port: int | None) -> str | None:
+    """The token of the manager at ``port`` of this machine: one that this process has started, the one in the
+    environment, or one that another process of this user has started and that still runs; ``None`` if none is known.
     """
-    token = secrets.token_urlsafe(_TOKEN_BYTES)
-    given = {HOST_VARIABLE: host, TOKEN_VARIABLE: token}
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    try:
-        yield Opened(host, token)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    if port is None:
+        return None
+    return _tokens.get(port) or os.environ.get(TOKEN_VARIABLE) or _kept_token(port)
 
 
-def manager_headers() -> dict[str, str]:
-    """The headers of a request to this process's manager: the token, where it wants one."""
-    token = os.environ.get(TOKEN_VARIABLE)
+def manager_headers(port: int | None) -> dict[str, str]:
+    """The headers of a request to the manager at ``port``: the token, where one is known."""
+    token = token_for(port)
     return {TOKEN_HEADER: token} if token else {}
 
 
 def with_key(url: str) -> str:
     """The address of one of the manager's channels with the key that opens this channel only, where it wants one."""
-    token = os.environ.get(TOKEN_VARIABLE)
+    address = urlsplit(url)
+    token = token_for(address.port)
     if not token:
         return url
-    key = hmac.new(token.encode(), urlsplit(url).path.encode(), hashlib.sha256).hexdigest()
-    return f"{url}?key={key}"
+    return f"{url}?key={hmac.new(token.encode(), address.path.encode(), hashlib.sha256).hexdigest()}"
 
 
-def request_with_token(original: Callable[..., Any]) -> Callable[..., Any]:
-    """NNI's ``rest.request`` with the token."""
+def _file_of(port: int) -> Path:
+    return cache_folder("managers") / f"{socket.gethostname()}-{port}.json"
 
+
+def _keep_token(port: int, token: str, process: int) -> None:
+    """Leaves the token where this user's other processes find it: ``nni-privacy nnictl``, ``Experiment.connect``."""
+    _tokens[port] = token
+    with suppress(OSError):  # a full disk: then this process alone knows
+        file = private_folder(cache_folder("managers")) / _file_of(port).name
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"token": token, "process": process}), encoding="utf-8")
+
+
+def _forget_token(port: int | None) -> None:
+    if port is not None and _tokens.pop(port, None) is not None:
+        with suppress(OSError):
+            _file_of(port).unlink(missing_ok=True)
+
+
+def _kept_token(port: int) -> str | None:
+    import psutil
+
+    file = _file_of(port)
+    try:
+        if not file.is_file():
+            return None
+        private_folder(file.parent)
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return str(kept["token"]) if psutil.pid_exists(int(kept["process"])) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+# --- repairs of NNI's Python side ---
+
+
+def _started_with_token(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _start_rest_server(nni_manager_args: Any, run_mode: Any) -> Any:
+        access, port = current_access(), int(nni_manager_args.port)
+        with _environment(access.variables()):
+            process = original(nni_manager_args, run_mode)
+        _keep_token(port, access.token, process.pid)
+        return process
+
+    return _start_rest_server
+
+
+@contextmanager
+def _environment(given: dict[str, str]) -> Iterator[None]:
+    names = (TOKEN_VARIABLE, HOST_VARIABLE, OPEN_VARIABLE)
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def _announced(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _start_nni_manager(self: Any, port: int, *arguments: Any, **options: Any) -> Any:
+        logger = logging.getLogger("nni.experiment")
+        logger.addFilter(_is_no_address)
+        try:
+            result = original(self, port, *arguments, **options)
+        finally:
+            logger.removeFilter(_is_no_address)
+        access = current_access()
+        if access.announce:
+            print(f"web UI: {access.address(port, prefix=self.url_prefix)}", flush=True)
+        return result
+
+    return _start_nni_manager
+
+
+def _is_no_address(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Web portal URLs:")
+
+
+def _forgotten(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _stop_nni_manager(self: Any) -> Any:
+        port = self.port
+        try:
+            return original(self)
+        finally:
+            _forget_token(port)
+
+    return _stop_nni_manager
+
+
+def _request_with_token(original: Callable[..., Any]) -> Callable[..., Any]:
     def request(method: str, port: int | None, api: str, data: Any = None, prefix: str | None = None) -> Any:
-        headers = manager_headers()
-        if not headers or port is None:
-            return original(method, port, api, data, prefix)
-        return _request(method, f"http://localhost:{port}", prefix, api, data=data, headers=headers)
+        if port is None:
+            return original(method, port, api, data, prefix)  # which says that nothing runs
+        from nni.experiment import rest
+
+        url = "/".join(part.strip("/") for part in (f"http://localhost:{port}", prefix, "api/v1/nni", api) if part)
+        answer = direct_request(method, url, json=data, headers=manager_headers(port), timeout=rest.timeout)
+        if not answer.ok:
+            rest._logger.error("request %s %s failed: %s %s", method.upper(), url, answer.status_code, answer.text)
+        answer.raise_for_status()
+        return answer.json() if answer.content and method.lower() in ("get", "post") else None
 
     return request
 
 
-def _request(method: str, root: str, prefix: str | None, api: str, *, data: Any, headers: Mapping[str, str]) -> Any:
-    import requests
-    from nni.experiment import rest
-
-    url = "/".join(part.strip("/") for part in (root, prefix, "api/v1/nni", api) if part)
-    answer = requests.request(method, url, json=data, headers=headers, timeout=rest.timeout)
-    answer.raise_for_status()
-    return answer.json() if answer.content and method.lower() in ("get", "post") else None
-
-
-def with_channel_key(original: Callable[..., Any]) -> Callable[..., Any]:
-    """NNI's ``WsConnection.connect`` with the channel's key; the address that others see and log stays without."""
-
+def _with_channel_key(original: Callable[..., Any]) -> Callable[..., Any]:
     def connect(self: Any) -> None:
         plain = self._url
-        self._url = with_key(plain)
+        self._url = with_key(plain)  # the address that others see and log stays without
         try:
             original(self)
         finally:
             self._url = plain
 
     return connect
+
+
+_CHANNEL = "nni.runtime.command_channel"
+
+ACCESS_REPAIRS = (
+    Repair(
+        name="manager_token",
+        why="every user of this machine can drive the manager, and can have it run code",
+        module="nni.experiment.launcher",
+        owner="",
+        method="_start_rest_server",
+        expects=("cmd = [node, '--max-old-space-size=4096'", "nni_manager_args.to_command_line_args()"),
+        make=_started_with_token,
+    ),
+    Repair(
+        name="manager_address",
+        why="the addresses that NNI says its web UI is at do not hold the token, and most of them do not answer",
+        module="nni.experiment.experiment",
+        owner="Experiment",
+        method="_start_nni_manager",
+        expects=("'Web portal URLs: ${CYAN}'", "self.port = port"),
+        make=_announced,
+    ),
+    Repair(
+        name="manager_stop",
+        why="the token of a manager that has ended is of no use to anybody",
+        module="nni.experiment.experiment",
+        owner="Experiment",
+        method="_stop_nni_manager",
+        expects=("rest.delete(self.port, '/experiment', self.url_prefix)",),
+        make=_forgotten,
+    ),
+    Repair(
+        name="request_token",
+        why="NNI's own requests to its manager carry no token, and go to a proxy where the environment names one",
+        module="nni.experiment.rest",
+        owner="",
+        method="request",
+        expects=("requests.request(method, url, timeout=timeout)", "'api/v1/nni'"),
+        make=_request_with_token,
+    ),
+    Repair(
+        name="channel_key",
+        why="the strategy's own channel to a manager that wants a token has no key",
+        module=f"{_CHANNEL}.websocket.connection",
+        owner="WsConnection",
+        method="connect",
+        expects=("_connect_async(self._url)",),
+        make=_with_channel_key,
+    ),
+    Repair(
+        name="channel_proxy",
+        why="the strategy's own channel to the manager goes to a proxy where the environment names one",
+        module=f"{_CHANNEL}.websocket.connection",
+        owner="",
+        method="_connect_async",
+        expects=("websockets.connect(url, max_size=None)",),
+        make=direct_connection,
+    ),
+    *(
+        Repair(
+            name=f"trial_{method}_proxy",
+            why="what trials and the manager tell each other goes to a proxy where the environment names one",
+            module=f"{_CHANNEL}.http",
+            owner="HttpChannel",
+            method=method,
+            expects=(f"requests.{verb}(self._url",),
+            make=make,
+        )
+        for method, verb, make in (("send", "put", direct_send), ("receive", "get", direct_receive))
+    ),
+)

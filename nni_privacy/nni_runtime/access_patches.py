@@ -1,20 +1,23 @@
 """Who may talk to NNI's manager: the repairs of a server that asks nobody who they are.
 
 Every request and every websocket is checked for Host (DNS rebinding) and Origin (a web page that drives the manager
-from the user's browser). Where the manager is opened to a network, each must carry a token besides: in a header, in the
-cookie that the address with the token sets, or, of NNI's own channels (trials, trial keepers, the strategy), as a key
-in the address that opens this one channel only: HMAC-SHA256 of its path under the token.
+from the user's browser), and each must carry a token: in a header, in the cookie that the address with the token sets,
+or, of NNI's own channels (trials, trial keepers, the strategy), as a key in the address that opens this one channel
+only: HMAC-SHA256 of its path under the token. Where the user wants no token, the web UI and the routes that it uses are
+open; the channels, and what decides which command trials are started with, are not.
 """
 
 from __future__ import annotations
 
 from nni_privacy.nni_runtime.patching import Edit, Patch
 
-__all__ = ["ACCESS_PATCHES", "HOST_VARIABLE", "TOKEN_HEADER", "TOKEN_VARIABLE"]
+__all__ = ["ACCESS_PATCHES", "HOST_VARIABLE", "OPEN_VARIABLE", "TOKEN_HEADER", "TOKEN_VARIABLE"]
 
-# Read by the manager when it starts: an address of this machine to listen on besides 127.0.0.1, and the token that
-# every request must carry then. The manager forgets the token's variable at once, so that trials do not inherit it.
+# Read by the manager when it starts: an address of this machine to listen on besides 127.0.0.1, the token that every
+# request must carry, and whether the web UI is open without it. The manager forgets the token's variable at once, so
+# that trials do not inherit it.
 HOST_VARIABLE = "NNI_PRIVACY_HOST"
+OPEN_VARIABLE = "NNI_PRIVACY_NO_TOKEN"
 TOKEN_VARIABLE = "NNI_PRIVACY_TOKEN"  # noqa: S105 - the name of a variable
 TOKEN_HEADER = "X-NNI-Privacy-Token"  # noqa: S105 - the name of a header
 
@@ -25,6 +28,7 @@ _INDEX = "rest_server/index.js"
 _GUARD = f"""const node_crypto_1 = require("node:crypto");
 const openHost = (process.env.{HOST_VARIABLE} ?? '').toLowerCase();
 const token = process.env.{TOKEN_VARIABLE} ?? '';
+const pageIsOpen = !openHost && process.env.{OPEN_VARIABLE} === '1';
 delete process.env.{TOKEN_VARIABLE};
 if (openHost && !token) {{
     throw new Error('{HOST_VARIABLE} opens the manager to a network; {TOKEN_VARIABLE} must be set, too');
@@ -64,13 +68,25 @@ function carriesToken(request) {{
     const address = addressOf(request);
     return same(address.searchParams.get('key') ?? '', channelKey(address.pathname));
 }}
+const pageWrites = {{
+    PUT: /^\\/api\\/v1\\/nni\\/(experiment|tensorboard\\/[\\w-]+)$/,
+    POST: /^\\/api\\/v1\\/nni\\/(trial-jobs|experiment\\/import-data|tensorboard)$/,
+    DELETE: /^\\/api\\/v1\\/nni\\/(experiment|trial-jobs\\/[\\w-]+|tensorboard\\/[\\w-]+|tensorboard-tasks)$/,
+}};
+function isForAll(request) {{
+    // The channels, and what decides on the command of trials, are the searching process's and its trials' alone.
+    const prefix = global.nni.args.urlPrefix;
+    const path = addressOf(request).pathname.slice(prefix ? prefix.length + 1 : 0).toLowerCase();
+    const reads = request.method === 'GET' && !/^\\/*(env|tuner|platform)(\\/|$)/.test(path);
+    return pageIsOpen && request.headers.upgrade === undefined && (reads || pageWrites[request.method]?.test(path));
+}}
 function refusal(request) {{
     try {{
         if (isForeign(request)) {{
             return [403, 'Refused: the Host or Origin of this request is not the manager.'];
         }}
-        if (token && !carriesToken(request)) {{
-            return [401, 'Refused: this manager wants a token. Open the address that `nni-privacy search` printed.'];
+        if (token && !carriesToken(request) && !isForAll(request)) {{
+            return [401, 'Refused: this manager wants a token. Open the address that was printed when it started.'];
         }}
     }}
     catch (error) {{

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,12 @@ from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.nni_runtime import install
+from nni_privacy.nni_runtime.access import manager_access
 from nni_privacy.nni_runtime.course import Course
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.lifetime_patches import PARENT_VARIABLE
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
+from nni_privacy.nni_runtime.message_repairs import experiment_trust
 from nni_privacy.nni_runtime.processes import leftovers, stop_processes
 from nni_privacy.nni_runtime.run_directory import RunDirectory, TrialRecord, describe_environment
 from nni_privacy.whole_files import writing_run
@@ -61,11 +62,14 @@ class PrivacyExperiment(NasExperiment):
         observers: called with the :class:`TrialRecord` of each finished trial. One that has a method ``resumed`` is
             told by it, at :meth:`resume`, of all that were finished before.
         trial_timeout: seconds after which a running trial is stopped and counts as failed; None: never.
+        token: whether the web UI wants the token in the address that is printed; None: as ``install()`` was told.
+        allow_pickle: whether what can be sent to trials only as a pickle is; None: as ``install()`` was told.
         id: NNI's id of the experiment.
 
     Raises:
         ConfigError: if ``output`` holds files already, or evaluator or strategy cannot work on ``model_space``.
         PatternError: if the strategy's pattern does not fit ``model_space``.
+        RuntimeRepairError: if ``model_space`` or ``evaluator`` would have to be pickled and that is not allowed.
     """
 
     def __init__(
@@ -83,6 +87,8 @@ class PrivacyExperiment(NasExperiment):
         settings: Mapping[str, Any] | None = None,
         observers: Sequence[Callable[[TrialRecord], None]] = (),
         trial_timeout: float | None = None,
+        token: bool | None = None,
+        allow_pickle: bool | None = None,
         id: str | None = None,
     ) -> None:
         install()
@@ -94,8 +100,11 @@ class PrivacyExperiment(NasExperiment):
                 check(SimplifiedModelSpace.from_model(model_space, evaluator))
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
-        _end_trials_with_manager(config)
         super().__init__(model_space, evaluator, strategy, config, id=id)
+        self._token, self._allow_pickle = token, allow_pickle
+        if self._nni_manager_required():
+            with self._reached():
+                experiment_trust(self)
         folder = output if output is not None else Path("runs") / f"{name}-{self.id}"
         self.run_directory = RunDirectory(folder, resumable=True)
         self.config.experiment_working_directory = str(self.run_directory.path / "nni")
@@ -173,13 +182,20 @@ class PrivacyExperiment(NasExperiment):
 
     def _start_nni_manager(self, port: int, debug: bool, run_mode: RunMode = RunMode.Background, *more: Any) -> None:
         if run_mode is RunMode.Detach:
-            super()._start_nni_manager(port, debug, run_mode, *more)
+            with self._reached():
+                super()._start_nni_manager(port, debug, run_mode, *more)
             return
-        with _parent_told(), manager_errors_kept(log_folder(self)):
+        with self._reached(), _parent_told(), manager_errors_kept(log_folder(self)):
             super()._start_nni_manager(port, debug, run_mode, *more)
         manager: Any = self._proc
         with writing_run():
             self.run_directory.lock.note_manager(manager.pid)
+
+    def _reached(self) -> AbstractContextManager[object]:
+        """Who may reach a manager that is started meanwhile, as the arguments say."""
+        if self._token is None and self._allow_pickle is None:
+            return nullcontext()
+        return manager_access(wants_token=self._token, allow_pickle=self._allow_pickle)
 
     def _stop_nni_manager(self) -> None:
         manager: Any = getattr(self, "_proc", None)
@@ -245,14 +261,6 @@ def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_t
         config.training_service.use_active_gpu = True
     config.log_level = "warning"
     return config
-
-
-def _end_trials_with_manager(config: NasExperimentConfig) -> None:
-    """Lets trials on this machine end when the manager is killed; those on others end with the connection to it."""
-    if getattr(config.training_service, "platform", None) == "local":
-        given = dict(config._trial_command_params or {})
-        python = given.get("python", sys.executable)
-        config._trial_command_params = {**given, "python": f"{python} -m nni_privacy.nni_runtime.trial_entry"}
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from nni_privacy.errors import RunStoppedError
 from nni_privacy.nni_runtime.access import manager_headers
 from nni_privacy.nni_runtime.logs import log_folder, why_it_ended
 from nni_privacy.nni_runtime.processes import signal_name
+from nni_privacy.nni_runtime.proxies import direct_request
 
 __all__ = ["ManagerClient"]
 
@@ -121,7 +122,7 @@ class ManagerClient:
         prefix = f"/{self._experiment.url_prefix}" if self._experiment.url_prefix else ""
         root = f"http://127.0.0.1:{self._experiment.port}{prefix}/api/v1/nni"
         url = f"{root}/trial-file/{quote(trial, safe='')}/{name}"
-        response = requests.get(url, headers=manager_headers(), timeout=_TIMEOUT)
+        response = direct_request("get", url, headers=manager_headers(self._experiment.port), timeout=_TIMEOUT)
         return response.content if response.ok else None
 
     def _get(self, path: str) -> Any:

@@ -9,6 +9,7 @@ copies; a patched file is always written fresh, because writing through a hard l
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import hashlib
 import json
 import os
@@ -20,25 +21,16 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.cache_folder import CACHE_VARIABLE, cache_folder, private_folder
+from nni_privacy.errors import ConfigError, RuntimeRepairError
 from nni_privacy.nni_runtime.patches import PATCHES, Patch, check_names, patched_texts
 
-__all__ = ["cache_folder", "find_node_package", "make_overlay"]
+__all__ = ["find_node_package", "make_overlay"]
 
-CACHE_VARIABLE = "NNI_PRIVACY_CACHE"
 MARKER = "nni-privacy-overlay.json"
 PACKAGE = "nni_node"
 # Half-made folders of makers that were killed are removed after this time; a living maker needs seconds.
 STALE_SECONDS = 24 * 3600.0
-
-
-def cache_folder() -> Path:
-    """Where overlays are kept: ``$NNI_PRIVACY_CACHE``, else ``nni-privacy`` in the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "nni-privacy"
 
 
 def find_node_package() -> Path:
@@ -71,13 +63,15 @@ def make_overlay(*, without: Collection[str] = ()) -> Path:
     patches = tuple(patch for patch in PATCHES.values() if patch.name not in without)
     # All texts are made first: a patch that does not fit is found before a single file is written.
     texts = patched_texts(source, patches)
-    target = cache_folder() / "overlays" / _key(source, patches)
-    if _is_whole(target, texts):
-        return target
+    target = cache_folder("overlays") / _key(source, patches)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(target.parent)
+        if _is_whole(source, target, texts):
+            return target
         _remove_stale(target.parent)
         _make(source, target, texts, patches)
+    except ConfigError as error:
+        raise RuntimeRepairError(str(error)) from None
     except OSError as error:
         raise RuntimeRepairError(
             f"the repaired copy of NNI's manager cannot be made in {target.parent}: {error}; "
@@ -125,15 +119,36 @@ def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_whole(target: Path, texts: Mapping[str, str]) -> bool:
-    """Whether an overlay is finished (the marker comes last) and its patched files still are what was written."""
-    if not (target / MARKER).is_file() or not (target / PACKAGE / "main.js").is_file():
+def _is_whole(source: Path, target: Path, texts: Mapping[str, str]) -> bool:
+    """Whether an overlay is finished (the marker comes last) and holds what was written: these files and no others.
+
+    Node runs whatever it finds there, and Python what lies in a folder of compiled modules, which is removed.
+    """
+    if not (target / MARKER).is_file() or target.is_symlink():
         return False
-    for name, text in texts.items():
-        path = target / PACKAGE / name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != _checksum(text):
-            return False
-    return True
+    shutil.rmtree(target / PACKAGE / "__pycache__", ignore_errors=True)
+    wanted = dict(_files(source))
+    found = {path.relative_to(target / PACKAGE).as_posix(): path for path in _everything(target / PACKAGE)}
+    if wanted.keys() != found.keys() or {path.name for path in target.iterdir()} != {MARKER, PACKAGE}:
+        return False
+    return all(
+        hashlib.sha256(path.read_bytes()).hexdigest() == _checksum(texts[name])
+        if name in texts
+        else _is_same(wanted[name], path)
+        for name, path in found.items()
+    )
+
+
+def _everything(folder: Path) -> Iterator[Path]:
+    for place, _, files in os.walk(folder):
+        yield from (Path(place) / file for file in files)
+
+
+def _is_same(original: Path, path: Path) -> bool:
+    """Whether a file is the installed one (a hard link), or a copy of it, byte for byte."""
+    if path.is_symlink():
+        return False
+    return os.path.samestat(original.stat(), path.stat()) or filecmp.cmp(original, path, shallow=False)
 
 
 def _make(source: Path, target: Path, texts: Mapping[str, str], patches: Collection[Patch]) -> None:
@@ -147,12 +162,12 @@ def _make(source: Path, target: Path, texts: Mapping[str, str], patches: Collect
             "files": {name: _checksum(text) for name, text in texts.items()},
         }
         (work / MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
-        _move(work, target, texts)
+        _move(source, work, target, texts)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _move(work: Path, target: Path, texts: Mapping[str, str]) -> None:
+def _move(source: Path, work: Path, target: Path, texts: Mapping[str, str]) -> None:
     # rename() of a folder onto one that is not empty fails, which is what makes this safe without a lock.
     for _ in range(2):
         try:
@@ -162,7 +177,7 @@ def _move(work: Path, target: Path, texts: Mapping[str, str]) -> None:
                 raise
         else:
             return
-        if _is_whole(target, texts):
+        if _is_whole(source, target, texts):
             return
         # A damaged overlay stands in the way: moved aside first, so that nobody sees it half removed.
         aside = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))

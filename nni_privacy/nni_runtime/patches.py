@@ -13,6 +13,7 @@ from nni_privacy.nni_runtime.access_patches import ACCESS_PATCHES, HOST_VARIABLE
 from nni_privacy.nni_runtime.lifetime_patches import LIFETIME_PATCHES
 from nni_privacy.nni_runtime.patching import Edit, Patch, patched_texts
 from nni_privacy.nni_runtime.remote_patches import REMOTE_PATCHES
+from nni_privacy.nni_runtime.route_patches import ROUTE_PATCHES
 from nni_privacy.nni_runtime.web_patches import WEB_PATCHES
 
 __all__ = ["HOST_VARIABLE", "PATCHES", "Patch", "check_names", "patched_texts"]
@@ -239,7 +240,17 @@ _NO_NETRON = Patch(
     ),
 )
 
-_ALL = (_PAIRING, _LOOPBACK, *ACCESS_PATCHES, _TRAVERSAL, _NO_NETRON, *REMOTE_PATCHES, *LIFETIME_PATCHES, *WEB_PATCHES)
+_ALL = (
+    _PAIRING,
+    _LOOPBACK,
+    *ACCESS_PATCHES,
+    *ROUTE_PATCHES,
+    _TRAVERSAL,
+    _NO_NETRON,
+    *REMOTE_PATCHES,
+    *LIFETIME_PATCHES,
+    *WEB_PATCHES,
+)
 
 PATCHES: dict[str, Patch] = {patch.name: patch for patch in _ALL}
 

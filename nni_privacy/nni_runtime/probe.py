@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nni_privacy.errors import RuntimeRepairError
-from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_VARIABLE
 
 __all__ = ["free_port", "lone_manager"]
 
@@ -53,7 +53,8 @@ def lone_manager(overlay: Path, *, environment: Mapping[str, str] | None = None)
         }
         command = [str(package / "node"), str(package / "main.js")]
         command += [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-        inherited = {key: value for key, value in os.environ.items() if key not in (HOST_VARIABLE, TOKEN_VARIABLE)}
+        ours = (HOST_VARIABLE, OPEN_VARIABLE, TOKEN_VARIABLE)
+        inherited = {key: value for key, value in os.environ.items() if key not in ours}
         # NNI notes every experiment in its manifest, below the user's home: not this one.
         variables = {**inherited, "HOME": folder, **(environment or {})}
         with (Path(folder) / "output").open("w+", encoding="utf-8", errors="replace") as output:
@@ -76,8 +77,9 @@ def _wait(manager: subprocess.Popen[bytes], port: int, output: Path) -> None:
 
 
 def _answers(port: int) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/nni/check-status", timeout=5):
+        with direct.open(f"http://127.0.0.1:{port}/api/v1/nni/check-status", timeout=5):
             return True
     except urllib.error.HTTPError as error:
         return error.code == 401  # it wants a token, which shows that it is up

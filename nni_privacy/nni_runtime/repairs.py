@@ -2,102 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from functools import wraps
 from importlib import import_module
 from typing import Any
 
-from nni_privacy.errors import RuntimeRepairError
-from nni_privacy.nni_runtime.access import request_with_token, with_channel_key
+from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
+from nni_privacy.nni_runtime.message_repairs import MESSAGE_REPAIRS
 from nni_privacy.nni_runtime.patches import PATCHES, check_names
+from nni_privacy.nni_runtime.repairing import Repair
 
 __all__ = ["REPAIRS", "Repair", "apply_repairs", "chart_label", "chart_space", "chart_value"]
 
 _logger = logging.getLogger(__name__)
 
-# Marks a replaced method and keeps NNI's own, so that applying twice changes nothing and a repair can be taken back.
-_ORIGINAL = "__nni_privacy_original__"
 # Where NNI's web UI looks for the choices of an architecture (RETIARIIPARAMETERS in webui/src/static/const.ts).
 _SUMMARY = "mutation_summary"
 START_SECONDS = 60
 """How long NNI's manager may take to start."""
-
-
-@dataclass(frozen=True)
-class Repair:
-    """One fault of NNI's Python side and the method that mends it.
-
-    Attributes:
-        name: how users, tests and ``nni-privacy doctor`` call it.
-        why: the fault, in one sentence.
-        module: where the class is imported from.
-        owner: the class; empty where the method is a function of the module.
-        method: the method that is replaced.
-        expects: texts that must stand in the source of NNI's method.
-        make: NNI's method -> the one that takes its place.
-    """
-
-    name: str
-    why: str
-    module: str
-    owner: str
-    method: str
-    expects: tuple[str, ...]
-    make: Callable[[Callable[..., Any]], Callable[..., Any]]
-
-    @property
-    def active(self) -> bool:
-        """Whether the repair is in place now, in this process."""
-        return hasattr(self._current(self._class()), _ORIGINAL)
-
-    def apply(self) -> None:
-        """Puts the repair in place; does nothing where it is already."""
-        owner = self._class()
-        method = self._current(owner)
-        if hasattr(method, _ORIGINAL):
-            return
-        self._check(method)
-        repaired = wraps(method)(self.make(method))
-        setattr(repaired, _ORIGINAL, method)
-        setattr(owner, self.method, repaired)
-
-    def remove(self) -> None:
-        """Puts NNI's own method back."""
-        owner = self._class()
-        original = getattr(self._current(owner), _ORIGINAL, None)
-        if original is not None:
-            setattr(owner, self.method, original)
-
-    def _class(self) -> Any:
-        if not self.owner:
-            return import_module(self.module)
-        owner = getattr(import_module(self.module), self.owner, None)
-        if not isinstance(owner, type):
-            raise RuntimeRepairError(f"repair {self.name!r} does not fit: {self.module} has no class {self.owner}")
-        return owner
-
-    def _current(self, owner: Any) -> Callable[..., Any]:
-        method = vars(owner).get(self.method)
-        if not callable(method):
-            raise RuntimeRepairError(f"repair {self.name!r} does not fit: {self.owner} has no method {self.method}")
-        return method
-
-    def _check(self, method: Callable[..., Any]) -> None:
-        try:
-            source = inspect.getsource(method)
-        except (OSError, TypeError) as error:
-            raise RuntimeRepairError(
-                f"repair {self.name!r}: the source of {self.owner}.{self.method} cannot be read"
-            ) from error
-        for text in self.expects:
-            if text not in source:
-                raise RuntimeRepairError(
-                    f"repair {self.name!r} does not fit {self.owner}.{self.method}: expected {text!r} in its source; "
-                    "nni-privacy repairs NNI 3.0 as published, and this copy differs"
-                )
 
 
 def chart_label(label: str) -> str:
@@ -171,18 +93,6 @@ def _chart_search_space(original: Callable[..., Any]) -> Callable[..., Any]:
     return _send_space_to_nni_manager
 
 
-def _unknown_commands(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _receive(self: Any) -> Any:
-        ignored = _commands_without_meaning()
-        while True:
-            command, data = original(self)
-            if command not in ignored:
-                return command, data
-            _logger.debug("the command %s of NNI's manager means nothing to a NAS strategy: ignored", command)
-
-    return _receive
-
-
 def _lost_connection(original: Callable[..., Any]) -> Callable[..., Any]:
     def listen(self: Any, stop_event: Any) -> None:
         try:
@@ -222,12 +132,6 @@ def _checkpoint_types() -> list[Any]:
     return [individual, label, frozenset, reconstruct, np.ndarray, np.dtype, type(state.dtype)]
 
 
-def _commands_without_meaning() -> frozenset[Any]:
-    commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
-    # What is imported is in the strategy's checkpoint already; a customized trial is no architecture.
-    return frozenset({commands.ImportData, commands.AddCustomizedTrialJob, commands.Ping})
-
-
 _ALL = (
     Repair(
         name="chart_parameters",
@@ -246,15 +150,6 @@ _ALL = (
         method="_send_space_to_nni_manager",
         expects=("self.model_space.simplify().items()", "self.update_search_space(legacy_space_dict)"),
         make=_chart_search_space,
-    ),
-    Repair(
-        name="unknown_commands",
-        why="resuming, or 'Customized trial' in the web UI, kills the thread that listens to trials: the search hangs",
-        module="nni.runtime.tuner_command_channel.channel",
-        owner="TunerCommandChannel",
-        method="_receive",
-        expects=("self._channel.receive()", "CommandType(command['type'])"),
-        make=_unknown_commands,
     ),
     Repair(
         name="safe_checkpoints",
@@ -283,24 +178,8 @@ _ALL = (
         expects=("for i in range(retry):", "time.sleep(1)"),
         make=_patient_start,
     ),
-    Repair(
-        name="request_token",
-        why="NNI's own requests to a manager that wants a token (search --host) carry none",
-        module="nni.experiment.rest",
-        owner="",
-        method="request",
-        expects=("requests.request(method, url, timeout=timeout)", "'api/v1/nni'"),
-        make=request_with_token,
-    ),
-    Repair(
-        name="channel_key",
-        why="the strategy's own channel to a manager that wants a token (search --host) has no key",
-        module="nni.runtime.command_channel.websocket.connection",
-        owner="WsConnection",
-        method="connect",
-        expects=("_connect_async(self._url)",),
-        make=with_channel_key,
-    ),
+    *MESSAGE_REPAIRS,
+    *ACCESS_REPAIRS,
 )
 
 REPAIRS: dict[str, Repair] = {repair.name: repair for repair in _ALL}

@@ -1,11 +1,13 @@
-"""What a trial on this machine is started with: NNI's own entry, in a process that does not outlive the manager.
+"""What a trial on this machine is started with: NNI's own entry, in a process that reads its parameters with care.
 
-``python -m nni_privacy.nni_runtime.trial_entry -m MODULE ARGUMENTS`` runs ``MODULE`` as ``python -m`` does. NNI's
-manager stops its trials when it is stopped; when it is killed, they would train on with nobody to report to.
+``python -m nni_privacy.nni_runtime.trial_entry [OPTIONS] -m MODULE ARGUMENTS`` runs ``MODULE`` as ``python -m`` does.
+NNI's manager stops its trials when it is stopped; when it is killed, they would train on with nobody to report to. And
+they would make whatever their parameters say: here only what the options name.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import runpy
 import signal
@@ -32,12 +34,29 @@ def end_with_parent() -> None:
 
 def main() -> None:
     """Runs the module that the command line names."""
-    if len(sys.argv) < 3 or sys.argv[1] != "-m":
-        sys.exit("usage: trial_entry -m MODULE ARGUMENTS")
-    end_with_parent()
-    module = sys.argv[2]
-    sys.argv = [module, *sys.argv[3:]]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    parser = argparse.ArgumentParser(prog="trial_entry")
+    parser.add_argument("--types", help="dotted names that its parameters may hold, by commas; without: any")
+    parser.add_argument("--allow-pickle", action="store_true", help="its parameters may hold pickles")
+    parser.add_argument("--outlive", action="store_true", help="go on when the process that started it ends")
+    parser.add_argument("-m", dest="module", required=True, nargs=argparse.REMAINDER, help="MODULE ARGUMENTS")
+    options = parser.parse_args()
+    if not options.module:
+        parser.error("-m: expected MODULE ARGUMENTS")
+    if not options.outlive:
+        end_with_parent()
+    if options.types is not None:
+        _read_with_care(options.types, pickles=options.allow_pickle)
+    sys.argv = options.module
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def _read_with_care(types: str, *, pickles: bool) -> None:
+    from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
+    from nni_privacy.nni_runtime.message_repairs import READING, trial_repairs, trust_of_trial
+
+    proxies = [repair for repair in ACCESS_REPAIRS if repair.owner == "HttpChannel"]
+    for repair in (*READING, *proxies, *trial_repairs(trust_of_trial(types, pickles=pickles))):
+        repair.apply()
 
 
 if __name__ == "__main__":

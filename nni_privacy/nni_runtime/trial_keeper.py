@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
+from nni_privacy.nni_runtime.access_patches import TOKEN_VARIABLE
 from nni_privacy.nni_runtime.overlay import make_overlay
 
 __all__ = ["main"]
@@ -19,6 +21,8 @@ def main() -> None:
     # The folder's files hold the key of the manager's channel: nobody else on that machine may read them.
     os.umask(0o077)
     Path(sys.argv[1]).chmod(0o700)
+    # The trials beside it get keys of this token from the keeper; other users of that machine have none.
+    os.environ[TOKEN_VARIABLE] = secrets.token_urlsafe(32)
     sys.path.insert(0, str(make_overlay()))
     from nni.tools.nni_manager_scripts import launch_trial_keeper
 

@@ -22,11 +22,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from nni_privacy.cache_folder import cache_folder, private_folder
 from nni_privacy.errors import ConfigError
 
 __all__ = ["CacheLocation", "ShadowCache", "default_cache_folder", "opened_cache"]
 
-CACHE_VARIABLE = "NNI_PRIVACY_CACHE"
 DESCRIPTION = "description"
 """The member that says in JSON what the file holds; its SHA-256 is the file's key."""
 
@@ -38,14 +38,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def default_cache_folder() -> Path:
-    """Where shadows are kept: ``$NNI_PRIVACY_CACHE``, else ``nni-privacy`` in the user's cache folder; there
-    ``shadows``.
-    """
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute() / "shadows"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "nni-privacy" / "shadows"
+    """Where shadows are kept: ``shadows`` in the user's cache (:func:`nni_privacy.cache_folder.cache_folder`)."""
+    return cache_folder("shadows")
 
 
 class ShadowCache:
@@ -56,16 +50,16 @@ class ShadowCache:
     ends.
 
     Args:
-        folder: made if missing.
+        folder: made if missing, for this user alone.
 
     Raises:
-        ConfigError: if the folder cannot be made or written to.
+        ConfigError: if the folder cannot be made or written to, or others can write to it.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder).expanduser().absolute()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
         except OSError as error:
             raise ConfigError(f"cache of shadow models: {self.folder}: {error.strerror or error}") from None
         if not os.access(self.folder, os.W_OK):
@@ -154,7 +148,7 @@ class ShadowCache:
 def _locked(path: Path, *, wait: bool) -> int | None:
     """An open, locked descriptor of ``path``; ``None`` if another holds it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

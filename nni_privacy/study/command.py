@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +11,17 @@ from typing import TYPE_CHECKING
 
 from nni_privacy.data import Dataset, load_dataset
 from nni_privacy.errors import ConfigError
-from nni_privacy.nni_runtime.access import Opened, opened
+from nni_privacy.nni_runtime.access import ManagerAccess, manager_access
 from nni_privacy.nni_runtime.run_directory import RunDirectory
 from nni_privacy.resuming import conclude_complete, differences
-from nni_privacy.search import check_host_and_port, conclude, interruptible, run_to_end, training_services
+from nni_privacy.search import (
+    check_host_and_port,
+    check_token,
+    conclude,
+    interruptible,
+    run_to_end,
+    training_services,
+)
 from nni_privacy.study.config import StudyConfig, load_study
 from nni_privacy.study.plan import KEY, Measurement, plan_study
 
@@ -38,6 +44,7 @@ def run_measure(
     port: int = 8080,
     exit_when_done: bool = False,
     host: str | None = None,
+    token: bool = True,
 ) -> int:
     """Runs the study that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
 
@@ -51,7 +58,8 @@ def run_measure(
         resume: refuse to start anew.
         port: of the web UI on 127.0.0.1.
         exit_when_done: stop the web UI when all is measured.
-        host: an address of this machine that the web UI is open at, too, for whoever has a token.
+        host: an address of this machine that the web UI is open at, too, for whoever has its token.
+        token: whether the web UI wants the token in the address that is printed.
 
     Returns:
         The exit code: 0, 1 if no trial succeeded, 130 if interrupted.
@@ -66,11 +74,12 @@ def run_measure(
     if resume and not resumed:
         raise ConfigError(f"output: {directory} holds no run to resume")
     check_host_and_port(host, port)
+    check_token(host, token=token)
     planned = plan_study(settings, _load(settings))
     services = training_services(settings, host, trials=len(planned))
     if resumed and len(RunDirectory(directory, resumable=True).records()) >= len(planned):
         return conclude_complete(directory)
-    with nullcontext() if host is None else opened(host) as access:
+    with manager_access(host=host, wants_token=token, announce=False) as access:
         run = _Run(settings, planned, directory, resumed, services)
         return run.to_end(port=port, exit_when_done=exit_when_done, access=access)
 
@@ -108,23 +117,16 @@ class _Run:
     resumed: bool
     services: NasExperimentConfig | None
 
-    def to_end(self, *, port: int, exit_when_done: bool, access: Opened | None) -> int:
+    def to_end(self, *, port: int, exit_when_done: bool, access: ManagerAccess) -> int:
         """Runs what is left. Returns the exit code."""
         from nni_privacy.progress import SearchProgress
 
-        address = f"http://127.0.0.1:{port}"
-        with SearchProgress(len(self.planned), address) as progress, interruptible():
+        with SearchProgress(len(self.planned), access.plain_address(port)) as progress, interruptible():
             experiment = self._experiment(progress)
             word = "resumed, " if self.resumed else ""
-            print(
-                f"{self.settings.name}: {word}{len(self.planned)} measurements, web UI at {address}, "
-                f"results in {self.directory}",
-                flush=True,
-            )
-            if access is not None:
-                access.announce(port)
+            access.say(f"{self.settings.name}: {word}{len(self.planned)} measurements", self.directory, port)
             finished = run_to_end(experiment, port, resume=self.resumed)
-        return conclude(experiment, progress, address, finished=finished, exit_when_done=exit_when_done)
+        return conclude(experiment, progress, access.page(port), finished=finished, exit_when_done=exit_when_done)
 
     def _experiment(self, progress: SearchProgress) -> PrivacyExperiment:
         import nni

@@ -23,8 +23,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--without", default="")
+    parser.add_argument("--token", action="store_true")
     args = parser.parse_args()
-    overlay = install(without=[name for name in args.without.split(",") if name])
+    overlay = install(without=[name for name in args.without.split(",") if name], token=args.token)
     experiment = {"nas": nas, "hpo": hpo}[args.kind](args)
     try:
         experiment.run(args.port)

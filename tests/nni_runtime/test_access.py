@@ -20,7 +20,7 @@ from support_browser import browser  # noqa: F401 - a fixture
 
 from nni_privacy.errors import ConfigError, RuntimeRepairError
 from nni_privacy.nni_runtime import make_overlay
-from nni_privacy.nni_runtime.access import Opened, check_host, manager_headers, opened, request_with_token, with_key
+from nni_privacy.nni_runtime.access import ManagerAccess, check_host, current_access, manager_access, with_key
 from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
 from nni_privacy.nni_runtime.probe import free_port, lone_manager
 from nni_privacy.nni_runtime.repairs import REPAIRS
@@ -239,21 +239,21 @@ def test_malformed_requests_get_an_answer(variables: dict[str, str]) -> None:
         assert server.status(**bearer) == 200
 
 
-def test_the_environment_holds_the_token_only_while_a_manager_is_open() -> None:
-    assert manager_headers() == {}
-    with opened(OTHER_ADDRESS) as first:
-        assert manager_headers() == {TOKEN_HEADER: first.token}
-        assert os.environ[HOST_VARIABLE] == OTHER_ADDRESS
-    assert manager_headers() == {} and HOST_VARIABLE not in os.environ
-    with opened(OTHER_ADDRESS) as second:
+def test_each_run_has_a_new_token_and_never_in_the_environment() -> None:
+    with manager_access(host=OTHER_ADDRESS) as first:
+        assert current_access() is first
+        assert first.variables() == {TOKEN_VARIABLE: first.token, HOST_VARIABLE: OTHER_ADDRESS}
+    assert current_access() is not first and TOKEN_VARIABLE not in os.environ and HOST_VARIABLE not in os.environ
+    with manager_access() as second:
         assert len(second.token) >= 40 and second.token != first.token
+    assert second.token not in repr(second)
 
 
 def test_nnis_own_requests_carry_the_token(open_manager: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     from nni.experiment import rest
 
     plain = getattr(rest.request, "__nni_privacy_original__", rest.request)
-    monkeypatch.setattr(rest, "request", request_with_token(plain))
+    monkeypatch.setattr(rest, "request", REPAIRS["request_token"].make(plain))
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     assert rest.get(open_manager.port, "/check-status")["status"] == "INITIALIZED"
     monkeypatch.setattr(rest, "request", plain)
@@ -309,7 +309,14 @@ def test_a_host_of_this_machine_is_accepted_if_the_port_is_free() -> None:
 
 
 def test_an_ipv6_address_is_written_in_brackets() -> None:
-    assert Opened("fd00::1", "t").address(8080) == "http://[fd00::1]:8080/?token=t"
+    assert ManagerAccess(host="fd00::1", token="t").address(8080) == "http://[fd00::1]:8080/?token=t"
+
+
+def test_the_address_holds_the_token_unless_none_is_wanted() -> None:
+    access = ManagerAccess(token="t")
+    assert access.address(8080) == access.page(8080) == "http://127.0.0.1:8080/?token=t"
+    assert access.address(8080, prefix="a/b") == "http://127.0.0.1:8080/a/b/?token=t"
+    assert ManagerAccess(wants_token=False).address(8080) == "http://127.0.0.1:8080"
 
 
 SMALL = """

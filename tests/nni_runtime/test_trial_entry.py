@@ -25,7 +25,7 @@ def test_it_runs_a_module_with_its_arguments(tmp_path: Path) -> None:
     done = subprocess.run([*ENTRY, "-m", "told", "trial", "x"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 7
     assert done.stdout == "__main__ ['trial', 'x']\n"
-    assert subprocess.run([*ENTRY, "trial"], capture_output=True).returncode == 1
+    assert subprocess.run([*ENTRY, "trial"], capture_output=True).returncode == 2
 
 
 def test_a_trial_ends_when_its_parent_is_killed(tmp_path: Path) -> None:

@@ -1,0 +1,398 @@
+"""Repairs of NNI's Python side: what comes from the manager, a trial or a file of a run runs nothing.
+
+NNI's own reading and writing of messages is kept; the places where messages come in and go out say how far their
+sender is trusted (:mod:`~nni_privacy.nni_runtime.messages`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.nni_runtime.messages import (
+    PLAIN,
+    Trust,
+    UnsafeMessageError,
+    check_object,
+    current_trust,
+    objects_in,
+    trusting,
+)
+from nni_privacy.nni_runtime.repairing import Repair
+
+__all__ = ["MESSAGE_REPAIRS", "READING", "experiment_trust", "trial_python", "trial_repairs", "trust_of_trial"]
+
+_logger = logging.getLogger(__name__)
+
+NEEDED = frozenset({"nni.nas.space.space.SimplifiedModelSpace", "nni.nas.space.metrics.Metrics"})
+"""What NNI itself puts around a model space and an evaluator to send an architecture to a trial."""
+
+ENTRY = "nni_privacy.nni_runtime.trial_entry"
+_NO_LIMIT = -1
+_TRUST = "_nni_privacy_trust"
+
+
+# --- reading and writing ---
+
+
+def _checked_load(original: Callable[..., Any]) -> Callable[..., Any]:
+    def load(string: str | None = None, *, fp: Any = None, **options: Any) -> Any:
+        trust = current_trust()
+        if trust is None:
+            return original(string, fp=fp, **options)
+
+        def check(found: Any) -> Any:
+            return check_object(found, trust)
+
+        # Machines write no comments; taking them out would change texts that hold a `#`.
+        options = {**options, "ignore_comments": False, "extra_obj_pairs_hooks": (check,)}
+        return original(string, fp=fp, **options)
+
+    return load
+
+
+def _checked_objects(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _json_tricks_any_object_encode(obj: Any, primitives: bool = False, pickle_size_limit: int = 4096) -> Any:
+        encoded = original(obj, primitives, pickle_size_limit)
+        trust = current_trust()
+        if trust is not None and not trust.pickles and encoded is not obj:
+            raise UnsafeMessageError(f"{_described(obj)} would have to be pickled")
+        return encoded
+
+    return _json_tricks_any_object_encode
+
+
+def _checked_types(original: Callable[..., Any]) -> Callable[..., Any]:
+    def get_hybrid_cls_or_func_name(cls_or_func: Any, pickle_size_limit: int = 4096) -> str:
+        name = str(original(cls_or_func, pickle_size_limit))
+        trust = current_trust()
+        if trust is None:
+            return name
+        if name.startswith("bytes:") and not trust.pickles:
+            raise UnsafeMessageError(f"{_described(cls_or_func)} cannot be imported and would have to be pickled")
+        if not name.startswith("bytes:") and name.removeprefix("path:") not in trust.types:
+            raise UnsafeMessageError(f"{name.removeprefix('path:')} is none of this experiment's types")
+        return name
+
+    return get_hybrid_cls_or_func_name
+
+
+def _described(value: Any) -> str:
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{getattr(kind, '__module__', '?')}.{kind.__qualname__}"
+
+
+# --- where messages come in, in the process that searches ---
+
+
+def _plain(original: Callable[..., Any]) -> Callable[..., Any]:
+    def reading(*arguments: Any, **options: Any) -> Any:
+        with trusting(PLAIN):
+            return original(*arguments, **options)
+
+    return reading
+
+
+def _plain_commands(original: Callable[..., Any]) -> Callable[..., Any]:
+    def receive(self: Any) -> Any:
+        while True:
+            try:
+                with trusting(PLAIN):
+                    return original(self)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                # The thread that listens goes on: whoever sent this must not end the search.
+                _logger.warning("a message from NNI's manager is refused: %s", " ".join(str(error).split()))
+
+    return receive
+
+
+def _needed_commands(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _receive(self: Any) -> Any:
+        commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
+        # What is imported is in the strategy's checkpoint already; a customized trial is no architecture, and the
+        # space is the strategy's own.
+        ignored = (commands.ImportData, commands.AddCustomizedTrialJob, commands.UpdateSearchSpace, commands.Ping)
+        while True:
+            command, data = original(self)
+            if command in ignored:
+                _logger.debug("the command %s of NNI's manager means nothing to a NAS strategy: ignored", command)
+            elif command == commands.TrialEnd:
+                return command, _without_model(data)
+            else:
+                return command, data
+
+    return _receive
+
+
+def _without_model(data: str) -> str:
+    """The end of a trial without its model, of which NNI wants to know the number only: no network is built."""
+    try:
+        end = json.loads(data)
+        number = json.loads(end["hyper_params"])["parameter_id"]
+    except (ValueError, TypeError, KeyError):
+        return data
+    return json.dumps({**end, "hyper_params": json.dumps({"parameter_id": number})})
+
+
+# --- what goes out to trials, and comes back of it ---
+
+
+def experiment_trust(experiment: Any) -> Trust | None:
+    """What an experiment's trials may be sent: the types of its space and evaluator, pickles where allowed.
+
+    Args:
+        experiment: NNI's ``NasExperiment``; of anything else that an engine is given in its place nothing is known.
+
+    Raises:
+        RuntimeRepairError: if something would have to be pickled and that is not allowed; one line that names it.
+    """
+    known = getattr(experiment, _TRUST, None)
+    if known is None and hasattr(experiment, "model_space"):
+        known = _find_trust(experiment)
+        setattr(experiment, _TRUST, known)
+    return known
+
+
+def _find_trust(experiment: Any) -> Trust:
+    from nni_privacy.nni_runtime.access import current_access
+
+    serializer = import_module("nni.common.serializer")
+    space = experiment.model_space
+    content = [getattr(space, f"trace_{part}", None) for part in ("symbol", "args", "kwargs")]
+    text = serializer.dump([*content, experiment.evaluator], pickle_size_limit=_NO_LIMIT)
+    names, pickled = objects_in(text)
+    trust = Trust(NEEDED | names, pickles=current_access().allow_pickle)
+    if pickled and not trust.pickles:
+        try:
+            with trusting(trust):
+                serializer.dump([*content, experiment.evaluator], pickle_size_limit=_NO_LIMIT)
+        except UnsafeMessageError as error:
+            raise RuntimeRepairError(
+                f"{error} to be sent to trials; define it in a module that trials can import (or decorate its class "
+                "with nni.trace), or accept pickles with allow_pickle=True"
+            ) from None
+    if pickled:
+        _logger.warning(
+            "allow_pickle: parts of the space or the evaluator are sent to trials as pickles: whoever can send a "
+            "trial its parameters can run code in it"
+        )
+    return trust
+
+
+def _trusted_submissions(original: Callable[..., Any]) -> Callable[..., Any]:
+    def submit_models(self: Any, *models: Any) -> None:
+        with trusting(experiment_trust(self.nodejs_binding)):
+            original(self, *models)
+
+    return submit_models
+
+
+def _trusted_models(original: Callable[..., Any]) -> Callable[..., Any]:
+    def list_models(self: Any, status: Any = None) -> Iterator[Any]:
+        models = iter(original(self, status))
+        while True:
+            with trusting(experiment_trust(self.nodejs_binding)):
+                try:
+                    model = next(models)
+                except StopIteration:
+                    return
+            yield model
+
+    return list_models
+
+
+def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
+    """What to write for ``python`` in the command of a trial that is to read its parameters under ``trust``.
+
+    Args:
+        python: the interpreter.
+        trust: what the trial's parameters may hold.
+        outlives: whether the trial goes on when the process that started it ends.
+    """
+    words = [python, "-m", ENTRY, "--types", ",".join(sorted(trust.types))]
+    words += ["--allow-pickle"] if trust.pickles else []
+    words += ["--outlive"] if outlives else []
+    return " ".join(word if word == python else shlex.quote(word) for word in words)
+
+
+def trust_of_trial(types: str, *, pickles: bool) -> Trust:
+    """The trust that the words of :func:`trial_python` stand for."""
+    return Trust(frozenset(name for name in types.split(",") if name), pickles=pickles)
+
+
+def _careful_trials(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _start_nni_manager(self: Any, *arguments: Any, **options: Any) -> Any:
+        services = self.config.training_service
+        platforms = {service.platform for service in (services if isinstance(services, list) else [services])}
+        trust = experiment_trust(self) if self._action != "view" and platforms <= {"local", "remote"} else None
+        if trust is not None:
+            given = dict(self.config._trial_command_params or {})
+            python = given.get("python", sys.executable)
+            if ENTRY not in python:
+                python = trial_python(python, trust, outlives="remote" in platforms)
+            self.config._trial_command_params = {**given, "python": python}
+        return original(self, *arguments, **options)
+
+    return _start_nni_manager
+
+
+# --- in a trial ---
+
+
+def trial_repairs(trust: Trust) -> tuple[Repair, ...]:
+    """The repairs of a process that is one trial, whose parameters are read under ``trust``."""
+
+    def _trusted_parameter(original: Callable[..., Any]) -> Callable[..., Any]:
+        def receive_parameter(self: Any) -> Any:
+            with trusting(trust):
+                return original(self)
+
+        return receive_parameter
+
+    return (
+        Repair(
+            name="trial_parameters",
+            why="what the manager gives a trial as its parameters can run code in it",
+            module="nni.runtime.trial_command_channel.v3",
+            owner="TrialCommandChannelV3",
+            method="receive_parameter",
+            expects=("nni.load(res['parameter'])",),
+            make=_trusted_parameter,
+        ),
+        Repair(
+            name="trial_metrics",
+            why="a metric that is no plain data is pickled, and refused where it arrives",
+            module="nni.runtime.trial_command_channel.v3",
+            owner="TrialCommandChannelV3",
+            method="send_metric",
+            expects=("nni.dump(value)",),
+            make=_plain,
+        ),
+    )
+
+
+_SERIALIZER = "nni.common.serializer"
+
+READING = (
+    Repair(
+        name="message_reading",
+        why="NNI unpickles whatever a message holds, and calls any function that it names",
+        module=_SERIALIZER,
+        owner="",
+        method="load",
+        expects=("_json_tricks_any_object_decode", "json_tricks.loads(string, obj_pairs_hooks=hooks"),
+        make=_checked_load,
+        everywhere=True,
+    ),
+    Repair(
+        name="message_objects",
+        why="NNI pickles what it cannot write otherwise, also into messages",
+        module=_SERIALIZER,
+        owner="",
+        method="_json_tricks_any_object_encode",
+        expects=("cloudpickle.dumps(obj)", "'__nni_obj__'"),
+        make=_checked_objects,
+    ),
+    Repair(
+        name="message_types",
+        why="NNI pickles classes and functions that cannot be imported, also into messages",
+        module=_SERIALIZER,
+        owner="",
+        method="get_hybrid_cls_or_func_name",
+        expects=("cloudpickle.dumps(cls_or_func)", "return 'path:' + name"),
+        make=_checked_types,
+    ),
+)
+"""What makes NNI's serializer ask how far a message is trusted; needed in every process that reads some."""
+
+_SEARCHING = (
+    Repair(
+        name="command_messages",
+        why="whoever reaches the manager's port can send the searching process a message that runs code in it",
+        module="nni.runtime.command_channel.websocket.connection",
+        owner="WsConnection",
+        method="receive",
+        expects=("return nni.load(msg)",),
+        make=_plain,
+    ),
+    Repair(
+        name="metric_messages",
+        why="a metric from a trial, or from whoever passes for one, can run code in the searching process",
+        module="nni.runtime.tuner_command_channel.channel",
+        owner="TunerCommandChannel",
+        method="receive",
+        expects=("data['value'] = load(data['value'])", "load(data['hyper_params'])['parameter_id']"),
+        make=_plain_commands,
+    ),
+    Repair(
+        name="unknown_commands",
+        why="resuming, or 'Customized trial' in the web UI, kills the thread that listens to trials: the search hangs",
+        module="nni.runtime.tuner_command_channel.channel",
+        owner="TunerCommandChannel",
+        method="_receive",
+        expects=("self._channel.receive()", "CommandType(command['type'])"),
+        make=_needed_commands,
+    ),
+    Repair(
+        name="sent_models",
+        why="parts of a space or an evaluator are sent to trials as pickles, without a word",
+        module="nni.nas.execution.training_service",
+        owner="TrainingServiceExecutionEngine",
+        method="submit_models",
+        expects=("self._channel.send_trial(", "parameters=cast(Any, model)"),
+        make=_trusted_submissions,
+    ),
+    Repair(
+        name="listed_models",
+        why="models are made of whatever the manager says that trials were given",
+        module="nni.nas.execution.training_service",
+        owner="TrainingServiceExecutionEngine",
+        method="list_models",
+        expects=("nni.load(nni.dump(param.parameters))",),
+        make=_trusted_models,
+    ),
+    Repair(
+        name="careful_trials",
+        why="a trial unpickles and calls whatever it is given as its parameters",
+        module="nni.nas.experiment.experiment",
+        owner="NasExperiment",
+        method="_start_nni_manager",
+        expects=("super()._start_nni_manager(port, debug, run_mode, tuner_command_channel, tags",),
+        make=_careful_trials,
+    ),
+    Repair(
+        name="checkpoint_config",
+        why="the configuration in a checkpoint can run code when the experiment is resumed",
+        module="nni.nas.experiment.experiment",
+        owner="NasExperiment",
+        method="load_checkpoint",
+        expects=("NasExperimentConfig(**nni.load(fp=f))",),
+        make=_plain,
+    ),
+    Repair(
+        name="database_config",
+        why="the configuration in an experiment's database can run code when it is looked at or resumed",
+        module="nni.tools.nnictl.config_utils",
+        owner="Config",
+        method="refresh_config",
+        expects=("config_v0_to_v1(nni.load(",),
+        make=_plain,
+    ),
+    Repair(
+        name="manifest",
+        why="NNI's list of experiments can run code when it is read",
+        module="nni.tools.nnictl.config_utils",
+        owner="Experiments",
+        method="read_file",
+        expects=("return nni.load(fp=file)",),
+        make=_plain,
+    ),
+)
+
+MESSAGE_REPAIRS = (*READING, *_SEARCHING)

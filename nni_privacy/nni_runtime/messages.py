@@ -1,0 +1,170 @@
+"""Reading NNI's messages without running anything that they say.
+
+NNI writes what it sends as JSON with objects in it: ``{"__nni_obj__": <a pickle>}``, ``{"__symbol__": <a name>,
+"__args__": [...]}`` and the like. Reading a pickle runs what it says; so does importing a name and calling it. A
+message that comes from NNI's manager, a trial or a file of a run is therefore read under a :class:`Trust`: what it
+does not name is refused. JSON that a program reads by itself, with ``nni.load``, is the program's own business and is
+read as before.
+
+This module knows NNI's marks and nothing of NNI; :mod:`~nni_privacy.nni_runtime.message_repairs` puts it to use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from nni_privacy.errors import PrivacyError
+
+__all__ = [
+    "PLAIN",
+    "Trust",
+    "UnsafeMessageError",
+    "check_object",
+    "current_trust",
+    "objects_in",
+    "trust_only",
+    "trusting",
+]
+
+PICKLE = "__nni_obj__"
+NAMES = ("__nni_type__", "__symbol__", "__instance_type__")
+"""Marks whose value is a name to be imported, ``path:package.module.name``, or a pickle, ``bytes:...``."""
+
+_ENUM, _ARRAY = "__enum__", "__ndarray__"
+_MAX_ELEMENTS = 10_000_000
+"""Elements of an array that a message may ask for: more are not in a message of NNI's 50 MB."""
+
+
+class UnsafeMessageError(PrivacyError, ValueError):
+    """A message holds what would have to be unpickled or imported to be read, or to be written."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What may be in a message besides plain data: numbers, texts, lists, mappings, arrays, dates, sets.
+
+    Attributes:
+        types: dotted names of classes and functions that may be imported.
+        pickles: whether pickled objects are accepted; whoever can send one can run anything.
+    """
+
+    types: frozenset[str] = frozenset()
+    pickles: bool = False
+
+
+PLAIN = Trust()
+"""Plain data and nothing else: what trials report."""
+
+_trust: ContextVar[Trust | None] = ContextVar("nni_privacy_trust", default=None)
+_of_process: list[Trust] = []
+
+
+@contextmanager
+def trusting(trust: Trust | None) -> Iterator[None]:
+    """What this thread reads and writes meanwhile is a message from, or to, somebody who is trusted that far only.
+
+    ``None``: it is no message.
+    """
+    token = _trust.set(trust)
+    try:
+        yield
+    finally:
+        _trust.reset(token)
+
+
+def trust_only(trust: Trust) -> None:
+    """All that this process reads and writes from now on is a message: that of a process which does nothing else."""
+    _of_process[:] = [trust]
+
+
+def current_trust() -> Trust | None:
+    """How far what is read now is trusted; ``None``: it is no message."""
+    trust = _trust.get()
+    return trust if trust is not None or not _of_process else _of_process[0]
+
+
+def check_object(found: Any, trust: Trust) -> Any:
+    """Refuses one JSON object of a message, before anything is made of it.
+
+    Returns:
+        ``found``.
+
+    Raises:
+        UnsafeMessageError: if it stands for something that ``trust`` does not allow.
+    """
+    if not isinstance(found, Mapping):
+        return found
+    if PICKLE in found and not trust.pickles:
+        raise UnsafeMessageError(f"a pickled object ({PICKLE}) is refused")
+    for mark in NAMES:
+        if mark in found:
+            _check_name(mark, found[mark], trust)
+    if _ENUM in found:
+        described = found[_ENUM].get("__enum_instance_type__") if isinstance(found[_ENUM], Mapping) else None
+        _check_name(_ENUM, ".".join(map(str, described)) if isinstance(described, list) else None, trust)
+    if _ARRAY in found:
+        _check_array(found)
+    return found
+
+
+def _check_name(mark: str, value: Any, trust: Trust) -> None:
+    if isinstance(value, str) and value.startswith("bytes:"):
+        if not trust.pickles:
+            raise UnsafeMessageError(f"a pickled class or function ({mark}) is refused")
+    elif not isinstance(value, str) or value.removeprefix("path:") not in trust.types:
+        raise UnsafeMessageError(f"{mark}: {value!r:.200} is refused: it is none of this experiment's types")
+
+
+def _check_array(found: Mapping[str, Any]) -> None:
+    """An array's type is looked up by its name, among all that numpy holds: functions that read files, too."""
+    import numpy as np
+
+    kind, shape, data = found.get("dtype"), found.get("shape", []), found[_ARRAY]
+    try:
+        known = isinstance(kind, str) and np.dtype(kind) is not None
+    except (TypeError, ValueError, SyntaxError):
+        known = False
+    if not known:
+        raise UnsafeMessageError(f"{_ARRAY}: {kind!r:.200} is no type of numbers")
+    if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
+        raise UnsafeMessageError(f"{_ARRAY}: {shape!r:.200} is no shape")
+    if int(np.prod(shape, dtype=object)) > _MAX_ELEMENTS or (isinstance(data, str) and data.startswith("b64.gz")):
+        raise UnsafeMessageError(f"{_ARRAY}: an array of shape {shape!r:.200} is refused: too large, or compressed")
+
+
+def objects_in(text: str) -> tuple[frozenset[str], bool]:
+    """What reading a message would import, and whether it would unpickle anything.
+
+    Args:
+        text: JSON as NNI writes it.
+
+    Returns:
+        The dotted names, and whether there is a pickle.
+    """
+    names, pickled = set(), False
+    for mark, value in _marks(json.loads(text)):
+        if mark == PICKLE or value.startswith("bytes:"):
+            pickled = True
+        else:
+            names.add(value.removeprefix("path:"))
+    return frozenset(names), pickled
+
+
+def _marks(value: Any) -> Iterator[tuple[str, str]]:
+    children: Iterable[Any] = ()
+    if isinstance(value, dict):
+        for mark in (PICKLE, *NAMES):
+            if mark in value:
+                yield mark, str(value[mark])
+        if _ENUM in value:
+            yield _ENUM, ".".join(map(str, value[_ENUM]["__enum_instance_type__"]))
+        children = value.values()
+    elif isinstance(value, list):
+        children = value
+    for child in children:
+        yield from _marks(child)

@@ -1,0 +1,51 @@
+"""NNI's own command line, ``nnictl``, for managers that want a token: what ``nni-privacy nnictl`` does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from nni_privacy.nni_runtime import install
+from nni_privacy.nni_runtime.access import manager_headers
+from nni_privacy.nni_runtime.proxies import direct_request
+
+__all__ = ["run_nnictl"]
+
+
+_VERBS = ("get", "put", "post", "delete")
+
+
+class _TokenRequests:
+    """Takes the place of ``requests`` in nnictl: each request goes straight to the manager, with its token."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._ask, name) if name in _VERBS else getattr(self._original, name)
+
+    def _ask(self, method: str, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), **options: Any) -> Any:
+        carried = {**headers, **manager_headers(urlsplit(url).port)}
+        return direct_request(method, url, headers=carried, **options)
+
+
+def run_nnictl(words: Sequence[str]) -> int:
+    """Runs ``nnictl`` with ``words``; it finds the tokens of this user's running managers by their ports.
+
+    Returns:
+        The exit code.
+    """
+    install()
+    rest: Any = import_module("nni.tools.nnictl.rest_utils")
+    rest.requests = _TokenRequests(rest.requests)
+    sys.argv = ["nnictl", *words]
+    try:
+        import_module("nni.tools.nnictl.nnictl").parse_args()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0

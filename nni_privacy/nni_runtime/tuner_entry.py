@@ -1,0 +1,28 @@
+"""What the manager starts a tuner of hyper-parameters with: NNI's own, in a process that reads plain data only.
+
+``python -m nni_privacy.nni_runtime.tuner_entry --exp_params ...`` does what ``python -m nni --exp_params ...`` does.
+"""
+
+from __future__ import annotations
+
+from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
+from nni_privacy.nni_runtime.message_repairs import READING
+from nni_privacy.nni_runtime.messages import PLAIN, trust_only
+
+__all__ = ["main"]
+
+_NEEDED = ("channel_key", "channel_proxy")
+
+
+def main() -> None:
+    """Runs NNI's dispatcher with the words of the command line."""
+    for repair in (*READING, *(repair for repair in ACCESS_REPAIRS if repair.name in _NEEDED)):
+        repair.apply()
+    trust_only(PLAIN)
+    from nni.__main__ import main as dispatch
+
+    dispatch()
+
+
+if __name__ == "__main__":
+    main()
