@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -237,7 +238,7 @@ class PrivacyExperiment(NasExperiment):
             "name": self.config.experiment_name,
             "search_space": repr(type(self.model_space).__name__),
             "strategy": repr(self.strategy),
-            "evaluator": dump() if dump is not None else repr(self.evaluator),
+            "evaluator": json.loads(json.dumps(dump(), default=_plain)) if dump is not None else repr(self.evaluator),
             "trials": self.config.max_trial_number,
             "concurrency": self.config.trial_concurrency,
         }
@@ -261,6 +262,13 @@ def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_t
         config.training_service.use_active_gpu = True
     config.log_level = "warning"
     return config
+
+
+def _plain(value: Any) -> Any:
+    """What is written of a value that YAML cannot hold: a function's name, a number's value, a path's text."""
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ NEEDED = frozenset({"nni.nas.space.space.SimplifiedModelSpace", "nni.nas.space.m
 """What NNI itself puts around a model space and an evaluator to send an architecture to a trial."""
 
 ENTRY = "nni_privacy.nni_runtime.trial_entry"
-_NO_LIMIT = -1
+_NO_LIMIT = 1 << 40
 _TRUST = "_nni_privacy_trust"
 
 

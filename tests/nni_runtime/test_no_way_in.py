@@ -1,0 +1,193 @@
+"""Code of others is run neither in the search nor in its trials, whatever they send to NNI's real manager."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from attacker import API, Attacker, called, metric, pickled
+from support_manager import HERE, REPOSITORY, free_port
+
+from nni_privacy.nni_runtime.access_patches import TOKEN_HEADER
+from nni_privacy.nni_runtime.message_repairs import READING
+
+pytestmark = pytest.mark.slow
+
+THINGS = {"pickle": pickled, "function": called}
+NOBODY_ASKED = ("manager_token", "access")
+"""Left out: everybody is let in. What is sent then must be harmless all the same."""
+
+AS_PUBLISHED = (*NOBODY_ASKED, "routes", "careful_trials", *(repair.name for repair in READING))
+
+
+@dataclass
+class Victim:
+    """A search with a trial that waits."""
+
+    port: int
+    work: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> str:
+        return (self.work / "log.txt").read_text()
+
+    @property
+    def channels(self) -> dict[str, str]:
+        """Trial -> the address that it was told to talk to."""
+        return {path.name.removeprefix("trial-"): path.read_text() for path in self.work.glob("trial-*")}
+
+    @property
+    def token(self) -> str:
+        return (self.log.partition("?token=")[2].split() or [""])[0]
+
+    @property
+    def running(self) -> list[str]:
+        """The trials that the manager knows to run."""
+        address = f"http://127.0.0.1:{self.port}{API}/trial-jobs?status=RUNNING"
+        answer = requests.get(address, headers={TOKEN_HEADER: self.token}, timeout=20)
+        return [job["trialJobId"] for job in answer.json()]
+
+    def attacker(self, *, with_key: bool = False) -> Attacker:
+        """Somebody who knows the running trial and, if so said, the key of its channel."""
+        trial, address = next(iter(self.channels.items()))
+        key = "?" + address.partition("?")[2] if with_key else ""
+        return Attacker(self.port, trial, key)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Lets the trials go on; what the run directory says of them."""
+        (self.work / "go").touch()
+        assert self.process.wait(120) == 0, self.log
+        return [json.loads(line) for line in (self.work / "run" / "trials.jsonl").read_text().splitlines()]
+
+
+@contextmanager
+def victim(work: Path, *words: str, without: tuple[str, ...] = ()) -> Iterator[Victim]:
+    port = free_port()
+    paths = os.pathsep.join([str(HERE), str(HERE.parent), str(REPOSITORY)])
+    environment = dict(os.environ, HOME=str(work), TEST_WORK=str(work), PYTHONPATH=paths, PYTHONUNBUFFERED="1")
+    command = [
+        sys.executable,
+        "-m",
+        "victim",
+        f"--port={port}",
+        f"--work={work}",
+        f"--without={','.join(without)}",
+        *words,
+    ]
+    with (work / "log.txt").open("w") as log:
+        process = subprocess.Popen(command, env=environment, cwd=work, stdout=log, stderr=log)
+    try:
+        found = Victim(port, work, process)
+        wait_for(lambda: found.channels or process.poll() is not None)
+        assert process.poll() is None, found.log
+        # A metric of a trial that the manager does not know to run yet is thrown away: an attack would prove nothing.
+        wait_for(lambda: set(found.running) >= set(found.channels))
+        time.sleep(1)
+        yield found
+    finally:
+        (work / "go").touch()
+        if process.poll() is None:
+            process.terminate()
+        process.wait(60)
+
+
+def wait_for(question: Callable[[], Any], seconds: float = 90) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (answer := question()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return answer
+
+
+def attack(attacker: Attacker, work: Path) -> dict[tuple[str, str], int]:
+    """Every way with every thing: the manager's answers."""
+    return {
+        (way, kind): send(make(work / f"pwned-{way}-{kind}"))
+        for way, send in attacker.ways.items()
+        for kind, make in THINGS.items()
+    }
+
+
+def pwned(work: Path) -> list[str]:
+    return sorted(path.name.removeprefix("pwned-") for path in work.glob("pwned-*"))
+
+
+def test_without_a_token_nothing_is_let_in(tmp_path: Path) -> None:
+    with victim(tmp_path) as search:
+        attacker = search.attacker()
+        assert set(attack(attacker, tmp_path).values()) == {401}
+        assert attacker.by_second_start(f"mkdir {tmp_path}/pwned-start") == 401
+        records = search.finish()
+    assert [record["status"] for record in records] == ["succeeded"] * 2
+    assert pwned(tmp_path) == []
+
+
+def test_with_a_stolen_channel_key_a_trial_can_spoil_its_own_result_only(tmp_path: Path) -> None:
+    with victim(tmp_path) as search:
+        attacker = search.attacker(with_key=True)
+        answers = attack(attacker, tmp_path)
+        # The key opens the channel of this trial; what comes through it is read as plain data.
+        let_in = {way for (way, _), status in answers.items() if status != 401}
+        assert let_in == {"metric", "metric_within_a_mapping", "whole_metric"}
+        other = attacker.channel("another")
+        assert attacker.send("PUT", other, metric(0.9, "another")) == 401
+        attacker.send("PUT", attacker.channel(), metric(0.9, attacker.trial, speaks_for="another"))
+        for malformed in (None, [], {"type": 3}, {"type": "metric"}, {"type": "metric", "metric": "{"}, {"type": "x"}):
+            attacker.send("PUT", attacker.channel(), malformed)
+        records = search.finish()
+    assert [record["status"] for record in records] == ["succeeded"] * 2
+    assert all(record["metrics"]["mia_auc"] == 0.6 for record in records)
+    assert pwned(tmp_path) == []
+    assert "a message from NNI's manager is refused" in search.log or "refused" in experiment_log(tmp_path)
+
+
+def experiment_log(work: Path) -> str:
+    return "".join(path.read_text() for path in work.glob("run/nni/*/log/*.log"))
+
+
+def test_where_the_page_is_open_channels_and_starts_are_not(tmp_path: Path) -> None:
+    with victim(tmp_path, "--no-token") as search:
+        attacker = search.attacker()
+        answers = attack(attacker, tmp_path)
+        assert {status for (way, _), status in answers.items() if "metric" in way or way == "websocket"} == {401}
+        assert {status for (way, _), status in answers.items() if way in ("custom_trial", "imported_data")} == {409}
+        assert {status for (way, _), status in answers.items() if way == "search_space"} == {400}
+        assert attacker.by_search_space({"x": {"_type": "choice", "_value": [1]}}) == 409
+        assert attacker.by_second_start(f"mkdir {tmp_path}/pwned-start") == 401
+        assert attacker.send("PUT", f"{API}/experiment/cluster-metadata", {"local_config": {}}) == 401
+        for kind, value in {"TRIAL_CONCURRENCY": -1, "MAX_TRIAL_NUM": "9", "MAX_EXEC_DURATION": "`id`"}.items():
+            name = {"TRIAL_CONCURRENCY": "trialConcurrency", "MAX_TRIAL_NUM": "maxTrialNumber"}.get(kind, "x")
+            path = f"{API}/experiment?update_type={kind}"
+            assert attacker.send("PUT", path, {"params": {name: value, "maxExperimentDuration": value}}) == 400
+        assert attacker.send("GET", f"{API}/check-status", None) == 200
+        records = search.finish()
+    assert [record["status"] for record in records] == ["succeeded"] * 2
+    assert pwned(tmp_path) == []
+
+
+def test_what_gets_as_far_as_the_search_is_read_as_plain_data(tmp_path: Path) -> None:
+    with victim(tmp_path, without=(*NOBODY_ASKED, "routes")) as search:
+        answers = attack(search.attacker(), tmp_path)
+        assert set(answers.values()) <= {101, 200}
+        time.sleep(3)  # the search and the proposed trial have read what they were sent
+        (tmp_path / "go").touch()
+        search.process.wait(120)
+    assert pwned(tmp_path) == []
+
+
+def test_as_published_two_of_the_ways_run_code_in_the_search(tmp_path: Path) -> None:
+    with victim(tmp_path, without=(*AS_PUBLISHED, "metric_messages", "unknown_commands")) as search:
+        attacker = search.attacker()
+        for way in ("metric", "search_space"):
+            marker = tmp_path / f"pwned-{way}"
+            assert wait_for(lambda: attacker.ways[way](pickled(marker)) and marker.exists(), 20), search.log  # noqa: B023
