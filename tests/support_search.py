@@ -71,6 +71,11 @@ class Search:
     def text(self) -> str:
         return self.log.read_text()
 
+    def page(self, name: str = "") -> str:
+        """The address of a page of the web UI with the token, as a user opens it."""
+        root, _, query = self.text.partition("web UI at ")[2].partition(",")[0].partition("?")
+        return f"{root.rstrip('/')}/{name}?{query}"
+
     @property
     def trials(self) -> list[dict[str, Any]]:
         path = self.output / "trials.jsonl"

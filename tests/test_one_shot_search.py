@@ -36,7 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
 @pytest.mark.browser
 def test_the_page_shows_the_audited_architectures(browser: Any, finished: Search) -> None:  # noqa: F811
     assert len(finished.trials) == TOP_K
-    browser.get(f"http://127.0.0.1:{finished.port}/detail")
+    browser.get(finished.page("detail"))
 
     def shown() -> list[str]:
         return browser.execute_script(CELLS)

@@ -62,7 +62,7 @@ def finished(search: Search) -> Search:
 @pytest.mark.browser
 def test_the_page_shows_the_running_trials_and_their_auc(browser: Any, search: Search) -> None:  # noqa: F811
     trials = wait_for(lambda: search.trials, "a finished trial")
-    browser.get(f"http://127.0.0.1:{search.port}/detail")
+    browser.get(search.page("detail"))
     headers = wait_for(lambda: [text for text in browser.execute_script(HEADERS) if text], "the table", 30)
     assert headers[headers.index("Default metric") + 1].startswith("mia_auc")
     shown = browser.execute_script(CELLS)
@@ -81,7 +81,7 @@ def _shows(cell: str, value: float) -> bool:
 
 @pytest.mark.browser
 def test_the_hyper_parameter_chart_draws_a_line_for_each_trial(browser: Any, finished: Search) -> None:  # noqa: F811
-    browser.get(f"http://127.0.0.1:{finished.port}/detail")
+    browser.get(finished.page("detail"))
     wait_for(lambda: browser.execute_script(OPEN_CHART), "the tab", 30)
     assert wait_for(lambda: browser.execute_script(DRAWN_PIXELS), "lines", 30) > 0
     screenshot(browser, "chart")

@@ -140,8 +140,11 @@ def _is_whole(source: Path, target: Path, texts: Mapping[str, str]) -> bool:
 
 
 def _everything(folder: Path) -> Iterator[Path]:
-    for place, _, files in os.walk(folder):
-        yield from (Path(place) / file for file in files)
+    """All files, and links to folders, which node would follow."""
+    for place, folders, files in os.walk(folder):
+        paths = [Path(place) / name for name in folders]
+        yield from (path for path in paths if path.is_symlink())
+        yield from (Path(place) / name for name in files)
 
 
 def _is_same(original: Path, path: Path) -> bool:

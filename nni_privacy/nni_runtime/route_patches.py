@@ -118,6 +118,13 @@ class NNIRestHandler {{
                 "imported data": "        router.post('/experiment/import-data', (req, res) => {\n",
             }.items()
         ),
+        # Before an experiment runs, this threw inside an asynchronous handler, which ends node.
+        Edit(
+            file=_HANDLER,
+            anchor="            this.nniManager.addCustomizedTrialJob(JSON.stringify(req.body)).then(",
+            replacement="            Promise.resolve().then("
+            "() => this.nniManager.addCustomizedTrialJob(JSON.stringify(req.body))).then(",
+        ),
         # A trial speaks of itself only, and what it says wrongly costs its own result, not the experiment.
         Edit(
             file=_MANAGER,

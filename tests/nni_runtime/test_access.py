@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import secrets
 import socket
 import stat
@@ -21,7 +22,7 @@ from support_browser import browser  # noqa: F401 - a fixture
 from nni_privacy.errors import ConfigError, RuntimeRepairError
 from nni_privacy.nni_runtime import make_overlay
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, current_access, manager_access, with_key
-from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
 from nni_privacy.nni_runtime.probe import free_port, lone_manager
 from nni_privacy.nni_runtime.repairs import REPAIRS
 
@@ -91,6 +92,31 @@ def open_manager() -> Iterator[Server]:
     """As `search --host 127.0.0.2` starts it."""
     with running(OPENED, host=OTHER_ADDRESS) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def local_manager() -> Iterator[Server]:
+    """As `search` starts it."""
+    with running({TOKEN_VARIABLE: TOKEN}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def page_for_all() -> Iterator[Server]:
+    """As `search --no-token` starts it."""
+    with running({TOKEN_VARIABLE: TOKEN, OPEN_VARIABLE: "1"}) as server:
+        yield server
+
+
+def routes() -> list[tuple[str, str]]:
+    """Every route of the manager, found in its own text: a route that is added is tested, too."""
+    text = (make_overlay() / "nni_node" / "rest_server" / "restHandler.js").read_text()
+    found = re.findall(r"router\.(get|put|post|delete)\('([^']+)'", text)
+    assert len(found) > 25
+    named = [(method.upper(), "/api/v1/nni" + re.sub(r":\w+(\*\?)?", "x", path)) for method, path in found]
+    pages = ("/", "/oview", "/index.html", "/static/js/x.js", "/logs/nnimanager.log", "/netron/x", "/nothing")
+    channels = ("/env/local-env/x", "/tuner", "/platform/remote/x")
+    return [*named, *(("GET", path) for path in (*pages, *channels)), ("PUT", "/env/local-env/x"), ("OPTIONS", "/")]
 
 
 FOREIGN: dict[str, dict[str, str]] = {
@@ -170,6 +196,38 @@ def test_every_request_to_an_open_manager_needs_the_token(open_manager: Server) 
     for headers in carriers(open_manager, TOKEN).values():
         assert open_manager.status(**headers) == 200
         assert open_manager.upgrade(**headers) == 101
+
+
+@pytest.mark.parametrize("fixture", ["local_manager", "open_manager"])
+def test_every_route_and_websocket_wants_the_token(fixture: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(fixture)
+    assert {server.ask(path, method=method).status for method, path in routes()} == {401}
+    assert {server.upgrade(path) for path in ("/tuner", "/tuner/x", "/platform/remote/x", "/", "/x")} == {401}
+    assert server.status(**carriers(server, TOKEN)["bearer"]) == 200
+
+
+def test_without_a_token_the_page_is_open_and_nothing_that_runs_code(page_for_all: Server) -> None:
+    for path in ("/", "/oview", STATUS, "/api/v1/nni/trial-jobs", "/logs/none"):
+        assert page_for_all.ask(path).status in (200, 404)
+    stops = ("DELETE", "/api/v1/nni/experiment")  # whoever the page is open to may do that: tried last, elsewhere
+    asked = [route for route in routes() if route != stops]
+    refused = {(method, path) for method, path in asked if page_for_all.ask(path, method=method).status == 401}
+    assert refused == {
+        ("POST", "/api/v1/nni/experiment"),
+        ("PUT", "/api/v1/nni/experiment/cluster-metadata"),
+        ("GET", "/env/local-env/x"),
+        ("PUT", "/env/local-env/x"),
+        ("GET", "/tuner"),
+        ("GET", "/platform/remote/x"),
+        ("OPTIONS", "/"),
+    }
+    assert page_for_all.status() == 200  # none of them, without a body, has ended the manager
+    for path in ("/tuner", "/tuner/", "//tuner", "/TUNER", "/tuner/x", "/platform/remote/x", "/"):
+        assert page_for_all.upgrade(path) == 401
+    for path in ("/API/v1/nni/experiment", "/api/v1/nni/experiment/", "//api/v1/nni/experiment", "/ENV/local-env/x"):
+        assert page_for_all.ask(path, method="POST").status in (401, 404)
+        assert page_for_all.ask(path, method="PUT").status in (400, 401, 404)
+    assert page_for_all.status(Origin="http://evil.example") == 403
 
 
 def test_on_127_0_0_1_too(open_manager: Server) -> None:
