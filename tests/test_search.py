@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +118,38 @@ def test_the_terminal_tells_what_happens(finished: Search) -> None:
     last = [line for line in finished.text.splitlines() if "4/4 trials" in line][-1]
     for part in ("best accuracy 0.", "lowest AUC 0.", "0:00 left", f"http://127.0.0.1:{finished.port}"):
         assert part in last
+
+
+def nnictl(search: Search, *words: str, token: bool) -> str:
+    """What `nni-privacy nnictl`, or NNI's own, prints for the user whose search it is."""
+    ours = [sys.executable, "-m", "nni_privacy.cli", "nnictl"]
+    theirs = [sys.executable, "-c", "from nni.tools.nnictl.nnictl import parse_args; parse_args()"]
+    environment = dict(os.environ, HOME=str(search.folder))
+    done = subprocess.run([*(ours if token else theirs), *words], env=environment, capture_output=True, text=True)
+    return done.stdout
+
+
+def test_nnictl_works_with_the_token_and_is_refused_without(finished: Search) -> None:
+    trials = [trial["trial"] for trial in finished.trials]
+    shown = nnictl(finished, "trial", "ls", token=True)
+    assert all(f'"trialJobId":"{trial}"' in shown.replace('": "', '":"') for trial in trials)
+    assert '"status"' in nnictl(finished, "experiment", "status", token=True)
+    refused = nnictl(finished, "trial", "ls", token=False)
+    assert not any(trial in refused for trial in trials)
+
+
+def test_nobody_is_let_in_without_the_token(finished: Search) -> None:
+    import requests
+
+    root = f"http://127.0.0.1:{finished.port}"
+    for path in ("/", "/detail", "/api/v1/nni/trial-jobs", "/logs/nnimanager.log", "/static/js/main.js"):
+        assert requests.get(root + path, timeout=20).status_code == 401
+    assert requests.get(finished.page("detail"), timeout=20).status_code == 200
+    token = finished.page().partition("token=")[2]
+    kept = list((finished.folder / ".cache" / "nni-privacy" / "managers").iterdir())
+    holds = [path for path in finished.folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert {path for path in holds if path not in (*kept, finished.log)} == set()
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in kept)
 
 
 def test_ctrl_c_ends_the_page_and_leaves_no_process(finished: Search) -> None:

@@ -178,7 +178,7 @@ def manager_headers(port: int | None) -> dict[str, str]:
 def with_key(url: str) -> str:
     """The address of one of the manager's channels with the key that opens this channel only, where it wants one."""
     address = urlsplit(url)
-    token = token_for(address.port)
+    token = None if address.query else token_for(address.port)  # a tuner's address has its key
     if not token:
         return url
     return f"{url}?key={hmac.new(token.encode(), address.path.encode(), hashlib.sha256).hexdigest()}"

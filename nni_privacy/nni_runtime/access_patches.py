@@ -147,6 +147,12 @@ _ACCESS = Patch(
         return root + path + (token ? `?key=${channelKey('/' + path)}` : '');
 """,
         ),
+        # A tuner that the manager starts gets the key of its channel, as trials do.
+        Edit(
+            file="core/nnimanager.js",
+            anchor="NNI_TUNER_COMMAND_CHANNEL: tunerWs,",
+            replacement="NNI_TUNER_COMMAND_CHANNEL: globals_1.default.rest.getFullUrl('ws', 'localhost', 'tuner'),",
+        ),
         # A second listener for the network: what runs on this machine goes on talking to 127.0.0.1.
         Edit(
             file=_INDEX,

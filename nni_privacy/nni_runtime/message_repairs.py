@@ -26,7 +26,15 @@ from nni_privacy.nni_runtime.messages import (
 )
 from nni_privacy.nni_runtime.repairing import Repair
 
-__all__ = ["MESSAGE_REPAIRS", "READING", "experiment_trust", "trial_python", "trial_repairs", "trust_of_trial"]
+__all__ = [
+    "MESSAGE_REPAIRS",
+    "READING",
+    "TUNING",
+    "experiment_trust",
+    "trial_python",
+    "trial_repairs",
+    "trust_of_trial",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -59,11 +67,11 @@ def _checked_load(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _checked_objects(original: Callable[..., Any]) -> Callable[..., Any]:
     def _json_tricks_any_object_encode(obj: Any, primitives: bool = False, pickle_size_limit: int = 4096) -> Any:
-        encoded = original(obj, primitives, pickle_size_limit)
         trust = current_trust()
-        if trust is not None and not trust.pickles and encoded is not obj:
+        plain = isinstance(obj, (list, dict)) or not (hasattr(obj, "__dict__") or hasattr(obj, "__slots__"))
+        if trust is not None and not trust.pickles and not plain:
             raise UnsafeMessageError(f"{_described(obj)} would have to be pickled")
-        return encoded
+        return original(obj, primitives, pickle_size_limit)
 
     return _json_tricks_any_object_encode
 
@@ -76,7 +84,7 @@ def _checked_types(original: Callable[..., Any]) -> Callable[..., Any]:
             return name
         if name.startswith("bytes:") and not trust.pickles:
             raise UnsafeMessageError(f"{_described(cls_or_func)} cannot be imported and would have to be pickled")
-        if not name.startswith("bytes:") and name.removeprefix("path:") not in trust.types:
+        if not name.startswith("bytes:") and not trust.has_type(name.removeprefix("path:")):
             raise UnsafeMessageError(f"{name.removeprefix('path:')} is none of this experiment's types")
         return name
 
@@ -162,27 +170,24 @@ def experiment_trust(experiment: Any) -> Trust | None:
 def _find_trust(experiment: Any) -> Trust:
     from nni_privacy.nni_runtime.access import current_access
 
-    serializer = import_module("nni.common.serializer")
-    space = experiment.model_space
+    serializer = import_module(_SERIALIZER)
+    space, allowed = experiment.model_space, current_access().allow_pickle
     content = [getattr(space, f"trace_{part}", None) for part in ("symbol", "args", "kwargs")]
-    text = serializer.dump([*content, experiment.evaluator], pickle_size_limit=_NO_LIMIT)
+    try:
+        with trusting(Trust(types=None, pickles=allowed)):
+            text = serializer.dump([*content, experiment.evaluator], pickle_size_limit=_NO_LIMIT)
+    except UnsafeMessageError as error:
+        raise RuntimeRepairError(
+            f"{error} to be sent to trials; define it in a module that trials can import (or decorate its class "
+            "with nni.trace), or accept pickles with allow_pickle=True"
+        ) from None
     names, pickled = objects_in(text)
-    trust = Trust(NEEDED | names, pickles=current_access().allow_pickle)
-    if pickled and not trust.pickles:
-        try:
-            with trusting(trust):
-                serializer.dump([*content, experiment.evaluator], pickle_size_limit=_NO_LIMIT)
-        except UnsafeMessageError as error:
-            raise RuntimeRepairError(
-                f"{error} to be sent to trials; define it in a module that trials can import (or decorate its class "
-                "with nni.trace), or accept pickles with allow_pickle=True"
-            ) from None
     if pickled:
         _logger.warning(
             "allow_pickle: parts of the space or the evaluator are sent to trials as pickles: whoever can send a "
             "trial its parameters can run code in it"
         )
-    return trust
+    return Trust(NEEDED | names, pickles=pickled)
 
 
 def _trusted_submissions(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -215,7 +220,7 @@ def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
         trust: what the trial's parameters may hold.
         outlives: whether the trial goes on when the process that started it ends.
     """
-    words = [python, "-m", ENTRY, "--types", ",".join(sorted(trust.types))]
+    words = [python, "-m", ENTRY, "--types", ",".join(sorted(trust.types or ()))]
     words += ["--allow-pickle"] if trust.pickles else []
     words += ["--outlive"] if outlives else []
     return " ".join(word if word == python else shlex.quote(word) for word in words)
@@ -276,6 +281,32 @@ def trial_repairs(trust: Trust) -> tuple[Repair, ...]:
         ),
     )
 
+
+# --- in a tuner of hyper-parameters ---
+
+
+def _forgiving_commands(original: Callable[..., Any]) -> Callable[..., Any]:
+    def process_command(self: Any, command: Any, data: Any) -> None:
+        try:
+            original(self, command, data)
+        except UnsafeMessageError as error:
+            _logger.warning("the command %s of NNI's manager is refused: %s", command, error)
+
+    return process_command
+
+
+TUNING = (
+    Repair(
+        name="tuner_commands",
+        why="a metric that is refused ends the tuner, and with it the experiment",
+        module="nni.runtime.msg_dispatcher_base",
+        owner="MsgDispatcherBase",
+        method="process_command",
+        expects=("command_handlers[command](data)",),
+        make=_forgiving_commands,
+    ),
+)
+"""What a process that is one tuner needs besides."""
 
 _SERIALIZER = "nni.common.serializer"
 

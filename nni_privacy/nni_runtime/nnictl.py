@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -44,6 +45,7 @@ def run_nnictl(words: Sequence[str]) -> int:
     rest: Any = import_module("nni.tools.nnictl.rest_utils")
     rest.requests = _TokenRequests(rest.requests)
     sys.argv = ["nnictl", *words]
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     try:
         import_module("nni.tools.nnictl.nnictl").parse_args()
     except SystemExit as ended:

@@ -138,11 +138,14 @@ class NNIRestHandler {{
             this.log.debug(error);
         }
         if (said === null || typeof said !== 'object' || said.trial_job_id !== metric.id
-            || !['FINAL', 'PERIODICAL', 'REQUEST_PARAMETER'].includes(said.type)) {
+            || !['FINAL', 'PERIODICAL', 'REQUEST_PARAMETER'].includes(said.type)
+            || said.parameter_id !== null && typeof said.parameter_id === 'object'
+            || typeof said.sequence !== 'number' || typeof said.value !== 'string') {
             this.log.warning('Refused what trial', metric.id, 'said to be a metric of its own.');
             return;
         }
-        metric.data = JSON.stringify(said);
+        const { parameter_id, trial_job_id, type, sequence, value } = said;
+        metric.data = JSON.stringify({ parameter_id, trial_job_id, type, sequence, value });
 """,
         ),
         Edit(

@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
-from nni_privacy.nni_runtime.message_repairs import READING
+from nni_privacy.nni_runtime.message_repairs import READING, TUNING
 from nni_privacy.nni_runtime.messages import PLAIN, trust_only
 
 __all__ = ["main"]
 
-_NEEDED = ("channel_key", "channel_proxy")
-
 
 def main() -> None:
     """Runs NNI's dispatcher with the words of the command line."""
-    for repair in (*READING, *(repair for repair in ACCESS_REPAIRS if repair.name in _NEEDED)):
+    for repair in (*READING, *TUNING, *(repair for repair in ACCESS_REPAIRS if repair.name == "channel_proxy")):
         repair.apply()
     trust_only(PLAIN)
     from nni.__main__ import main as dispatch

@@ -36,6 +36,9 @@ def called(marker: Path) -> dict[str, Any]:
     return {"__symbol__": "path:os.mkdir", "__args__": [str(marker)]}
 
 
+THINGS = {"pickle": pickled, "function": called}
+
+
 def metric(value: Any, trial: str, *, speaks_for: str | None = None) -> dict[str, Any]:
     """What a trial sends to report a final result."""
     said = {"parameter_id": 0, "trial_job_id": speaks_for or trial, "type": "FINAL", "sequence": 0}

@@ -64,7 +64,7 @@ def hpo(args: argparse.Namespace) -> Any:
 
     experiment = Experiment("local")
     common(experiment.config, args)
-    experiment.config.trial_command = f"{sys.executable} {HERE / 'tiny_trial.py'}"
+    experiment.config.trial_command = f"{sys.executable} {HERE / os.environ.get('TEST_TRIAL', 'tiny_trial.py')}"
     experiment.config.trial_code_directory = HERE
     experiment.config.search_space = {"x": {"_type": "randint", "_value": [0, 1_000_000]}}
     experiment.config.tuner.name = "Random"

@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 import requests
-from attacker import API, Attacker, called, metric, pickled
-from support_manager import HERE, REPOSITORY, free_port
+from attacker import API, THINGS, Attacker, metric, pickled
+from support_manager import HERE, REPOSITORY, free_port, run_manager
 
 from nni_privacy.nni_runtime.access_patches import TOKEN_HEADER
 from nni_privacy.nni_runtime.message_repairs import READING
 
 pytestmark = pytest.mark.slow
 
-THINGS = {"pickle": pickled, "function": called}
 NOBODY_ASKED = ("manager_token", "access")
 """Left out: everybody is let in. What is sent then must be harmless all the same."""
 
@@ -191,3 +190,35 @@ def test_as_published_two_of_the_ways_run_code_in_the_search(tmp_path: Path) -> 
         for way in ("metric", "search_space"):
             marker = tmp_path / f"pwned-{way}"
             assert wait_for(lambda: attacker.ways[way](pickled(marker)) and marker.exists(), 20), search.log  # noqa: B023
+
+
+@pytest.mark.parametrize("left_out", ["", "careful_tuner"])
+def test_a_malicious_trial_runs_nothing_in_the_tuner_and_does_not_end_it(
+    tmp_path: Path, left_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_TRIAL", "malicious_trial.py")
+    monkeypatch.setenv("TEST_WORK", str(tmp_path))
+    with run_manager("hpo", tmp_path / "run", trials=2, concurrency=1, without=left_out) as manager:
+        finished = manager.succeeded
+        log = (tmp_path / "run" / "experiments" / manager.experiment / "log" / "dispatcher.log").read_text()
+    if left_out:  # as published
+        assert pwned(tmp_path) != []
+    else:
+        assert pwned(tmp_path) == []
+        assert log.count("of NNI's manager is refused") == 4
+        assert [trial["status"] for trial in finished] == ["SUCCEEDED"] * 2
+
+
+def test_data_that_is_imported_runs_nothing_in_the_tuner(tmp_path: Path) -> None:
+    with run_manager("hpo", tmp_path / "run", trials=1, concurrency=1) as manager:
+        attacker = Attacker(manager.port, "none")
+        for kind, make in THINGS.items():
+            assert attacker.by_custom_trial({"x": make(tmp_path / f"pwned-custom-{kind}")}) == 400
+            assert attacker.by_search_space(make(tmp_path / f"pwned-space-{kind}")) == 400
+            # What is plain JSON to the manager: the object is within a text, which the tuner reads once more.
+            assert attacker.by_imported_data(make(tmp_path / f"pwned-import-{kind}")) == 200
+        time.sleep(2)
+        assert json.loads(manager.request(f"{API}/check-status")[1])["status"] in ("DONE", "TUNER_NO_MORE_TRIAL")
+        log = (tmp_path / "run" / "experiments" / manager.experiment / "log" / "dispatcher.log").read_text()
+    assert log.count("of NNI's manager is refused") == 2
+    assert pwned(tmp_path) == []
