@@ -18,7 +18,7 @@ test-fast: $(READY)  ## without the end-to-end tests
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 chaos: $(READY)  ## a search killed ten times and resumed, for 20 seeds (hours)
-	NNI_PRIVACY_CHAOS_SEEDS=20 $(BIN)/python -m pytest tests/test_chaos.py -s $(ARGS)
+	NNI_PRIVACY_CHAOS_SEEDS=20 $(BIN)/python -m pytest tests/commands/test_chaos.py -s $(ARGS)
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -13,9 +13,9 @@ import time
 
 import torch
 
-from nni_privacy.contours import loss_contour
 from nni_privacy.data import Normalizer, load_dataset
 from nni_privacy.search_spaces import DARTS
+from nni_privacy.training.contours import loss_contour
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def measure_cifar10(root: str, tables: dict[str, Any]) -> dict[str, float]:
     from torchvision.datasets import CIFAR10
 
     from nni_privacy.data import Normalizer, load_dataset
-    from nni_privacy.training import epoch_batches, prepare_batch
+    from nni_privacy.training.fit import epoch_batches, prepare_batch
 
     torch.set_num_threads(1)
     for name, table in tables.items():
@@ -95,7 +95,7 @@ def measure_step() -> float:
     from torch.nn import functional
 
     from nni_privacy.networks import build_network
-    from nni_privacy.training import MEMORY_FORMAT
+    from nni_privacy.training.fit import MEMORY_FORMAT
 
     torch.set_num_threads(1)
     network = build_network("resnet18", in_channels=3, num_classes=10, image_size=32).to(memory_format=MEMORY_FORMAT)

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from nni_privacy.extract_command import surrogate_fit
-from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.commands.extract import surrogate_fit
 from nni_privacy.patterns.extraction import extract_patterns
 from nni_privacy.patterns.importance import operation_importance
 from nni_privacy.surrogate import build_surrogate, read_mia_data

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nni_privacy.cells import Genotype
-from nni_privacy.extraction import extract_signals
+from nni_privacy.auditing.forward import extract_signals
+from nni_privacy.cells.darts import Genotype
 from nni_privacy.search_spaces.network import CellNetwork
-from nni_privacy.training import evaluation_mode, predict_logits
+from nni_privacy.training.fit import evaluation_mode, predict_logits
 
 GENOTYPE = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from nni_privacy.effects.ablations import guideline_slopes
-from nni_privacy.effects.rows import NO_DEFENCE, ORIGINAL, MeasuredRow
+from nni_privacy.analysis.rows import NO_DEFENCE, ORIGINAL, MeasuredRow
+from nni_privacy.analysis.slopes import guideline_slopes
 from nni_privacy.surrogate import read_mia_data
 
 

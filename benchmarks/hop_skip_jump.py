@@ -26,12 +26,13 @@ from torch import Tensor, nn
 
 from nni_privacy.attacks import attack_metrics
 from nni_privacy.attacks.hop_skip_jump import boundary_distances, label_predictor
-from nni_privacy.cells import Genotype
+from nni_privacy.cells.darts import Genotype
 from nni_privacy.data import load_dataset
 from nni_privacy.data.normalize import Normalizer, to_float
 from nni_privacy.data.split import split_four_ways
 from nni_privacy.search_spaces.network import CellNetwork
-from nni_privacy.training import Recipe, fit, seed_everything
+from nni_privacy.training.fit import fit, seed_everything
+from nni_privacy.training.recipe import Recipe
 
 GENOTYPE = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "

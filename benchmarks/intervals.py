@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.effects.bootstrap import clustered_estimate
+from nni_privacy.analysis.bootstrap import clustered_estimate
 
 TRUTH, OWN, NOISE = -0.02, 0.015, 0.012
 SIZES = ((3, 1), (3, 2), (5, 2), (8, 2), (10, 1), (10, 2), (10, 4), (30, 2))

@@ -33,7 +33,7 @@ def measure(trials: int, concurrency: int, port: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "overhead.yaml"
         config.write_text(yaml.safe_dump({**SETTINGS, "trials": trials, "concurrency": concurrency}))
-        command = [sys.executable, "-m", "nni_privacy.cli", "search", str(config), "--exit-when-done"]
+        command = [sys.executable, "-m", "nni_privacy.commands.main", "search", str(config), "--exit-when-done"]
         started = time.perf_counter()
         subprocess.run([*command, "--output", f"{folder}/run", "--port", str(port)], check=True, capture_output=True)
         wall = time.perf_counter() - started

@@ -25,8 +25,8 @@ from nni.nas.execution import ExecutionEngine  # noqa: E402
 from nni.nas.execution.event import FinalMetricEvent, TrainingEndEvent  # noqa: E402
 from nni.nas.space import ExecutableModelSpace, ModelStatus, SimplifiedModelSpace  # noqa: E402
 
-from nni_privacy.cells import Genotype  # noqa: E402
-from nni_privacy.report.hypervolume import REFERENCE, hypervolume  # noqa: E402
+from nni_privacy.analysis.pareto import REFERENCE, hypervolume  # noqa: E402
+from nni_privacy.cells.darts import Genotype  # noqa: E402
 from nni_privacy.search_spaces import DARTS  # noqa: E402
 from nni_privacy.strategies import ParetoEvolution  # noqa: E402
 

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, Cell, Genotype
+from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Cell, Genotype
 
 __all__ = ["PROBLEMS", "Problem", "noisy"]
 

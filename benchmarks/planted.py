@@ -16,9 +16,9 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, Edge
-from nni_privacy.extract_command import surrogate_fit
-from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Edge
+from nni_privacy.commands.extract import surrogate_fit
 from nni_privacy.patterns.extraction import extract_patterns
 from nni_privacy.patterns.findings import Extraction, ExtractionOptions
 from nni_privacy.surrogate import read_mia_data

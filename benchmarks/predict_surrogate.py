@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.surrogate import load_surrogate
 
 NODES, OPERATIONS = 4, 7

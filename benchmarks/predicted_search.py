@@ -23,7 +23,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-m",
-            "nni_privacy.cli",
+            "nni_privacy.commands.main",
             "surrogate",
             "search",
             "--output",

@@ -41,11 +41,11 @@ GENOTYPE = (  # DARTS_V2, the second-order cell of Liu et al., ICLR 2019
 
 def model_spec(name: str) -> Any:
     """How to build a network by its short name."""
-    from nni_privacy.shadows import ModelSpec
+    from nni_privacy.auditing.shadows import ModelSpec
 
     sizes = {"genotype": GENOTYPE, "channels": 16, "cells": 5, "in_channels": 3, "num_classes": 10}
     return {
-        "darts": ModelSpec("nni_privacy.shadows.models:cell_network", sizes),
+        "darts": ModelSpec("nni_privacy.auditing.shadows.models:cell_network", sizes),
         "resnet18": ModelSpec("torchvision.models:resnet18", {"num_classes": 10}),
     }[name]
 
@@ -55,10 +55,10 @@ def run_target(target: str, options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from nni_privacy import Recipe, audit
+    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.auditing.shadows import ShadowOptions
     from nni_privacy.data import Normalizer, load_dataset, split_four_ways
-    from nni_privacy.gathering import Effort
-    from nni_privacy.shadows import ShadowOptions
-    from nni_privacy.training import fit, predict_logits, seed_everything
+    from nni_privacy.training.fit import fit, predict_logits, seed_everything
 
     torch.set_num_threads(1)
     name, seed = target.split()[0], int(target.split()[1])

@@ -92,7 +92,7 @@ def run(job: Job) -> dict[str, Any]:
     seconds = time.process_time() - started
     with_fixed = inner.layout().describe(sample)
     trial = space.freeze(sample)
-    from nni_privacy.training import seed_everything
+    from nni_privacy.training.fit import seed_everything
 
     seed_everything(job.seed)
     metrics = evaluator.evaluate(trial.executable_model())

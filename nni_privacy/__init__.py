@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.audit import AuditReport, audit
-from nni_privacy.cells import Cell, Edge, Genotype
+from nni_privacy.auditing.audit import AuditReport, audit
+from nni_privacy.cells.darts import Cell, Edge, Genotype
+from nni_privacy.cells.genotypes import parse_genotype
+from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.errors import PrivacyError
-from nni_privacy.genotypes import parse_genotype
 from nni_privacy.lazy import lazy_attributes
-from nni_privacy.nasbench201_cells import NasBench201Genotype
 
 if TYPE_CHECKING:
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.patterns import CellPattern, load_pattern
-    from nni_privacy.predicted_evaluator import PredictedEvaluator
-    from nni_privacy.training import Recipe
+    from nni_privacy.surrogate.evaluator import PredictedEvaluator
+    from nni_privacy.training.recipe import Recipe
 
 __version__ = "0.1.0"
 
@@ -43,10 +43,10 @@ __all__ = [
 
 _LAZY = {
     "CellPattern": "nni_privacy.patterns",
-    "PredictedEvaluator": "nni_privacy.predicted_evaluator",
+    "PredictedEvaluator": "nni_privacy.surrogate.evaluator",
     "PrivacyEvaluator": "nni_privacy.evaluator",
     "PrivacyExperiment": "nni_privacy.nni_runtime.experiment",
-    "Recipe": "nni_privacy.training",
+    "Recipe": "nni_privacy.training.recipe",
     "load_pattern": "nni_privacy.patterns",
 }
 

@@ -10,12 +10,12 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.plugins import import_plugins
+from nni_privacy.schema import NamedSection, Section, one_line, read_section, validated
 from nni_privacy.search_spaces import SPACES
-from nni_privacy.sections import NamedSection, Section, one_line, read_section, validated
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
-from nni_privacy.training_services import TrainingService, without_secrets
 
 __all__ = [
     "DatasetConfig",
@@ -162,7 +162,7 @@ class EvaluatorConfig(Section):
     @field_validator("recipe")
     @classmethod
     def _fill_in(cls, recipe: dict[str, Any]) -> dict[str, Any]:
-        from nni_privacy.training import Recipe
+        from nni_privacy.training.recipe import Recipe
 
         return Recipe.from_mapping(recipe).to_dict()
 
@@ -187,7 +187,7 @@ class EvaluatorConfig(Section):
     @field_validator("device")
     @classmethod
     def _there(cls, device: str) -> str:
-        from nni_privacy.training import resolve_device
+        from nni_privacy.training.fit import resolve_device
 
         resolve_device(device)
         return device

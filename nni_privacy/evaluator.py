@@ -19,14 +19,15 @@ from nni.nas.evaluator import Evaluator
 from torch import nn
 
 from nni_privacy.attacks import TargetSignals, check_reference_models, get_attack, roc_curve
-from nni_privacy.audit import AuditReport, audit_signals
+from nni_privacy.auditing.audit import AuditReport, audit_signals
+from nni_privacy.auditing.collect import Effort, gather_signals
+from nni_privacy.auditing.shadows.models import ModelSource
+from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset
 from nni_privacy.errors import ConfigError, check_keys
-from nni_privacy.gathering import Effort, gather_signals
 from nni_privacy.plugins import import_plugins
-from nni_privacy.shadows.models import ModelSource
-from nni_privacy.shadows.options import ShadowOptions
-from nni_privacy.training import Recipe, fit, predict_logits, resolve_device, seed_everything
+from nni_privacy.training.fit import fit, predict_logits, resolve_device, seed_everything
+from nni_privacy.training.recipe import Recipe
 
 __all__ = ["SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text"]
 
@@ -50,7 +51,7 @@ class PrivacyEvaluator(Evaluator):
     the same numbers whichever trial it is.
 
     Reports to NNI, after every epoch, ``accuracy`` and ``loss_threshold_mia_auc`` (on a part of the records), and at
-    the end the metrics of :meth:`AuditReport.metrics <nni_privacy.audit.AuditReport.metrics>` with ``accuracy``,
+    the end the metrics of :meth:`AuditReport.metrics <nni_privacy.auditing.AuditReport.metrics>` with ``accuracy``,
     ``train_accuracy``, ``overfitting``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
     really trained. The value that strategies maximise, ``default``, is the accuracy. Per-record scores go to
     ``scores.npz`` in the trial's output folder.
@@ -63,11 +64,11 @@ class PrivacyEvaluator(Evaluator):
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch's threads a trial on the CPU. With one a run is fastest as a whole (one trial a core) and
             reproducible bit for bit.
-        effort: how many questions the attacks may ask, fields of :class:`~nni_privacy.gathering.Effort`.
+        effort: how many questions the attacks may ask, fields of :class:`~nni_privacy.auditing.Effort`.
         shadow: ``count`` of reference models (``lira``, ``rmia``), ``workers`` that train them (0: the trial itself)
-            and ``cache``, their folder; see :class:`~nni_privacy.shadows.ShadowOptions`. Shadow models are trained on
-            the shadow halves of the data by the same recipe, and remembered: the small CNN of ``black_box_shadow`` is
-            trained once for all trials.
+            and ``cache``, their folder; see :class:`~nni_privacy.auditing.shadows.ShadowOptions`. Shadow models are
+            trained on the shadow halves of the data by the same recipe, and remembered: the small CNN of
+            ``black_box_shadow`` is trained once for all trials.
         plugins: modules of your own to import first, also in the trials: they may register attacks and data sets.
 
     Raises:

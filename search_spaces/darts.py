@@ -12,7 +12,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import current_model, model_context
 from torch import Tensor, nn
 
-from nni_privacy.cells import (
+from nni_privacy.cells.darts import (
     CELL_TYPES,
     DARTS_OPERATIONS,
     INPUT_NODES,

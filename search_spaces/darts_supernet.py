@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, cat, nn
 
-from nni_privacy.cells import (
+from nni_privacy.cells.darts import (
     CELL_TYPES,
     DARTS_OPERATIONS,
     INPUT_NODES,

@@ -11,7 +11,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import current_model, model_context
 from torch import Tensor, nn
 
-from nni_privacy.nasbench201_cells import (
+from nni_privacy.cells.nasbench201 import (
     NASBENCH201_CELL,
     NASBENCH201_EDGES,
     NASBENCH201_OPERATIONS,
@@ -35,7 +35,7 @@ class NasBench201(ModelSpace):
     """The space of NAS-Bench-201 (Dong & Yang, ICLR 2020): one cell of six edges with one of five operations each.
 
     All choices are plain categoricals, so NNI's TPE and the web UI's hyper-parameter chart work with them, and every
-    sample is a legal :class:`~nni_privacy.nasbench201_cells.NasBench201Genotype`. Labels and values are those of its
+    sample is a legal :class:`~nni_privacy.cells.NasBench201Genotype`. Labels and values are those of its
     ``to_sample``.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from nni_privacy.nasbench201_cells import NASBENCH201_NODES, NasBench201Genotype
+from nni_privacy.cells.nasbench201 import NASBENCH201_NODES, NasBench201Genotype
 from nni_privacy.search_spaces.nasbench201_operations import ConvolutionUnit, build_nasbench201_operation
 from nni_privacy.search_spaces.sizes import check_sizes
 

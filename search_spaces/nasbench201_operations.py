@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from nni_privacy.nasbench201_cells import NASBENCH201_OPERATIONS
+from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS
 
 __all__ = ["NASBENCH201_BUILDERS", "ConvolutionUnit", "Zero", "build_nasbench201_operation"]
 
@@ -75,7 +75,7 @@ def build_nasbench201_operation(name: str, channels: int, *, affine: bool = True
     """The module of operation ``name``: (n, channels, h, w) -> (n, channels, h, w).
 
     Args:
-        name: one of :data:`~nni_privacy.nasbench201_cells.NASBENCH201_OPERATIONS`.
+        name: one of :data:`~nni_privacy.cells.nasbench201.NASBENCH201_OPERATIONS`.
         channels: of input and output.
         affine: whether a batch normalisation has weights of its own.
     """

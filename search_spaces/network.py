@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, cat, nn
 
-from nni_privacy.cells import INPUT_NODES, Cell, Genotype
+from nni_privacy.cells.darts import INPUT_NODES, Cell, Genotype
 from nni_privacy.search_spaces.operations import FactorizedReduce, ReLUConvBN, build_operation
 from nni_privacy.search_spaces.sizes import check_sizes
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from torch import Tensor, cat, nn
 from torch.nn import functional
 
-from nni_privacy.cells import DARTS_OPERATIONS
+from nni_privacy.cells.darts import DARTS_OPERATIONS
 
 __all__ = ["OPERATIONS", "FactorizedReduce", "ReLUConvBN", "build_operation"]
 

@@ -12,7 +12,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces.layer_choice_supernet import build_layer_choice_supernet
 from nni_privacy.search_spaces.supernet import Supernet
-from nni_privacy.training import seed_everything
+from nni_privacy.training.fit import seed_everything
 
 __all__ = ["Searchable", "open_space"]
 

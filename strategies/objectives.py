@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nni_privacy.analysis.pareto import non_dominated_ranks
 from nni_privacy.errors import ConfigError, nearest
-from nni_privacy.strategies.nsga2 import non_dominated_ranks
 
 __all__ = ["DEFAULT_OBJECTIVES", "DIRECTIONS", "Direction", "Objectives", "check_metric_name", "check_metrics_given"]
 

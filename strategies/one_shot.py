@@ -20,13 +20,12 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.files import UNREADABLE, write_whole, writing_run
+from nni_privacy.runs.epochs import EpochRecord, SearchLog
 from nni_privacy.search_spaces.searchable import Searchable, open_space
 from nni_privacy.search_spaces.supernet import Sample
-from nni_privacy.spoiled import UNREADABLE
 from nni_privacy.strategies.registry import StrategyOptions
 from nni_privacy.strategies.search_data import SearchData, stream_seed
-from nni_privacy.strategies.search_log import EpochRecord, SearchLog
-from nni_privacy.whole_files import write_whole, writing_run
 
 __all__ = ["OneShotOptions", "OneShotStrategy"]
 

@@ -15,9 +15,9 @@ from nni.nas.execution.event import FinalMetricEvent, ModelEventType, TrainingEn
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.nas.strategy import Strategy
 
+from nni_privacy.analysis.pareto import binary_tournament, environmental_selection
 from nni_privacy.errors import ConfigError
 from nni_privacy.strategies.choice_codes import ChoiceCodes, Codes
-from nni_privacy.strategies.nsga2 import binary_tournament, environmental_selection
 from nni_privacy.strategies.objectives import Direction, Objectives
 from nni_privacy.strategies.variation import crossover, diverse_codes, mutate, random_codes
 

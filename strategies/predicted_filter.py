@@ -17,12 +17,12 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.predicted_models import ModelPredictor
-from nni_privacy.predicted_search import PredictedArchitecture
 from nni_privacy.search_spaces.users_space import users_space
 from nni_privacy.strategies.choice_codes import ChoiceCodes
 from nni_privacy.strategies.one_shot import OneShotStrategy
 from nni_privacy.strategies.variation import random_codes
+from nni_privacy.surrogate.evaluator import ModelPredictor
+from nni_privacy.surrogate.search import PredictedArchitecture
 
 __all__ = ["PredictedFilter", "check_filter_options"]
 

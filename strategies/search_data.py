@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nni_privacy.data import Normalizer
 from nni_privacy.errors import ConfigError
-from nni_privacy.training import epoch_batches, prepare_batch, resolve_device
+from nni_privacy.training.fit import epoch_batches, prepare_batch, resolve_device
 
 __all__ = ["Batch", "SearchData", "stream_seed"]
 

@@ -14,7 +14,7 @@ from torch import nn
 from nni_privacy.search_spaces.supernet import Gates, Layout, Sample, Supernet
 from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
 from nni_privacy.strategies.search_data import Batch
-from nni_privacy.training import TrainingDiverged
+from nni_privacy.training.fit import TrainingDiverged
 
 __all__ = ["WeightSharing", "WeightSharingOptions"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from nni_privacy.cache_folder import CACHE_VARIABLE, cache_folder, private_folder
+from nni_privacy.auditing.shadows.cache import ShadowCache, default_cache_folder
 from nni_privacy.data.files import default_cache_folder as images_folder
 from nni_privacy.errors import ConfigError, RuntimeRepairError
+from nni_privacy.files import CACHE_VARIABLE, cache_folder, private_folder
 from nni_privacy.nni_runtime import install, make_overlay
-from nni_privacy.shadows.cache import ShadowCache, default_cache_folder
 
 NOBODY = 65534
 

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support_config import BASE, changed
 
 from nni_privacy.config import load_config, parse_config
 from nni_privacy.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE: dict[str, Any] = {
-    "name": "quickstart",
-    "dataset": {"name": "digits"},
-    "search_space": {"name": "darts", "channels": 8, "cells": 5},
-    "pattern": {"name": "demotion", "cells": "reduction", "budget": 4},
-    "strategy": {"name": "regularized_evolution", "population_size": 6, "sample_size": 3},
-    "evaluator": {"recipe": {"epochs": 30}, "attacks": ["black_box_partial"]},
-    "trials": 12,
-    "concurrency": 2,
-}
-
-
-def changed(path: str, value: Any) -> dict[str, Any]:
-    content = copy.deepcopy(BASE)
-    *sections, last = path.split(".")
-    target = content
-    for section in sections:
-        target = target[section]
-    target[last] = value
-    return content
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("[!s]*.yaml")), ids=lambda path: path.stem)
-def test_every_search_that_ships_is_valid(path: Path) -> None:  # studies: tests/study/test_experiments.py
+def test_every_search_that_ships_is_valid(path: Path) -> None:  # studies: tests/studies/test_experiments.py
     assert load_config(path).trials > 0
 
 

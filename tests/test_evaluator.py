@@ -15,10 +15,10 @@ from sklearn.metrics import roc_auc_score
 
 from nni_privacy import PrivacyEvaluator, Recipe
 from nni_privacy.attacks import attack_metrics
-from nni_privacy.cells import Genotype
+from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.search_spaces import DARTS
-from nni_privacy.training import TrainingDiverged
+from nni_privacy.training.fit import TrainingDiverged
 
 QUICK = {"epochs": 2}
 METRICS = {
@@ -155,9 +155,9 @@ def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
 
 def attacked(members: np.ndarray, nonmembers: np.ndarray, *, epochs: int, trained: np.ndarray) -> dict[str, Any]:
     """Metrics of the paper's black-box attack on a DARTS network trained on ``trained``."""
-    from nni_privacy.audit import audit
+    from nni_privacy.auditing.audit import audit
     from nni_privacy.data import Normalizer, load_dataset
-    from nni_privacy.training import fit, seed_everything
+    from nni_privacy.training.fit import fit, seed_everything
 
     data = load_dataset("digits")
     normalize = Normalizer.fit(data.images[trained])

@@ -9,8 +9,8 @@ import pytest
 import torch
 from network_table import network_table
 
+from nni_privacy.auditing.forward import extract_signals
 from nni_privacy.errors import ConfigError
-from nni_privacy.extraction import extract_signals
 from nni_privacy.networks import FAMILIES, NETWORKS, build_network, check_network_options, feature_map_side
 
 PUBLISHED = {
@@ -127,7 +127,7 @@ def test_modes_and_seeds() -> None:
 def test_the_table_in_the_docs_is_that_of_the_code() -> None:
     text = (Path(__file__).resolve().parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
     found = text.partition("<!-- networks: begin -->\n")[2].partition("<!-- networks: end -->")[0]
-    assert found.strip() == network_table().strip(), "print it anew: python tests/network_table.py"
+    assert found.strip() == network_table().strip(), "print it anew: python tests/support/network_table.py"
 
 
 @pytest.mark.parametrize(

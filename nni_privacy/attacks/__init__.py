@@ -6,17 +6,7 @@ model.
 
 from __future__ import annotations
 
-from nni_privacy.attacks import (  # noqa: F401 - importing a module registers its attacks
-    black_box_partial,
-    black_box_shadow,
-    gap,
-    label_only,
-    lira,
-    loss_threshold,
-    rmia,
-    robustness,
-    white_box,
-)
+from nni_privacy.attacks import black_box, label_only, lira, rmia, simple, white_box  # noqa: F401 - importing a module registers its attacks
 from nni_privacy.attacks.breakdown import ClassMetrics, ScoreHistogram, per_class_metrics, score_histogram
 from nni_privacy.attacks.lira import lira_scores
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve

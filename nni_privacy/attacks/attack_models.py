@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nni_privacy.training import epoch_batches, evaluation_mode
+from nni_privacy.training.fit import epoch_batches, evaluation_mode
 
 __all__ = ["BlackBoxAttackModel", "Inputs", "WhiteBoxAttackModel", "branch", "member_logits", "train_attack_model"]
 

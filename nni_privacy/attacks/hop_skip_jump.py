@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from nni_privacy.data.normalize import to_float
 from nni_privacy.errors import AuditError
-from nni_privacy.training import evaluation_mode
+from nni_privacy.training.fit import evaluation_mode
 
 __all__ = ["BoundaryResult", "boundary_distances", "label_predictor"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks.black_box_partial import split_known_third
+from nni_privacy.attacks.black_box import split_known_third
 from nni_privacy.attacks.checks import check_both_sides
 from nni_privacy.attacks.registry import AttackScores, register_attack
 from nni_privacy.attacks.signals import TargetSignals

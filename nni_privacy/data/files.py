@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cache_folder import cache_folder
 from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.files import cache_folder
 
 __all__ = [
     "Checksums",

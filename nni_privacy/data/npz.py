@@ -13,7 +13,7 @@ import torch
 
 from nni_privacy.data.dataset import Dataset
 from nni_privacy.errors import ConfigError, DataError, nearest
-from nni_privacy.spoiled import UNREADABLE
+from nni_privacy.files import UNREADABLE
 
 __all__ = ["LAYOUTS", "read_npz"]
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from nni_privacy.cache_folder import private_folder
 from nni_privacy.data.files import locked, one_line
 from nni_privacy.errors import DataError, PrivacyError
+from nni_privacy.files import private_folder
 
 __all__ = ["MODES", "decode", "decode_all", "mapped_images"]
 

@@ -5,7 +5,7 @@
 >>> experiment = NasExperiment(...)            # doctest: +SKIP
 
 Two halves: a repaired copy of NNI's manager and web UI (:mod:`~nni_privacy.nni_runtime.overlay`,
-:mod:`~nni_privacy.nni_runtime.patches`) and repairs of its Python side in memory
+:mod:`~nni_privacy.nni_runtime.patches.registry`) and repairs of its Python side in memory
 (:mod:`~nni_privacy.nni_runtime.repairs`). Importing this package imports neither torch nor NNI.
 """
 
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from nni_privacy.nni_runtime.access import set_default_access
 from nni_privacy.nni_runtime.overlay import MARKER, PACKAGE, make_overlay
-from nni_privacy.nni_runtime.patches import HOST_VARIABLE, PATCHES, check_names
+from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE
+from nni_privacy.nni_runtime.patches.registry import PATCHES, check_names
 from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs
 
 if TYPE_CHECKING:

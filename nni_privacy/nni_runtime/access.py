@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nni_privacy.cache_folder import cache_folder, private_folder
 from nni_privacy.errors import ConfigError
-from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
+from nni_privacy.files import cache_folder, private_folder
+from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
 from nni_privacy.nni_runtime.proxies import direct_connection, direct_receive, direct_request, direct_send
 from nni_privacy.nni_runtime.repairing import Repair
 

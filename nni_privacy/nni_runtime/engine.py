@@ -20,13 +20,13 @@ from nni.utils import MetricType
 
 from nni_privacy.errors import RunStoppedError
 from nni_privacy.evaluator import SCORES_FILE
-from nni_privacy.nni_runtime.course import Course
-from nni_privacy.nni_runtime.journal import Result, sample_key
+from nni_privacy.files import full_disk, unwritten, writing_run
 from nni_privacy.nni_runtime.manager import ManagerClient
-from nni_privacy.nni_runtime.run_directory import TrialRecord
 from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
 from nni_privacy.nni_runtime.trial_results import mismatch, proposed_architecture, record_of
-from nni_privacy.whole_files import full_disk, unwritten, writing_run
+from nni_privacy.runs.directory import TrialRecord
+from nni_privacy.runs.journal import Result, sample_key
+from nni_privacy.runs.replay import Course
 
 __all__ = ["AuditedEngine", "proposed_architecture"]
 
@@ -72,7 +72,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
 
     The strategy hears of results in its own thread, when it asks whether a worker is idle or budget is left, lists
     models or waits for them; a result is on disk before. In which order it proposes and hears is taken down, see
-    :class:`~nni_privacy.nni_runtime.course.Course`: where an interrupted run is resumed, finished trials are answered
+    :class:`~nni_privacy.runs.replay.Course`: where an interrupted run is resumed, finished trials are answered
     from the record, and only what was under way is run again.
 
     A trial that is killed from outside is run again, twice at most; one that is stopped with the run is not recorded.

@@ -22,16 +22,16 @@ from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
+from nni_privacy.files import writing_run
 from nni_privacy.nni_runtime import install
 from nni_privacy.nni_runtime.access import manager_access
-from nni_privacy.nni_runtime.course import Course
 from nni_privacy.nni_runtime.engine import AuditedEngine
-from nni_privacy.nni_runtime.lifetime_patches import PARENT_VARIABLE
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
-from nni_privacy.nni_runtime.processes import leftovers, stop_processes
-from nni_privacy.nni_runtime.run_directory import RunDirectory, TrialRecord, describe_environment
-from nni_privacy.whole_files import writing_run
+from nni_privacy.nni_runtime.patches.lifetime import PARENT_VARIABLE
+from nni_privacy.runs.directory import RunDirectory, TrialRecord, describe_environment
+from nni_privacy.runs.processes import leftovers, stop_processes
+from nni_privacy.runs.replay import Course
 
 __all__ = ["PrivacyExperiment", "check_port"]
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from nni_privacy.whole_files import full_disk
+from nni_privacy.files import full_disk
 
 __all__ = ["forgive_unwritable_logs", "log_folder", "manager_errors_kept", "why_it_ended"]
 

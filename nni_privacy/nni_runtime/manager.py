@@ -13,8 +13,8 @@ from nni.experiment import rest
 from nni_privacy.errors import RunStoppedError
 from nni_privacy.nni_runtime.access import manager_headers
 from nni_privacy.nni_runtime.logs import log_folder, why_it_ended
-from nni_privacy.nni_runtime.processes import signal_name
 from nni_privacy.nni_runtime.proxies import direct_request
+from nni_privacy.runs.processes import signal_name
 
 __all__ = ["ManagerClient"]
 

@@ -21,9 +21,10 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from nni_privacy.cache_folder import CACHE_VARIABLE, cache_folder, private_folder
 from nni_privacy.errors import ConfigError, RuntimeRepairError
-from nni_privacy.nni_runtime.patches import PATCHES, Patch, check_names, patched_texts
+from nni_privacy.files import CACHE_VARIABLE, cache_folder, private_folder
+from nni_privacy.nni_runtime.patches.apply import Patch, patched_texts
+from nni_privacy.nni_runtime.patches.registry import PATCHES, check_names
 
 __all__ = ["find_node_package", "make_overlay"]
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nni_privacy.errors import RuntimeRepairError
-from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_VARIABLE
 
 __all__ = ["free_port", "lone_manager"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
 from nni_privacy.nni_runtime.message_repairs import MESSAGE_REPAIRS
-from nni_privacy.nni_runtime.patches import PATCHES, check_names
+from nni_privacy.nni_runtime.patches.registry import PATCHES, check_names
 from nni_privacy.nni_runtime.repairing import Repair
 
 __all__ = ["REPAIRS", "Repair", "apply_repairs", "chart_label", "chart_space", "chart_value"]

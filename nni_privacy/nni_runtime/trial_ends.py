@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nni_privacy.nni_runtime.lifetime_patches import EXIT_FILE
-from nni_privacy.nni_runtime.processes import signal_name
+from nni_privacy.nni_runtime.patches.lifetime import EXIT_FILE
+from nni_privacy.runs.processes import signal_name
 
 __all__ = ["Timeouts", "TrialEnd", "end_of_trial"]
 

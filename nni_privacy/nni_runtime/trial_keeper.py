@@ -10,8 +10,8 @@ import secrets
 import sys
 from pathlib import Path
 
-from nni_privacy.nni_runtime.access_patches import TOKEN_VARIABLE
 from nni_privacy.nni_runtime.overlay import make_overlay
+from nni_privacy.nni_runtime.patches.access import TOKEN_VARIABLE
 
 __all__ = ["main"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.evaluator import factors_text
-from nni_privacy.nni_runtime.run_directory import TrialRecord
+from nni_privacy.runs.directory import TrialRecord
 
 __all__ = ["mismatch", "proposed_architecture", "record_of"]
 

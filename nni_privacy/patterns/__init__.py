@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from nni_privacy.patterns.apply import edges_that_fit, input_edges, modify_cell, modify_nasbench201
 from nni_privacy.patterns.library import Cells, list_patterns, load_pattern, read_pattern, write_pattern
-from nni_privacy.patterns.modification import edges_that_fit, modify_cell
-from nni_privacy.patterns.nasbench201 import input_edges, modify_nasbench201
 from nni_privacy.patterns.pattern import OBJECTIVES, CellPattern, DualPattern, EdgeEvidence, Objective, Pattern
 
 __all__ = [

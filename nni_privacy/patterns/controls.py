@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, Edge, Genotype
+from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Edge, Genotype
+from nni_privacy.cells.genotypes import AnyGenotype
+from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.errors import ConfigError
-from nni_privacy.genotypes import AnyGenotype
-from nni_privacy.nasbench201_cells import NASBENCH201_OPERATIONS, NasBench201Genotype
-from nni_privacy.patterns.modification import modify_cell
+from nni_privacy.patterns.apply import modify_cell
 from nni_privacy.patterns.pattern import Pattern
 
 __all__ = ["SizeMatch", "placebo", "size_matched_channels"]

@@ -10,13 +10,19 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells import Edge
-from nni_privacy.patterns.algorithm import MIN_SUPPORT, SIGN, assemble_pattern, order_edges
-from nni_privacy.patterns.dominant import DOMINANT
-from nni_privacy.patterns.edge_codes import EdgeMeans, edge_from_id, edge_means
-from nni_privacy.patterns.effects import TWO_SIDED_95
-from nni_privacy.patterns.importance import ImportanceTable
-from nni_privacy.patterns.measured import MeasuredImportance
+from nni_privacy.cells.darts import Edge
+from nni_privacy.patterns.cross_fitting import TWO_SIDED_95
+from nni_privacy.patterns.edge_regression import DOMINANT, MeasuredImportance
+from nni_privacy.patterns.importance import (
+    MIN_SUPPORT,
+    SIGN,
+    EdgeMeans,
+    ImportanceTable,
+    assemble_pattern,
+    edge_from_id,
+    edge_means,
+    order_edges,
+)
 from nni_privacy.patterns.pattern import EdgeEvidence, Objective
 
 __all__ = ["EdgeFinding", "GroupImportance", "find_edges", "group_importance", "only_relevant"]

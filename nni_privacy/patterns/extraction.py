@@ -9,12 +9,21 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells import CELL_TYPES, CellType, Edge
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import CELL_TYPES, CellType, Edge
 from nni_privacy.errors import DataError
-from nni_privacy.genotype_codes import GenotypeCodes
-from nni_privacy.patterns.algorithm import MIN_SUPPORT, SIGN, assemble_pattern, order_edges
-from nni_privacy.patterns.edge_codes import edge_ids
-from nni_privacy.patterns.effects import EdgesInCell, Effect, effect_of, effects_by_half
+from nni_privacy.patterns.cross_fitting import (
+    EdgesInCell,
+    Effect,
+    Fit,
+    HalfFit,
+    effect_of,
+    effects_by_half,
+    fit_halves,
+    held_out_importance,
+    held_out_predictions,
+)
+from nni_privacy.patterns.edge_regression import measure_importance
 from nni_privacy.patterns.evidence import (
     EdgeFinding,
     find_edges,
@@ -24,14 +33,7 @@ from nni_privacy.patterns.evidence import (
     supported_edges,
 )
 from nni_privacy.patterns.findings import Assessment, Extraction, ExtractionOptions, FoundPattern, Predictiveness
-from nni_privacy.patterns.half_samples import (
-    Fit,
-    HalfFit,
-    fit_halves,
-    held_out_importance,
-    held_out_predictions,
-)
-from nni_privacy.patterns.measured import measure_importance
+from nni_privacy.patterns.importance import MIN_SUPPORT, SIGN, assemble_pattern, edge_ids, order_edges
 from nni_privacy.patterns.pattern import OBJECTIVES, CellPattern, Objective
 
 __all__ = ["extract_patterns"]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells import CellType, Edge
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import CellType, Edge
 from nni_privacy.errors import ConfigError
-from nni_privacy.genotype_codes import GenotypeCodes
-from nni_privacy.patterns.algorithm import SIGN
-from nni_privacy.patterns.effects import Effect
+from nni_privacy.patterns.cross_fitting import Effect
 from nni_privacy.patterns.evidence import EdgeFinding
+from nni_privacy.patterns.importance import SIGN
 from nni_privacy.patterns.pattern import CellPattern, Objective
 
 __all__ = ["Assessment", "Extraction", "ExtractionOptions", "FoundPattern", "Predictiveness"]

@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from nni_privacy.cells import CELL_TYPES, Edge
+from nni_privacy.cells.darts import CELL_TYPES, Edge
 from nni_privacy.errors import GenotypeError, PatternError, nearest
+from nni_privacy.files import read_yaml
 from nni_privacy.patterns.pattern import CellPattern, DualPattern, EdgeEvidence, Pattern
-from nni_privacy.yaml_files import read_yaml
 
 __all__ = ["Cells", "list_patterns", "load_pattern", "read_pattern", "warn_unsupported", "write_pattern"]
 

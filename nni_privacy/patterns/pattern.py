@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from nni_privacy.cells import CELL_TYPES, CellType, Edge, Genotype, check_darts_edge
+from nni_privacy.cells.darts import CELL_TYPES, CellType, Edge, Genotype, check_darts_edge
+from nni_privacy.cells.genotypes import AnyGenotype
+from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.errors import GenotypeError, PatternError
-from nni_privacy.genotypes import AnyGenotype
-from nni_privacy.nasbench201_cells import NasBench201Genotype
-from nni_privacy.patterns.modification import modify_cell
-from nni_privacy.patterns.nasbench201 import modify_nasbench201
+from nni_privacy.patterns.apply import modify_cell, modify_nasbench201
 
 __all__ = ["OBJECTIVES", "CellPattern", "DualPattern", "EdgeEvidence", "Objective", "Pattern"]
 

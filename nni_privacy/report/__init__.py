@@ -1,7 +1,7 @@
 """The report of a run: numbers first, as plain info objects, then figures and one self-contained HTML page.
 
-Matplotlib is imported when something is drawn; the numbers (:func:`read_run`, :mod:`nni_privacy.report.pareto`,
-:mod:`nni_privacy.report.infos`, :mod:`nni_privacy.report.layout`) need numpy and PyYAML only.
+Matplotlib is imported when something is drawn; the numbers (:func:`read_run`, :mod:`nni_privacy.analysis.pareto`,
+:mod:`nni_privacy.report.run_page`, :mod:`nni_privacy.report.layout`) need numpy and PyYAML only.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from nni_privacy.report.page import write_report
-    from nni_privacy.report.run import read_run
+    from nni_privacy.report.write import write_report
+    from nni_privacy.runs.records import read_run
 
 __all__ = ["read_run", "write_report"]
 
-_LAZY = {"read_run": "nni_privacy.report.run", "write_report": "nni_privacy.report.page"}
+_LAZY = {"read_run": "nni_privacy.runs.records", "write_report": "nni_privacy.report.write"}
 
 __getattr__ = lazy_attributes(__name__, _LAZY)
 

@@ -16,10 +16,10 @@ from nni_privacy.attacks import (
     per_class_metrics,
     score_histogram,
 )
-from nni_privacy.audit import AuditReport
-from nni_privacy.report.infos import GRID_POINTS, RocInfo
-from nni_privacy.report.run import TrialInfo
-from nni_privacy.report.scores import AttackScores, roc_band
+from nni_privacy.auditing.audit import AuditReport
+from nni_privacy.report.roc import GRID_POINTS, RocInfo
+from nni_privacy.runs.records import TrialInfo
+from nni_privacy.runs.scores import AttackScores, roc_band
 
 __all__ = ["AttackInfo", "AuditInfo", "HistogramInfo", "audit_info", "histogram_info"]
 

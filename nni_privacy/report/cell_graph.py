@@ -6,22 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from nni_privacy.cells import CELL_TYPES, INPUT_NODES, Cell, Edge, Genotype
-from nni_privacy.genotypes import AnyGenotype
-from nni_privacy.nasbench201_cells import NASBENCH201_CELL, NASBENCH201_NODES, NasBench201Genotype
+from nni_privacy.cells.darts import INPUT_NODES, Cell, Edge
+from nni_privacy.cells.genotypes import AnyCell
+from nni_privacy.cells.nasbench201 import NASBENCH201_NODES, NasBench201Genotype
 
-__all__ = ["CELL_NAMES", "NO_CONNECTION", "AnyCell", "CellGraph", "Role", "cell_graph", "cells_of"]
-__all__ += ["how_to_read", "present_edges"]
+__all__ = ["CellGraph", "Role", "cell_graph", "how_to_read"]
 
-AnyCell = Cell | NasBench201Genotype
 Role = Literal["input", "intermediate", "output"]
-
-CELL_NAMES: Mapping[str, str] = {**{name: f"{name} cell" for name in CELL_TYPES}, NASBENCH201_CELL: "cell"}
-"""Name of a searched cell to what it is called in a sentence."""
-
-NO_CONNECTION = "none"
-"""The operation that stands for a missing edge (in NAS-Bench-201)."""
-
 
 _READING: Mapping[type, str] = {
     Cell: "<i>c</i><sub>k−2</sub> and <i>c</i><sub>k−1</sub> are the outputs of the two cells before; a node adds "
@@ -46,18 +37,6 @@ class CellGraph:
     roles: tuple[Role, ...]
     edges: tuple[Edge, ...]
     concatenated: tuple[int, ...] = ()
-
-
-def cells_of(genotype: AnyGenotype) -> dict[str, AnyCell]:
-    """The searched cells by name: ``normal`` and ``reduction``, or ``cell`` in NAS-Bench-201."""
-    if isinstance(genotype, Genotype):
-        return {cell_type: genotype.cell(cell_type) for cell_type in CELL_TYPES}
-    return {NASBENCH201_CELL: genotype}
-
-
-def present_edges(cell: AnyCell) -> tuple[Edge, ...]:
-    """The edges that connect something."""
-    return tuple(edge for edge in cell.edges if edge.op != NO_CONNECTION)
 
 
 def how_to_read(cells: Iterable[AnyCell]) -> str:

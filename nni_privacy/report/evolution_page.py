@@ -1,17 +1,43 @@
-"""The report's section on how the cell of a one-shot search evolved, as HTML."""
+"""The report's section on how the cell of a one-shot search evolved: its numbers, figures and HTML."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nni_privacy.report.cell_graph import CELL_NAMES, AnyCell, cell_graph, cells_of, how_to_read
-from nni_privacy.report.evolution import EvolutionInfo, Snapshot, evolution_info
+import numpy as np
+
+from nni_privacy.cells.genotypes import CELL_NAMES, AnyCell, AnyGenotype, cells_of, parse_genotype
+from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.report.cell_graph import cell_graph, how_to_read
+from nni_privacy.report.html import NOTHING, duration, escape_text
 from nni_privacy.report.layout import draw_info
-from nni_privacy.report.run import FixedEdges, RunInfo
-from nni_privacy.report.svg import to_svg
-from nni_privacy.report.text import NOTHING, duration, escape_text
+from nni_privacy.report.style import to_svg
+from nni_privacy.runs.epochs import EPOCHS_FILE, EpochRecord, read_epochs
+from nni_privacy.runs.records import FixedEdges, RunInfo
 
-__all__ = ["evolution_html"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["EvolutionInfo", "Panel", "Snapshot", "changed_edges", "draw_panel", "evolution_html", "evolution_info"]
+
+FOLDER = "search"
+"""Where a run directory holds the log of its one-shot search."""
+SNAPSHOTS = 5
+"""The first epoch, the quarter points, and the last one."""
+SHARED = ("loss", "accuracy")
+"""Metrics that end in one of these words are comparable, and share a panel."""
+
+Series = tuple[float, ...]
+
+COLOURS = ("#0072b2", "#d55e00", "#15803d", "#7c3aed")
+WIDTH, HEIGHT = 4.0, 2.0
+MARKED = 60
+"""Up to so many epochs, each is marked by a point."""
 
 
 def evolution_html(run: RunInfo) -> str:
@@ -52,8 +78,6 @@ def _lead(info: EvolutionInfo, fixed: FixedEdges) -> str:
 
 
 def _panels(info: EvolutionInfo) -> str:
-    from nni_privacy.report.evolution_figures import draw_panel
-
     epochs = [record.epoch for record in info.records]
     drawings = [
         to_svg(draw_panel(panel, epochs), prefix=f"evolution{index}", label=f"{panel.title} by epoch of the search")
@@ -63,7 +87,7 @@ def _panels(info: EvolutionInfo) -> str:
 
 
 def _snapshots(info: EvolutionInfo, fixed: FixedEdges) -> str:
-    from nni_privacy.report.cell_figure import draw_cell_legend
+    from nni_privacy.report.cell import draw_cell_legend
 
     if not info.snapshots:
         return '<p class="small">The architectures of this space are no cells that could be drawn.</p>'
@@ -107,7 +131,7 @@ def _snapshot(snapshot: Snapshot, before: Snapshot | None, info: EvolutionInfo, 
 
 
 def _cell(cell: AnyCell, name: str, epoch: int, fixed: FixedEdges, *, unchanged: bool) -> str:
-    from nni_privacy.report.cell_figure import draw_cell
+    from nni_privacy.report.cell import draw_cell
 
     if unchanged:
         return f'<div class="cell"><div class="name">{CELL_NAMES[name]}: as before</div></div>'
@@ -138,3 +162,204 @@ def _table(info: EvolutionInfo) -> str:
 
 def _number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else NOTHING
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small chart: lines over the epochs, on one scale.
+
+    Attributes:
+        title: what is drawn.
+        lines: name to a value an epoch, NaN where there is none; a panel of one line calls it as the panel.
+        whole: whether all values are counts.
+    """
+
+    title: str
+    lines: Mapping[str, Series]
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The cell that would have been exported after an epoch.
+
+    Attributes:
+        epoch: its number, from 1.
+        genotype: the architecture.
+        changed: edges that differ from the snapshot before; None in the first one.
+    """
+
+    epoch: int
+    genotype: AnyGenotype
+    changed: int | None
+
+
+@dataclass(frozen=True)
+class EvolutionInfo:
+    """A one-shot search, epoch by epoch.
+
+    Attributes:
+        records: as they were written, by epoch.
+        total: how many epochs there will be.
+        changed: edges of each epoch's cell that the epoch before had not; NaN in the first one, and where an
+            architecture is no genotype.
+        edges: how many edges a cell (or both) has; 0 if no architecture is a genotype.
+        panels: the charts: losses first, then the other metrics, entropy, skip connections, changed edges.
+        snapshots: the cell at a few epochs; none if the architectures are no genotypes.
+    """
+
+    records: tuple[EpochRecord, ...]
+    total: int
+    changed: Series
+    edges: int
+    panels: tuple[Panel, ...]
+    snapshots: tuple[Snapshot, ...]
+
+    @property
+    def settled(self) -> int | None:
+        """The first epoch of the cell that the search ended with and never left again; None without genotypes."""
+        if not self.snapshots:
+            return None
+        last = max((index for index, count in enumerate(self.changed) if count != 0), default=0)
+        return self.records[last].epoch
+
+
+def evolution_info(run_directory: Path) -> EvolutionInfo | None:
+    """The epochs of a run's one-shot search; None if it was no such search, or has not finished an epoch.
+
+    Raises:
+        DataError: if the log is not what its name says.
+    """
+    path = run_directory / FOLDER / EPOCHS_FILE
+    try:
+        records = tuple(sorted(map(_checked, read_epochs(path.parent)), key=lambda record: record.epoch))
+    except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{path}: not the log of a search ({reason})") from None
+    if not records:
+        return None
+    genotypes = [_genotype(record.architecture) for record in records]
+    changed = _changed(genotypes)
+    edges = max(sum(len(cell.edges) for cell in cells_of(known).values()) if known else 0 for known in genotypes)
+    return EvolutionInfo(
+        records=records,
+        total=max(record.epochs for record in records),
+        changed=changed,
+        edges=edges,
+        panels=_panels_of(records, changed),
+        snapshots=_snapshots_of(records, genotypes),
+    )
+
+
+def changed_edges(before: AnyGenotype, after: AnyGenotype) -> int:
+    """How many edges of ``after`` (source, target and operation) are not in ``before``, over all searched cells."""
+    old = before.edges_by_cell()
+    return sum(edge not in old.get(name, ()) for name, edges in after.edges_by_cell().items() for edge in edges)
+
+
+def _checked(record: EpochRecord) -> EpochRecord:
+    """The record, its numbers being numbers; what is no finite number is left out."""
+    if not isinstance(record.metrics, Mapping) or not isinstance(record.architecture, str):
+        raise TypeError(f"epoch {record.epoch}: metrics or architecture of the wrong type")
+    if any(type(value) is not int for value in (record.epoch, record.epochs, record.skip_connections)):
+        raise TypeError("epoch, epochs and skip_connections are whole numbers")
+    metrics = {str(name): float(value) for name, value in record.metrics.items() if _is_number(value)}
+    return EpochRecord(
+        record.epoch,
+        record.epochs,
+        record.architecture,
+        record.skip_connections,
+        float(record.entropy) if record.entropy is not None and _is_number(record.entropy) else None,
+        metrics,
+        float(record.seconds),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _genotype(text: str) -> AnyGenotype | None:
+    try:
+        return parse_genotype(text)
+    except GenotypeError:  # a space of a user's own
+        return None
+
+
+def _changed(genotypes: Sequence[AnyGenotype | None]) -> Series:
+    counts = [math.nan]
+    for before, after in pairwise(genotypes):
+        counts.append(math.nan if before is None or after is None else float(changed_edges(before, after)))
+    return tuple(counts)
+
+
+def _panels_of(records: Sequence[EpochRecord], changed: Series) -> tuple[Panel, ...]:
+    names = list(dict.fromkeys(name for record in records for name in record.metrics))
+    groups: dict[str, list[str]] = {word: [] for word in SHARED}
+    for name in names:
+        word = name.rpartition("_")[2]
+        groups.setdefault(word if word in SHARED else name, []).append(name)
+    panels = [
+        Panel(_words(title if len(group) > 1 else group[0]), {_words(name): _series(records, name) for name in group})
+        for title, group in groups.items()
+        if group
+    ]
+    entropy = tuple(math.nan if record.entropy is None else record.entropy for record in records)
+    if any(math.isfinite(value) for value in entropy):
+        panels.append(Panel("entropy", {"entropy": entropy}))
+    skips = tuple(float(record.skip_connections) for record in records)
+    panels.append(Panel("skip connections", {"skip connections": skips}, whole=True))
+    if any(math.isfinite(value) for value in changed):
+        panels.append(Panel("edges changed", {"edges changed": changed}, whole=True))
+    return tuple(panels)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _series(records: Sequence[EpochRecord], name: str) -> Series:
+    return tuple(record.metrics.get(name, math.nan) for record in records)
+
+
+def _snapshots_of(records: Sequence[EpochRecord], genotypes: Sequence[AnyGenotype | None]) -> tuple[Snapshot, ...]:
+    known = [(record.epoch, genotype) for record, genotype in zip(records, genotypes, strict=True) if genotype]
+    # Both ends and the quarter points between them; of a short search, each epoch once.
+    chosen = sorted({round(float(index)) for index in np.linspace(0, len(known) - 1, SNAPSHOTS)}) if known else []
+    snapshots: list[Snapshot] = []
+    for index in chosen:
+        epoch, genotype = known[index]
+        changed = changed_edges(snapshots[-1].genotype, genotype) if snapshots else None
+        snapshots.append(Snapshot(epoch, genotype, changed))
+    return tuple(snapshots)
+
+
+def draw_panel(panel: Panel, epochs: Sequence[int]) -> Figure:
+    """One panel: its lines over the epochs.
+
+    Args:
+        panel: what to draw.
+        epochs: numbers of the epochs.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.subplots()
+    style: dict[str, Any] = {"lw": 1.3, "marker": "o" if len(epochs) <= MARKED else "", "ms": 2.4}
+    for index, (name, values) in enumerate(panel.lines.items()):
+        # A whole number holds for its epoch as it is: between two of them there is nothing to read off.
+        drawstyle = "steps-mid" if panel.whole else "default"
+        colour = COLOURS[index % len(COLOURS)]
+        axes.plot(epochs, values, color=colour, label=name.replace("$", r"\$"), drawstyle=drawstyle, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=panel.whole, nbins=5, min_n_ticks=1))
+    axes.ticklabel_format(axis="y", useOffset=False)
+    if panel.whole:
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.set(xlabel="epoch")
+    if len(panel.lines) > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=len(panel.lines), borderaxespad=0.1)
+    else:
+        axes.set_title(panel.title.replace("$", r"\$"), loc="left", fontsize=9, pad=5)
+    return figure

@@ -2,32 +2,93 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from nni_privacy.cells import CELL_TYPES, Edge
-from nni_privacy.patterns.effects import Effect
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, CellType, Edge
+from nni_privacy.patterns.cross_fitting import Effect
 from nni_privacy.patterns.evidence import EdgeFinding
 from nni_privacy.patterns.findings import Assessment, Extraction, FoundPattern
-from nni_privacy.report.cell_figure import draw_cell, draw_cell_legend
-from nni_privacy.report.extraction_figures import (
-    draw_distribution,
-    draw_effects,
-    draw_heat_map,
-    draw_stability,
-    draw_topology,
-)
-from nni_privacy.report.extraction_infos import distribution_info, heat_map_info, topology_info
-from nni_privacy.report.frame import card_html, notice_html, page_html
-from nni_privacy.report.layout import draw_info
-from nni_privacy.report.svg import drawing_style, to_svg
-from nni_privacy.report.text import escape_text, facts_html
+from nni_privacy.patterns.importance import MIN_SUPPORT
+from nni_privacy.report.cell import draw_cell, draw_cell_legend
+from nni_privacy.report.html import card_html, escape_text, facts_html, notice_html, page_html
+from nni_privacy.report.layout import draw_info, operation_label
+from nni_privacy.report.style import drawing_style, to_svg
 
-__all__ = ["render_extraction"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "GROUPS",
+    "DistributionInfo",
+    "HeatMapInfo",
+    "TopologyInfo",
+    "distribution_info",
+    "draw_distribution",
+    "draw_effects",
+    "draw_heat_map",
+    "draw_stability",
+    "draw_topology",
+    "heat_map_info",
+    "oi_csv",
+    "render_extraction",
+    "topology_info",
+]
 
 GROUP_NOTE = {"demotion": "lowest", "promotion": "highest"}
+
+_HEADS = (
+    "m",
+    "edge",
+    "architectures",
+    "importance",
+    "95% interval",
+    "typical",
+    "measured ± error",
+    "beside",
+    "stability",
+    "verdict",
+)
+
+_NOTES = (
+    "<ul><li><b>Importance</b> (Operation Importance, equation 1 of the CCS 2022 paper): the mean predicted AUC of an "
+    "architecture's neighbours, which differ in this one edge, less its own; the mean over the group's architectures "
+    "that contain the edge. Positive: the edge mitigates the attack. No architecture is ever predicted by a surrogate "
+    "that saw it.</li>"
+    "<li><b>Interval</b>: over resamples of surrogates, each fitted to half of the data, and of the architectures that "
+    "they did not see. <b>Typical</b>: against the median neighbour instead of the mean; near 0, the importance is "
+    "owed to a single alternative. <b>Measured</b>: by least squares on the measured AUCs, without a surrogate. "
+    "<b>Beside</b>: the same in standard errors, in a model that holds only the edges that the measurements single out "
+    "(more than 4), and this one.</li>"
+    "<li><b>Supported</b>: in more than 14 architectures, importance of the right sign with a false discovery rate of "
+    "5%, at least half of it left against the typical alternative (one-sided 5%), and the measurements alone agree "
+    "(one-sided 10%), also beside the edges that they single out; those need nothing more than the right sign. "
+    "Unsupported edges are left out of a supported pattern.</li>"
+    "<li><b>Stability</b>: the share of resamples in which Algorithm 1, as published, takes the edge again.</li>"
+    "<li><b>Effects</b> are predicted for a sample of all architectures, the first m edges fixed. Edges that were "
+    "chosen because they look good look better than they are: the line <i>found in one half, judged by the other</i> "
+    "is free of that.</li></ul>"
+)
+
+Floats = npt.NDArray[np.float64]
+
+GROUPS = ("lowest AUC", "all", "highest AUC")
+"""Of architectures: those that made the demotion patterns, all of them, those that made the promotion patterns."""
+
+COLUMNS = (
+    *("pattern", "source", "target", "op", "support", "importance", "importance_low", "importance_high", "typical"),
+    *("measured", "measured_error", "beside", "stability", "position", "supported", "reason"),
+)
+
+GROUP_COLOURS = ("#0072b2", "#cbd5e1", "#c2410c")
+LINES = (("#c2410c", "D"), ("#a8b3c2", "o"), ("#15803d", "^"), ("#0072b2", "s"))
 
 
 def render_extraction(extraction: Extraction, *, title: str, facts: Mapping[str, str] = {}) -> str:
@@ -154,20 +215,6 @@ def _drawing(extraction: Extraction, found: FoundPattern) -> str:
     return f'<div class="scroll">{legend}</div><div class="cells">{cell_html}</div>'
 
 
-_HEADS = (
-    "m",
-    "edge",
-    "architectures",
-    "importance",
-    "95% interval",
-    "typical",
-    "measured ± error",
-    "beside",
-    "stability",
-    "verdict",
-)
-
-
 def _table(findings: Sequence[EdgeFinding], edges: Sequence[Edge]) -> str:
     rows = []
     for finding in findings:
@@ -223,22 +270,183 @@ def _importance(extraction: Extraction) -> str:
     )
 
 
-_NOTES = (
-    "<ul><li><b>Importance</b> (Operation Importance, equation 1 of the CCS 2022 paper): the mean predicted AUC of an "
-    "architecture's neighbours, which differ in this one edge, less its own; the mean over the group's architectures "
-    "that contain the edge. Positive: the edge mitigates the attack. No architecture is ever predicted by a surrogate "
-    "that saw it.</li>"
-    "<li><b>Interval</b>: over resamples of surrogates, each fitted to half of the data, and of the architectures that "
-    "they did not see. <b>Typical</b>: against the median neighbour instead of the mean; near 0, the importance is "
-    "owed to a single alternative. <b>Measured</b>: by least squares on the measured AUCs, without a surrogate. "
-    "<b>Beside</b>: the same in standard errors, in a model that holds only the edges that the measurements single out "
-    "(more than 4), and this one.</li>"
-    "<li><b>Supported</b>: in more than 14 architectures, importance of the right sign with a false discovery rate of "
-    "5%, at least half of it left against the typical alternative (one-sided 5%), and the measurements alone agree "
-    "(one-sided 10%), also beside the edges that they single out; those need nothing more than the right sign. "
-    "Unsupported edges are left out of a supported pattern.</li>"
-    "<li><b>Stability</b>: the share of resamples in which Algorithm 1, as published, takes the edge again.</li>"
-    "<li><b>Effects</b> are predicted for a sample of all architectures, the first m edges fixed. Edges that were "
-    "chosen because they look good look better than they are: the line <i>found in one half, judged by the other</i> "
-    "is free of that.</li></ul>"
-)
+@dataclass(frozen=True, eq=False)
+class DistributionInfo:
+    """Shares of the operations by group (Figure 6 of the paper).
+
+    Attributes:
+        cell: type of cell.
+        shares: (3, 7) groups by operations, each row sums to 1.
+    """
+
+    cell: CellType
+    shares: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class TopologyInfo:
+    """Where convolutions take their input, by group (Figure 11 of the paper).
+
+    Attributes:
+        cell: type of cell.
+        direct: (3, k) share of the group's architectures with 0, 1, ... convolutions on edges from the cell's inputs.
+        inner: (3, k) the same for convolutions on edges between intermediate nodes.
+    """
+
+    cell: CellType
+    direct: Floats
+    inner: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMapInfo:
+    """Mean Operation Importance by place and operation.
+
+    Attributes:
+        places: (source, target) of the rows.
+        values: (rows, 7) in units of AUC; nan where too few architectures contain the edge.
+        supported: (rows, 7) whether the edge is supported.
+    """
+
+    places: tuple[tuple[int, int], ...]
+    values: Floats
+    supported: npt.NDArray[np.bool_]
+
+
+def _groups(extraction: Extraction) -> tuple[GenotypeCodes, ...]:
+    codes, groups = extraction.codes, extraction.groups
+    return codes[groups["demotion"]], codes, codes[groups["promotion"]]
+
+
+def distribution_info(extraction: Extraction, cell: CellType) -> DistributionInfo:
+    """How often each operation occurs in cells of type ``cell``."""
+    kind = CELL_TYPES.index(cell)
+    counts = [
+        np.bincount(codes.operations[:, kind].ravel(), minlength=len(DARTS_OPERATIONS)) for codes in _groups(extraction)
+    ]
+    return DistributionInfo(cell, np.array([count / count.sum() for count in counts]))
+
+
+def topology_info(extraction: Extraction, cell: CellType) -> TopologyInfo:
+    """How many convolutions start at an input, and how many at an intermediate node."""
+    kind, most = CELL_TYPES.index(cell), 2 * extraction.codes.nodes
+    convolutions = np.array(["conv" in operation for operation in DARTS_OPERATIONS])
+    shares: list[list[Floats]] = [[], []]
+    for codes in _groups(extraction):
+        convolution = convolutions[codes.operations[:, kind]]
+        direct = codes.sources[:, kind] < INPUT_NODES
+        for place, chosen in enumerate((convolution & direct, convolution & ~direct)):
+            count = np.bincount(chosen.sum(axis=(1, 2)), minlength=most + 1)
+            shares[place].append(count / count.sum())
+    return TopologyInfo(cell, np.array(shares[0]), np.array(shares[1]))
+
+
+def heat_map_info(found: FoundPattern, nodes: int) -> HeatMapInfo:
+    """Operation Importance of all candidates of one pattern."""
+    places = tuple((source, target) for target in range(INPUT_NODES, INPUT_NODES + nodes) for source in range(target))
+    values, supported = np.full((len(places), len(DARTS_OPERATIONS)), np.nan), np.zeros((len(places), 7), dtype=bool)
+    for row, (source, target) in enumerate(places):
+        for column, operation in enumerate(DARTS_OPERATIONS):
+            finding = found.findings.get(Edge(source, target, operation))
+            if finding is not None and finding.support >= MIN_SUPPORT:
+                values[row, column], supported[row, column] = finding.importance, finding.supported
+    return HeatMapInfo(places, values, supported)
+
+
+def oi_csv(extraction: Extraction) -> str:
+    """Every edge of every group with all that is known about it, as CSV; AUCs in fractions."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for found in extraction.found:
+        for edge, entry in sorted(found.findings.items()):
+            position = found.edges.index(edge) + 1 if edge in found.edges else ""
+            numbers = (entry.importance, entry.low, entry.high, entry.typical, entry.measured, entry.measured_error)
+            texts = [f"{value:.6f}" if np.isfinite(value) else "" for value in numbers]
+            head = (found.name, edge.source, edge.target, edge.op, entry.support)
+            shares = (f"{entry.beside:.2f}", f"{entry.stability:.3f}")
+            writer.writerow([*head, *texts, *shares, position, int(entry.supported), entry.reason])
+    return text.getvalue()
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, columns, sharey=columns > 1)
+
+
+def _bars(axes: Any, shares: Any, labels: Sequence[str]) -> None:
+    places = np.arange(shares.shape[1])
+    for row, (name, colour) in enumerate(zip(GROUPS, GROUP_COLOURS, strict=True)):
+        axes.bar(places + (row - 1) * 0.27, shares[row], width=0.25, color=colour, label=name)
+    axes.set_xticks(places, labels)
+
+
+def draw_distribution(info: DistributionInfo) -> Figure:
+    """Shares of the operations in the three groups."""
+    figure, axes = _figure(5.9, 2.7)
+    _bars(axes, info.shares, [operation_label(operation).replace(" ", "\n", 1) for operation in DARTS_OPERATIONS])
+    axes.set(ylabel=f"share of the edges, {info.cell} cell")
+    axes.tick_params(axis="x", labelsize=8)
+    axes.legend(ncol=3, loc="lower left", bbox_to_anchor=(0, 1.0))
+    return figure
+
+
+def draw_topology(info: TopologyInfo) -> Figure:
+    """Numbers of convolutions from inputs (left) and from intermediate nodes (right) in the three groups."""
+    figure, (left, right) = _figure(5.9, 2.5, columns=2)
+    for axes, shares, where in ((left, info.direct, "from an input"), (right, info.inner, "from another node")):
+        reach = max(int(np.flatnonzero(shares.any(axis=0)).max(initial=0)), 1) + 1
+        _bars(axes, shares[:, :reach], [str(number) for number in range(reach)])
+        axes.set(xlabel=f"convolutions {where}")
+    left.set(ylabel=f"share, {info.cell} cell")
+    left.legend(ncol=3, loc="lower left", bbox_to_anchor=(0, 1.0))
+    return figure
+
+
+def draw_heat_map(info: HeatMapInfo, *, title: str) -> Figure:
+    """Importance by edge: blue mitigates, red promotes the attack; a dot marks supported edges."""
+    figure, axes = _figure(5.2, 0.8 + 0.235 * len(info.places))
+    reach = float(np.nanmax(np.abs(info.values))) if np.isfinite(info.values).any() else 1.0
+    image = axes.imshow(info.values * 1000, cmap="RdBu", vmin=-reach * 1000, vmax=reach * 1000, aspect="auto")
+    axes.set_xticks(range(len(DARTS_OPERATIONS)), [operation_label(o).replace(" ", "\n", 1) for o in DARTS_OPERATIONS])
+    axes.set_yticks(range(len(info.places)), [f"{source} → {target}" for source, target in info.places])
+    axes.tick_params(length=0, labelsize=8)
+    axes.grid(False)
+    axes.set_title(title, fontsize=9.5, loc="left")
+    rows, columns = np.nonzero(info.supported)
+    axes.plot(columns, rows, "o", ms=5, color="#111827", mec="white", mew=0.8)
+    figure.colorbar(image, ax=axes, label="importance, thousandths of AUC", shrink=0.9)
+    return figure
+
+
+def draw_stability(findings: Sequence[EdgeFinding]) -> Figure:
+    """In how many resamples Algorithm 1 took each edge: filled where the edge is supported."""
+    figure, axes = _figure(5.2, 0.75 + 0.235 * max(len(findings), 1))
+    places = np.arange(len(findings))[::-1]
+    colours = ["#0072b2" if finding.supported else "#cbd5e1" for finding in findings]
+    axes.barh(places, [finding.stability for finding in findings], color=colours, height=0.68)
+    labels = [f"{f.edge.source} → {f.edge.target}  {operation_label(f.edge.op)}" for f in findings]
+    axes.set_yticks(places, labels)
+    axes.tick_params(axis="y", length=0, labelsize=8)
+    axes.set(xlim=(0, 1), xlabel="share of the resamples in which Algorithm 1 took the edge")
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def draw_effects(effects: Mapping[str, Sequence[Effect]]) -> Figure:
+    """Predicted change of the AUC by the number m of fixed edges, with 95% intervals, one line a pattern."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure(5.9, 3.3)
+    axes.axhline(0, color="#94a3b8", lw=1.1, ls=(0, (4, 3)))
+    for number, (name, line) in enumerate(effects.items()):
+        colour, marker = LINES[number % len(LINES)]
+        m = np.arange(1, len(line) + 1) + 0.09 * (number - (len(effects) - 1) / 2)
+        axes.vlines(m, [e.low for e in line], [e.high for e in line], color=colour, lw=1.2, alpha=0.6)
+        axes.plot(m, [e.change for e in line], marker=marker, ms=4.5, lw=1.2, color=colour, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="number m of fixed edges", ylabel="predicted change of the AUC")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=2)
+    return figure

@@ -1,4 +1,4 @@
-"""Where the nodes, edges and labels of a cell go on paper, as plain values; see also ``cell_figure``, which draws.
+"""Where the nodes, edges and labels of a cell go on paper, as plain values; see also ``cell``, which draws.
 
 The layout is a layered one (Sugiyama et al., 1981) in which every edge owns a slot in every column that it passes, and
 its label a whole one. So labels overlap neither each other, nor nodes, nor other edges, by construction.
@@ -15,8 +15,9 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
-from nni_privacy.cells import Edge
-from nni_privacy.report.cell_graph import NO_CONNECTION, AnyCell, CellGraph, Role, cell_graph
+from nni_privacy.cells.darts import Edge
+from nni_privacy.cells.genotypes import NO_CONNECTION, AnyCell
+from nni_privacy.report.cell_graph import CellGraph, Role, cell_graph
 
 __all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode", "Kind"]
 __all__ += ["draw_info", "operation_kind", "operation_label"]

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from nni_privacy.predicted_search import PredictedArchitecture
-from nni_privacy.report.cell_figure import draw_cell, draw_cell_legend
-from nni_privacy.report.cell_graph import CELL_NAMES, cells_of, how_to_read
-from nni_privacy.report.frame import card_html, notice_html, page_html
+from nni_privacy.cells.darts import CELL_TYPES, Edge, Genotype
+from nni_privacy.cells.genotypes import CELL_NAMES, cells_of
+from nni_privacy.report.cell import draw_cell, draw_cell_legend
+from nni_privacy.report.cell_graph import how_to_read
+from nni_privacy.report.facts import appendix_html, facts_of, notices, summary_info
+from nni_privacy.report.html import card_html, duration, edges_html, escape_text, facts_html, notice_html, page_html
 from nni_privacy.report.layout import draw_info
-from nni_privacy.report.predicted_figures import draw_histogram, draw_predicted_progress
-from nni_privacy.report.predicted_infos import PredictedGroup, group_of_run, histogram_info, lowest_so_far
-from nni_privacy.report.run import RunInfo
-from nni_privacy.report.summary import appendix_html, facts_of, notices, summary_info
-from nni_privacy.report.svg import drawing_style, to_svg
-from nni_privacy.report.text import duration, edges_html, escape_text, facts_html
+from nni_privacy.report.style import drawing_style, to_svg
+from nni_privacy.runs.records import FixedEdges, RunInfo
+from nni_privacy.surrogate.search import PredictedArchitecture, PredictedSearch
 
-__all__ = ["render_predicted_run", "render_predicted_search"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "HistogramInfo",
+    "PredictedGroup",
+    "draw_histogram",
+    "draw_predicted_progress",
+    "group_of_run",
+    "group_of_search",
+    "histogram_info",
+    "lowest_so_far",
+    "render_predicted_run",
+    "render_predicted_search",
+]
 
 BEST_OF_A_RUN = 20
 
@@ -27,6 +42,23 @@ _WARNING = (
     '<p class="notice predicted"><b>PREDICTED, NOT MEASURED.</b> No architecture on this page has been trained or '
     "attacked: every AUC is what a surrogate expects, from the genotype alone. Measure what you mean to use.</p>"
 )
+
+_NOTES = (
+    "<ul><li><b>Predicted AUC</b>: what a surrogate expects the attack to reach. It speaks for the attack, data and "
+    "recipe that the surrogate learned from; the one that ships learned from White-Box/Partial attacks on CIFAR-10 "
+    "networks with 16 channels and 5 cells.</li>"
+    "<li><b>±</b>: standard deviation of the AUC that <i>one</i> training run would measure. Where two architectures "
+    "differ by less, which of them is more private is not known.</li>"
+    "<li><b>The lowest of many</b> predictions looks lower than it is: among thousands of architectures, those come "
+    "first on which the surrogate errs downwards. The means are free of that.</li>"
+    "<li><b>Accuracy is not predicted.</b> An architecture of little capacity leaks little and learns little.</li></ul>"
+)
+
+Floats = npt.NDArray[np.float64]
+
+BINS = 60
+
+COLOURS = ("#64748b", "#c2410c")
 
 
 def render_predicted_search(groups: Sequence[PredictedGroup], *, title: str, facts: Mapping[str, str]) -> str:
@@ -167,13 +199,121 @@ def _table(group: PredictedGroup) -> str:
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 
 
-_NOTES = (
-    "<ul><li><b>Predicted AUC</b>: what a surrogate expects the attack to reach. It speaks for the attack, data and "
-    "recipe that the surrogate learned from; the one that ships learned from White-Box/Partial attacks on CIFAR-10 "
-    "networks with 16 channels and 5 cells.</li>"
-    "<li><b>±</b>: standard deviation of the AUC that <i>one</i> training run would measure. Where two architectures "
-    "differ by less, which of them is more private is not known.</li>"
-    "<li><b>The lowest of many</b> predictions looks lower than it is: among thousands of architectures, those come "
-    "first on which the surrogate errs downwards. The means are free of that.</li>"
-    "<li><b>Accuracy is not predicted.</b> An architecture of little capacity leaks little and learns little.</li></ul>"
-)
+@dataclass(frozen=True, eq=False)
+class PredictedGroup:
+    """The architectures of one search, none of them trained.
+
+    Attributes:
+        name: what sets the search apart, for example ``without pattern``.
+        predicted_mia_auc: (n,) predicted AUC of all of them, ascending.
+        best: those of the lowest predicted AUC, in this order.
+        seconds: how long the search took.
+        fixed: per cell the edges that all of them have.
+    """
+
+    name: str
+    predicted_mia_auc: Floats
+    best: tuple[PredictedArchitecture, ...]
+    seconds: float
+    fixed: Mapping[str, tuple[Edge, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class HistogramInfo:
+    """Shares of the groups' architectures by predicted AUC, on common axes.
+
+    Attributes:
+        names: g names of groups.
+        edges: (b + 1,) ends of the intervals of AUC.
+        shares: (g, b) share of a group's architectures in an interval; each row sums to 1.
+        means: (g,) mean predicted AUC.
+    """
+
+    names: tuple[str, ...]
+    edges: Floats
+    shares: Floats
+    means: Floats
+
+
+def group_of_search(search: PredictedSearch, *, best: int) -> PredictedGroup:
+    """A search on random architectures, with its ``best`` lowest predictions."""
+    pattern = search.pattern
+    name = "without pattern"
+    fixed: dict[str, tuple[Edge, ...]] = {}
+    if pattern is not None:
+        fixed = {cell: pattern.edges_of(cell) for cell in CELL_TYPES if pattern.edges_of(cell)}
+        name = f"with {pattern.name}, {sum(map(len, fixed.values()))} edges fixed"
+    return PredictedGroup(name, search.predicted_mia_auc, tuple(search.best(best)), search.seconds, fixed)
+
+
+def group_of_run(run: RunInfo, *, best: int) -> PredictedGroup:
+    """The different architectures of a run whose trials were predicted; those without a genotype are left out."""
+    found: dict[str, PredictedArchitecture] = {}
+    for trial in run.succeeded:
+        auc = trial.metrics.get("predicted_mia_auc")
+        if auc is not None and isinstance(trial.genotype, Genotype):
+            sd = trial.metrics.get("predicted_mia_auc_sd", np.nan)
+            found.setdefault(str(trial.genotype), PredictedArchitecture(trial.genotype, auc, sd))
+    ordered = sorted(found.values(), key=lambda one: one.predicted_mia_auc)
+    values = np.array([one.predicted_mia_auc for one in ordered], dtype=float)
+    seconds = sum(trial.seconds or 0.0 for trial in run.trials)
+    return PredictedGroup(run.name, values, tuple(ordered[:best]), seconds, _given(run.fixed_edges))
+
+
+def histogram_info(groups: Sequence[PredictedGroup]) -> HistogramInfo:
+    """Histograms of groups of at least one architecture each over the same intervals."""
+    everything = np.concatenate([group.predicted_mia_auc for group in groups])
+    edges = np.histogram_bin_edges(everything, BINS)
+    counts = np.array([np.histogram(group.predicted_mia_auc, edges)[0] for group in groups], dtype=float)
+    return HistogramInfo(
+        names=tuple(group.name for group in groups),
+        edges=edges,
+        shares=counts / counts.sum(axis=1, keepdims=True),
+        means=np.array([group.predicted_mia_auc.mean() for group in groups]),
+    )
+
+
+def lowest_so_far(run: RunInfo) -> tuple[tuple[int, ...], Floats, Floats]:
+    """Of the trials with a prediction: their numbers, (n,) predicted AUC, and (n,) the lowest up to each."""
+    trials = [trial for trial in run.succeeded if "predicted_mia_auc" in trial.metrics]
+    auc = np.array([trial.metrics["predicted_mia_auc"] for trial in trials], dtype=float)
+    return tuple(trial.sequence for trial in trials), auc, np.fmin.accumulate(auc)
+
+
+def _given(fixed: FixedEdges) -> FixedEdges:
+    return {name: edges for name, edges in fixed.items() if edges}
+
+
+def draw_histogram(info: HistogramInfo) -> Figure:
+    """The distributions of predicted AUC on common axes, a dashed line at each mean."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(6.8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate(info.names):
+        colour = COLOURS[number % len(COLOURS)]
+        label = name.replace("$", r"\$")  # a name is no formula
+        axes.stairs(info.shares[number], info.edges, color=colour, fill=True, alpha=0.35)
+        axes.stairs(info.shares[number], info.edges, color=colour, lw=1.2, label=label)
+        axes.axvline(info.means[number], color=colour, lw=1.2, ls=(0, (4, 3)))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(xlabel="PREDICTED AUC of the attack (not measured; dashed: mean)", ylabel="share of the architectures")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=2)
+    return figure
+
+
+def draw_predicted_progress(sequence: Sequence[int], auc: Floats, lowest: Floats) -> Figure:
+    """Predicted AUC of each trial in the order of the search, with the lowest so far."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.8, 2.9), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(sequence, auc, ".", ms=3.5, color=COLOURS[0], label="architecture", rasterized=len(auc) > 2000)
+    axes.step(sequence, lowest, where="post", color=COLOURS[1], lw=1.4, label="lowest so far")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="trial, in the order of the search", ylabel="PREDICTED AUC")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=2)
+    return figure

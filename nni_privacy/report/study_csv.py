@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from nni_privacy.report.run import RunInfo
-from nni_privacy.report.study_infos import ACCURACY, StudyInfo, bars_info, study_info
-from nni_privacy.report.study_matched import matched_infos
-from nni_privacy.report.study_statistics import Spread
-from nni_privacy.report.study_tables import overfitting_info, table1_rows
+from nni_privacy.analysis.matched import matched_infos
+from nni_privacy.analysis.statistics import Spread
+from nni_privacy.analysis.study import ACCURACY, StudyInfo, bars_info, overfitting_info, study_info, table1_rows
+from nni_privacy.report.html import Row, to_csv
+from nni_privacy.runs.records import RunInfo
 
 __all__ = ["study_tables"]
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A text that begins like this is a formula to a spreadsheet; an apostrophe before it keeps it a text."""
-
-Row = Mapping[str, Any]
 
 
 def study_tables(run: RunInfo) -> dict[str, str]:
@@ -34,20 +24,6 @@ def study_tables(run: RunInfo) -> dict[str, str]:
         "overfitting.csv": to_csv(_overfitting(study), ("data set", "attack")),
         "matched_accuracy.csv": to_csv(_matched(study), ("data set", "attack")),
     }
-
-
-def to_csv(rows: Sequence[Row], first: Sequence[str]) -> str:
-    """Rows as text; the columns are ``first``, which always stand, and then others as they come."""
-    names = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _safe(value) for name, value in row.items()} for row in rows)
-    return buffer.getvalue()
-
-
-def _safe(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _trials(run: RunInfo) -> list[Row]:

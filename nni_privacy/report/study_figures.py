@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.report.figures import FAILED, GUESSING
-from nni_privacy.report.study_infos import ACCURACY, HUMAN, NAS, Bar, BarsInfo
-from nni_privacy.report.study_matched import MatchedInfo
-from nni_privacy.report.study_tables import OverfittingInfo
+from nni_privacy.analysis.matched import MatchedInfo
+from nni_privacy.analysis.study import ACCURACY, HUMAN, NAS, Bar, BarsInfo, OverfittingInfo
+from nni_privacy.report.style import FAILED, GUESSING, plain_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLUMNS", "ROWS", "bar_limits", "draw_bars", "draw_matched", "draw_overfitting", "plain_label"]
+__all__ = ["COLUMNS", "ROWS", "bar_limits", "draw_bars", "draw_matched", "draw_overfitting"]
 
 COLOURS = {HUMAN: "#0072b2", NAS: "#c2410c"}
 OTHER = "#15803d"
@@ -27,15 +26,8 @@ ROWS = 30
 """Architectures in a figure of bars: so many are still legible on a printed page."""
 PANEL, ROW, LABELS = 2.2, 0.2, 0.085
 """Width of a panel, height of a row, width of a character of the row's name, in inches."""
-LONGEST = 44
 KIND_GAP = 0.7
 """Free rows between two kinds."""
-
-
-def plain_label(text: str, longest: int = LONGEST) -> str:
-    """A name as it can stand in a drawing: printable, and cut where it is too long."""
-    clean = "".join(character if character.isprintable() else "\ufffd" for character in text)
-    return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
 
 
 def bar_limits(infos: Sequence[BarsInfo]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nni_privacy.report.svg import drawing_style, to_svg
+from nni_privacy.report.style import drawing_style, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from nni_privacy.surrogate.base import Surrogate
-    from nni_privacy.surrogate.mia_data import MIAData, write_mia_data
-    from nni_privacy.surrogate.reading import read_mia_data
-    from nni_privacy.surrogate.registry import build_surrogate, register_surrogate, surrogate_names
-    from nni_privacy.surrogate.storage import load_surrogate
+    from nni_privacy.surrogate.base import (
+        Surrogate,
+        build_surrogate,
+        load_surrogate,
+        register_surrogate,
+        surrogate_names,
+    )
+    from nni_privacy.surrogate.data import MIAData, read_mia_data, write_mia_data
 
 __all__ = [
     "MIAData",
@@ -29,14 +32,14 @@ __all__ = [
 ]
 
 _LAZY = {
-    "MIAData": "nni_privacy.surrogate.mia_data",
+    "MIAData": "nni_privacy.surrogate.data",
     "Surrogate": "nni_privacy.surrogate.base",
-    "build_surrogate": "nni_privacy.surrogate.registry",
-    "load_surrogate": "nni_privacy.surrogate.storage",
-    "read_mia_data": "nni_privacy.surrogate.reading",
-    "register_surrogate": "nni_privacy.surrogate.registry",
-    "surrogate_names": "nni_privacy.surrogate.registry",
-    "write_mia_data": "nni_privacy.surrogate.mia_data",
+    "build_surrogate": "nni_privacy.surrogate.base",
+    "load_surrogate": "nni_privacy.surrogate.base",
+    "read_mia_data": "nni_privacy.surrogate.data",
+    "register_surrogate": "nni_privacy.surrogate.base",
+    "surrogate_names": "nni_privacy.surrogate.base",
+    "write_mia_data": "nni_privacy.surrogate.data",
 }
 
 __getattr__ = lazy_attributes(__name__, _LAZY)

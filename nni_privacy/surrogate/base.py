@@ -1,25 +1,57 @@
-"""What every surrogate can do."""
+"""The surrogate: its base class, the registry that a user adds one to, and its file.
+
+A file is one ``.npz`` of plain arrays and a JSON text. Never a pickle: a file cannot run code.
+"""
 
 from __future__ import annotations
 
+import inspect
+import json
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells import Genotype
-from nni_privacy.errors import DataError, GenotypeError
-from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import Genotype
+from nni_privacy.errors import ConfigError, DataError, GenotypeError, check_keys, nearest
+from nni_privacy.files import SPOILED
 
-__all__ = ["Floats", "Genotypes", "State", "Surrogate", "as_codes"]
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "Floats",
+    "Genotypes",
+    "State",
+    "Surrogate",
+    "as_codes",
+    "build_surrogate",
+    "describe_surrogate",
+    "load_surrogate",
+    "register_surrogate",
+    "save_surrogate",
+    "surrogate_names",
+    "surrogates_without_extra",
+]
 
 Floats = npt.NDArray[np.float64]
 Genotypes = Sequence[Any] | GenotypeCodes
 """Architectures of the DARTS space: a sequence of Genotype, or their codes."""
+
+_BUILDERS: dict[str, Callable[..., Surrogate]] = {}
+_NEED_EXTRA: set[str] = set()
+_BUILT_IN = "nni_privacy.surrogate.models"
+
+FORMAT = "nni-privacy surrogate"
+VERSION = 1
+METADATA = "metadata"
+SHIPPED = Path(__file__).parent / "shipped" / "default.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +144,6 @@ class Surrogate(ABC):
         Raises:
             DataError: if it has not been fitted, or the file cannot be written.
         """
-        from nni_privacy.surrogate.storage import save_surrogate
-
         save_surrogate(self, path)
 
     def __repr__(self) -> str:
@@ -132,3 +162,145 @@ def as_codes(genotypes: Genotypes) -> GenotypeCodes:
     if not all(isinstance(genotype, Genotype) for genotype in genotypes):
         raise GenotypeError("surrogates know architectures of the DARTS space only: Genotype(normal=[...], ...)")
     return GenotypeCodes.from_genotypes(genotypes)  # edges of a Cell are in canonical order
+
+
+Builder = TypeVar("Builder", bound=Callable[..., Surrogate])
+
+
+def register_surrogate(name: str, *, needs_extra: bool = False) -> Callable[[Builder], Builder]:
+    """Registers a function that builds an unfitted surrogate; its keyword-only arguments are the options.
+
+    Args:
+        name: under which it can be built.
+        needs_extra: whether it imports a package that nni-privacy does not depend on.
+
+    Raises:
+        ConfigError: if the name is taken.
+    """
+    if name in _BUILDERS:
+        raise ConfigError(f"surrogate {name!r} is registered already")
+
+    def register(builder: Builder) -> Builder:
+        _BUILDERS[name] = builder
+        if needs_extra:
+            _NEED_EXTRA.add(name)
+        return builder
+
+    return register
+
+
+def surrogate_names() -> tuple[str, ...]:
+    """The names of all registered surrogates, sorted."""
+    import_module(_BUILT_IN)
+    return tuple(sorted(_BUILDERS))
+
+
+def surrogates_without_extra() -> tuple[str, ...]:
+    """The names of those that need no further package, sorted."""
+    return tuple(name for name in surrogate_names() if name not in _NEED_EXTRA)
+
+
+def describe_surrogate(name: str) -> str:
+    """The first line of what its builder says of it.
+
+    Raises:
+        ConfigError: if the name is unknown.
+    """
+    return (inspect.getdoc(_builder(name)) or "").partition("\n")[0]
+
+
+def build_surrogate(name: str, **options: Any) -> Surrogate:
+    """An unfitted surrogate.
+
+    Args:
+        name: of :func:`surrogate_names`.
+        **options: its own, see the builder's documentation in :mod:`nni_privacy.surrogate.models`.
+
+    Raises:
+        ConfigError: if the name or an option is unknown or a value is not allowed.
+    """
+    builder = _builder(name)
+    check_keys(f"surrogate {name!r}", options, inspect.signature(builder).parameters)
+    surrogate = builder(**options)
+    surrogate.name, surrogate.options = name, _frozen(options)
+    return surrogate
+
+
+def _frozen(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(sorted(options.items()))
+
+
+def _builder(name: str) -> Callable[..., Surrogate]:
+    names = surrogate_names()
+    if name not in names:
+        raise ConfigError(f"unknown surrogate {name!r}: {nearest(str(name), names)}")
+    return _BUILDERS[name]
+
+
+def save_surrogate(surrogate: Surrogate, path: str | Path) -> None:
+    """Writes a fitted surrogate; the file appears whole or not at all.
+
+    Raises:
+        DataError: if it has not been fitted, or the file cannot be written.
+    """
+    state = surrogate.state()
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "surrogate": surrogate.name,
+        "options": dict(surrogate.options),
+        "facts": state.facts,
+    }
+    target = Path(path)
+    # A foreign process may write the same target; its draft has another name.
+    draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with draft.open("wb") as file:
+            arrays: dict[str, Any] = {**state.arrays, METADATA: np.array(json.dumps(metadata, sort_keys=True))}
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        draft.replace(target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def load_surrogate(path: str | Path | None = None) -> Surrogate:
+    """Reads a fitted surrogate.
+
+    Args:
+        path: a file that :meth:`Surrogate.save` wrote; by default the one that ships with the package, which learned
+            from White-Box/Partial attacks on CIFAR-10 networks of the DARTS space (4 intermediate nodes).
+
+    Raises:
+        DataError: if the file is missing or is no such file, or is of a newer version.
+    """
+    source = SHIPPED if path is None else Path(path)
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            content = {name: file[name] for name in file.files}
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror or error}") from None
+    except SPOILED:
+        raise DataError(f"{source}: not a surrogate's file; write one with `nni-privacy surrogate fit`") from None
+    metadata = _metadata(source, content.pop(METADATA, None))
+    try:
+        surrogate = build_surrogate(metadata["surrogate"], **metadata["options"])
+        surrogate.restore(State(content, metadata["facts"]))
+    except (DataError, ConfigError, KeyError, TypeError) as error:
+        raise DataError(f"{source}: not a valid surrogate: {error}") from None
+    return surrogate
+
+
+def _metadata(source: Path, text: Any) -> dict[str, Any]:
+    try:
+        metadata = json.loads(str(text))
+    except ValueError:
+        metadata = None
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise DataError(f"{source}: not a surrogate's file; write one with `nni-privacy surrogate fit`")
+    if metadata.get("version") != VERSION:
+        raise DataError(
+            f"{source}: its format has version {metadata.get('version')!r}; this nni-privacy reads version {VERSION}"
+        )
+    return metadata

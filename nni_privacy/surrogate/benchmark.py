@@ -1,4 +1,4 @@
-"""How well surrogates predict architectures that they have not seen: the paper's Table 2 over many random splits.
+"""Benchmark of surrogates on architectures that they have not seen: the paper's Table 2 over many random splits.
 
 One split says next to nothing: with 268 test architectures the standard deviation of R2 is .04, of Spearman .05. So
 every model sees the same random splits, and is compared with the default split by split.
@@ -20,19 +20,30 @@ from multiprocessing import get_context
 import numpy as np
 import numpy.typing as npt
 
+from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.errors import ConfigError
-from nni_privacy.genotype_codes import GenotypeCodes
-from nni_privacy.surrogate.mia_data import MIAData
-from nni_privacy.surrogate.registry import build_surrogate
+from nni_privacy.surrogate.base import build_surrogate
+from nni_privacy.surrogate.data import MIAData
 
-__all__ = ["METRICS", "BenchmarkInfo", "Difference", "ModelScores", "benchmark", "corrected_interval"]
-__all__ += ["score", "scores_csv"]
+__all__ = [
+    "METRICS",
+    "BenchmarkInfo",
+    "Difference",
+    "ModelScores",
+    "benchmark",
+    "benchmark_table",
+    "corrected_interval",
+    "score",
+    "scores_csv",
+]
 
 METRICS = ("r2", "spearman", "kendall")
 TEST_SHARE = 0.1
 """As in the paper: 268 of 2,678."""
 
 Floats = npt.NDArray[np.float64]
+
+_TITLES = {"r2": "R2", "spearman": "Spearman", "kendall": "Kendall"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,3 +230,24 @@ def scores_csv(info: BenchmarkInfo) -> str:
         for split, (values, seconds) in enumerate(zip(model.scores.tolist(), model.seconds.tolist(), strict=True)):
             writer.writerow([model.name, split, *(f"{value:.6f}" for value in values), f"{seconds:.2f}"])
     return file.getvalue()
+
+
+def benchmark_table(info: BenchmarkInfo) -> str:
+    """Markdown: mean ± standard deviation over the splits, and the paired difference to the reference."""
+    compared = ("r2", "spearman")
+    heads = ["model", *(_TITLES[metric] for metric in METRICS)]
+    heads += [f"{_TITLES[metric]} minus {info.reference} [95%]" for metric in compared] + ["seconds"]
+    rows = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    for model in info.models:
+        cells = [model.name, *(f"{model.mean(metric):.3f} ± {model.deviation(metric):.3f}" for metric in METRICS)]
+        cells += [_compared(info, model, metric) for metric in compared]
+        rows.append([*cells, f"{model.seconds.mean():.1f}"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _compared(info: BenchmarkInfo, model: ModelScores, metric: str) -> str:
+    return "" if model.name == info.reference else _difference(info.difference(model, metric))
+
+
+def _difference(difference: Difference) -> str:
+    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.surrogate.base import Floats, State
-from nni_privacy.surrogate.regressor import Encoder, Regressor
+from nni_privacy.surrogate.committee import Encoder, Regressor
 from nni_privacy.surrogate.topology import encode_topology
 
 __all__ = ["LightGBM", "XGBoost"]

@@ -1,27 +1,83 @@
 """A committee: several fits, each without a part of the data, whose mean is the prediction.
 
-Every member leaves out another fold (a cross-validated committee: Krogh & Vedelsby, NeurIPS 1995). So one fit yields an
-average that is steadier than a single model, out-of-fold residuals that say how wrong predictions are, and a spread
-between the members that grows where there were no data.
+Its members are regressors of encoded architectures. Every member leaves out another fold (a cross-validated committee:
+Krogh & Vedelsby, NeurIPS 1995). So one fit yields an average that is steadier than a single model, out-of-fold
+residuals that say how wrong predictions are, and a spread between the members that grows where there were no data.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.errors import ConfigError, DataError, GenotypeError
-from nni_privacy.genotype_codes import GenotypeCodes
 from nni_privacy.surrogate.base import Floats, Genotypes, State, Surrogate, as_codes
-from nni_privacy.surrogate.regressor import Encoder, Features, Regressor
 
-__all__ = ["Committee"]
+__all__ = ["Committee", "Encoder", "Features", "Regressor", "standardise"]
 
 FOLDS = 10
 """Every member leaves out one of so many parts of the data (of ``members`` parts if these are more)."""
 SEPARATOR = "/"
+
+
+class Features(Protocol):
+    """Encoded architectures: an array, or anything else that has rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+class Encoder(Protocol):
+    """From architectures to what a regressor reads, row by row."""
+
+    def __call__(self, codes: GenotypeCodes, /) -> Features:
+        """Encodes n architectures as n rows."""
+
+
+class Regressor(ABC):
+    """One member of a :class:`~nni_privacy.surrogate.committee.Committee`.
+
+    Attributes:
+        encoder: makes the features; members that share it also share its result.
+    """
+
+    encoder: ClassVar[Encoder]
+
+    @abstractmethod
+    def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
+        """Learns.
+
+        Args:
+            features: n encoded architectures.
+            target: (n,), of about zero mean and unit variance.
+            held: further encoded architectures, on which it may stop early.
+            held_target: theirs.
+            seed: of everything that is drawn.
+        """
+
+    @abstractmethod
+    def predict(self, features: Any) -> Floats:
+        """(n,) predicted targets of n encoded architectures."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """What has been learned."""
+
+    @abstractmethod
+    def restore(self, state: State) -> None:
+        """Takes over what another instance has learned; KeyError, ValueError or TypeError if that does not fit."""
+
+
+def standardise(features: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    """(k,) mean and (k,) standard deviation of the columns of ``features`` (n, k); 1 where a column is constant."""
+    spread = features.std(axis=0, dtype=np.float64)
+    return features.mean(axis=0, dtype=np.float64), np.where(spread > 1e-12, spread, 1.0)
 
 
 class Committee(Surrogate):

@@ -5,9 +5,8 @@ Every ``members`` option is the number of fits that are averaged; each leaves ou
 
 from __future__ import annotations
 
-from nni_privacy.surrogate.base import Surrogate
+from nni_privacy.surrogate.base import Surrogate, register_surrogate
 from nni_privacy.surrogate.committee import Committee
-from nni_privacy.surrogate.registry import register_surrogate
 
 __all__: list[str] = []
 
@@ -15,8 +14,7 @@ __all__: list[str] = []
 @register_surrogate("default")
 def _default(*, members: int = 5) -> Surrogate:
     """Ridge and boosted trees on topology features, averaged: what ships."""
-    from nni_privacy.surrogate.forests import BoostedTrees
-    from nni_privacy.surrogate.ridge import Ridge
+    from nni_privacy.surrogate.sklearn_models import BoostedTrees, Ridge
 
     return Committee({"ridge": Ridge, "boosting": BoostedTrees}, members=members)
 
@@ -24,7 +22,7 @@ def _default(*, members: int = 5) -> Surrogate:
 @register_surrogate("ridge")
 def _ridge(*, members: int = 10) -> Surrogate:
     """Ridge regression on topology features."""
-    from nni_privacy.surrogate.ridge import Ridge
+    from nni_privacy.surrogate.sklearn_models import Ridge
 
     return Committee({"ridge": Ridge}, members=members)
 
@@ -32,7 +30,7 @@ def _ridge(*, members: int = 10) -> Surrogate:
 @register_surrogate("ridge_one_hot")
 def _ridge_one_hot(*, members: int = 10) -> Surrogate:
     """Ridge regression on one-hot edges."""
-    from nni_privacy.surrogate.ridge import OneHotRidge
+    from nni_privacy.surrogate.sklearn_models import OneHotRidge
 
     return Committee({"ridge": OneHotRidge}, members=members)
 
@@ -40,7 +38,7 @@ def _ridge_one_hot(*, members: int = 10) -> Surrogate:
 @register_surrogate("boosting")
 def _boosting(*, members: int = 5) -> Surrogate:
     """scikit-learn's gradient boosting on topology features."""
-    from nni_privacy.surrogate.forests import BoostedTrees
+    from nni_privacy.surrogate.sklearn_models import BoostedTrees
 
     return Committee({"boosting": BoostedTrees}, members=members)
 
@@ -48,7 +46,7 @@ def _boosting(*, members: int = 5) -> Surrogate:
 @register_surrogate("random_forest")
 def _random_forest(*, members: int = 5) -> Surrogate:
     """A random forest on topology features."""
-    from nni_privacy.surrogate.forests import RandomForest
+    from nni_privacy.surrogate.sklearn_models import RandomForest
 
     return Committee({"forest": RandomForest}, members=members)
 
@@ -56,7 +54,7 @@ def _random_forest(*, members: int = 5) -> Surrogate:
 @register_surrogate("svr")
 def _svr(*, members: int = 5) -> Surrogate:
     """Support vector regression on topology features; a saved one holds encoded training data."""
-    from nni_privacy.surrogate.kernels import SupportVectors
+    from nni_privacy.surrogate.sklearn_models import SupportVectors
 
     return Committee({"svr": SupportVectors}, members=members)
 
@@ -64,7 +62,7 @@ def _svr(*, members: int = 5) -> Surrogate:
 @register_surrogate("gp")
 def _gp(*, members: int = 1) -> Surrogate:
     """A Gaussian process on topology features; a saved one holds encoded training data."""
-    from nni_privacy.surrogate.kernels import GaussianProcess
+    from nni_privacy.surrogate.sklearn_models import GaussianProcess
 
     return Committee({"gp": GaussianProcess}, members=members)
 
@@ -72,7 +70,7 @@ def _gp(*, members: int = 1) -> Surrogate:
 @register_surrogate("gin")
 def _gin(*, members: int = 4) -> Surrogate:
     """A graph network over both cells with topology features at its readout, trained to predict and to rank."""
-    from nni_privacy.surrogate.gin import GIN
+    from nni_privacy.surrogate.torch_models import GIN
 
     return Committee({"gin": GIN}, members=members)
 
@@ -80,7 +78,7 @@ def _gin(*, members: int = 4) -> Surrogate:
 @register_surrogate("gin_paper")
 def _gin_paper(*, members: int = 1) -> Surrogate:
     """The paper's graph network with its mislabelled edges: for comparison only."""
-    from nni_privacy.surrogate.gin_paper import PaperGIN
+    from nni_privacy.surrogate.torch_models import PaperGIN
 
     return Committee({"gin": PaperGIN}, members=members)
 
@@ -88,7 +86,7 @@ def _gin_paper(*, members: int = 1) -> Surrogate:
 @register_surrogate("bananas")
 def _bananas(*, members: int = 2) -> Surrogate:
     """BANANAS: a multi-layer perceptron on path encodings."""
-    from nni_privacy.surrogate.bananas import PathPerceptron
+    from nni_privacy.surrogate.torch_models import PathPerceptron
 
     return Committee({"perceptron": PathPerceptron}, members=members)
 

@@ -1,33 +1,78 @@
-"""What matters of an architecture's shape, as numbers: 94 for cells with any number of nodes.
+"""Topology features: what matters of an architecture's shape, as 94 numbers for cells with any number of nodes.
 
 All of them are the same for isomorphic cells, in which intermediate nodes only have other numbers. They describe each
-cell (depths, what lies on edges from the inputs and between nodes, loose ends, paths), the network's cost, and the
-paths through the whole network of five cells.
+cell (depths, what lies on edges from the inputs and between nodes, loose ends, paths), the network's cost by table
+instead of by building it, and the paths through the whole network of five cells. The number of these paths is in the
+millions; but what a path adds up to (edges, convolutions, ...) can be summed node by node, as in the forward pass
+itself.
 """
 
 from __future__ import annotations
 
+from functools import reduce
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES
-from nni_privacy.genotype_codes import Codes, GenotypeCodes
-from nni_privacy.surrogate.cost import COST_NAMES, network_cost
-from nni_privacy.surrogate.paths import (
-    LONGEST,
-    PATH_NAMES,
-    PATHS,
-    SHORTEST,
-    network_paths,
-    path_statistics,
-    propagate,
-    start,
-    through_output,
-)
+from nni_privacy.cells.codes import Codes, GenotypeCodes
+from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES
 
-__all__ = ["TOPOLOGY_NAMES", "encode_topology"]
+__all__ = [
+    "CONVOLUTIONS",
+    "COST_NAMES",
+    "LONGEST",
+    "PATHS",
+    "PATH_NAMES",
+    "POOLS",
+    "SHORTEST",
+    "SKIPS",
+    "TOPOLOGY_NAMES",
+    "TOTALS",
+    "encode_topology",
+    "network_cost",
+    "network_paths",
+    "path_statistics",
+    "propagate",
+    "start",
+    "through_output",
+]
 
 Floats = npt.NDArray[np.float64]
+
+PATHS, EDGES, CONVOLUTIONS, POOLS, SKIPS, LARGE, LONGEST, SHORTEST = range(8)
+"""Columns of a node's tally: the number of paths that end there; the sums over these paths of their edges,
+convolutions, poolings, skips and 5x5 convolutions; the most and the fewest convolutions on one of them."""
+TOTALS = slice(PATHS, LARGE + 1)
+PATH_NAMES = (
+    "log_paths",
+    "edges_per_path",
+    "convolutions_per_path",
+    "pools_per_path",
+    "skips_per_path",
+    "5x5_per_path",
+    "most_convolutions",
+    "fewest_convolutions",
+)
+
+LAYOUT: tuple[int, ...] = (0, 1, 0, 1, 0)
+"""The cells of the paper's network, as indices of :data:`~nni_privacy.cells.darts.CELL_TYPES`: N R N R N."""
+
+_IS_CONVOLUTION = np.array(["conv" in op for op in DARTS_OPERATIONS], dtype=np.float64)
+_PER_EDGE = np.zeros((len(DARTS_OPERATIONS), LARGE + 1))
+_PER_EDGE[:, EDGES] = 1
+_PER_EDGE[:, CONVOLUTIONS] = _IS_CONVOLUTION
+_PER_EDGE[:, POOLS] = ["pool" in op for op in DARTS_OPERATIONS]
+_PER_EDGE[:, SKIPS] = ["skip" in op for op in DARTS_OPERATIONS]
+_PER_EDGE[:, LARGE] = ["5x5" in op for op in DARTS_OPERATIONS]
+
+COST_NAMES = ("parameters", "multiply_adds")
+CHANNELS, STEM_MULTIPLIER, COLOURS, CLASSES = 16, 3, 3, 10
+"""Of the paper's networks (section 4.1)."""
+PIXELS = 32
+"""Sides of the images; a larger image multiplies all multiply-adds alike (but the classifier's)."""
+
+Cost = npt.NDArray[np.float64]
 
 _SHAPE_NAMES = (
     "edges_from_node_0",
@@ -59,12 +104,139 @@ TOPOLOGY_NAMES: tuple[str, ...] = (
 )
 """Names of the columns of :func:`encode_topology`."""
 
-_IS_CONVOLUTION = np.array(["conv" in op for op in DARTS_OPERATIONS])
+_CONVOLUTION_MASK = np.array(["conv" in op for op in DARTS_OPERATIONS])
 _KINDS = np.array(
     [["conv" in op, "pool" in op, "skip" in op, "5x5" in op] for op in DARTS_OPERATIONS], dtype=np.float64
 )
 _CHUNK = 8192
 """Architectures at once: their intermediate arrays stay in the processor's cache."""
+
+
+def start(rows: int) -> Floats:
+    """(rows, 8) tallies of an input: one path, with nothing on it."""
+    tally = np.zeros((rows, SHORTEST + 1))
+    tally[:, PATHS] = 1
+    return tally
+
+
+def propagate(sources: Codes, operations: Codes, before_last: Floats, last: Floats) -> Floats:
+    """Tallies of all nodes of a cell.
+
+    Args:
+        sources: (n, M, 2).
+        operations: (n, M, 2).
+        before_last: (n, 8), the tally of node 0.
+        last: (n, 8), of node 1.
+
+    Returns:
+        (n, M + 2, 8).
+    """
+    rows = np.arange(len(sources))
+    nodes = sources.shape[1]
+    tallies = np.empty((len(sources), nodes + INPUT_NODES, SHORTEST + 1))
+    tallies[:, 0], tallies[:, 1] = before_last, last
+    for node in range(nodes):
+        first, second = (_along(tallies[rows, sources[:, node, side]], operations[:, node, side]) for side in range(2))
+        tallies[:, node + INPUT_NODES] = _join(first, second)
+    return tallies
+
+
+def through_output(tallies: Floats) -> Floats:
+    """(n, 8): the tally of a cell's output, which concatenates all of its intermediate nodes."""
+    return reduce(_join, (tallies[:, node] for node in range(INPUT_NODES, tallies.shape[1])))
+
+
+def network_paths(codes: GenotypeCodes) -> Floats:
+    """(n, 8) statistics, as :data:`PATH_NAMES` has them, of the paths from the stem to the end of N R N R N."""
+    before_last = last = start(len(codes))
+    for kind in LAYOUT:
+        tallies = propagate(codes.sources[:, kind], codes.operations[:, kind], before_last, last)
+        before_last, last = last, through_output(tallies)
+    return path_statistics(last)
+
+
+def path_statistics(tally: Floats) -> Floats:
+    """(n, 8) tallies -> (n, 8) statistics, as :data:`PATH_NAMES` has them."""
+    statistics = tally.copy()
+    statistics[:, EDGES : LARGE + 1] /= tally[:, PATHS, None]
+    statistics[:, PATHS] = np.log(tally[:, PATHS])
+    return statistics
+
+
+def _along(tally: Floats, operation: Codes) -> Floats:
+    """The paths of ``tally``, each one edge longer."""
+    longer = tally.copy()
+    longer[:, TOTALS] += tally[:, PATHS, None] * _PER_EDGE[operation]
+    longer[:, LONGEST:] += _IS_CONVOLUTION[operation, None]
+    return longer
+
+
+def _join(first: Floats, second: Floats) -> Floats:
+    both = first + second
+    both[:, LONGEST] = np.maximum(first[:, LONGEST], second[:, LONGEST])
+    both[:, SHORTEST] = np.minimum(first[:, SHORTEST], second[:, SHORTEST])
+    return both
+
+
+class _Place(NamedTuple):
+    """Where an operation stands: channels, pixels a side of its output, whether it halves the resolution."""
+
+    channels: int
+    side: int
+    halves: bool
+
+
+def network_cost(codes: GenotypeCodes) -> npt.NDArray[np.float64]:
+    """(n, 2): parameters, and multiply-adds of convolutions and classifier for one image of 32 x 32."""
+    channels, side = CHANNELS, PIXELS
+    stem = STEM_MULTIPLIER * channels
+    total = np.tile(_convolution(COLOURS, stem, 3, side) + _norm(stem), (len(codes), 1))
+    before_last, last, last_side = stem, stem, side
+    for kind in LAYOUT:
+        reduces = CELL_TYPES[kind] == "reduction"
+        channels = 2 * channels if reduces else channels
+        # Inputs are brought to the cell's width first; one of twice the resolution is halved by the way.
+        for width in (before_last, last):
+            total += _convolution(width, channels, 1, last_side) + _norm(channels)
+        side = last_side // 2 if reduces else last_side
+        total += _edges(codes, kind, _Place(channels, side, reduces))
+        before_last, last, last_side = last, channels * codes.nodes, side
+    return total + np.array([last * CLASSES + CLASSES, last * CLASSES])
+
+
+def _edges(codes: GenotypeCodes, kind: int, place: _Place) -> Cost:
+    """(n, 2): of all edges of one cell."""
+    inner = np.stack([_operation(name, place._replace(halves=False)) for name in DARTS_OPERATIONS])
+    outer = np.stack([_operation(name, place) for name in DARTS_OPERATIONS])
+    table = np.stack([inner, outer])
+    from_input = (codes.sources[:, kind] < INPUT_NODES).astype(np.int8)
+    cost: Cost = table[from_input, codes.operations[:, kind]].sum(axis=(1, 2))
+    return cost
+
+
+def _operation(name: str, place: _Place) -> Cost:
+    """(2,): of one operation; poolings cost no multiply-add of a convolution and have no parameters."""
+    if "pool" in name:
+        return np.zeros(2)
+    channels, side, halves = place
+    if name == "skip_connect":
+        return _convolution(channels, channels, 1, side) + _norm(channels) if halves else np.zeros(2)
+    kernel = 5 if "5x5" in name else 3
+    once = _depthwise(channels, kernel, side) + _convolution(channels, channels, 1, side) + _norm(channels)
+    return 2 * once if name.startswith("sep") else once
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, side: int) -> Cost:
+    weights = inputs * outputs * kernel**2
+    return np.array([weights, weights * side**2], dtype=np.float64)
+
+
+def _depthwise(channels: int, kernel: int, side: int) -> Cost:
+    return _convolution(1, channels, kernel, side)
+
+
+def _norm(channels: int) -> Cost:
+    return np.array([2 * channels, 0], dtype=np.float64)
 
 
 def encode_topology(codes: GenotypeCodes) -> Floats:
@@ -99,7 +271,7 @@ def _cell_features(sources: Codes, operations: Codes) -> Floats:
 
 def _shape(sources: Codes, operations: Codes, tallies: Floats) -> Floats:
     """(n, k), as _SHAPE_NAMES has them."""
-    convolution = _IS_CONVOLUTION[operations]
+    convolution = _CONVOLUTION_MASK[operations]
     per_node = convolution.sum(axis=2)
     depths = _depths(sources)
     # A node that no other intermediate node reads is a loose end: it reaches the output alone.

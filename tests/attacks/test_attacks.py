@@ -4,7 +4,7 @@ import torch
 
 from nni_privacy.attacks import AttackScores, TargetSignals, attack_names, get_attack, register_attack, report_attack
 from nni_privacy.attacks.attack_models import BlackBoxAttackModel, train_attack_model
-from nni_privacy.attacks.black_box_partial import black_box_features, split_known_third
+from nni_privacy.attacks.black_box import black_box_features, split_known_third
 from nni_privacy.attacks.registry import _ATTACKS
 from nni_privacy.errors import AuditError, ConfigError
 

@@ -3,11 +3,10 @@ import pytest
 import torch
 
 from nni_privacy.attacks import attack_metrics, roc_auc
-from nni_privacy.attacks.gap import attack_by_gap
 from nni_privacy.attacks.label_only import attack_label_only, choose_records, measure_distances
 from nni_privacy.attacks.registry import get_attack
-from nni_privacy.attacks.robustness import attack_by_robustness
 from nni_privacy.attacks.signals import TargetSignals
+from nni_privacy.attacks.simple import attack_by_gap, attack_by_robustness
 from nni_privacy.data.normalize import Normalizer
 from nni_privacy.errors import AuditError
 

@@ -7,7 +7,7 @@ from planted_signals import planted_signals
 
 from nni_privacy.attacks import TargetSignals, get_attack
 from nni_privacy.attacks.attack_models import FlatConvolution, WhiteBoxAttackModel
-from nni_privacy.attacks.black_box_partial import split_known_third
+from nni_privacy.attacks.black_box import split_known_third
 from nni_privacy.attacks.white_box import WhiteBoxScaling, white_box_features
 from nni_privacy.errors import AuditError
 

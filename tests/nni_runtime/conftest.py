@@ -8,16 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support_manager import Manager, run_manager
 
 from nni_privacy.nni_runtime.overlay import MARKER
-from nni_privacy.nni_runtime.repairs import REPAIRS, Repair
-
-for _folder in (Path(__file__).parent, Path(__file__).parent.parent):
-    # The helpers of this folder and of tests/ are importable, however pytest was called.
-    if str(_folder) not in sys.path:
-        sys.path.insert(0, str(_folder))
-
-from support_manager import Manager, run_manager  # noqa: E402
+from nni_privacy.nni_runtime.repairing import Repair
+from nni_privacy.nni_runtime.repairs import REPAIRS
 
 # NNI as it is published, as far as the slow tests go: each of them is shown to fail on it.
 LEFT_OUT = "pairing,loopback,traversal,mia_auc_column,chart_parameters,chart_search_space,chart_numeric_metrics"

@@ -22,7 +22,7 @@ from support_browser import browser  # noqa: F401 - a fixture
 from nni_privacy.errors import ConfigError, RuntimeRepairError
 from nni_privacy.nni_runtime import make_overlay
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, current_access, manager_access, with_key
-from nni_privacy.nni_runtime.access_patches import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
 from nni_privacy.nni_runtime.probe import free_port, lone_manager
 from nni_privacy.nni_runtime.repairs import REPAIRS
 
@@ -392,7 +392,7 @@ concurrency: 2
 def test_a_search_with_host_runs_and_its_token_stays_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from nni_privacy.cli import main
+    from nni_privacy.commands.main import main
 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     config, output, port = tmp_path / "open.yaml", tmp_path / "run", free_port()

@@ -17,11 +17,12 @@ from nni.runtime.tuner_command_channel import command_type
 
 from nni_privacy.errors import RunStoppedError
 from nni_privacy.nni_runtime import manager as manager_module
-from nni_privacy.nni_runtime.course import Course
-from nni_privacy.nni_runtime.engine import AuditedEngine, proposed_architecture
-from nni_privacy.nni_runtime.journal import JOURNAL, Journal
+from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.manager import ManagerClient
-from nni_privacy.nni_runtime.run_directory import TrialRecord
+from nni_privacy.nni_runtime.trial_results import proposed_architecture
+from nni_privacy.runs.directory import TrialRecord
+from nni_privacy.runs.journal import JOURNAL, Journal
+from nni_privacy.runs.replay import Course
 from nni_privacy.search_spaces import DARTS
 
 INTENDED = {"first": 0, "second": 1}

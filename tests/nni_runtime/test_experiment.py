@@ -1,4 +1,4 @@
-"""PrivacyExperiment's configuration of NNI, without starting it; its runs are in tests/test_search.py."""
+"""PrivacyExperiment's configuration of NNI, without starting it; its runs are in tests/commands/test_search.py."""
 
 from __future__ import annotations
 

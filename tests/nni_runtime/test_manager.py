@@ -16,7 +16,7 @@ from nni_privacy.nni_runtime import make_overlay
 
 pytestmark = pytest.mark.slow
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 BINARY = bytes(range(256)) * 4
 
 
@@ -162,7 +162,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     package = make_overlay() / "nni_node"
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
-        command = [str(package / "node"), str(HERE / script), str(package)]
+        command = [str(package / "node"), str(SUPPORT / script), str(package)]
         return subprocess.run(
             command, cwd=package, capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]}
         )

@@ -18,8 +18,8 @@ import requests
 from attacker import API, THINGS, Attacker, metric, pickled
 from support_manager import HERE, REPOSITORY, free_port, run_manager
 
-from nni_privacy.nni_runtime.access_patches import TOKEN_HEADER
 from nni_privacy.nni_runtime.message_repairs import READING
+from nni_privacy.nni_runtime.patches.access import TOKEN_HEADER
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 
 from nni_privacy.errors import RuntimeRepairError
 from nni_privacy.nni_runtime import install, make_overlay, overlay, repairs_report
-from nni_privacy.nni_runtime.patches import PATCHES
+from nni_privacy.nni_runtime.patches.registry import PATCHES
 
 pytestmark = pytest.mark.usefixtures("nni_as_published")
 

@@ -13,7 +13,7 @@ from support_manager import final_metrics, run_manager
 from support_search import SMALL, Search
 
 from nni_privacy.nni_runtime import make_overlay
-from nni_privacy.nni_runtime.access_patches import TOKEN_VARIABLE
+from nni_privacy.nni_runtime.patches.access import TOKEN_VARIABLE
 from nni_privacy.nni_runtime.probe import lone_manager
 from nni_privacy.nni_runtime.proxies import direct_request, proxy_variables
 from nni_privacy.nni_runtime.repairs import REPAIRS

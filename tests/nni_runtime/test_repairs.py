@@ -17,7 +17,7 @@ from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs, chart_label,
 
 pytestmark = pytest.mark.usefixtures("nni_as_published")
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_trial_without_the_repair_loads_the_model(repaired: None, tmp_path: Pa
         "print(json.dumps([model.sample, model.executable_model().architecture()]))"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "model.json")]
-    output = subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(command, cwd=SUPPORT, check=True, capture_output=True, text=True).stdout
     sample, architecture = json.loads(output.splitlines()[-1])
     assert sample == {"op": "tanh", "width": 8, "pair": [0, 2]}
     assert architecture == "tanh|8|[0, 2]"

@@ -15,8 +15,8 @@ from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 from support_world import Cut, Kill, World, make_run, open_run
 
-from nni_privacy import whole_files
-from nni_privacy.nni_runtime.run_directory import RunDirectory
+from nni_privacy import files
+from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.strategies import FixedPattern, build_strategy
 from nni_privacy.strategies.predicted_filter import PredictedFilter
@@ -76,7 +76,7 @@ def test_killed_at_any_write_it_ends_as_if_nothing_had_happened(
 ) -> None:
     def start(run: RunDirectory, cut: Cut) -> tuple[Strategy, World]:
         with monkeypatch.context() as patch:
-            patch.setattr(whole_files.LineFile, "append", lambda file, line: cut(file, line))
+            patch.setattr(files.LineFile, "append", lambda file, line: cut(file, line))
             world = World(run, trials=TRIALS, concurrency=concurrency, metrics=metrics)
             strategy = STRATEGIES[name]()
             world.search(strategy, space, patch)
@@ -114,7 +114,7 @@ def test_where_the_order_is_a_matter_of_chance_the_course_is_the_recorded_one(
 
     def start(run: RunDirectory, cut: Cut) -> tuple[Strategy, World]:
         with monkeypatch.context() as patch:
-            patch.setattr(whole_files.LineFile, "append", lambda file, line: cut(file, line))
+            patch.setattr(files.LineFile, "append", lambda file, line: cut(file, line))
             world = World(
                 run,
                 trials=TRIALS,
@@ -152,7 +152,7 @@ def test_a_filter_skips_again_what_it_skipped(
         # The bound lets about half through; what is skipped depends on when the results before it were heard of.
         strategy = PredictedFilter(STRATEGIES["regularized_evolution"](), quantile=0.5, log=run.path / "skipped.jsonl")
         with monkeypatch.context() as patch:
-            patch.setattr(whole_files.LineFile, "append", lambda file, line: cut(file, line))
+            patch.setattr(files.LineFile, "append", lambda file, line: cut(file, line))
             full = SimplifiedModelSpace.from_model(DARTS(channels=2, cells=3), None)
             World(run, trials=6, concurrency=2, metrics=metrics, pick=pick).search(strategy, full, patch)
         return strategy
@@ -205,7 +205,7 @@ def test_a_strategy_that_goes_another_way_uses_what_is_finished_and_runs_no_more
     run = make_run(tmp_path / "run")
     cut = Cut(4 * 3 + 2, "after")  # three are finished, the fourth is under way
     with monkeypatch.context() as patch:
-        patch.setattr(whole_files.LineFile, "append", lambda file, line: cut(file, line))
+        patch.setattr(files.LineFile, "append", lambda file, line: cut(file, line))
         world = World(run, trials=5, concurrency=1, metrics=metrics)
         with pytest.raises(Kill):
             world.search(Listed(samples[:5]), space, patch)

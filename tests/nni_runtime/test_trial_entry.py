@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from nni_privacy.nni_runtime.processes import ProcessId
+from nni_privacy.runs.processes import ProcessId
 
 ENTRY = [sys.executable, "-m", "nni_privacy.nni_runtime.trial_entry"]
 # A parent that starts a trial, tells its id, and waits.

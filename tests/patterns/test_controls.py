@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nni_privacy import Genotype, load_pattern
-from nni_privacy.cells import CELL_TYPES, Edge
+from nni_privacy.cells.darts import CELL_TYPES, Edge
+from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.data import Dataset
 from nni_privacy.errors import ConfigError
-from nni_privacy.nasbench201_cells import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.patterns.controls import placebo, size_matched_channels
-from nni_privacy.predicted_search import random_architectures
 from nni_privacy.search_spaces import CellNetwork
-from nni_privacy.study.sources import GenotypeSource
+from nni_privacy.studies.sources import GenotypeSource
+from nni_privacy.surrogate.search import random_architectures
 
 genotypes = st.builds(
     lambda seed, nodes: random_architectures(1, seed=seed, nodes=nodes).to_genotypes()[0],

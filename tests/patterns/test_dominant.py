@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nni_privacy.cells import CELL_TYPES
-from nni_privacy.genotype_codes import GenotypeCodes
-from nni_privacy.patterns.dominant import DOMINANT, beside_dominant, edge_design
-from nni_privacy.predicted_search import random_architectures
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import CELL_TYPES
+from nni_privacy.patterns.edge_regression import DOMINANT, beside_dominant, edge_design
+from nni_privacy.surrogate.search import random_architectures
 
 N = 1500
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from nni_privacy import load_pattern
-from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, Edge
-from nni_privacy.cli import main
-from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Edge
+from nni_privacy.commands.main import main
 from nni_privacy.patterns import list_patterns
-from nni_privacy.patterns.edge_codes import edge_count, edge_ids
 from nni_privacy.patterns.extraction import extract_patterns
 from nni_privacy.patterns.findings import Extraction, ExtractionOptions
+from nni_privacy.patterns.importance import edge_count, edge_ids
 
 MEAN, NOISE, EFFECT = 0.808, 0.0215, 0.012
 """As in measured data: standard deviation .024, four fifths of the variance noise."""

@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from strategies_for_cells import genotypes, patterns
 
 from nni_privacy import Genotype
-from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, Cell, Edge
-from nni_privacy.genotype_codes import GenotypeCodes
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Cell, Edge
 from nni_privacy.patterns import CellPattern
-from nni_privacy.patterns.algorithm import assemble_pattern, order_edges
-from nni_privacy.patterns.coded_modification import apply_edges
-from nni_privacy.patterns.edge_codes import edge_from_id, edge_id, edge_ids, edge_means
-from nni_privacy.patterns.importance import neighbours, operation_importance
+from nni_privacy.patterns.apply import apply_edges
+from nni_privacy.patterns.importance import (
+    assemble_pattern,
+    edge_from_id,
+    edge_id,
+    edge_ids,
+    edge_means,
+    neighbours,
+    operation_importance,
+    order_edges,
+)
 
 
 def score(genotype: Genotype) -> float:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies_for_cells import genotypes, nasbench201_genotypes
 
-from nni_privacy.cells import Genotype
+from nni_privacy.cells.darts import Genotype
+from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.errors import PatternError
-from nni_privacy.nasbench201_cells import NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.patterns import CellPattern, DualPattern, input_edges, load_pattern
 
 TARGETS = {"demotion": "avg_pool_3x3", "promotion": "nor_conv_3x3"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies_for_cells import genotypes, patterns
 
 from nni_privacy import Genotype, PrivacyError, load_pattern
-from nni_privacy.cells import CELL_TYPES, Edge
+from nni_privacy.cells.darts import CELL_TYPES, Edge
 from nni_privacy.errors import PatternError
 from nni_privacy.patterns import CellPattern, DualPattern, EdgeEvidence, list_patterns, read_pattern, write_pattern
 

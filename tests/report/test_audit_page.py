@@ -11,14 +11,13 @@ import sys
 
 import numpy as np
 import pytest
+from report.pages import HOSTILE, Page
 
 from nni_privacy.attacks import TargetSignals, clopper_pearson, per_class_metrics
-from nni_privacy.audit import AuditReport, audit_signals
+from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.errors import DataError
 from nni_privacy.report.audit_infos import audit_info, histogram_info
 from nni_privacy.report.audit_page import render_audit, write_audit
-
-from .test_page import HOSTILE, Page
 
 FILES = ["metrics.csv", "metrics.json", "report.html", "scores.npz"]
 MEMBERS, NONMEMBERS, CLASSES = 300, 250, 5
@@ -238,7 +237,7 @@ def test_extremes_can_be_shown(tmp_path):
 
 
 def test_more_attacks_than_colours_are_told_apart_by_their_lines(report):
-    from nni_privacy.report.audit_figures import draw_attack_rocs
+    from nni_privacy.report.audit_page import draw_attack_rocs
 
     info = audit_info(named(report, "a", "b", "c"))
     many = dataclasses.replace(info.roc, attacks=info.roc.attacks * 4, curves=info.roc.curves * 4)

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report.study_samples import ORIGINAL, write_study
 
-from nni_privacy.contour_info import ContourInfo
 from nni_privacy.report import write_report
-from nni_privacy.report.contour_infos import STEEPEST, contour_rows, read_contour
-from nni_privacy.report.contour_page import contours_html
-from nni_privacy.report.run import read_run
-
-from .study_samples import ORIGINAL, write_study
+from nni_privacy.report.contour_page import STEEPEST, contour_rows, contours_html, read_contour
+from nni_privacy.runs.contours import ContourInfo
+from nni_privacy.runs.records import read_run
 
 DEMOTION = {
     "variant": "demotion-reduction-4",

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report.effects_samples import CONTROLS, study_rows, variants, write_study
 
-from nni_privacy.report.effects_forests import (
+from nni_privacy.report.effects_infos import (
+    EffectsInfo,
     attack_forests,
+    budget_infos,
     control_forests,
     dataset_forests,
     defence_forests,
+    effects_info,
+    level_rows,
     size_forests,
     space_forests,
     variant_forests,
 )
-from nni_privacy.report.effects_infos import EffectsInfo, budget_infos, effects_info, level_rows
-from nni_privacy.report.run import read_run
-
-from .effects_samples import CONTROLS, study_rows, variants, write_study
+from nni_privacy.runs.records import read_run
 
 
 def info_of(directory: Path, rows: list[dict[str, Any]]) -> EffectsInfo:

@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report.effects_samples import CONTROLS, study_rows, variants, write_study
+from report.pages import HOSTILE, Page
 
 from nni_privacy.report import write_report
-from nni_privacy.report.effects_csv import effects_tables
-from nni_privacy.report.effects_figures import draw_forest
-from nni_privacy.report.effects_forests import variant_forests
-from nni_privacy.report.effects_infos import effects_info
-from nni_privacy.report.effects_page import effects_html
-from nni_privacy.report.run import read_run
-from nni_privacy.report.svg import drawing_style
-
-from .effects_samples import CONTROLS, study_rows, variants, write_study
-from .test_page import HOSTILE, Page
+from nni_privacy.report.effects_infos import effects_info, effects_tables, variant_forests
+from nni_privacy.report.effects_page import draw_forest, effects_html
+from nni_privacy.report.style import drawing_style
+from nni_privacy.runs.records import read_run
 
 PLAIN = variants()
 PARTS: dict[str, list[dict[str, Any]]] = {

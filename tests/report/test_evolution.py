@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from report.pages import Page
+from report.samples import FIXED, make_run, random_genotype
 
-from nni_privacy.cells import Edge, Genotype
+from nni_privacy.cells.darts import Edge, Genotype
+from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.errors import DataError
-from nni_privacy.nasbench201_cells import NasBench201Genotype
 from nni_privacy.report import write_report
-from nni_privacy.report.evolution import changed_edges, evolution_info
-from nni_privacy.report.evolution_figures import draw_panel
-
-from .samples import FIXED, make_run, random_genotype
-from .test_page import Page
+from nni_privacy.report.evolution_page import changed_edges, draw_panel, evolution_info
 
 NB201 = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from nni_privacy.report import write_report
-from nni_privacy.report.figure_files import figure_files
+from report.study_samples import write_study
 
-from .study_samples import write_study
+from nni_privacy.report import write_report
+from nni_privacy.report.html import figure_files
 
 
 def test_every_figure_of_a_page_is_a_whole_svg_file(tmp_path: Path) -> None:

@@ -6,15 +6,14 @@ import sys
 
 import numpy as np
 import pytest
+from report.samples import make_run, random_cell, write_rows
 
-from nni_privacy.report.cell_figure import FIXED_WIDTH, KIND_COLOURS, draw_cell, draw_cell_legend
-from nni_privacy.report.figures import draw_progress, draw_roc, draw_tradeoff
-from nni_privacy.report.infos import progress_info, roc_info, tradeoff_info
+from nni_privacy.report.cell import FIXED_WIDTH, KIND_COLOURS, draw_cell, draw_cell_legend
 from nni_privacy.report.layout import draw_info
-from nni_privacy.report.run import read_run
-from nni_privacy.report.svg import drawing_style, to_svg
-
-from .samples import make_run, random_cell, write_rows
+from nni_privacy.report.roc import draw_roc, roc_info
+from nni_privacy.report.run_page import draw_progress, draw_tradeoff, progress_info, tradeoff_info
+from nni_privacy.report.style import drawing_style, to_svg
+from nni_privacy.runs.records import read_run
 
 
 @pytest.fixture

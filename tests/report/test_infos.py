@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
+from report.samples import make_run, write_rows
 
-from nni_privacy.report.infos import progress_info, roc_info, select_best, tradeoff_info
-from nni_privacy.report.pareto import pareto_front
-from nni_privacy.report.run import read_run
-
-from .samples import make_run, write_rows
+from nni_privacy.analysis.pareto import pareto_front
+from nni_privacy.report.roc import roc_info
+from nni_privacy.report.run_page import progress_info, select_best, tradeoff_info
+from nni_privacy.runs.records import read_run
 
 
 def rewrite(directory, change):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from report.samples import random_cell
 
-from nni_privacy.cells import Edge
+from nni_privacy.cells.darts import Edge
 from nni_privacy.report.layout import (
     LABEL_HEIGHT,
     LABEL_WIDTH,
@@ -17,8 +18,6 @@ from nni_privacy.report.layout import (
     operation_kind,
     operation_label,
 )
-
-from .samples import random_cell
 
 CELLS = st.builds(
     lambda seed, nodes: random_cell(np.random.default_rng(seed), nodes), st.integers(0, 10**6), st.integers(1, 6)

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from strategies_for_cells import nasbench201_genotypes
 
-from nni_privacy.cells import Edge
+from nni_privacy.cells.darts import Edge
+from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.errors import DataError
-from nni_privacy.nasbench201_cells import NasBench201Genotype
 from nni_privacy.report import write_report
+from nni_privacy.report.facts import summary_info
 from nni_privacy.report.layout import draw_info
-from nni_privacy.report.run import read_run
-from nni_privacy.report.summary import summary_info
-from nni_privacy.report.table import columns_of, operation_counts
+from nni_privacy.report.trials_table import columns_of, operation_counts
+from nni_privacy.runs.records import read_run
 
 FIXED = [[0, 1, "avg_pool_3x3"], [0, 2, "avg_pool_3x3"]]
 GOOD = "|avg_pool_3x3~0|+|avg_pool_3x3~0|none~1|+|none~0|nor_conv_3x3~1|skip_connect~2|"

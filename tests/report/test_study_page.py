@@ -5,24 +5,14 @@ import re
 
 import pytest
 from matplotlib.text import Text
+from report.pages import HOSTILE, Page
+from report.study_samples import ATTACKS, HUMANS, ORIGINAL, SEARCHED, save_study, study_row, study_run, write_study
 
+from nni_privacy.analysis.matched import matched_infos
+from nni_privacy.analysis.study import ACCURACY, bars_info, overfitting_info, study_info
 from nni_privacy.report import read_run, write_report
-from nni_privacy.report.study_figures import (
-    COLUMNS,
-    ROWS,
-    bar_limits,
-    draw_bars,
-    draw_matched,
-    draw_overfitting,
-    plain_label,
-)
-from nni_privacy.report.study_infos import ACCURACY, bars_info, study_info
-from nni_privacy.report.study_matched import matched_infos
-from nni_privacy.report.study_tables import overfitting_info
-from nni_privacy.report.svg import drawing_style
-
-from .study_samples import ATTACKS, HUMANS, ORIGINAL, SEARCHED, save_study, study_row, study_run, write_study
-from .test_page import HOSTILE, Page
+from nni_privacy.report.study_figures import COLUMNS, ROWS, bar_limits, draw_bars, draw_matched, draw_overfitting
+from nni_privacy.report.style import drawing_style, plain_label
 
 SECTIONS = ("table1", "accuracy", "attacks-0", "overfitting", "matched")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from strategies_for_cells import patterns
 
-from nni_privacy.cells import CELL_TYPES, DARTS_OPERATIONS, Edge, Genotype, node_labels, source_pairs
+from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Edge, Genotype, node_labels, source_pairs
 from nni_privacy.patterns import CellPattern, load_pattern
 from nni_privacy.search_spaces import DARTS, FixedEdges
 from nni_privacy.search_spaces.constraints import choices_of_constrained_node

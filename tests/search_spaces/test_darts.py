@@ -12,7 +12,7 @@ from nni.mutable import SampleValidationError
 from nni.nas.space import model_context
 from strategies_for_cells import genotypes
 
-from nni_privacy.cells import DARTS_OPERATIONS, Genotype
+from nni_privacy.cells.darts import DARTS_OPERATIONS, Genotype
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces import DARTS, CellNetwork
 from nni_privacy.search_spaces.network import reduction_positions

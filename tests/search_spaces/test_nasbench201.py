@@ -12,8 +12,8 @@ from nni.mutable import SampleValidationError
 from nni.nas.space import model_context
 from strategies_for_cells import nasbench201_genotypes
 
+from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.errors import ConfigError
-from nni_privacy.nasbench201_cells import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.patterns import load_pattern
 from nni_privacy.search_spaces import SPACES, NasBench201, NasBench201Network
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Cell, ReductionBlock

@@ -15,11 +15,11 @@ from strategies_for_cells import genotypes
 from strategies_for_cells import patterns as any_patterns
 from torch.nn import functional
 
-from nni_privacy.cells import CELL_TYPES, INPUT_NODES, Cell, Edge, Genotype
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import CELL_TYPES, INPUT_NODES, Cell, Edge, Genotype
 from nni_privacy.errors import PatternError
-from nni_privacy.genotype_codes import GenotypeCodes
 from nni_privacy.patterns import CellPattern, Pattern, load_pattern
-from nni_privacy.patterns.coded_modification import apply_edges
+from nni_privacy.patterns.apply import apply_edges
 from nni_privacy.patterns.controls import placebo
 from nni_privacy.search_spaces import DARTS, CellNetwork
 from nni_privacy.search_spaces.network import reduction_positions

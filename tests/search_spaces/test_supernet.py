@@ -14,8 +14,8 @@ from one_shot_spaces import SPACES, darts_choices, opened
 from strategies_for_cells import genotypes, patterns
 from torch import Tensor, nn
 
-from nni_privacy.cells import CELL_TYPES, Edge, Genotype
-from nni_privacy.nasbench201_cells import NASBENCH201_OPERATIONS, NasBench201Genotype
+from nni_privacy.cells.darts import CELL_TYPES, Edge, Genotype
+from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.patterns import Pattern
 from nni_privacy.search_spaces import DARTS, CellNetwork
 from nni_privacy.search_spaces.constraints import FixedEdges

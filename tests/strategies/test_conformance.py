@@ -8,7 +8,7 @@ import pytest
 
 from nni_privacy.strategies import build_strategy, strategy_names
 from nni_privacy.strategies.registry import ONE_SHOT
-from nni_privacy.testing import OneShotConformance, StrategyConformance
+from nni_privacy.strategies.testing import OneShotConformance, StrategyConformance
 
 COMMON = {"epochs": 2, "batch_size": 8}
 OPTIONS: dict[str, dict[str, Any]] = {

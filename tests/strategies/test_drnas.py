@@ -10,9 +10,9 @@ import torch
 from one_shot_spaces import SPACES, images_and_labels, prepared
 from torch.distributions import Dirichlet
 
-from nni_privacy.cells import Genotype
+from nni_privacy.cells.darts import Genotype
+from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.errors import ConfigError
-from nni_privacy.nasbench201_cells import NasBench201Genotype
 from nni_privacy.patterns import load_pattern
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.search_spaces.constraints import FixedEdges

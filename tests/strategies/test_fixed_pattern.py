@@ -12,7 +12,7 @@ from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
 from nni.nas.hub.pytorch import MobileNetV3Space
 
-from nni_privacy.cells import Genotype
+from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import PatternError
 from nni_privacy.patterns import load_pattern
 from nni_privacy.search_spaces import DARTS
@@ -156,7 +156,7 @@ def test_what_cannot_be_constrained_is_refused_before_any_trial(tmp_path: Path) 
 def test_a_pattern_whose_nodes_the_space_lacks_is_refused(tmp_path: Path) -> None:
     from nni.nas.space import SimplifiedModelSpace
 
-    from nni_privacy.cells import Edge
+    from nni_privacy.cells.darts import Edge
     from nni_privacy.patterns import CellPattern
 
     pattern = CellPattern("far", "normal", "demotion", (Edge(0, 5, "skip_connect"),))

@@ -11,8 +11,8 @@ import pytest
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
 
+from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.errors import PatternError
-from nni_privacy.nasbench201_cells import NasBench201Genotype
 from nni_privacy.nni_runtime.experiment import PrivacyExperiment
 from nni_privacy.patterns import DualPattern, load_pattern
 from nni_privacy.search_spaces import DARTS, NasBench201

@@ -16,15 +16,15 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus
 from one_shot_spaces import SPACES, LayerSpace, images_and_labels, prepared, simplified
 from torch import nn
 
-from nni_privacy.cells import DARTS_OPERATIONS, Cell, Edge, source_pairs
+from nni_privacy.cells.darts import DARTS_OPERATIONS, Cell, Edge, source_pairs
 from nni_privacy.errors import ConfigError
 from nni_privacy.evaluator import PrivacyEvaluator
 from nni_privacy.patterns import CellPattern
+from nni_privacy.runs.epochs import EpochRecord, read_epochs
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.strategies import FixedPattern
 from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
 from nni_privacy.strategies.search_data import SearchData
-from nni_privacy.strategies.search_log import EpochRecord, read_epochs
 
 EPOCHS = 4
 OPTIONS: dict[str, Any] = {"batch_size": 8, "epochs": EPOCHS, "seed": 3}

@@ -9,7 +9,7 @@ import pytest
 from nni.nas.space import SimplifiedModelSpace
 from two_objectives import FAILS, FakeEngine, trade_off, volume_of
 
-from nni_privacy.cells import DARTS_OPERATIONS
+from nni_privacy.cells.darts import DARTS_OPERATIONS
 from nni_privacy.errors import ConfigError
 from nni_privacy.patterns import load_pattern
 from nni_privacy.search_spaces import DARTS

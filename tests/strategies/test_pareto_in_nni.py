@@ -10,8 +10,8 @@ import pytest
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
 
-from nni_privacy.cells import Genotype
-from nni_privacy.cli import main
+from nni_privacy.cells.darts import Genotype
+from nni_privacy.commands.main import main
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.strategies import ParetoEvolution

@@ -12,7 +12,7 @@ import torch
 from small_searches import CLASSES, SPACES, all_equal, check_reproducible, copied, darts, prepared, ready_to_step
 from torch import Tensor
 
-from nni_privacy.cells import Genotype
+from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces.operations import build_operation
 from nni_privacy.search_spaces.supernet import Decision, Gate, MixedOperation, Switchboard

@@ -16,14 +16,14 @@ from nni.nas.experiment import NasExperiment, NasExperimentConfig
 from nni.nas.space import RawFormatModelSpace, SimplifiedModelSpace
 
 from nni_privacy import PredictedEvaluator, PrivacyExperiment, load_pattern
-from nni_privacy.cells import Genotype
+from nni_privacy.cells.darts import Genotype
+from nni_privacy.commands.build import build_search_strategy
 from nni_privacy.config import parse_config
 from nni_privacy.errors import ConfigError, PatternError
-from nni_privacy.predicted_search import search_predicted
-from nni_privacy.search import build_search_strategy
 from nni_privacy.search_spaces import DARTS, NasBench201
 from nni_privacy.strategies import GDAS, FixedPattern, PredictedFilter, build_strategy
 from nni_privacy.surrogate import load_surrogate
+from nni_privacy.surrogate.search import search_predicted
 
 SMALL = {"channels": 1, "cells": 3, "in_channels": 1}
 BOUND = 0.782

@@ -20,7 +20,7 @@ from small_searches import (
 )
 from torch import Tensor
 
-from nni_privacy.cells import Genotype
+from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces.supernet import Gate, Gates
 from nni_privacy.strategies.sdarts import SDARTS, Perturbation

@@ -19,9 +19,9 @@ from mutations import spoiled_bytes
 from one_shot_spaces import SPACES, LayerSpace, images_and_labels, prepared
 
 from nni_privacy.errors import ConfigError
+from nni_privacy.runs.epochs import SearchLog, read_epochs
 from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
 from nni_privacy.strategies.darts_second_order import DARTSSecondOrder
-from nni_privacy.strategies.search_log import SearchLog, read_epochs
 
 EPOCHS = 4
 OPTIONS: dict[str, Any] = {"batch_size": 8, "epochs": EPOCHS, "seed": 3}
@@ -47,7 +47,7 @@ print(strategy.epoch, strategy.search())
 
 
 def test_killed_and_started_again_it_ends_in_the_same_cell(tmp_path: Path) -> None:
-    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).resolve().parents[1]), OMP_NUM_THREADS="1")
+    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).resolve().parents[1] / "support"), OMP_NUM_THREADS="1")
     environment["HOME"] = str(tmp_path)
     command = [sys.executable, "-c", SEARCH, "nasbench201", str(tmp_path / "search"), "60"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from one_shot_spaces import LayerSpace, images_and_labels, prepared
 
-from nni_privacy import whole_files
+from nni_privacy import files
 from nni_privacy.errors import RunStoppedError
 from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
 
@@ -32,7 +32,7 @@ def test_a_full_disk_stops_it_and_leaves_the_last_good_checkpoint(
         fsync(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(whole_files.os, "fsync", full_at_the_second)
+        patch.setattr(files.os, "fsync", full_at_the_second)
         with pytest.raises(RunStoppedError, match=r"checkpoint\.pt: No space left on device; all that is finished"):
             strategy.search()
     assert not list((tmp_path / "search").glob("*.partial"))

@@ -8,13 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import t
+from surrogate.samples import planted_auc, random_codes
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.report.surrogate_figure import benchmark_svg
 from nni_privacy.surrogate import MIAData, read_mia_data
-from nni_privacy.surrogate.benchmark import BenchmarkInfo, ModelScores, benchmark, corrected_interval, score, scores_csv
-from nni_privacy.surrogate.benchmark_table import benchmark_table
-from surrogate.samples import planted_auc, random_codes
+from nni_privacy.surrogate.benchmark import (
+    BenchmarkInfo,
+    ModelScores,
+    benchmark,
+    benchmark_table,
+    corrected_interval,
+    score,
+    scores_csv,
+)
 
 SHARED_DATA = Path(os.environ.get("NNI_PRIVACY_SHARED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 CODES = random_codes(120)

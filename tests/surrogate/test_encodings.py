@@ -1,36 +1,19 @@
+"""?"""
+
 from __future__ import annotations
 
 import time
-from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from surrogate.samples import isomorphic, random_codes
 
-from nni_privacy.cells import Cell, Edge, Genotype
-from nni_privacy.genotype_codes import GenotypeCodes
-from nni_privacy.surrogate.cost import network_cost
-from nni_privacy.surrogate.one_hot import decode_one_hot, encode_one_hot, one_hot_names
-from nni_privacy.surrogate.path_encoding import COLUMNS, encode_paths
-from nni_privacy.surrogate.topology import TOPOLOGY_NAMES, encode_topology
-from surrogate.samples import random_codes
-
-
-def relabelled(cell: Cell, order: tuple[int, ...]) -> Cell | None:
-    """The cell with intermediate node 2 + k called 2 + order[k]; None if an edge would then lead backwards."""
-    name = {0: 0, 1: 1, **{2 + old: 2 + new for old, new in enumerate(order)}}
-    if any(name[edge.source] >= name[edge.target] for edge in cell):
-        return None
-    return Cell(tuple(Edge(name[edge.source], name[edge.target], edge.op) for edge in cell))
-
-
-def isomorphic(genotype: Genotype) -> list[Genotype]:
-    """All relabellings of the intermediate nodes of either cell."""
-    orders = list(permutations(range(genotype.nodes)))
-    normals = [cell for order in orders if (cell := relabelled(genotype.normal, order))]
-    reductions = [cell for order in orders if (cell := relabelled(genotype.reduction, order))]
-    return [Genotype(normal, reduction) for normal in normals for reduction in reductions]
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import Cell, Genotype
+from nni_privacy.surrogate.encodings import COLUMNS, decode_one_hot, encode_one_hot, encode_paths, one_hot_names
+from nni_privacy.surrogate.topology import TOPOLOGY_NAMES, encode_topology, network_cost
 
 
 def paths_of(genotype: Genotype) -> list[list[str]]:

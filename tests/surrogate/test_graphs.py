@@ -3,15 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from surrogate.samples import isomorphic, planted_auc, random_codes
 
-from nni_privacy.cells import Cell, Genotype
-from nni_privacy.genotype_codes import GenotypeCodes
-from nni_privacy.surrogate.gin import GIN, GraphNetwork
-from nni_privacy.surrogate.gin_paper import encode_mislabelled
-from nni_privacy.surrogate.graphs import EDGE_LABELS, NODE_LABELS, encode_graphs
-from nni_privacy.surrogate.network_training import ranking_loss
-from surrogate.samples import planted_auc, random_codes
-from surrogate.test_encodings import isomorphic
+from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.darts import Cell, Genotype
+from nni_privacy.surrogate.encodings import EDGE_LABELS, NODE_LABELS, encode_graphs
+from nni_privacy.surrogate.torch_models import GIN, GraphNetwork, encode_mislabelled, ranking_loss
 
 NORMAL = Cell.from_pairs([("sep_conv_3x3", 0), ("skip_connect", 1), ("sep_conv_5x5", 2), ("max_pool_3x3", 0)])
 REDUCTION = Cell.from_pairs([("dil_conv_3x3", 0), ("avg_pool_3x3", 1), ("dil_conv_5x5", 1), ("skip_connect", 2)])

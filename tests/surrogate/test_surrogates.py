@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from surrogate.samples import planted_auc, random_codes
 
 from nni_privacy.errors import ConfigError, DataError, GenotypeError
 from nni_privacy.surrogate import Surrogate, build_surrogate, load_surrogate, register_surrogate, surrogate_names
-from nni_privacy.surrogate.registry import describe_surrogate, surrogates_without_extra
-from nni_privacy.surrogate.ridge import STRENGTHS, Ridge
-from nni_privacy.surrogate.storage import METADATA
-from surrogate.samples import planted_auc, random_codes
+from nni_privacy.surrogate.base import METADATA, describe_surrogate, surrogates_without_extra
+from nni_privacy.surrogate.sklearn_models import STRENGTHS, Ridge
 
 FEW_MEMBERS = 2
 CODES = random_codes(260)
@@ -68,7 +67,7 @@ def test_order_and_company_do_not_change_a_prediction() -> None:
 
 
 def test_in_edges_may_come_in_any_order() -> None:
-    from nni_privacy.genotype_codes import GenotypeCodes
+    from nni_privacy.cells.codes import GenotypeCodes
 
     surrogate = build("ridge_one_hot").fit(CODES, AUC, seed=0)
     turned = GenotypeCodes(UNSEEN.sources[..., ::-1], UNSEEN.operations[..., ::-1])
@@ -92,7 +91,7 @@ def test_gaussian_process_equals_scikit_learn() -> None:
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-    from nni_privacy.surrogate.kernels import GaussianProcess
+    from nni_privacy.surrogate.sklearn_models import GaussianProcess
     from nni_privacy.surrogate.topology import encode_topology
 
     features, target = encode_topology(CODES), (AUC - AUC.mean()) / AUC.std()
@@ -112,7 +111,7 @@ def test_gaussian_process_equals_scikit_learn() -> None:
 def test_support_vectors_equal_scikit_learn() -> None:
     from sklearn.svm import SVR
 
-    from nni_privacy.surrogate.kernels import SupportVectors
+    from nni_privacy.surrogate.sklearn_models import SupportVectors
 
     random = np.random.default_rng(0)
     features, target = random.normal(size=(80, 5)) * 3 + 1, random.normal(size=80)

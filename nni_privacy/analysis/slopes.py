@@ -1,0 +1,202 @@
+"""How a metric changes with a number (cells N, nodes M, budget m, properties of genotypes): slopes with intervals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.analysis.bootstrap import MIN_PAIRS, Estimate, clustered_estimate, t_estimate
+from nni_privacy.analysis.properties import PROPERTIES
+from nni_privacy.analysis.rows import NO_DEFENCE, MeasuredRow
+from nni_privacy.cells.darts import CELL_TYPES, CellType, Genotype
+from nni_privacy.errors import DataError
+
+__all__ = ["ABLATION_METRICS", "SIZES", "Point", "Slope", "ablation_slopes", "between_slope", "guideline_slopes"]
+__all__ += ["within_slope"]
+
+SIZES = ("network_cells", "nodes")
+ABLATION_METRICS = ("mia_auc", "accuracy")
+GUIDELINES_FROM = 5
+"""Through fewer architectures, a line would say nothing."""
+_SHARED = ("dataset", "defence", "seed", "control")
+_WITHIN = {
+    "network_cells": (*_SHARED, "variant", "nodes", "channels"),
+    "nodes": (*_SHARED, "variant", "network_cells", "channels"),
+    "budget": (*_SHARED, "pattern", "cells", "size"),
+}
+"""Predictor to what the measurements of one architecture share that a line is laid through."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A predictor's value and the metric there, of one architecture (the mean over its seeds)."""
+
+    architecture: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Change of a metric a unit of a predictor.
+
+    Attributes:
+        predictor: a factor (``network_cells``, ``nodes``, ``budget``) or a property of cells.
+        metric: name of the metric.
+        dataset: label of the data set.
+        pattern: of ``budget``, family of the pattern; else None.
+        cells: of ``budget`` where the pattern is, of a property whose it is; else None.
+        points: one an architecture and value of the predictor.
+        estimate: the slope with its interval; None where the data are too few.
+        reason: why there is no interval; else empty.
+    """
+
+    predictor: str
+    metric: str
+    dataset: str
+    pattern: str | None
+    cells: str | None
+    points: tuple[Point, ...]
+    estimate: Estimate | None
+    reason: str
+
+
+def within_slope(rows: Sequence[MeasuredRow], predictor: str, metric: str, *, seed: int = 0) -> Estimate:
+    """The mean slope of lines through the measurements of one architecture and seed, so that both cancel.
+
+    Args:
+        rows: any; those without the metric or a predictor are left out.
+        predictor: ``network_cells``, ``nodes`` or ``budget``.
+        metric: name of the metric.
+        seed: of the interval.
+
+    Raises:
+        DataError: with fewer than 3 such lines, or lines of one architecture only.
+    """
+    slopes, architectures = [], []
+    for line in _lines(rows, predictor, metric):
+        x = np.array([float(getattr(row, predictor)) for row in line])
+        slopes.append(_least_squares(x, np.array([row.metrics[metric] for row in line]))[0])
+        architectures.append(line[0].architecture)
+    return clustered_estimate(slopes, architectures, seed=seed)
+
+
+def between_slope(points: Sequence[Point]) -> Estimate:
+    """Least squares over architectures, with Student's interval.
+
+    Args:
+        points: one an architecture, as an architecture's seeds share its predictor and are no further evidence of it.
+
+    Raises:
+        DataError: with fewer than 3 points, or if the predictor is the same everywhere.
+    """
+    count = len(points)
+    if count < MIN_PAIRS:
+        raise DataError(f"{count} architectures; an interval of a slope needs at least {MIN_PAIRS}")
+    x, y = np.array([point.x for point in points]), np.array([point.y for point in points])
+    if np.ptp(x) == 0:
+        raise DataError("the predictor has one value only")
+    slope, intercept = _least_squares(x, y)
+    freedom = count - 2
+    spread = float(((y - intercept - slope * x) ** 2).sum()) / freedom
+    error = float(np.sqrt(spread / ((x - x.mean()) ** 2).sum()))
+    method = "least squares, Student's t"
+    return t_estimate(slope, error, freedom, count, count, method)
+
+
+def ablation_slopes(rows: Sequence[MeasuredRow], *, seed: int = 0) -> tuple[Slope, ...]:
+    """Slopes of AUC and accuracy on cells N, nodes M (of originals) and budget m (of each pattern), undefended.
+
+    Of the DARTS space, as in the paper; only predictors of which the rows have at least two values.
+    """
+    found = []
+    plain = [row for row in rows if row.defence == NO_DEFENCE and row.control is None and row.space == "darts"]
+    for dataset in dict.fromkeys(row.dataset for row in plain):
+        here = [row for row in plain if row.dataset == dataset]
+        originals = [row for row in here if row.original]
+        kinds = dict.fromkeys((row.pattern, row.cells) for row in here if not row.original)
+        chosen = [(predictor, None, None, originals) for predictor in SIZES]
+        budgets = [("budget", *kind, [row for row in here if (row.pattern, row.cells) == kind]) for kind in kinds]
+        for predictor, pattern, cells, group in [*chosen, *budgets]:
+            for metric in ABLATION_METRICS:
+                points, estimate, reason = _slope(group, predictor, metric, seed)
+                if len({point.x for point in points}) > 1:
+                    found.append(Slope(predictor, metric, dataset, pattern, cells, points, estimate, reason))
+    return tuple(found)
+
+
+def guideline_slopes(rows: Sequence[MeasuredRow]) -> tuple[Slope, ...]:
+    """Slopes of the AUC on each property of each cell, over undefended originals of the DARTS space.
+
+    Of several sizes of network the most frequent one counts, as a property means another thing in each; of fewer than
+    five architectures there is none.
+    """
+    found = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        here = [row for row in rows if row.dataset == dataset and row.original and row.defence == NO_DEFENCE]
+        here = [row for row in here if row.space == "darts" and "mia_auc" in row.metrics]
+        sizes = Counter(row.size for row in here)
+        here = [row for row in here if row.size == sizes.most_common(1)[0][0]]
+        if len({row.architecture for row in here}) < GUIDELINES_FROM:
+            continue
+        for cells in CELL_TYPES:
+            for name in PROPERTIES:
+                points = _property_points(here, name, cells)
+                if len({point.x for point in points}) > 1:
+                    estimate = between_slope(points)
+                    found.append(Slope(name, "mia_auc", dataset, None, cells, points, estimate, ""))
+    return tuple(found)
+
+
+def _lines(rows: Sequence[MeasuredRow], predictor: str, metric: str) -> list[list[MeasuredRow]]:
+    """Measurements that differ in the predictor only, those with at least two values of it."""
+    groups: dict[tuple[object, ...], list[MeasuredRow]] = {}
+    for row in rows:
+        if getattr(row, predictor) is not None and metric in row.metrics:
+            key = tuple(getattr(row, name) for name in _WITHIN[predictor])
+            groups.setdefault((row.architecture, *key), []).append(row)
+    return [group for group in groups.values() if len({getattr(row, predictor) for row in group}) > 1]
+
+
+def _slope(
+    rows: Sequence[MeasuredRow], predictor: str, metric: str, seed: int
+) -> tuple[tuple[Point, ...], Estimate | None, str]:
+    """Points, slope or why there is none: within architectures that have several values, else between architectures."""
+    lines = _lines(rows, predictor, metric)
+    points = _points([row for line in lines for row in line] or rows, predictor, metric)
+    try:
+        estimate = within_slope(rows, predictor, metric, seed=seed) if lines else between_slope(points)
+    except DataError as error:
+        return points, None, str(error)
+    return points, estimate, ""
+
+
+def _points(rows: Sequence[MeasuredRow], predictor: str, metric: str) -> tuple[Point, ...]:
+    """Means over seeds, by architecture and value of the predictor."""
+    groups: dict[tuple[str, float], list[float]] = {}
+    for row in rows:
+        x = getattr(row, predictor)
+        if x is not None and metric in row.metrics:
+            groups.setdefault((row.architecture, float(x)), []).append(row.metrics[metric])
+    return tuple(Point(architecture, x, float(np.mean(values))) for (architecture, x), values in sorted(groups.items()))
+
+
+def _property_points(rows: Sequence[MeasuredRow], name: str, cells: CellType) -> tuple[Point, ...]:
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if isinstance(row.genotype, Genotype):
+            value = PROPERTIES[name](row.genotype.cell(cells))
+            groups.setdefault(row.architecture, []).append((value, row.metrics["mia_auc"]))
+    means = {label: np.mean(values, axis=0) for label, values in groups.items()}
+    return tuple(Point(label, float(mean[0]), float(mean[1])) for label, mean in means.items())
+
+
+def _least_squares(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and intercept."""
+    centred = x - x.mean()
+    slope = float((centred * y).sum() / (centred**2).sum())
+    return slope, float(y.mean() - slope * x.mean())

@@ -1,0 +1,254 @@
+"""The audit of a trained classifier: its answers on members and non-members are computed once, then attacked.
+
+Torch is imported when a model is audited: ``nni_privacy`` imports this module to offer the function of the same name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.attacks import AttackReport, TargetSignals, check_reference_models, get_attack, report_attack
+from nni_privacy.errors import AuditError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.auditing.shadows import ShadowOptions
+
+__all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals"]
+
+Records = tuple[Any, Any]
+
+MIN_RECORDS = 20
+"""Members, and non-members, that an audit needs at least; below, its intervals would say nothing."""
+
+DEFAULT_ATTACKS = ("black_box_partial",)
+
+
+@dataclass(frozen=True, eq=False)
+class AuditReport:
+    """The results of one or more attacks on one model.
+
+    Attributes:
+        attacks: each attack's report by name, the primary one first.
+        signals: the model's answers, which all attacks shared: members first, then non-members.
+    """
+
+    attacks: dict[str, AttackReport]
+    signals: TargetSignals
+
+    @property
+    def primary(self) -> AttackReport:
+        """The first attack: the one whose metrics have no prefix."""
+        return next(iter(self.attacks.values()))
+
+    def metrics(self) -> dict[str, float | None]:
+        """Flat metrics, all fractions: the primary attack's as ``mia_auc`` etc., others' as ``<attack>_mia_auc`` etc.
+
+        A TPR that so few non-members cannot resolve is ``None``.
+        """
+        flat = dict(self.primary.metrics)
+        for name, report in self.attacks.items():
+            if name != self.primary.name:
+                flat.update({f"{name}_{key}": value for key, value in report.metrics.items()})
+        return flat
+
+    def save_scores(
+        self, path: str | PathLike[str], *, further: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})
+    ) -> Path:
+        """Writes per-record scores to one ``.npz``: ``<attack>/scores``, ``<attack>/is_member``, ``<attack>/records``.
+
+        The file appears whole or not at all, and loads with ``allow_pickle=False``. Returns its path, ``.npz`` added if
+        missing.
+
+        Args:
+            path: of the file.
+            further: arrays to save with them, by name.
+        """
+        target = Path(path)
+        if target.suffix != ".npz":
+            target = target.with_name(target.name + ".npz")
+        arrays: dict[str, npt.NDArray[Any]] = dict(further)
+        for name, report in self.attacks.items():
+            arrays[f"{name}/scores"] = report.scores
+            arrays[f"{name}/is_member"] = report.is_member
+            arrays[f"{name}/records"] = report.records
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as folder:
+            unfinished = Path(folder) / target.name
+            np.savez_compressed(unfinished, allow_pickle=False, **arrays)
+            unfinished.replace(target)
+        return target
+
+
+def audit(
+    model: nn.Module,
+    members: Records,
+    nonmembers: Records,
+    *,
+    attacks: str | Sequence[str] = DEFAULT_ATTACKS,
+    shadow: ShadowOptions | None = None,
+    effort: Effort | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    batch_size: int = 256,
+    normalize: Callable[[Tensor], Tensor] | None = None,
+    allow_shared: bool = False,
+) -> AuditReport:
+    """Attacks a trained classifier with membership inference.
+
+    Args:
+        model: any module that returns logits ``(B, K)`` for images ``(B, C, H, W)``; it is run in evaluation mode, and
+            its modes and device are put back.
+        members: ``(images, labels)`` of records it was trained on: tensors or arrays, ``(m, C, H, W)`` and ``(m,)``, m
+            >= 20.
+        nonmembers: the same for records it was not trained on, from the same distribution.
+        attacks: names of registered attacks, the primary one first.
+        shadow: how shadow models are trained; needed by ``black_box_shadow``, ``white_box_shadow``, ``lira`` and
+            ``rmia``.
+        effort: how many questions the attacks may ask of the model.
+        seed: of the attacks, the shadow models and the bootstrap; each attack gets the same, whatever the others are.
+        device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
+        batch_size: images a forward pass.
+        normalize: applied to each batch; without one, ``uint8`` images are divided by 255 and floats are left as they
+            are. If it is a :class:`~nni_privacy.data.Normalizer`, shadow models get statistics of their own training
+            records; with any other callable they cannot be trained.
+        allow_shared: accept images that are both among the members and the non-members.
+
+    Raises:
+        AuditError: if there are fewer than 20 members or non-members, they share images, shapes do not fit, labels are
+            out of range, the model does not return a tensor of logits, or its logits are NaN or infinite.
+        ConfigError: if an attack or the device is unknown.
+    """
+    import torch
+
+    from nni_privacy.auditing.collect import Effort, gather_signals
+    from nni_privacy.data import Normalizer
+    from nni_privacy.training.fit import resolve_device
+
+    names = _check_request(attacks, seed)
+    if shadow is not None:
+        check_reference_models(names, shadow.count)
+    (images, labels), (other_images, other_labels) = _check_records(members, nonmembers)
+    if not allow_shared:
+        _check_disjoint(images, other_images)
+    if shadow is not None and normalize is not None and not isinstance(normalize, Normalizer):
+        raise AuditError("shadow models can be trained with a Normalizer or without normalisation only")
+    with _kept_device(model):
+        signals = gather_signals(
+            model,
+            torch.cat([images, other_images]),
+            torch.cat([labels, other_labels]),
+            np.repeat([True, False], [len(labels), len(other_labels)]),
+            requires=frozenset().union(*(get_attack(name).requires for name in names)),
+            normalize=normalize,
+            normalization=None if normalize is None else "own",
+            device=resolve_device(device),
+            batch_size=batch_size,
+            seed=seed,
+            effort=effort or Effort(),
+            shadow=shadow,
+        )
+    return audit_signals(signals, attacks=names, seed=seed)
+
+
+def audit_signals(
+    signals: TargetSignals, *, attacks: str | Sequence[str] = DEFAULT_ATTACKS, seed: int = 0
+) -> AuditReport:
+    """Attacks signals that are there already; what :func:`audit` does after its forward pass.
+
+    Raises:
+        AuditError: if there are fewer than 20 members or non-members, no attack or the same one twice, or one needs
+            signals that are not there.
+        ConfigError: if an attack is unknown.
+    """
+    names = _check_request(attacks, seed)
+    _check_counts(int(signals.is_member.sum()), int((~signals.is_member).sum()))
+    reports = {}
+    for name in names:
+        reports[name] = report_attack(name, get_attack(name)(signals, seed=seed), seed=seed)
+    return AuditReport(reports, signals)
+
+
+def _check_request(attacks: str | Sequence[str], seed: int) -> tuple[str, ...]:
+    if seed < 0:
+        raise AuditError(f"seed is {seed}: allowed are integers of 0 or more")
+    names = (attacks,) if isinstance(attacks, str) else tuple(attacks)
+    if not names or len(set(names)) != len(names):
+        raise AuditError(f"attacks is {list(names)}: expected one or more different names")
+    for name in names:
+        get_attack(name)
+    return names
+
+
+def _check_counts(members: int, nonmembers: int) -> None:
+    if min(members, nonmembers) < MIN_RECORDS:
+        raise AuditError(
+            f"{members} members and {nonmembers} non-members: an audit needs {MIN_RECORDS} or more of each"
+        )
+
+
+def _check_records(members: Records, nonmembers: Records) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    first, second = _tensors("members", members), _tensors("nonmembers", nonmembers)
+    if first[0].shape[1:] != second[0].shape[1:] or first[0].dtype != second[0].dtype:
+        found = " and ".join(f"{images.dtype} {tuple(images.shape[1:])}" for images, _ in (first, second))
+        raise AuditError(f"images of members and nonmembers differ in shape or type: {found}")
+    _check_counts(len(first[1]), len(second[1]))
+    return first, second
+
+
+def _tensors(name: str, records: Records) -> tuple[Tensor, Tensor]:
+    import torch
+
+    if not isinstance(records, (tuple, list)) or len(records) != 2:
+        raise AuditError(f"{name} is a {type(records).__name__}, expected a pair (images, labels)")
+    try:
+        images, labels = (torch.as_tensor(part).detach() for part in records)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise AuditError(f"{name}: images and labels must be tensors or arrays of numbers ({error})") from error
+    if labels.ndim != 1 or images.ndim < 2 or len(images) != len(labels):
+        shapes = f"images {tuple(images.shape)}, labels {tuple(labels.shape)}"
+        raise AuditError(f"{name}: {shapes}: expected (n, C, H, W) and (n,) with the same n")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise AuditError(f"{name}: labels are {labels.dtype}, expected integers")
+    if images.is_floating_point() and not bool(torch.isfinite(images).all()):
+        raise AuditError(f"{name}: images contain NaN or infinite values")
+    return images, labels.cpu().to(torch.int64)
+
+
+def _check_disjoint(images: Tensor, others: Tensor) -> None:
+    """A record that is both a member and a non-member makes every attack look weaker than it is."""
+    digests = [
+        {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.contiguous().cpu().numpy()}
+        for part in (images, others)
+    ]
+    shared = len(digests[0] & digests[1])
+    if shared:
+        raise AuditError(
+            f"members and non-members share {shared} images (of {len(images)} and {len(others)}); "
+            "remove them, or pass allow_shared if they are different records that look the same"
+        )
+
+
+@contextmanager
+def _kept_device(model: nn.Module) -> Iterator[None]:
+    """Moves the model back to where its first parameter was."""
+    parameter = next(model.parameters(), None)
+    try:
+        yield
+    finally:
+        if parameter is not None:
+            model.to(parameter.device)

@@ -1,0 +1,238 @@
+"""Getting what a list of attacks needs from a trained model: each signal once, and no more than is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nni_privacy.attacks import TargetSignals
+from nni_privacy.attacks.label_only import measure_distances
+from nni_privacy.auditing.forward import extract_signals
+from nni_privacy.auditing.shadows.options import ShadowOptions
+from nni_privacy.auditing.shadows.paper import small_cnn_signals, twin_signals
+from nni_privacy.auditing.shadows.plan import Normalization
+from nni_privacy.auditing.shadows.references import Population, Records, reference_shadows
+from nni_privacy.errors import AuditError
+
+__all__ = ["Effort", "gather_signals"]
+
+Pair = tuple[Records, Records]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How many questions the attacks may ask.
+
+    Attributes:
+        views: queries a record of LiRA, RMIA and the robustness attack: the plain image and augmented ones, 1 to 18.
+        boundary_records: members, and non-members, whose distance to the decision boundary is searched (paper: 1,000).
+        boundary_queries: the most predictions for each of them.
+    """
+
+    views: int = 2
+    boundary_records: int = 1000
+    boundary_queries: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, least in (("views", 1), ("boundary_records", 1), ("boundary_queries", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise AuditError(f"{name} is {value!r}: allowed are whole numbers of {least} or more")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Request:
+    """A trained model, the records to attack, and what may be spent."""
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    is_member: np.ndarray
+    normalize: Callable[[Tensor], Tensor] | None
+    normalization: Normalization
+    device: torch.device
+    batch_size: int
+    seed: int
+    effort: Effort
+    shadow: ShadowOptions | None
+    signals: TargetSignals
+
+    def shadow_options(self, needed_by: str) -> ShadowOptions:
+        """The options of shadow models; an error where an attack needs some that are not given."""
+        if self.shadow is None:
+            raise AuditError(f"{needed_by} needs shadow models: give shadow=ShadowOptions(recipe=..., ...)")
+        return self.shadow
+
+    def shadow_records(self, needed_by: str) -> tuple[Pair, Pair]:
+        """The attacker's own members and non-members: shadow-train and shadow-test."""
+        options = self.shadow_options(needed_by)
+        if options.train is None or options.test is None:
+            raise AuditError(f"{needed_by} needs records for shadow models: give train and test of ShadowOptions")
+        return options.train, options.test
+
+
+def gather_signals(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    is_member: np.ndarray,
+    *,
+    requires: Collection[str],
+    normalize: Callable[[Tensor], Tensor] | None,
+    normalization: Normalization,
+    device: torch.device,
+    batch_size: int,
+    seed: int,
+    effort: Effort,
+    shadow: ShadowOptions | None,
+) -> TargetSignals:
+    """Asks the model, and trains shadow models, for what attacks require; see :data:`attacks.registry.REQUIREMENTS`.
+
+    Args:
+        model: the trained classifier.
+        images: ``(n, C, H, W)``.
+        labels: ``(n,)`` integers.
+        is_member: ``(n,)`` booleans.
+        requires: union of the attacks' requirements.
+        normalize: what the target applies to a batch.
+        normalization: how shadow models are normalised.
+        device: of all of it.
+        batch_size: images a forward pass.
+        seed: of what is drawn.
+        effort: how many questions may be asked.
+        shadow: how shadow models are trained; needed by attacks that require them.
+
+    Raises:
+        AuditError: if the model's answers cannot be audited, or something that shadow models need is missing.
+    """
+    views = effort.views if {"view_logits", "shadows"} & set(requires) else None
+    signals = extract_signals(
+        model,
+        images,
+        labels,
+        is_member,
+        batch_size=batch_size,
+        device=device,
+        normalize=normalize,
+        gradients="gradients" in requires,
+        views=views,
+    )
+    request = _Request(
+        model=model,
+        images=images,
+        labels=labels,
+        is_member=is_member,
+        normalize=normalize,
+        normalization=normalization,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        effort=effort,
+        shadow=shadow,
+        signals=signals,
+    )
+    for name, provide in _PROVIDERS.items():
+        if name in requires:
+            signals = replace(signals, **provide(request))
+    return signals
+
+
+def _distances(request: _Request) -> dict[str, Any]:
+    """Boundary distances of a seeded choice of members and of non-members; NaN for all others."""
+    distances, queries = measure_distances(
+        request.model,
+        request.images,
+        request.labels,
+        request.is_member,
+        seed=request.seed,
+        queries=request.effort.boundary_queries,
+        per_side=request.effort.boundary_records,
+        normalize=request.normalize,
+        device=request.device,
+    )
+    return {"distances": distances, "queries": queries}
+
+
+def _references(request: _Request) -> dict[str, Any]:
+    options = request.shadow_options("an attack with reference models (lira, rmia)")
+    shadows = reference_shadows(
+        options.model if options.model is not None else request.model,
+        request.images,
+        request.labels,
+        count=options.count,
+        recipe=options.recipe,
+        seed=request.seed,
+        population=_population(request, options),
+        views=request.effort.views,
+        normalize=request.normalization,
+        workers=options.workers,
+        cache=options.cache,
+        device=request.device,
+    )
+    return {"shadows": shadows}
+
+
+def _population(request: _Request, options: ShadowOptions) -> Population | None:
+    """Records z that neither the target nor a reference model is trained on: those of the attacker."""
+    parts = [part for part in (options.train, options.test) if part is not None]
+    if not parts:
+        return None
+    images = torch.cat([torch.as_tensor(part[0]) for part in parts])
+    labels = torch.cat([torch.as_tensor(part[1]) for part in parts])
+    answers = extract_signals(
+        request.model,
+        images,
+        labels,
+        np.zeros(len(labels), dtype=bool),
+        batch_size=request.batch_size,
+        device=request.device,
+        normalize=request.normalize,
+        views=request.effort.views,
+    )
+    return Population(images, labels, np.asarray(answers.view_logits))
+
+
+def _small_cnn(request: _Request) -> dict[str, Any]:
+    options = request.shadow_options("black_box_shadow")
+    signals = small_cnn_signals(
+        *request.shadow_records("black_box_shadow"),
+        num_classes=request.signals.num_classes,
+        recipe=options.recipe,
+        seed=request.seed,
+        normalize=request.normalization,
+        workers=options.workers,
+        cache=options.cache,
+        device=request.device,
+    )
+    return {"black_box_shadow": signals}
+
+
+def _twin(request: _Request) -> dict[str, Any]:
+    options = request.shadow_options("white_box_shadow")
+    signals = twin_signals(
+        options.model if options.model is not None else request.model,
+        *request.shadow_records("white_box_shadow"),
+        recipe=options.recipe,
+        seed=request.seed,
+        normalize=request.normalization,
+        workers=options.workers,
+        cache=options.cache,
+        device=request.device,
+    )
+    return {"white_box_shadow": signals}
+
+
+_PROVIDERS: Mapping[str, Callable[[_Request], dict[str, Any]]] = MappingProxyType(
+    {
+        "distances": _distances,
+        "shadows": _references,
+        "black_box_shadow": _small_cnn,
+        "white_box_shadow": _twin,
+    }
+)

@@ -1,0 +1,264 @@
+"""From a torch model to the signals that attacks read: logits, the classifier's input, augmented queries.
+
+For a linear classifier the gradient of a record's cross-entropy with respect to the classifier's weight is
+``(softmax - onehot) outer h``, h being the classifier's input; so the forward pass that gives the logits gives all
+gradients as well, and none is computed before an attack asks for it (``TargetSignals.weight_gradients``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nni_privacy.attacks import TargetSignals
+from nni_privacy.data import to_float
+from nni_privacy.errors import AuditError, ConfigError
+from nni_privacy.training.fit import check_logits, evaluation_mode, resolve_device
+
+__all__ = ["MAX_VIEWS", "extract_signals", "view_images"]
+
+Transform = Callable[[Tensor], Tensor]
+
+_SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
+
+MAX_VIEWS = 2 * len(_SHIFTS)
+"""Plain and mirrored, each unshifted and shifted by a pixel in eight directions: the 18 queries of LiRA."""
+
+MAX_GRADIENT_BYTES = 2**30
+"""Explicit gradients (models without a linear classifier) may take 1 GiB; beyond, fewer records must be audited."""
+
+_TOLERANCE = 1e-4  # of the logits recomputed from the classifier's input, relative to the largest logit
+_HALF_TOLERANCE = 2e-2  # the same for 16-bit floats
+
+
+def extract_signals(
+    model: nn.Module,
+    images: Tensor | npt.NDArray[Any],
+    labels: Tensor | npt.NDArray[Any],
+    is_member: npt.ArrayLike,
+    *,
+    batch_size: int = 256,
+    device: str | torch.device = "auto",
+    normalize: Transform | None = None,
+    gradients: bool = False,
+    views: int | None = None,
+) -> TargetSignals:
+    """Asks a trained classifier everything that attacks need, in one forward pass (one a view, with ``views``).
+
+    Args:
+        model: returns logits ``(B, K)`` for images ``(B, C, H, W)``; run in evaluation mode, its layers' modes are put
+            back; it is left on ``device``.
+        images: ``(n, C, H, W)``, ``uint8`` or floats.
+        labels: ``(n,)`` integers in ``0..K-1``.
+        is_member: ``(n,)`` booleans.
+        batch_size: images a forward pass, 1 or more.
+        device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
+        normalize: applied to each batch after it was augmented; without one, ``uint8`` is divided by 255.
+        gradients: also keep the input of the last linear layer (``features``), or if the logits do not come straight
+            from one, each record's gradient with respect to the last layer with a weight matrix (``gradients``; this
+            costs a backward pass a record).
+        views: how many versions of each image to ask about, the plain one included, 1 to 18 (see :func:`view_images`);
+            ``None``: no ``view_logits``.
+
+    Raises:
+        AuditError: if shapes do not fit, the model does not return one tensor of logits, a logit is NaN or infinite, a
+            label is out of range, or explicit gradients do not fit into memory or cannot be computed.
+        ConfigError: if ``batch_size``, ``views`` or ``device`` is out of its range.
+    """
+    pictures, truth = torch.as_tensor(images), torch.as_tensor(labels)
+    _check_request(pictures, truth, batch_size, views)
+    place = resolve_device(device)
+    model.to(place)
+    prepare = normalize or to_float
+    batches = list(pictures.split(batch_size))
+    extras: dict[str, Any] = {}
+    with evaluation_mode(model):
+        tap = _ClassifierTap(model, active=gradients)
+        logits = _answers(model, batches, place, prepare, tap)
+        if views is not None:
+            others = [
+                _answers(model, batches, place, partial(_prepare_view, prepare=prepare, view=view))
+                for view in range(1, views)
+            ]
+            extras["view_logits"] = np.stack([logits, *others], axis=1)
+        if gradients and tap.features is not None:
+            extras["features"] = torch.cat(tap.features).numpy()
+        signals = TargetSignals.from_logits(logits, truth.cpu().numpy(), is_member, **extras)
+        if not gradients or tap.features is not None:
+            return signals
+        explicit = _explicit_gradients(model, tap, batches, truth.long(), place, prepare)
+    return TargetSignals.from_logits(logits, signals.labels, signals.is_member, **extras, gradients=explicit)
+
+
+def _check_request(images: Tensor, labels: Tensor, batch_size: int, views: int | None) -> None:
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}: allowed are integers of 1 or more")
+    if views is not None and not 1 <= views <= MAX_VIEWS:
+        raise ConfigError(f"views is {views}: allowed are integers from 1 to {MAX_VIEWS}")
+    if not len(images) or labels.shape != (len(images),):
+        raise AuditError(f"{len(images)} images, labels {tuple(labels.shape)}: expected (n,) for n images, n >= 1")
+
+
+def view_images(images: Tensor, view: int) -> Tensor:
+    """One augmented version of images: what a query of LiRA asks about.
+
+    View 0 is the plain image and view 1 its mirror image; views 2k and 2k+1 are the same shifted by one pixel, to the
+    right, left, down, up, then along the diagonals; pixels that come in are reflected at the border.
+
+    Args:
+        images: ``(n, C, H, W)``, H and W >= 2, of any type.
+        view: 0 to 17.
+    """
+    down, right = _SHIFTS[view // 2]
+    height, width = images.shape[-2:]
+    rows, columns = _reflected(height, down, images.device), _reflected(width, right, images.device)
+    if view % 2:
+        columns = columns.flip(0)
+    return images[..., rows[:, None], columns] if view else images
+
+
+def _prepare_view(images: Tensor, *, prepare: Transform, view: int) -> Tensor:
+    return prepare(view_images(images, view))
+
+
+def _reflected(size: int, shift: int, device: torch.device) -> Tensor:
+    """The source positions of an axis whose contents move by ``shift``; -1 becomes 1 and ``size`` ``size - 2``."""
+    positions = (torch.arange(size, device=device) - shift).abs()
+    return torch.where(positions >= size, 2 * (size - 1) - positions, positions)
+
+
+class _ClassifierTap:
+    """Finds the layer that makes the logits while the model runs, and keeps what that layer sees.
+
+    Attributes:
+        features: one ``(b, F)`` tensor a batch; ``None`` where the logits do not come straight from a linear layer.
+        weighted: the module with a weight matrix that ran last.
+    """
+
+    def __init__(self, model: nn.Module, *, active: bool) -> None:
+        self.features: list[Tensor] | None = [] if active else None
+        self.weighted: nn.Module | None = None
+        self._last: tuple[nn.Linear, Tensor, Tensor] | None = None
+        self._modules = [module for module in model.modules() if _weight_matrix(module) is not None]
+        self._calls: dict[nn.Module, int] = {}
+
+    def __enter__(self) -> _ClassifierTap:
+        self._hooks = [module.register_forward_hook(self._remember) for module in self._modules if self.wanted]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._last = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.features is not None
+
+    def _remember(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self.weighted = module
+        self._calls[module] = self._calls.get(module, 0) + 1
+        # Only the latest is held: a transformer's activations of a whole batch would be gigabytes.
+        self._last = None
+        if isinstance(module, nn.Linear) and len(inputs) == 1 and isinstance(output, Tensor):
+            self._last = (module, inputs[0], output)
+
+    def read(self, logits: Tensor) -> None:
+        """Takes the classifier's input after a batch, or gives up for good if the logits are not that layer's output.
+
+        A layer that was used twice, or whose output was changed afterwards (a temperature), has another gradient.
+        """
+        if self.features is None:
+            return
+        last, calls = self._last, self._calls
+        self._last, self._calls = None, {}
+        if last is None or calls[last[0]] != 1 or not _is_output_of(*last, logits):
+            self.features = None
+        else:
+            self.features.append(last[1].float().cpu())
+
+
+def _is_output_of(module: nn.Linear, inputs: Tensor, output: Tensor, logits: Tensor) -> bool:
+    """Whether the logits are ``W h + b`` of that layer, checked on the values of the first records of the batch."""
+    if output.shape != logits.shape or inputs.ndim != 2:
+        return False
+    expected = functional.linear(inputs[:8], module.weight, module.bias).float()
+    found = logits[:8].float()
+    tolerance = _TOLERANCE if logits.dtype in (torch.float32, torch.float64) else _HALF_TOLERANCE
+    return bool((expected - found).abs().max() <= tolerance * (1 + found.abs().max()))
+
+
+def _weight_matrix(module: nn.Module) -> nn.Parameter | None:
+    weight = dict(module.named_parameters(recurse=False)).get("weight")
+    return weight if weight is not None and weight.ndim > 1 else None
+
+
+def _answers(
+    model: nn.Module,
+    batches: list[Tensor],
+    device: torch.device,
+    prepare: Transform,
+    tap: _ClassifierTap | None = None,
+) -> npt.NDArray[np.float32]:
+    """The logits of all batches ``(n, K)``; the tap reads along."""
+    parts = []
+    with torch.inference_mode(), tap or _ClassifierTap(model, active=False) as reader:
+        for batch in batches:
+            logits = check_logits(model(prepare(batch.to(device))), len(batch))
+            reader.read(logits)
+            parts.append(logits.float().cpu())
+    return torch.cat(parts).numpy()
+
+
+def _explicit_gradients(
+    model: nn.Module,
+    tap: _ClassifierTap,
+    batches: list[Tensor],
+    labels: Tensor,
+    device: torch.device,
+    prepare: Transform,
+) -> npt.NDArray[np.float32]:
+    """Per-record gradients of the loss with respect to the last weight matrix, ``(n, P)``, with torch.func."""
+    weight = _weight_matrix(tap.weighted) if tap.weighted is not None else None
+    if weight is None:
+        raise AuditError("the model has no layer with a weight matrix: there are no gradients to attack")
+    needed = weight.numel() * 4 * len(labels)
+    if needed > MAX_GRADIENT_BYTES:
+        raise AuditError(
+            f"gradients of {len(labels)} records with respect to a weight of {weight.numel()} numbers take "
+            f"{needed / 2**30:.1f} GiB, at most 1 is allowed: audit fewer records, or end the model in a linear layer"
+        )
+    name = next(key for key, parameter in model.named_parameters() if parameter is weight)
+
+    def loss(value: Tensor, image: Tensor, label: Tensor) -> Tensor:
+        logits = torch.func.functional_call(model, {name: value}, (image[None],))
+        return functional.cross_entropy(logits.float(), label[None])
+
+    parts, start = [], 0
+    value = weight.detach()
+    for batch in batches:
+        truth = labels[start : start + len(batch)].to(device)
+        start += len(batch)
+        with torch.no_grad():
+            parts.append(_per_record(loss, value, prepare(batch.to(device)), truth).flatten(1).float().cpu())
+    return torch.cat(parts).numpy()
+
+
+def _per_record(loss: Callable[..., Tensor], weight: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Gradients ``(b, *weight.shape)``: vectorised, or one by one where a layer cannot be vectorised."""
+    gradient = torch.func.grad(loss)
+    try:
+        return torch.func.vmap(gradient, in_dims=(None, 0, 0))(weight, images, labels)
+    except RuntimeError:
+        pass
+    try:
+        return torch.stack([gradient(weight, image, label) for image, label in zip(images, labels, strict=True)])
+    except RuntimeError as error:
+        raise AuditError(f"no gradients of this model: {str(error).partition(chr(10))[0]}") from error

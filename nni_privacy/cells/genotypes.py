@@ -1,0 +1,101 @@
+"""Genotypes of any of our spaces: told apart by how they are written, read from files, and taken apart into cells."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from nni_privacy.cells.darts import CELL_TYPES, Cell, Edge, Genotype
+from nni_privacy.cells.nasbench201 import NASBENCH201_CELL, NasBench201Genotype
+from nni_privacy.errors import DataError, GenotypeError
+
+__all__ = [
+    "CELL_NAMES",
+    "NO_CONNECTION",
+    "AnyCell",
+    "AnyGenotype",
+    "cells_of",
+    "parse_genotype",
+    "present_edges",
+    "read_genotypes",
+]
+
+AnyGenotype = Genotype | NasBench201Genotype
+
+_CSV_COLUMN = "genotype"
+
+AnyCell = Cell | NasBench201Genotype
+
+CELL_NAMES: Mapping[str, str] = {**{name: f"{name} cell" for name in CELL_TYPES}, NASBENCH201_CELL: "cell"}
+"""Name of a searched cell to what it is called in a sentence."""
+
+NO_CONNECTION = "none"
+"""The operation that stands for a missing edge (in NAS-Bench-201)."""
+
+
+def parse_genotype(text: str) -> AnyGenotype:
+    """Reads ``Genotype(normal=[...], ...)`` (DARTS) or ``|op~0|+|op~0|op~1|+...`` (NAS-Bench-201).
+
+    Raises:
+        GenotypeError: if the text is neither, or describes no legal genotype.
+
+    >>> str(parse_genotype("|conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|"))
+    '|nor_conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|'
+    """
+    return NasBench201Genotype.parse(text) if text.lstrip().startswith("|") else Genotype.parse(text)
+
+
+def read_genotypes(file: str | Path) -> list[AnyGenotype]:
+    """Reads genotypes of either space, one a line; empty lines are passed over.
+
+    Args:
+        file: the path of a text file, or of a ``.csv`` file with a column ``genotype``; ``-`` is standard input.
+
+    Raises:
+        DataError: if the file cannot be read or holds no genotype.
+        GenotypeError: if a line is not a legal genotype; the message names the line.
+    """
+    name = "standard input" if str(file) == "-" else str(file)
+    try:
+        text = sys.stdin.read() if str(file) == "-" else Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{name}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{name}: not a text file in UTF-8") from None
+    lines = text.splitlines()
+    numbered = _csv_cells(name, lines) if str(file).endswith(".csv") else enumerate(lines, start=1)
+    genotypes = list(_parse(name, numbered))
+    if not genotypes:
+        raise DataError(f"{name}: no genotype in it")
+    return genotypes
+
+
+def _parse(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[AnyGenotype]:
+    for number, line in numbered:
+        if line.strip():
+            try:
+                yield parse_genotype(line)
+            except GenotypeError as error:
+                raise GenotypeError(f"{name}, line {number}: {error}") from None
+
+
+def _csv_cells(name: str, lines: list[str]) -> Iterator[tuple[int, str]]:
+    reader = csv.DictReader(lines)
+    if _CSV_COLUMN not in (reader.fieldnames or ()):
+        raise DataError(f"{name}: no column {_CSV_COLUMN!r}; it has {', '.join(reader.fieldnames or ()) or 'none'}")
+    for row in reader:
+        yield reader.line_num, row[_CSV_COLUMN] or ""
+
+
+def cells_of(genotype: AnyGenotype) -> dict[str, AnyCell]:
+    """The searched cells by name: ``normal`` and ``reduction``, or ``cell`` in NAS-Bench-201."""
+    if isinstance(genotype, Genotype):
+        return {cell_type: genotype.cell(cell_type) for cell_type in CELL_TYPES}
+    return {NASBENCH201_CELL: genotype}
+
+
+def present_edges(cell: AnyCell) -> tuple[Edge, ...]:
+    """The edges that connect something."""
+    return tuple(edge for edge in cell.edges if edge.op != NO_CONNECTION)

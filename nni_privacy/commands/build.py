@@ -1,0 +1,106 @@
+"""Builders of a run's parts from its configuration: model space, evaluator, strategy and training service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nni_privacy.config import SearchConfig
+from nni_privacy.errors import ConfigError
+from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
+
+if TYPE_CHECKING:
+    from nni.nas.experiment import NasExperimentConfig
+    from nni.nas.strategy import Strategy
+
+    from nni_privacy.data import Dataset
+    from nni_privacy.evaluator import PrivacyEvaluator
+    from nni_privacy.runs.epochs import EpochRecord
+    from nni_privacy.search_spaces import DARTS, NasBench201
+    from nni_privacy.studies.config import StudyConfig
+
+__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_objectives", "training_services"]
+
+SKIPPED_FILE = "skipped.jsonl"
+
+
+def training_services(
+    settings: SearchConfig | StudyConfig, host: str | None, *, trials: int
+) -> NasExperimentConfig | None:
+    """Where the trials run; None for this machine."""
+    if settings.training_service is None:
+        return None
+    check_reachable(settings.training_service, host)
+    return experiment_config(
+        settings.training_service,
+        name=settings.name,
+        trials=trials,
+        concurrency=settings.concurrency,
+        gpus_per_trial=settings.gpus_per_trial,
+        host=host,
+    )
+
+
+def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
+    """The evaluator of a configuration."""
+    from nni_privacy.evaluator import PrivacyEvaluator
+
+    if settings.dataset is None:
+        raise ConfigError("dataset: missing")
+    return PrivacyEvaluator(
+        {"name": settings.dataset.name, **settings.dataset.options},
+        seed=settings.seed,
+        **settings.evaluator.measuring(),
+    )
+
+
+def build_space(settings: SearchConfig, data: Dataset) -> DARTS | NasBench201:
+    """The model space of a configuration, for images and classes as in ``data``."""
+    from nni_privacy import search_spaces
+
+    section = settings.search_space
+    space = getattr(search_spaces, search_spaces.SPACES[section.name])
+    return space(**section.options, in_channels=data.image_shape[0], num_classes=data.num_classes)
+
+
+def check_objectives(settings: SearchConfig) -> None:
+    """Raises ConfigError if the strategy is after a metric that the configuration's evaluator does not give."""
+    if settings.strategy.name == "pareto":
+        from nni_privacy.strategies.objectives import check_metrics_given
+
+        attacks = None if settings.predicted else settings.evaluator.attacks
+        check_metrics_given(settings.strategy.options["objectives"], attacks)
+
+
+def build_search_strategy(
+    settings: SearchConfig, *, folder: Path | None = None, on_epoch: Callable[[EpochRecord], None] | None = None
+) -> Strategy:
+    """The strategy of a configuration, inside a filter and a FixedPattern where there is a filter or a pattern.
+
+    Args:
+        settings: the configuration.
+        folder: where a one-shot search leaves its checkpoint and its log, and a filter what it skipped.
+        on_epoch: called after each epoch of a one-shot search.
+    """
+    from nni_privacy.patterns.library import warn_unsupported
+    from nni_privacy.strategies import FixedPattern, build_strategy
+    from nni_privacy.strategies.one_shot import OneShotStrategy
+    from nni_privacy.strategies.predicted_filter import PredictedFilter
+
+    strategy = build_strategy(settings.strategy.name, settings.strategy.options, seed=settings.seed)
+    if isinstance(strategy, OneShotStrategy):
+        strategy.device, strategy.threads = settings.evaluator.device, settings.evaluator.threads
+        strategy.folder, strategy.on_epoch = folder, on_epoch
+    if settings.filter is not None:
+        strategy = PredictedFilter(
+            strategy,
+            **settings.filter.model_dump(),
+            seed=settings.seed,
+            log=None if folder is None else folder / SKIPPED_FILE,
+        )
+    if settings.pattern is None:
+        return strategy
+    pattern = settings.pattern.load()
+    warn_unsupported(pattern)
+    return FixedPattern(strategy, pattern, budget=settings.pattern.budget)

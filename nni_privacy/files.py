@@ -1,0 +1,313 @@
+"""Files: written whole or not at all, grown by whole lines, kept in the user's own cache, and read with care.
+
+What a full disk means for a run, the exceptions that a corrupt file of arrays raises, and a reader of users' YAML files
+that tells every fault in one line. What lies in a cache is used again without being made again: an overlay of NNI's
+manager is even run. A folder that another user of the machine could write to would be a way in, so it is refused, not
+mended.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import shutil
+import stat
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError
+
+__all__ = [
+    "CACHE_VARIABLE",
+    "DISK_FAULTS",
+    "SPOILED",
+    "UNREADABLE",
+    "LineFile",
+    "cache_folder",
+    "full_disk",
+    "new_folder",
+    "private_folder",
+    "read_yaml",
+    "unwritten",
+    "write_whole",
+    "writing_run",
+]
+
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Errors of the system that mean that nothing can be written any more."""
+
+FULL_BYTES = 1 << 16
+"""With less room than this a disk is taken to be full."""
+
+CACHE_VARIABLE = "NNI_PRIVACY_CACHE"
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+SPOILED: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""Of numpy, zipfile, zlib and torch; the system's own OSError is not among them."""
+
+UNREADABLE: tuple[type[Exception], ...] = (OSError, *SPOILED)
+"""With it: whatever a file cannot be read for."""
+
+_SIZE_LIMIT = 1 << 20
+"""No configuration and no pattern is larger, in bytes."""
+
+
+class LineFile:
+    """Safe to append to from several threads; a full disk or a crash never leaves half a line behind for good.
+
+    Args:
+        path: the file; made with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+
+    def append(self, line: str) -> None:
+        """Adds ``line``; on disk when this returns.
+
+        Raises:
+            OSError: if it cannot be written; the file is then as it was.
+        """
+        content = (line + "\n").encode()
+        with self._lock, self.path.open("ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                while content:
+                    content = content[file.write(content) :]
+                os.fsync(file.fileno())
+            except BaseException as error:
+                file.truncate(size)
+                if isinstance(error, OSError):
+                    raise _named(error, self.path) from None
+                raise
+
+    def repair(self) -> None:
+        """Cuts off what a crash left of a line that was being written."""
+        if not self.path.is_file():
+            return
+        with self._lock, self.path.open("r+b") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                file.truncate(whole)
+                os.fsync(file.fileno())
+
+    def lines(self) -> list[str]:
+        """The whole lines that are there, without their ends; none if there is no file."""
+        if not self.path.is_file():
+            return []
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        return [line for line in whole.decode("utf-8", errors="replace").split("\n") if line.strip()]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file that appears whole, in place of an older one, or not at all.
+
+    Raises:
+        OSError: if it cannot be written; what was there before is still there.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _named(error, path) from None
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The error with the file's name: writing to an open file tells none."""
+    return error if error.errno is None else OSError(error.errno, error.strerror, str(path))
+
+
+def full_disk(folder: Path) -> str | None:
+    """What to say of a folder whose disk is full; None if it has room, or nobody knows."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return None
+    return f"{os.strerror(errno.ENOSPC)}: {folder}" if free < FULL_BYTES else None
+
+
+def unwritten(error: OSError) -> str:
+    """What to tell when a file of a run could not be written."""
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}; all that is finished is kept: mend that and go on with --resume"
+
+
+@contextmanager
+def writing_run() -> Iterator[None]:
+    """Turns a file that cannot be written into the end of the run.
+
+    Raises:
+        RunStoppedError: if it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunStoppedError(unwritten(error)) from error
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A draft beside ``output`` to write files into; it takes the name of ``output`` at the end, if all went well.
+
+    Args:
+        output: does not exist yet, or is an empty folder.
+
+    Raises:
+        DataError: if the folder or a file in it cannot be written.
+    """
+    target = output.absolute()
+    draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        draft.replace(target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error.strerror or type(error).__name__})") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def cache_folder(*parts: str) -> Path:
+    """A folder of the user's cache: ``$NNI_PRIVACY_CACHE``, else ``nni-privacy`` in the user's cache folder.
+
+    Args:
+        parts: the folder inside it, e.g. ``"shadows"``.
+
+    Returns:
+        Its absolute path; ``~`` is the user's home. It may not exist yet: see :func:`private_folder`.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        root = Path(chosen).expanduser().absolute()
+    else:
+        base = os.environ.get("XDG_CACHE_HOME")
+        root = (Path(base).expanduser().absolute() if base else Path.home() / ".cache") / "nni-privacy"
+    return root.joinpath(*parts)
+
+
+def private_folder(folder: Path) -> Path:
+    """Makes a folder that is this user's alone (mode 0700), or checks that it is.
+
+    Where it lies in the user's cache (:func:`cache_folder`), the folders between are made and checked, too. One of ours
+    that others may read but not write to is closed to them.
+
+    Args:
+        folder: an absolute path.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        ConfigError: if it is another user's, or others may write to it or to a folder above it; one line.
+        OSError: if it cannot be made.
+    """
+    top = cache_folder()
+    inside = [path for path in folder.parents if path == top or top in path.parents]
+    for path in (*reversed(inside), folder):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check(path, ours=top in path.parents or (path == top and not os.environ.get(CACHE_VARIABLE)))
+    for path in folder.resolve().parents:
+        state = path.stat()
+        if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
+            raise ConfigError(f"cache: {folder}: every user may write to {path}, which it lies in: chmod o-w {path}")
+    return folder
+
+
+def _check(folder: Path, *, ours: bool) -> None:
+    """Raises ConfigError unless only this user can write to ``folder``.
+
+    Args:
+        folder: exists.
+        ours: it is of our making, not one that the user has named: others need not even read it.
+    """
+    state = folder.lstat()
+    if stat.S_ISLNK(state.st_mode):
+        if state.st_uid not in (os.getuid(), 0):
+            raise ConfigError(f"cache: {folder} is a link of another user's (uid {state.st_uid}): remove it")
+        state = folder.stat()
+    if not stat.S_ISDIR(state.st_mode):
+        raise ConfigError(f"cache: {folder} is not a folder")
+    mode = stat.S_IMODE(state.st_mode)
+    if state.st_uid != os.getuid():
+        raise ConfigError(
+            f"cache: {folder} belongs to another user (uid {state.st_uid}); name one of your own in {CACHE_VARIABLE}"
+        )
+    if mode & _OTHERS_WRITE:
+        raise ConfigError(
+            f"cache: others may write to {folder} (mode {mode:03o}, allowed is 700); what it holds may be theirs: "
+            f"empty it and chmod 700 {folder}, or name another folder in {CACHE_VARIABLE}"
+        )
+    if ours and mode & _OTHERS:
+        folder.chmod(0o700)
+
+
+def read_yaml(path: str | Path, *, error: type[PrivacyError]) -> Any:
+    """The content of a YAML file, as plain data.
+
+    Args:
+        path: the file.
+        error: what to raise.
+
+    Raises:
+        PrivacyError: of type ``error``, if the file cannot be read, is larger than 1 MiB, is not valid YAML, names a
+            python object or gives a key twice; the message is one line that names the file.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _SIZE_LIMIT:
+            raise error(f"{path}: larger than {_SIZE_LIMIT} bytes")
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except OSError as fault:
+        raise error(f"{path}: {fault.strerror or fault}") from None
+    except UnicodeDecodeError:
+        raise error(f"{path}: not a text file in UTF-8") from None
+    except PrivacyError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError) as fault:
+        raise error(f"{path}: not valid YAML: {' '.join(str(fault).split())}") from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key that is given twice instead of taking the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable) or key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,70 @@
+"""How processes of NNI end, and what is told of it."""
+
+from __future__ import annotations
+
+from nni_privacy.nni_runtime.patches.apply import Edit, Patch
+
+__all__ = ["EXIT_FILE", "LIFETIME_PATCHES", "PARENT_VARIABLE"]
+
+PARENT_VARIABLE = "NNI_PRIVACY_PARENT"
+"""Read by the manager when it starts: the id of the process that it is to end with."""
+
+EXIT_FILE = "exit.json"
+"""Written to a trial's folder when it ends: its exit code, the signal that killed it, whether NNI was to stop it."""
+
+_END_WITH_PARENT = Patch(
+    name="end_with_parent",
+    why="the manager and its trials live on when the Python process that searches is killed",
+    edits=(
+        Edit(
+            file="main.js",
+            anchor="start().then(() => {\n    logger.debug('start() returned.');\n",
+            replacement=f"""const parentPid = Number(process.env.{PARENT_VARIABLE} ?? 0);
+delete process.env.{PARENT_VARIABLE};
+if (parentPid) {{
+    const watch = setInterval(() => {{
+        if (process.ppid !== parentPid) {{
+            clearInterval(watch);
+            logger.error(`Process ${{parentPid}}, which started the manager, has ended.`);
+            globals_1.globals.shutdown.initiate('The searching process has ended');
+        }}
+    }}, 1000);
+    watch.unref();
+}}
+start().then(() => {{
+    logger.debug('start() returned.');
+""",
+        ),
+    ),
+)
+
+_EXIT_STATUS = Patch(
+    name="exit_status",
+    why="a trial that was killed (by the system, out of memory) looks like one that a user cancelled",
+    edits=(
+        Edit(
+            file="common/trial_keeper/process.js",
+            anchor="        if (process.platform === 'win32') {\n            this.proc.kill();\n",
+            replacement="""        this.asked = true;
+        if (process.platform === 'win32') {
+            this.proc.kill();
+""",
+        ),
+        # Before the end is told of: whoever hears of it finds the file.
+        Edit(
+            file="common/trial_keeper/keeper.js",
+            anchor="        trial.onStop((timestamp, exitCode, _signal) => {\n",
+            replacement=f"""        trial.onStop((timestamp, exitCode, signal) => {{
+            try {{
+                const status = {{ code: exitCode, signal, asked: Boolean(trial.asked) }};
+                require("fs").writeFileSync(path_1.default.join(outputDir, '{EXIT_FILE}'), JSON.stringify(status));
+            }}
+            catch (error) {{
+                this.log.error('Cannot write how trial', trialId, 'ended:', error);
+            }}
+""",
+        ),
+    ),
+)
+
+LIFETIME_PATCHES = (_END_WITH_PARENT, _EXIT_STATUS)

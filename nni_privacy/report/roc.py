@@ -1,0 +1,99 @@
+"""ROC curves of a trial: their numbers and their figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nni_privacy.attacks import RocCurve, roc_curve
+from nni_privacy.report.style import CURVES, GUESSING, new_figure
+from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.runs.scores import read_scores, roc_band
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["GRID_POINTS", "RocInfo", "draw_roc", "roc_info"]
+
+GRID_POINTS = 160
+
+
+@dataclass(frozen=True, eq=False)
+class RocInfo:
+    """ROC curves of one trial.
+
+    Attributes:
+        trial: the trial.
+        attacks: names, the primary (or else the first) one first.
+        curves: one a name.
+        members: number of members that the first attack was asked about.
+        non_members: number of non-members, likewise.
+        grid: ``(g,)``-dim false-positive rates of the band, from ``1 / non_members`` to 1.
+        band_low: ``(g,)``-dim lower end of the first attack's 95% band.
+        band_high: ``(g,)``-dim upper end.
+    """
+
+    trial: TrialInfo
+    attacks: tuple[str, ...]
+    curves: tuple[RocCurve, ...]
+    members: int
+    non_members: int
+    grid: NDArray[np.float64]
+    band_low: NDArray[np.float64]
+    band_high: NDArray[np.float64]
+
+
+def roc_info(run: RunInfo) -> RocInfo | None:
+    """ROC curves of the trial of highest accuracy (then lowest AUC) among those whose scores can be read.
+
+    That is the model which a search for accuracy would hand over, so its leak is the one that counts.
+    """
+    ranked = sorted(run.measured, key=lambda trial: (-(trial.accuracy or 0), trial.mia_auc or 0, trial.sequence))
+    for trial in ranked:
+        scores = read_scores(run.directory, trial.trial, run.attacks)
+        if scores:
+            first = scores[0]
+            grid = np.geomspace(1 / first.non_members, 1, GRID_POINTS) if first.non_members > 1 else np.ones(1)
+            low, high = roc_band(first, grid)
+            return RocInfo(
+                trial=trial,
+                attacks=tuple(attack.attack for attack in scores),
+                curves=tuple(roc_curve(attack.scores, attack.is_member) for attack in scores),
+                members=first.members,
+                non_members=first.non_members,
+                grid=grid,
+                band_low=low,
+                band_high=high,
+            )
+    return None
+
+
+def draw_roc(info: RocInfo) -> Figure:
+    """ROC curves on two logarithmic axes, down to the lowest false-positive rate that the records can show."""
+    figure, axes = new_figure(6.4, 4.9)
+    floor = 1 / max(info.non_members, 2)
+    bottom = min(floor, 1 / max(info.members, 2)) / 1.5
+    diagonal = np.geomspace(min(floor, bottom), 1, 50)
+    axes.plot(diagonal, diagonal, color=GUESSING, lw=1.1, ls=(0, (4, 3)), label="guessing (AUC 0.5)")
+    axes.fill_between(
+        info.grid,
+        np.maximum(info.band_low, bottom / 2),
+        np.maximum(info.band_high, bottom / 2),
+        color=CURVES[0],
+        alpha=0.16,
+        lw=0,
+        step="post",
+        label=f"95% bootstrap band, {info.attacks[0]}".replace("$", r"\$"),
+    )
+    for index, (attack, curve) in enumerate(zip(info.attacks, info.curves, strict=True)):
+        clipped = np.maximum(curve.fpr, floor / 10), np.maximum(curve.tpr, bottom / 10)
+        label = f"{attack}, AUC {curve.auc:.3f}".replace("$", r"\$")
+        width = 1.8 if index == 0 else 1.2
+        axes.plot(*clipped, drawstyle="steps-post", color=CURVES[index % len(CURVES)], lw=width, label=label)
+    axes.set(xscale="log", yscale="log", xlim=(floor, 1.05), ylim=(bottom, 1.15))
+    axes.set(xlabel="false-positive rate (log)", ylabel="true-positive rate (log)")
+    axes.legend(loc="lower right")
+    return figure

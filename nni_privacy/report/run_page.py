@@ -1,0 +1,424 @@
+"""The page of a search: trade-off, progress, hypervolume and the best cells, as numbers, figures and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
+from nni_privacy.cells.genotypes import CELL_NAMES, cells_of
+from nni_privacy.report.cell_graph import cell_graph, how_to_read
+from nni_privacy.report.evolution_page import evolution_html
+from nni_privacy.report.facts import appendix_html, cards_html, facts_of, notices, summary_info
+from nni_privacy.report.html import escape_text, fraction, interval, notice_html, page_html, trial_link
+from nni_privacy.report.layout import draw_info
+from nni_privacy.report.roc import RocInfo, draw_roc, roc_info
+from nni_privacy.report.style import ACCURACY, AUC, FAILED, FRONT, GUESSING, OTHER, drawing_style, new_figure, to_svg
+from nni_privacy.report.trials_table import table_html
+from nni_privacy.runs.records import RunInfo, TrialInfo
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "HypervolumeInfo",
+    "ProgressInfo",
+    "TradeoffInfo",
+    "draw_hypervolume",
+    "draw_progress",
+    "draw_tradeoff",
+    "hypervolume_info",
+    "progress_info",
+    "select_best",
+    "tradeoff_info",
+]
+
+BEST_CELLS = 4
+
+NUMBER_WIDTH, NUMBER_HEIGHT = 28.0, 10.0
+"""Room that the number of a trial takes, in points."""
+
+
+def render_run(run: RunInfo) -> str:
+    """The page of a search whose trials were measured."""
+    summary, tradeoff = summary_info(run), tradeoff_info(run)
+    with drawing_style():
+        roc = roc_info(run)
+        parts = {
+            "tradeoff": _tradeoff(tradeoff),
+            "cells": _cells(run, tradeoff),
+            "roc": _roc(run, roc),
+            "progress": _progress(run) + _hypervolume(run),
+            "evolution": evolution_html(run),
+            "notes": _notes(roc),
+            "table": table_html(run, {trial.trial for trial in tradeoff.front}),
+            "appendix": appendix_html(run),
+        }
+    return page_html(
+        "page",
+        title=f"{run.name} · membership privacy report",
+        lead="Architectures found by a neural architecture search, each trained and then attacked by membership "
+        "inference: how well it works, and how much it gives away about who was in its training data.",
+        notices=notice_html(notices(run, summary)),
+        cards=cards_html(summary),
+        facts=facts_of(run, summary),
+        sections=parts,
+        sortable=True,
+        footer="Written by nni-privacy from trials.jsonl, config.yaml, environment.json, scores/ and, of a one-shot "
+        "search, search/epochs.jsonl of this run. "
+        "The page needs no network.",
+    )
+
+
+def _figure(svg: str, *paragraphs: str) -> str:
+    caption = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs if paragraph)
+    return f'<figure class="side"><div>{svg}</div><figcaption>{caption}</figcaption></figure>'
+
+
+def _tradeoff(info: TradeoffInfo) -> str:
+    if not info.trials:
+        return "<p>No trial has both an accuracy and an AUC.</p>"
+    label = f"Accuracy against attack AUC of {len(info.trials)} trials, {len(info.front)} of them on the Pareto front"
+    return _figure(
+        to_svg(draw_tradeoff(info), prefix="tradeoff", label=label),
+        "Each point is a trained architecture; the bar is the 95% bootstrap interval of the attack's AUC. Good "
+        "is to the right "
+        "(accurate) and low (private).",
+        f"The Pareto front (◆, {len(info.front)} of {len(info.trials)}) holds the architectures that no other "
+        "one beats in "
+        "accuracy and AUC at once. Its numbers are those of the table, where there is room for them.",
+        "Where two bars overlap, the order of the two AUCs is not certain. The intervals cover the choice of the "
+        "attacked records, "
+        "not the randomness of training; and the lowest of many AUCs looks lower than it would if it were "
+        "measured again.",
+    )
+
+
+def _cells(run: RunInfo, info: TradeoffInfo) -> str:
+    from nni_privacy.report.cell import draw_cell, draw_cell_legend
+
+    best = select_best(info.front, BEST_CELLS)
+    if not best:
+        return "<p>No trial on the Pareto front has an architecture that could be drawn.</p>"
+    drawn = [cell for trial in best if trial.genotype is not None for cell in cells_of(trial.genotype).values()]
+    concatenation = any(cell_graph(cell).concatenated for cell in drawn)
+    legend = to_svg(draw_cell_legend(concatenation=concatenation), prefix="legend", label="Legend of the cell drawings")
+    parts = [
+        f"<figcaption><p>Architectures on the Pareto front, at most {BEST_CELLS}: the most accurate, the one of "
+        "lowest AUC, and "
+        f"others between. {how_to_read(drawn)}</p></figcaption>"
+        f'<div class="scroll">{legend}</div>'
+    ]
+    for index, trial in enumerate(best):
+        parts.append(f"<h3>{_headline(trial, index)}</h3>")
+        drawings = []
+        for name, cell in (cells_of(trial.genotype) if trial.genotype is not None else {}).items():
+            drawing = draw_info(cell, name, run.fixed_edges.get(name, ()))
+            label = f"{CELL_NAMES[name]} of trial {trial.sequence}"
+            svg = to_svg(draw_cell(drawing), prefix=f"cell{index}{name[0]}", label=label)
+            fixed = sum(edge.fixed for edge in drawing.edges)
+            note = f", {fixed} of {len(drawing.edges)} edges fixed" if fixed else ""
+            drawings.append(f'<div class="cell"><div class="name">{CELL_NAMES[name]}{note}</div>{svg}</div>')
+        parts.append(f'<div class="cells">{"".join(drawings)}</div>')
+    return "".join(parts)
+
+
+def _headline(trial: TrialInfo, index: int) -> str:
+    lead = ("Highest accuracy: trial", "Lowest AUC: trial")[index] if index < 2 else "Trial"
+    return (
+        f"{lead} {trial_link(trial)} – accuracy {fraction(trial.accuracy)}, attack AUC "
+        f"{fraction(trial.mia_auc)} {interval(trial)}"
+    )
+
+
+def _roc(run: RunInfo, info: RocInfo | None) -> str:
+    if info is None:
+        return "<p>No measured trial has attack scores in scores/ that could be read.</p>"
+    best = summary_info(run).best_accuracy
+    which = "the trial of highest accuracy"
+    if best is not None and best.trial != info.trial.trial:
+        which += " among those with readable attack scores"
+    primary = escape_text(info.attacks[0])
+    return _figure(
+        to_svg(draw_roc(info), prefix="roc", label=f"ROC curves of trial {info.trial.sequence}, log-log"),
+        f"ROC curves of trial {trial_link(info.trial)}, {which}: the model that a search for accuracy would hand "
+        "over. Above the "
+        "diagonal, the attacker is right more often than by guessing.",
+        "Both axes are logarithmic, as the left end matters most: there an attacker names a few members and is "
+        "hardly ever wrong, "
+        "however harmless the average looks.",
+        f"{info.members:,} members, {info.non_members:,} non-members ({primary}): the axis starts at "
+        f"1/{info.non_members:,} = "
+        f"{1 / info.non_members:.2g}, the lowest false-positive rate that these records can show. Shaded: "
+        "pointwise 95% bootstrap "
+        f"band of {primary}.",
+    )
+
+
+def _progress(run: RunInfo) -> str:
+    info = progress_info(run)
+    if not run.measured:
+        return "<p>No trial has both an accuracy and an AUC.</p>"
+    return _figure(
+        to_svg(draw_progress(info), prefix="progress", label="Accuracy and attack AUC by trial"),
+        "Accuracy (above) and AUC (below) of each trial in the order of the search. The lines are the best "
+        "accuracy and the lowest "
+        "AUC so far; they may belong to different architectures.",
+        "A cross on the axis is a trial that failed." if info.failed else "",
+    )
+
+
+def _hypervolume(run: RunInfo) -> str:
+    info = hypervolume_info(run)
+    if not info.sequence:
+        return ""
+    accuracy, auc = info.reference
+    return _figure(
+        to_svg(draw_hypervolume(info), prefix="hypervolume", label="Hypervolume by trial"),
+        f"Hypervolume of the Pareto front: <b>{fraction(info.hypervolume[-1])}</b>. It is the area that the front "
+        f"dominates, up to the reference point accuracy {accuracy:g}, AUC {auc:g}; more is better.",
+        "One number for accuracy and privacy together: it grows whenever the front does. An accuracy of 1 at an AUC "
+        "of 0.5 (guessing) alone has 0.5.",
+    )
+
+
+def _notes(roc: RocInfo | None) -> str:
+    count = ""
+    if roc is not None:
+        needed = "enough for a rate of 1%" if roc.non_members >= 100 else "too few even for a rate of 1%"
+        needed = "enough for a rate of 0.1%" if roc.non_members >= 1000 else needed
+        which = f"trial {trial_link(roc.trial)}, {escape_text(roc.attacks[0])}"
+        count = f" Here N = {roc.non_members:,} non-members ({which}): {needed}."
+    return (
+        "<ul><li><b>AUC</b> is the probability that the attack gives a random member of the training data a "
+        "higher score than a "
+        "random non-member. <b>0.5 means guessing</b>: the attack learns nothing. 1.0 means that every member is "
+        "told from every "
+        "non-member. A little below 0.5 is chance too. It is a lower bound on the leak: a stronger attack may "
+        "find more.</li>"
+        "<li><b>Interval</b>: 95% bootstrap interval of the AUC over the attacked records. An interval that "
+        "contains 0.5 is no "
+        "evidence of a leak.</li>"
+        "<li><b>TPR at 1% FPR</b>: the share of members that the attack finds while it accuses 1% of the "
+        "non-members wrongly; "
+        f"guessing finds 1%. A rate below 1/N is not resolvable with N non-members.{count}</li>"
+        "<li><b>Balanced accuracy</b> of the attack: 0.5 is guessing. <b>Overfitting</b>: train accuracy less "
+        "test accuracy. "
+        "All are fractions, not percent.</li></ul>"
+    )
+
+
+@dataclass(frozen=True)
+class TradeoffInfo:
+    """Accuracy against AUC.
+
+    Attributes:
+        trials: the trials with both numbers.
+        front: the Pareto front among them, highest accuracy first.
+    """
+
+    trials: tuple[TrialInfo, ...]
+    front: tuple[TrialInfo, ...]
+
+    @property
+    def dominated(self) -> tuple[TrialInfo, ...]:
+        """The trials that are not on the front."""
+        front = {trial.trial for trial in self.front}
+        return tuple(trial for trial in self.trials if trial.trial not in front)
+
+
+@dataclass(frozen=True)
+class ProgressInfo:
+    """Accuracy and AUC in the order of the search, NaN where a trial has none.
+
+    Attributes:
+        sequence: numbers of the trials.
+        accuracy: of each trial.
+        mia_auc: of each trial.
+        low: lower end of the interval of ``mia_auc``.
+        high: upper end.
+        best_accuracy: the highest so far.
+        lowest_auc: the lowest so far.
+        failed: numbers of the trials that failed.
+    """
+
+    sequence: tuple[int, ...]
+    accuracy: tuple[float, ...]
+    mia_auc: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    best_accuracy: tuple[float, ...]
+    lowest_auc: tuple[float, ...]
+    failed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class HypervolumeInfo:
+    """The area that the trials so far dominate.
+
+    Attributes:
+        sequence: numbers of the measured trials.
+        hypervolume: after each of them, never falling.
+        reference: accuracy and AUC of the reference point.
+    """
+
+    sequence: tuple[int, ...]
+    hypervolume: tuple[float, ...]
+    reference: tuple[float, float] = REFERENCE
+
+
+def tradeoff_info(run: RunInfo) -> TradeoffInfo:
+    """The trials with an accuracy and an AUC, and their Pareto front."""
+    trials = run.measured
+    front = pareto_front(_values(trials, "accuracy"), _values(trials, "mia_auc"))
+    return TradeoffInfo(trials, tuple(trials[index] for index in front))
+
+
+def hypervolume_info(run: RunInfo) -> HypervolumeInfo:
+    """Hypervolume of accuracy and AUC by trial, over the trials with both."""
+    trials = run.measured
+    growth = hypervolume_growth(_values(trials, "accuracy"), _values(trials, "mia_auc"))
+    return HypervolumeInfo(tuple(trial.sequence for trial in trials), _tuple(growth))
+
+
+def select_best(front: Sequence[TrialInfo], limit: int = 4) -> tuple[TrialInfo, ...]:
+    """At most ``limit`` architectures of a Pareto front: its two ends first, then what lies evenly between them.
+
+    Args:
+        front: trials, highest accuracy first. Those without a genotype are passed over, and so are repeated genotypes.
+        limit: how many.
+
+    Returns:
+        The trial of highest accuracy, that of lowest AUC, and the others by falling accuracy.
+    """
+    distinct = {str(trial.genotype): trial for trial in reversed(front) if trial.genotype is not None}
+    trials = list(reversed(distinct.values()))
+    if limit <= 0 or not trials:
+        return ()
+    count = min(limit, len(trials))
+    spread = [round(index) for index in np.linspace(0, len(trials) - 1, count)]
+    order = [spread[0], *spread[-1:], *spread[1:-1]] if count > 1 else spread
+    return tuple(trials[index] for index in order)
+
+
+def progress_info(run: RunInfo) -> ProgressInfo:
+    """Accuracy and AUC by trial, with the best so far."""
+    accuracy, auc = _values(run.trials, "accuracy"), _values(run.trials, "mia_auc")
+    return ProgressInfo(
+        sequence=tuple(trial.sequence for trial in run.trials),
+        accuracy=_tuple(accuracy),
+        mia_auc=_tuple(auc),
+        low=_tuple(_values(run.trials, "mia_auc_low")),
+        high=_tuple(_values(run.trials, "mia_auc_high")),
+        best_accuracy=_tuple(np.fmax.accumulate(accuracy)),
+        lowest_auc=_tuple(np.fmin.accumulate(auc)),
+        failed=tuple(trial.sequence for trial in run.trials if trial.status == "failed"),
+    )
+
+
+def _values(trials: Sequence[TrialInfo], metric: str) -> NDArray[np.float64]:
+    """One metric of the trials that succeeded, NaN where there is none."""
+    return np.array([trial.metrics.get(metric, np.nan) if trial.succeeded else np.nan for trial in trials], dtype=float)
+
+
+def _tuple(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def draw_tradeoff(info: TradeoffInfo) -> Figure:
+    """Accuracy (to the right is better) against AUC (lower is better), with intervals and the Pareto front."""
+    figure, axes = new_figure(6.4, 4.3)
+    if info.dominated:
+        _points(axes, info.dominated, OTHER, "o", "other trials")
+    if info.front:
+        _points(axes, info.front, FRONT, "D", "Pareto front")
+        steps = sorted((trial.accuracy or 0.0, trial.mia_auc or 0.0) for trial in info.front)
+        axes.step(*zip(*steps, strict=True), where="pre", color=FRONT, lw=1.1, alpha=0.75, zorder=2)
+    _guessing_line(axes)
+    axes.margins(x=0.08)
+    axes.set(xlabel="test accuracy (higher is better)", ylabel="AUC of the primary attack (lower is better)")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.11), ncol=3, borderaxespad=0, handletextpad=0.4)
+    _number_front(figure, axes, info.front)
+    return figure
+
+
+def draw_progress(info: ProgressInfo) -> Figure:
+    """Accuracy and AUC of each trial in the order of the search, with the best so far."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (upper, lower) = new_figure(6.4, 4.3, rows=2)
+    upper.plot(info.sequence, info.accuracy, "o", ms=4.5, color=ACCURACY, label="trial")
+    upper.step(info.sequence, info.best_accuracy, where="post", color=ACCURACY, lw=1.2, label="best so far")
+    _bars(lower, info.sequence, info.mia_auc, info.low, info.high, AUC)
+    lower.plot(info.sequence, info.mia_auc, "D", ms=4, color=AUC, label="trial, with 95% interval")
+    lower.step(info.sequence, info.lowest_auc, where="post", color=AUC, lw=1.2, label="lowest so far")
+    _guessing_line(lower)
+    for axes in (upper, lower):
+        if info.failed:
+            line = {
+                "transform": axes.get_xaxis_transform(),
+                "clip_on": False,
+                "ls": "",
+                "marker": "x",
+                "ms": 6,
+                "mew": 1.8,
+            }
+            axes.plot(info.failed, [0] * len(info.failed), color=FAILED, label="failed", **line)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=4, borderaxespad=0.1, handletextpad=0.4)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    upper.set(ylabel="test accuracy")
+    lower.set(ylabel="AUC of the attack", xlabel="trial, in the order of the search")
+    return figure
+
+
+def draw_hypervolume(info: HypervolumeInfo) -> Figure:
+    """The hypervolume after each trial."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = new_figure(6.4, 2.3)
+    axes.step(info.sequence, info.hypervolume, where="post", color=FRONT, lw=1.4)
+    axes.plot(info.sequence[-1:], info.hypervolume[-1:], "D", ms=5, color=FRONT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="trial, in the order of the search", ylabel="hypervolume")
+    return figure
+
+
+def _points(axes: Any, trials: Sequence[TrialInfo], colour: str, marker: str, label: str) -> None:
+    x = [trial.accuracy for trial in trials]
+    y = [trial.mia_auc for trial in trials]
+    ends = [trial.interval or (np.nan, np.nan) for trial in trials]
+    _bars(axes, x, y, [low for low, _ in ends], [high for _, high in ends], colour)
+    axes.plot(x, y, marker, ms=5.5, color=colour, mec="white", mew=0.6, label=label, zorder=4)
+
+
+def _bars(axes: Any, x: Any, y: Any, low: Any, high: Any, colour: str) -> None:
+    """Interval bars, thinner the more there are; they need not hold the point itself."""
+    many = len(y) > 60
+    axes.vlines(x, low, high, color=colour, lw=0.6 if many else 1.1, alpha=0.25 if many else 0.5, zorder=2)
+
+
+def _guessing_line(axes: Any) -> None:
+    """The line of AUC 0.5, unless it would push all points into less than half of the axis."""
+    bottom, top = axes.get_ylim()
+    if axes.has_data() and top > 0.5 and (top - bottom) >= 0.45 * (top - 0.5):
+        axes.axhline(0.5, color=GUESSING, lw=1.1, ls=(0, (4, 3)), label="guessing (AUC 0.5)", zorder=1)
+
+
+def _number_front(figure: Figure, axes: Any, front: Sequence[TrialInfo]) -> None:
+    """Numbers of the front's points, both ends first, each where it meets no other number; or else left out."""
+    figure.draw_without_rendering()  # settles the layout, so that data can be turned into points on paper
+    to_points = 72 / figure.dpi
+    taken: list[tuple[float, float]] = []
+    for trial in [*front[:1], *front[-1:], *front[1:-1]]:
+        x, y = axes.transData.transform((trial.accuracy, trial.mia_auc)) * to_points
+        for dx, dy in ((6, -11), (6, -21)):  # below and to the right of the front there are no points
+            centre = (x + dx + NUMBER_WIDTH / 2, y + dy)
+            if all(abs(centre[0] - a) > NUMBER_WIDTH or abs(centre[1] - b) > NUMBER_HEIGHT for a, b in taken):
+                place = {"xytext": (dx, dy), "textcoords": "offset points", "fontsize": 8, "color": FRONT}
+                axes.annotate(f"#{trial.sequence}", (trial.accuracy, trial.mia_auc), **place)
+                taken.append(centre)
+                break

@@ -1,0 +1,52 @@
+"""Writer of the report of a run: one HTML file that needs nothing else, with its figures and tables beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nni_privacy.report.effects_infos import effects_tables
+from nni_privacy.report.html import figure_files, replace_text
+from nni_privacy.report.predicted_page import render_predicted_run
+from nni_privacy.report.run_page import render_run
+from nni_privacy.report.study_csv import study_tables
+from nni_privacy.report.study_page import render_study
+from nni_privacy.runs.records import RunInfo, read_run
+
+__all__ = ["render_report", "write_report"]
+
+FILE_NAME = "report.html"
+FIGURES = "figures"
+
+
+def write_report(run_directory: str | Path) -> Path:
+    """Reads a run directory and writes ``report.html`` into it, replacing an older one in one step.
+
+    Its figures are written beside it into the folder ``figures``, and of a measurement study its numbers as CSV files.
+
+    Args:
+        run_directory: as ``nni-privacy search`` writes it; the run may still be going on.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        DataError: if the folder is no run directory, or cannot be written to.
+    """
+    run = read_run(run_directory)
+    path = run.directory / FILE_NAME
+    for name, text in ({**study_tables(run), **effects_tables(run)} if run.study else {}).items():
+        replace_text(run.directory / name, text)
+    page = render_report(run)
+    for name, text in figure_files(page).items():
+        replace_text(run.directory / FIGURES / name, text)
+    replace_text(path, page)
+    return path
+
+
+def render_report(run: RunInfo) -> str:
+    """The page as text; the same run gives the same text."""
+    if run.predicted:
+        return render_predicted_run(run)
+    if run.study:
+        return render_study(run)
+    return render_run(run)

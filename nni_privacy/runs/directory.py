@@ -1,0 +1,230 @@
+"""The run directory: plain files that outlive NNI's, one line a finished trial, readable with pandas."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from nni_privacy.errors import ConfigError
+from nni_privacy.files import LineFile, read_yaml, write_whole
+from nni_privacy.runs.journal import JOURNAL, Journal
+from nni_privacy.runs.lock import RunLock
+
+__all__ = ["RunDirectory", "TrialRecord", "describe_environment"]
+
+TRIALS = "trials.jsonl"
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+SCORES = "scores"
+
+_RECORDED_PACKAGES = ("nni-privacy", "nni", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A finished trial: one line of ``trials.jsonl``.
+
+    Attributes:
+        trial: NNI's id of the trial.
+        sequence: the number of its proposal, from 0: in a run that was never resumed, its number in the web UI.
+        status: whether it succeeded.
+        architecture: what was really trained; of a failed trial, what was proposed.
+        metrics: its final metrics, fractions; empty if it failed.
+        seconds: wall time of training and audit, without NNI's overhead.
+        error: why it failed.
+        factors: of a trial of a study, what it was set to (architecture, data set, seed, ...); see
+            :mod:`nni_privacy.studies`.
+    """
+
+    trial: str
+    sequence: int
+    status: Literal["succeeded", "failed"]
+    architecture: str
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    seconds: float | None = None
+    error: str | None = None
+    factors: Mapping[str, Any] | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON; fields without a value are left out."""
+        content = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(content, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> TrialRecord:
+        """Reads what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        try:
+            return cls(**json.loads(line))
+        except TypeError:
+            raise ValueError(f"not a finished trial: {line:.80}") from None
+
+
+class RunDirectory:
+    """Writes a run's files. Safe to call from several threads.
+
+    Args:
+        path: a folder that does not exist yet or is empty.
+        resumable: take a folder that holds a run, too.
+
+    Raises:
+        ConfigError: if the folder holds other files, or cannot be made.
+    """
+
+    def __init__(self, path: str | Path, *, resumable: bool = False) -> None:
+        self.path = Path(path).absolute()
+        self.journal = Journal(self.path / JOURNAL)
+        self.lock = RunLock(self.path)
+        self._trials = LineFile(self.path / TRIALS)
+        if not (resumable and self.holds_run(self.path)):
+            self.check_free(self.path)
+
+    @staticmethod
+    def holds_run(path: Path) -> bool:
+        """Whether ``path`` is the directory of a run that has been started."""
+        return (path / CONFIG).is_file()
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raises ConfigError unless a run can be written to ``path``; writes nothing."""
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise ConfigError(f"output: {path} exists and is not empty; name a new folder")
+            parent = next(folder for folder in (path, *path.parents) if folder.exists())
+        except OSError as error:
+            raise ConfigError(f"output: {path}: {error.strerror or error}") from None
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise ConfigError(f"output: {path}: {parent} is not a folder that can be written to")
+
+    def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Makes the folder and writes ``config.yaml`` and ``environment.json``."""
+        try:
+            (self.path / SCORES).mkdir(parents=True)
+        except OSError as error:
+            raise ConfigError(f"output: {self.path}: {error.strerror or error}") from None
+        (self.path / TRIALS).touch()
+        (self.path / JOURNAL).touch()
+        started = {**environment, "starts": [_start_of(environment)]}
+        write_whole(self.path / ENVIRONMENT, _json_file(started))
+        # Last: with it, the folder is a run directory.
+        write_whole(self.path / CONFIG, _yaml_file(config))
+
+    def open_again(self, environment: Mapping[str, Any], *, trials: int | None = None) -> list[TrialRecord]:
+        """Makes the folder of an interrupted run ready to go on: cuts a torn line off, and records the start.
+
+        Args:
+            environment: as at :meth:`create`.
+            trials: how many there are to be now; ``config.yaml`` is changed where it says another number.
+
+        Returns:
+            The finished trials, in the order in which they ended.
+
+        Raises:
+            ConfigError: if it holds no run, or one that cannot go on.
+            OSError: if it cannot be written to.
+        """
+        if not self.holds_run(self.path):
+            raise ConfigError(f"output: {self.path} holds no run to resume")
+        self._trials.repair()
+        records = self.records()
+        if not self.journal.path.is_file() and records:
+            raise ConfigError(f"output: {self.path} holds no {JOURNAL}, without which its search cannot go on")
+        (self.path / SCORES).mkdir(exist_ok=True)
+        known = self._environment()
+        starts = [*known.get("starts", []), _start_of(environment)]
+        write_whole(self.path / ENVIRONMENT, _json_file({**known, "starts": starts}))
+        config = self.config()
+        if config.get("trials") not in (None, trials):
+            write_whole(self.path / CONFIG, _yaml_file({**config, "trials": trials}))
+        return records
+
+    def config(self) -> dict[str, Any]:
+        """The configuration that the run was started with.
+
+        Raises:
+            ConfigError: if it cannot be read.
+        """
+        content = read_yaml(self.path / CONFIG, error=ConfigError)
+        if not isinstance(content, dict):
+            raise ConfigError(f"{self.path / CONFIG}: not the configuration of a run")
+        return content
+
+    def records(self) -> list[TrialRecord]:
+        """The finished trials, in the order in which they ended.
+
+        Raises:
+            ConfigError: if the file holds something else.
+        """
+        found = []
+        for number, line in enumerate(self._trials.lines(), start=1):
+            try:
+                found.append(TrialRecord.from_json(line))
+            except ValueError as error:
+                raise ConfigError(f"{self.path / TRIALS}: line {number}: {error}") from None
+        return found
+
+    def append(self, record: TrialRecord) -> None:
+        """Adds a finished trial to ``trials.jsonl``; on disk when this returns.
+
+        Raises:
+            OSError: if it cannot be written; the file is then as it was.
+        """
+        self._trials.append(record.to_json())
+
+    def save_scores(self, trial: str, content: bytes) -> None:
+        """Writes the per-record scores of ``trial``; the file appears whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        write_whole(self.path / SCORES / f"{trial}.npz", content)
+
+    def _environment(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+
+def _start_of(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What may differ from one start of a run to the next."""
+    return {key: environment[key] for key in ("started", "experiment", "versions") if key in environment}
+
+
+def _yaml_file(content: Mapping[str, Any]) -> bytes:
+    return str(yaml.safe_dump(dict(content), sort_keys=False)).encode()
+
+
+def _json_file(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def describe_environment(**facts: Any) -> dict[str, Any]:
+    """Versions of python and of the packages that matter, the platform, the time, and ``facts``."""
+    versions: dict[str, str | None] = {}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "versions": versions,
+        **facts,
+    }

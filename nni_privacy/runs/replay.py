@@ -1,0 +1,168 @@
+"""The course of a search: taken down step by step, and gone through once more when a run is resumed."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from nni_privacy.runs.journal import Delivered, Journal, Proposed, Result
+
+__all__ = ["Course", "Proposal"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What becomes of an architecture that the strategy proposed.
+
+    Attributes:
+        number: from 0, over all starts of the run.
+        finished: whether its result is there already; else it is to be run.
+    """
+
+    number: int
+    finished: bool = False
+
+
+class Course:
+    """Which proposals there were, which results the strategy was told of, and in which order.
+
+    While there is a recorded course left (:attr:`replaying`), the strategy is led through it: it is told of results
+    just when it was told of them before, so one whose choices come from its seed proposes what it proposed before. If
+    it does not, the rest of the record is void; a finished trial of the same sample still answers a proposal.
+
+    For one thread, the strategy's; :meth:`ended` and :meth:`finished` may be called from another one.
+
+    Args:
+        journal: where the course is taken down.
+        finished: NNI's ids of the trials whose results are on disk.
+
+    Raises:
+        ValueError: if the journal cannot be read.
+        OSError: likewise, or if it cannot be written to.
+    """
+
+    def __init__(self, journal: Journal, finished: Collection[str] = ()) -> None:
+        history = journal.read()
+        self._journal = journal
+        self._recorded = history.steps
+        self._keys = history.keys
+        self._results = {number: result for trial, (number, result) in history.results.items() if trial in finished}
+        self._next = 1 + max(history.keys, default=-1)
+        self._position = self._polls = 0
+        self._idle = False
+        self._open: set[int] = set()  # proposed since this start, and the strategy has not been told of their results
+        self._cut_before_lost_results()
+        told = {step.number for step in self._recorded if isinstance(step, Delivered)}
+        self._untold = deque(number for number in self._results if number not in told)
+        self._unclaimed: dict[str, list[int]] = {}
+        for number in sorted(self._results):
+            self._unclaimed.setdefault(self._keys[number], []).append(number)
+
+    @property
+    def replaying(self) -> bool:
+        """Whether a part of the recorded course is left."""
+        return self._position < len(self._recorded)
+
+    def told_idle(self, idle: bool) -> None:
+        """The strategy is told whether a worker is idle."""
+        self._idle = idle
+        self._polls += idle
+
+    def told_budget(self) -> None:
+        """The strategy is told that budget is left; it counts where it was told of an idle worker just before.
+
+        While the strategy waits for a worker, it asks for the budget as often as it happens to.
+        """
+        self._polls += self._idle
+        self._idle = False
+
+    def propose(self, key: str) -> Proposal:
+        """The strategy proposes the sample ``key``.
+
+        Raises:
+            OSError: if that cannot be taken down.
+        """
+        step = self._recorded[self._position] if self.replaying else None
+        if isinstance(step, Proposed) and step.key == key:
+            self._position += 1
+            number = step.number
+            claimed = self._unclaimed.get(key, [])
+            if number in claimed:
+                claimed.remove(number)
+        else:
+            if step is not None:
+                self.abandon()
+            number = self._next
+            self._journal.proposed(number, key)
+            self._next, self._keys[number] = number + 1, key
+            self._answer(number)
+        self._polls, self._idle = 0, False
+        self._open.add(number)
+        return Proposal(number, number in self._results)
+
+    def ended(self, number: int, result: Result) -> None:
+        """Takes down how the trial of ``number`` ended, before its result is written elsewhere.
+
+        Raises:
+            OSError: if that cannot be taken down.
+        """
+        self._journal.ended(number, result)
+        self._results[number] = result
+
+    def finished(self, number: int) -> None:
+        """The result of ``number`` is on disk: the strategy may be told of it."""
+        self._untold.append(number)
+
+    def due(self) -> int | None:
+        """The proposal of whose result the strategy is to be told now, if any."""
+        if self.replaying:
+            step = self._recorded[self._position]
+            return step.number if isinstance(step, Delivered) and step.polls <= self._polls else None
+        while self._untold and self._untold[0] not in self._open:
+            self._untold.popleft()  # of a proposal that the strategy does not make any more
+        return self._untold[0] if self._untold else None
+
+    def tell(self, number: int) -> Result:
+        """The strategy is about to be told of the result of ``number``, which is :meth:`due`.
+
+        Raises:
+            OSError: if that cannot be taken down; it is not to be told then.
+        """
+        if self.replaying:
+            self._position += 1
+        else:
+            self._journal.delivered(number, self._polls)
+            self._untold.popleft()
+        self._open.discard(number)
+        return self._results[number]
+
+    def abandon(self) -> None:
+        """Makes the rest of the recorded course void, as the strategy goes another way.
+
+        Raises:
+            OSError: if that cannot be taken down.
+        """
+        _logger.warning("after %d steps the strategy goes another way than before the interruption", self._position)
+        self._journal.kept(self._position)
+        void = [step.number for step in self._recorded[self._position :] if isinstance(step, Delivered)]
+        del self._recorded[self._position :]
+        self._untold.extendleft(reversed(void))
+
+    def _answer(self, number: int) -> None:
+        """Takes a finished trial of the same sample, that nobody proposed yet since this start, for ``number``."""
+        claimable = self._unclaimed.get(self._keys[number])
+        if claimable:
+            self.ended(number, self._results.pop(claimable.pop(0)))
+            self.finished(number)
+
+    def _cut_before_lost_results(self) -> None:
+        """Deliveries of results that are not on disk (any more) never happened: these trials are run again."""
+        for position, step in enumerate(self._recorded):
+            if isinstance(step, Delivered) and step.number not in self._results:
+                self._journal.kept(position)
+                del self._recorded[position:]
+                return

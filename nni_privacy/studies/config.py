@@ -1,0 +1,159 @@
+"""The configuration of a measurement study: what ``nni-privacy measure`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+
+from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig, check_run_name
+from nni_privacy.data.registry import COMMON_OPTIONS
+from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
+from nni_privacy.schema import Section, read_section, validated
+from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
+
+__all__ = ["ContoursConfig", "StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
+
+
+class StudyDataset(DatasetConfig):
+    """An entry of ``datasets``: name, options, and what it is called in tables (by default its name)."""
+
+    label: str | None = Field(None, min_length=1)
+
+    @property
+    def called(self) -> str:
+        """What it is called in tables."""
+        return self.label or self.name
+
+
+class ContoursConfig(Section):
+    """``contours``: the loss around the trained weights (:func:`nni_privacy.training.loss_contour`)."""
+
+    steps: int = Field(21, ge=3, le=201)
+    span: float = Field(1.0, gt=0, allow_inf_nan=False)
+    records: int = Field(512, ge=1)
+
+    @field_validator("steps")
+    @classmethod
+    def _has_a_middle(cls, steps: int) -> int:
+        if steps % 2 == 0:
+            raise ConfigError(f"{steps}; allowed are odd numbers, so that the weights are a point of the grid")
+        return steps
+
+
+class StudyConfig(Section):
+    """A whole study: every architecture on every data set with every defence and seed."""
+
+    name: str = Field(min_length=1)
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    datasets: list[StudyDataset] = Field(min_length=1)
+    search_space: SearchSpaceConfig = Field(default_factory=lambda: SearchSpaceConfig(name="darts"))
+    architectures: list[SerializeAsAny[ArchitecturesEntry]] = Field(min_length=1)
+    defences: list[Literal["none"] | dict[str, Any]] = Field(["none"], min_length=1)
+    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
+    contours: ContoursConfig | None = None
+    concurrency: int = Field(1, ge=1)
+    gpus_per_trial: int = Field(0, ge=0)
+    training_service: TrainingService = None
+    trial_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_file_name(cls, name: str) -> str:
+        return check_run_name(name)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        for seed in seeds:
+            if not 0 <= seed < 2**32:
+                raise ConfigError(f"{seed}; allowed are whole numbers from 0 to 2**32 - 1")
+        if len(set(seeds)) != len(seeds):
+            raise ConfigError(f"{seeds}: one is there twice")
+        return seeds
+
+    @field_validator("architectures", mode="before")
+    @classmethod
+    def _entries(cls, entries: Any) -> Any:
+        return [parse_entry(entry) for entry in entries] if isinstance(entries, list) else entries
+
+    @field_validator("defences")
+    @classmethod
+    def _defences_differ(cls, defences: list[Any]) -> list[Any]:
+        labels = [defence_called(defence) for defence in defences]
+        if len(set(labels)) != len(labels):
+            raise ConfigError(f"{', '.join(labels)}: one is there twice")
+        return defences
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> StudyConfig:
+        if self.evaluator.kind != "measured":
+            raise ConfigError(f"evaluator.kind: {self.evaluator.kind!r}; a study measures")
+        labels = [dataset.called for dataset in self.datasets]
+        if len(set(labels)) != len(labels):
+            raise ConfigError(f"datasets: {', '.join(labels)}: two have one label; give one a label of its own")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """All values, defaults included, as plain data for a YAML file."""
+        content = self.model_dump(mode="json")
+        content["search_space"] = {"name": self.search_space.name, **self.search_space.options}
+        content["training_service"] = without_secrets(self.training_service)
+        return content
+
+
+def defence_called(defence: str | Mapping[str, Any]) -> str:
+    """What an entry of ``defences`` is called in tables.
+
+    Raises:
+        ConfigError: if it is no defence.
+    """
+    if isinstance(defence, str):
+        return defence
+    from nni_privacy.training.defences import defence_label
+
+    return defence_label(defence)
+
+
+def load_study(path: str | Path, *, data: Mapping[str, str] = MappingProxyType({})) -> StudyConfig:
+    """Reads and checks a study's configuration file.
+
+    Args:
+        path: a YAML file.
+        data: label of a data set to the path of an ``.npz`` file that takes its place; ``limit``, ``image_size``
+            and the like stay as they are.
+
+    Raises:
+        ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
+            is allowed.
+    """
+    return read_section(StudyConfig, path, lambda content: _with_data(content, data))
+
+
+def _with_data(content: Mapping[str, Any], data: Mapping[str, str]) -> Mapping[str, Any]:
+    sections = content.get("datasets")
+    if not data or not isinstance(sections, list) or not all(isinstance(section, Mapping) for section in sections):
+        return content  # what is wrong with it is found where the whole is checked
+    labels = [str(section.get("label") or section.get("name")) for section in sections]
+    for label in data:
+        if label not in labels:
+            raise ConfigError(f"--data: no data set {label!r}; {nearest(label, labels)}")
+    replaced = []
+    for section, label in zip(sections, labels, strict=True):
+        kept = {key: value for key, value in section.items() if key in COMMON_OPTIONS}
+        own = {"name": "npz", "path": data[label], "label": label} if label in data else section
+        replaced.append({**kept, **own})
+    return {**content, "datasets": replaced}
+
+
+def parse_study(content: Mapping[str, Any]) -> StudyConfig:
+    """Checks a study's configuration given as plain data.
+
+    Raises:
+        ConfigError: on the first value that is not valid.
+    """
+    return validated(StudyConfig, content)

@@ -1,0 +1,361 @@
+"""Entries of ``architectures:`` in a study, and the architectures and variants that they stand for.
+
+A variant is what a pattern, or one of its controls, makes of a genotype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
+
+from nni_privacy.cells.genotypes import AnyGenotype, parse_genotype, read_genotypes
+from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
+from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
+from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.patterns import Cells, Pattern, load_pattern
+from nni_privacy.schema import Section, one_line
+from nni_privacy.strategies.registry import ONE_SHOT
+
+__all__ = [
+    "ORIGINAL",
+    "Architecture",
+    "ArchitecturesEntry",
+    "Control",
+    "Variant",
+    "VariantsConfig",
+    "expand_variants",
+    "parse_entry",
+    "parse_variants",
+]
+
+Control = Literal["none", "placebo", "size-matched"]
+
+Kind = Literal["human-designed", "NAS"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is done to a genotype before it is trained.
+
+    Attributes:
+        label: its name in tables, unique among the variants of an architecture.
+        pattern: the edges that are written into the cell; None: the genotype is left as it is.
+        name: the pattern's family, such as ``demotion``; None without a pattern.
+        control: ``placebo`` writes other operations where the pattern writes its own, ``size-matched`` leaves the cell
+            as it is and scales its channels until the network is as large as the pattern would have made it.
+        budget: number m of edges.
+    """
+
+    label: str
+    pattern: Pattern | None = None
+    name: str | None = None
+    control: Control = "none"
+    budget: int | None = None
+
+    def factors(self) -> dict[str, Any]:
+        """What the record of a trial says of the variant."""
+        return {
+            "variant": self.label,
+            "pattern": self.name,
+            "cells": None if self.pattern is None else self.pattern.cells,
+            "budget": self.budget,
+            "control": None if self.control == "none" else self.control,
+        }
+
+
+ORIGINAL = Variant("original")
+"""The genotype as it is."""
+
+
+class VariantsConfig(Section):
+    """An entry of ``variants``: each of the patterns on each of the cells with each budget and control."""
+
+    pattern: list[str] = Field(min_length=1)
+    cells: list[Cells | None] = Field([None], min_length=1)
+    budget: list[int] = Field([4], min_length=1)
+    control: list[Control] = Field(["none"], min_length=1)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _listed(cls, option: Any) -> Any:
+        return option if isinstance(option, list) else [option]
+
+    @model_validator(mode="after")
+    def _check(self) -> VariantsConfig:
+        list(self.variants())
+        return self
+
+    def variants(self) -> Iterator[Variant]:
+        """All variants of the entry.
+
+        Raises:
+            PatternError: if there is no such pattern, or it has fewer edges than the budget.
+        """
+        for name, cells, budget, control in product(self.pattern, self.cells, self.budget, self.control):
+            pattern = load_pattern(name, cells=cells).first(budget)
+            family = name.removesuffix(f"-{pattern.cells}")
+            label = f"{family.rpartition('/')[2]}-{pattern.cells}-{budget}"
+            yield Variant(label if control == "none" else f"{label}-{control}", pattern, family, control, budget)
+
+
+def expand_variants(entries: Iterable[str | VariantsConfig]) -> tuple[Variant, ...]:
+    """The variants that a list of ``original`` and sections stands for.
+
+    Raises:
+        ConfigError: if one is there twice.
+    """
+    found: dict[str, Variant] = {}
+    for entry in entries:
+        for variant in [ORIGINAL] if isinstance(entry, str) else entry.variants():
+            if variant.label in found:
+                raise ConfigError(f"variants: {variant.label!r} is there twice")
+            found[variant.label] = variant
+    return tuple(found.values())
+
+
+def parse_variants(entry: Any) -> str | VariantsConfig:
+    """Reads one entry of ``variants``: ``original``, or the mapping of a :class:`VariantsConfig`.
+
+    Raises:
+        ConfigError: if it is neither, or a value is not valid.
+    """
+    if entry == ORIGINAL.label or isinstance(entry, VariantsConfig):
+        return entry
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"variants: {entry!r:.80}; allowed are 'original' and mappings with a pattern")
+    try:
+        return VariantsConfig.model_validate(dict(entry))
+    except ValidationError as error:
+        raise ConfigError(f"variants: {one_line(error, VariantsConfig)}") from None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture of a study.
+
+    Attributes:
+        label: its name in tables.
+        kind: who designed it.
+        network: a human-designed network's name and options; None of the others.
+        genotype: None of networks, and of what is searched.
+        space: name and sizes of the space of a genotype or search.
+        search: strategy and pattern of what is searched in the trial; None of the others.
+        variants: of a genotype, what is measured of it.
+    """
+
+    label: str
+    kind: Kind
+    network: Mapping[str, Any] | None = None
+    genotype: AnyGenotype | None = None
+    space: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] | None = None
+    variants: tuple[Variant, ...] = (ORIGINAL,)
+
+
+class ArchitecturesEntry(Section):
+    """Base of the entries: each stands for some architectures."""
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """The architectures of this entry.
+
+        Args:
+            space: the study's own, for entries that have none.
+        """
+        raise ConfigError(f"architectures: {type(self).__name__} stands for nothing")
+
+
+class NetworksEntry(ArchitecturesEntry):
+    """``{networks: [resnet, vgg]}`` or ``{networks: all}``: human-designed ones."""
+
+    networks: list[str] | Literal["all"]
+    stem: Literal["auto", "small", "imagenet"] = "auto"
+
+    @field_validator("networks", mode="after")
+    @classmethod
+    def _known(cls, names: list[str] | str) -> list[str]:
+        from nni_privacy.networks import FAMILIES, check_network_options
+
+        chosen = sorted(FAMILIES) if isinstance(names, str) else names
+        if not chosen:
+            raise ConfigError("networks: the list is empty")
+        for name in chosen:
+            check_network_options(name, [])
+        return chosen
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """One architecture a name."""
+        for name in self.networks:
+            label = name if self.stem == "auto" else f"{name}-{self.stem}"
+            yield Architecture(label, "human-designed", network={"name": name, "stem": self.stem})
+
+
+class _VariedEntry(ArchitecturesEntry):
+    """Genotypes, and what is measured of each."""
+
+    label: str | None = Field(None, min_length=1)
+    search_space: SearchSpaceConfig | None = None
+    variants: list[SerializeAsAny[Any]] = Field(default_factory=lambda: [ORIGINAL.label], min_length=1)
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _parsed(cls, entries: Any) -> Any:
+        return [parse_variants(entry) for entry in entries] if isinstance(entries, list) else entries
+
+    @model_validator(mode="after")
+    def _variants_differ(self) -> _VariedEntry:
+        expand_variants(self.variants)
+        return self
+
+    def _labelled(self, genotypes: list[AnyGenotype], label: str, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        sizes = (self.search_space or space).options
+        variants = expand_variants(self.variants)
+        digits = len(str(len(genotypes)))
+        for number, genotype in enumerate(genotypes, start=1):
+            name = "nasbench201" if isinstance(genotype, NasBench201Genotype) else "darts"
+            fitting = {"name": name, "channels": sizes["channels"], "cells": sizes["cells"]}
+            yield Architecture(
+                f"{label}-{number:0{digits}}", "NAS", genotype=genotype, space=fitting, variants=variants
+            )
+
+
+class GenotypesEntry(_VariedEntry):
+    """``{genotypes: FILE}`` or a list of texts: architectures that somebody found. The first ``limit`` are taken."""
+
+    genotypes: str | list[str]
+    limit: int | None = Field(None, ge=1)
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """One architecture a genotype, in the file's order."""
+        if isinstance(self.genotypes, str):
+            found, label = read_genotypes(self.genotypes), Path(self.genotypes).stem
+        else:
+            found, label = [parse_genotype(text) for text in self.genotypes], "genotype"
+        yield from self._labelled(found[: self.limit], self.label or label, space)
+
+
+class SampledEntry(_VariedEntry):
+    """``{sampled: 10}``: random architectures of the space, all choices equally likely."""
+
+    sampled: int = Field(ge=1)
+    seed: int = Field(0, ge=0)
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """As many architectures; more of them with the same seed begin with the same ones."""
+        chosen = self.search_space or space
+        found = _SAMPLERS[chosen.name](self.sampled, self.seed, chosen.options)
+        yield from self._labelled(found, self.label or "sampled", space)
+
+
+class SearchedEntry(ArchitecturesEntry):
+    """``{strategy: {name: gdas}}``: what a one-shot strategy finds, searched anew in each trial."""
+
+    strategy: StrategyConfig
+    label: str | None = Field(None, min_length=1)
+    pattern: PatternConfig | None = None
+    search_space: SearchSpaceConfig | None = None
+
+    @model_validator(mode="after")
+    def _in_one_process(self) -> SearchedEntry:
+        if self.strategy.name not in ONE_SHOT:
+            raise ConfigError(
+                f"strategy.name: {self.strategy.name!r} trains many architectures a search; run it with nni-privacy "
+                f"search and give its genotypes here as a file. In a trial search: {', '.join(ONE_SHOT)}"
+            )
+        if self.strategy.options.get("top_k", 1) != 1:
+            raise ConfigError(f"strategy.top_k: {self.strategy.options['top_k']}; a trial measures the best one only")
+        return self
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """One: the best that the search finds."""
+        chosen = self.search_space or space
+        strategy = {"name": self.strategy.name, **self.strategy.options}
+        pattern = None if self.pattern is None else self.pattern.model_dump()
+        yield Architecture(
+            self.label or self.strategy.name,
+            "NAS",
+            space={"name": chosen.name, **chosen.options},
+            search={"strategy": strategy, "pattern": pattern},
+            variants=(self._variant(),),
+        )
+
+    def _variant(self) -> Variant:
+        if self.pattern is None:
+            return ORIGINAL
+        section = VariantsConfig(pattern=[self.pattern.name], cells=[self.pattern.cells], budget=[self.pattern.budget])
+        return next(section.variants())
+
+
+_ENTRIES: Mapping[str, type[ArchitecturesEntry]] = MappingProxyType(
+    {
+        "networks": NetworksEntry,
+        "genotypes": GenotypesEntry,
+        "sampled": SampledEntry,
+        "strategy": SearchedEntry,
+    }
+)
+"""The key by which an entry is told from the others."""
+
+
+def parse_entry(content: Any) -> ArchitecturesEntry:
+    """Reads one entry of ``architectures``.
+
+    Raises:
+        ConfigError: if it is of no known kind, or one of its values is not valid.
+    """
+    if isinstance(content, ArchitecturesEntry):
+        return content
+    keys = [key for key in _ENTRIES if isinstance(content, Mapping) and key in content]
+    if len(keys) != 1:
+        found = ", ".join(map(str, content)) if isinstance(content, Mapping) else repr(content)[:80]
+        hint = nearest(str(next(iter(content))), _ENTRIES) if isinstance(content, Mapping) and content else ""
+        raise ConfigError(f"{found}; an entry is a mapping with one of {', '.join(_ENTRIES)} {hint}".rstrip())
+    kind = _ENTRIES[keys[0]]
+    try:
+        return kind.model_validate(dict(content))
+    except ValidationError as error:
+        raise ConfigError(one_line(error, kind)) from None
+
+
+def _sampled_darts(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:
+    import numpy as np
+
+    from nni_privacy.surrogate.search import random_architectures
+
+    # A seed for each architecture: with more of them the first stay what they were.
+    seeds = (int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) for number in range(count))
+    drawn = (random_architectures(1, seed=own, nodes=sizes["nodes"]) for own in seeds)
+    return [genotype for codes in drawn for genotype in codes.to_genotypes()]
+
+
+def _sampled_nasbench201(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:
+    import numpy as np
+
+    from nni_privacy.cells.darts import Edge
+
+    generator = np.random.default_rng(seed)
+    found: list[AnyGenotype] = []
+    while len(found) < count:
+        drawn = generator.integers(0, len(NASBENCH201_OPERATIONS), len(NASBENCH201_EDGES))
+        pairs = zip(NASBENCH201_EDGES, drawn, strict=True)
+        genotype = NasBench201Genotype(tuple(Edge(*pair, NASBENCH201_OPERATIONS[number]) for pair, number in pairs))
+        if _reaches_output(genotype):
+            found.append(genotype)
+    return found
+
+
+def _reaches_output(genotype: NasBench201Genotype) -> bool:
+    """Whether the image reaches the cell's output; without it a network guesses whatever it is trained on."""
+    reached = {0}
+    for edge in sorted(genotype.edges, key=lambda edge: edge.target):
+        if edge.op != "none" and edge.source in reached:
+            reached.add(edge.target)
+    return max(edge.target for edge in genotype.edges) in reached
+
+
+_SAMPLERS = MappingProxyType({"darts": _sampled_darts, "nasbench201": _sampled_nasbench201})

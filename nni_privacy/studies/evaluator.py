@@ -1,0 +1,119 @@
+"""An NNI evaluator that carries out one measurement of a study."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from nni_privacy.auditing.shadows.models import ModelSource
+from nni_privacy.data import Dataset, FourWaySplit, Normalizer
+from nni_privacy.evaluator import PrivacyEvaluator, architecture_text, factors_text
+from nni_privacy.studies.sources import SearchSettings, source_from_dict
+
+__all__ = ["MeasurementEvaluator"]
+
+
+class MeasurementEvaluator(PrivacyEvaluator):
+    """Makes the network of a measurement, trains it, and attacks it.
+
+    It reports what :class:`~nni_privacy.PrivacyEvaluator` does, and the number of trained weights (``parameters``) and
+    the factors of the measurement.
+
+    Args:
+        dataset: see :class:`~nni_privacy.PrivacyEvaluator`, as for the options that are not named here.
+        factors: what tells the measurement from the others of its study.
+        source: how the network comes about, as :meth:`~nni_privacy.studies.sources.Source.to_dict` gives it.
+        contours: options of :func:`nni_privacy.training.loss_contour`; None: none is made.
+        folder: of the study; a search in the trial keeps its checkpoints there, where that folder is.
+        **options: of :class:`~nni_privacy.PrivacyEvaluator`.
+    """
+
+    def __init__(
+        self,
+        dataset: str | Mapping[str, Any],
+        *,
+        factors: Mapping[str, Any],
+        source: Mapping[str, Any],
+        contours: Mapping[str, Any] | None = None,
+        folder: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(dataset, **options)
+        self.factors = dict(factors)
+        self.source = source_from_dict(source)
+        self.contours = None if contours is None else dict(contours)
+        self.folder = folder
+
+    @property
+    def searches(self) -> bool:
+        """Whether only the trial will know the architecture."""
+        return self.source.text is None
+
+    @property
+    def architecture_text(self) -> str:
+        """What will be trained, as far as it is known before."""
+        return self.source.text or str(self.factors["architecture"])
+
+    def describe(self, model: nn.Module) -> dict[str, Any]:
+        """The architecture, the number of trained weights, and the factors."""
+        return {
+            "architecture": architecture_text(model) if self.searches else self.architecture_text,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "factors": factors_text(self.factors),
+        }
+
+    def shadow_model(self, data: Dataset) -> ModelSource | None:
+        """The source's own word for it."""
+        return self.source.shadow_model(data)
+
+    def further_arrays(
+        self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
+    ) -> dict[str, npt.NDArray[Any]]:
+        """The loss contour over some of target-train, if one is asked for."""
+        if self.contours is None:
+            return {}
+        from nni_privacy.training.contours import loss_contour
+
+        chosen = split.target_train[: self.contours["records"]]  # in the split's random order
+        info = loss_contour(
+            model,
+            data.images[chosen],
+            data.labels[chosen],
+            normalize=normalize,
+            steps=self.contours["steps"],
+            span=self.contours["span"],
+            seed=self.seed,
+            device=device,
+        )
+        return info.to_arrays()
+
+    def _execute(self, model: Any) -> Any:
+        # NNI's model only says which measurement this is; the network is made here.
+        torch.set_num_threads(self.threads)
+        data, _ = self.load_data()
+        settings = SearchSettings(self, self.device, self.threads, self._search_folder())
+        return self.evaluate(self.source.build(data, seed=self.seed, settings=settings))
+
+    def _search_folder(self) -> Path | None:
+        """Where a search of this measurement keeps its checkpoint: the study's folder, if that is on this machine."""
+        if self.folder is not None and Path(self.folder).is_dir():
+            name = hashlib.sha256(factors_text(self.factors).encode()).hexdigest()[:16]
+            return Path(self.folder) / "searches" / name
+        output = os.environ.get("NNI_OUTPUT_DIR")
+        return None if output is None else Path(output) / "search"
+
+    def _dump(self) -> dict[str, Any]:
+        return {
+            **super()._dump(),
+            "factors": self.factors,
+            "source": self.source.to_dict(),
+            "contours": self.contours,
+            "folder": self.folder,
+        }

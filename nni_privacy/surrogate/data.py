@@ -1,0 +1,312 @@
+"""Architecture-to-MIA data: architectures with the AUC that an attack on them was measured to have, and its readers.
+
+Read are a CSV file, the authors' published folder, and our own run directories.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nni_privacy.cells.darts import Genotype
+from nni_privacy.errors import DataError, GenotypeError
+
+__all__ = [
+    "MINIMUM_ROWS",
+    "DuplicateArchitectureWarning",
+    "MIAData",
+    "Measurement",
+    "gather",
+    "read_mia_data",
+    "write_mia_data",
+]
+
+MINIMUM_ROWS = 50
+"""With fewer, nothing about architectures can be told from the noise of training."""
+
+Floats = npt.NDArray[np.float64]
+
+PUBLISHED = Path("nas_eval", "data", "genos", "origin")
+"""Where the paper's authors keep their measurements in their repository."""
+_ACCURACY_COLUMNS = ("accuracy", "test_accuracy")
+
+
+class DuplicateArchitectureWarning(UserWarning):
+    """An architecture was measured several times, with different results; their mean is used."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One row: an architecture, its attack AUC, and its test accuracy if known; ``where`` it was read, for errors."""
+
+    genotype: Genotype
+    mia_auc: float
+    accuracy: float | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class MIAData:
+    """Measured architectures, each once.
+
+    Attributes:
+        genotypes: n different ones, in the order in which they were first read.
+        mia_auc: (n,), fractions between 0 and 1; 0.5 means that the attack guesses.
+        accuracy: (n,), test accuracy, fractions; None unless all are known.
+        sources: what was read.
+        repeated: how many rows were merged into others.
+    """
+
+    genotypes: tuple[Genotype, ...]
+    mia_auc: Floats
+    accuracy: Floats | None = None
+    sources: tuple[str, ...] = ()
+    repeated: int = 0
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.genotypes), *(len(x) for x in (self.mia_auc, self.accuracy) if x is not None)}
+        if len(lengths) != 1:
+            raise DataError(f"genotypes, mia_auc and accuracy have different lengths: {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(self.genotypes)
+
+    def summary(self) -> str:
+        """One line: how many architectures, and how their AUC is distributed."""
+        low, high = (float(np.min(self.mia_auc)), float(np.max(self.mia_auc)))
+        merged = f" ({self.repeated} repeated rows merged)" if self.repeated else ""
+        spread = f"mean {self.mia_auc.mean():.3f}, sd {self.mia_auc.std():.3f}, {low:.3f} to {high:.3f}"
+        correlation = ""
+        if self.accuracy is not None and np.ptp(self.accuracy) > 0 and np.ptp(self.mia_auc) > 0:
+            correlation = f"; correlation with accuracy {np.corrcoef(self.accuracy, self.mia_auc)[0, 1]:+.3f}"
+        return f"{len(self)} architectures{merged}; attack AUC {spread}{correlation}"
+
+
+def gather(rows: Iterable[Measurement], *, sources: Iterable[str], minimum: int = MINIMUM_ROWS) -> MIAData:
+    """Merges rows of the same architecture.
+
+    Args:
+        rows: in any order.
+        sources: what they were read from, for messages.
+        minimum: the fewest architectures allowed.
+
+    Raises:
+        DataError: if there are too few, or their numbers of nodes differ.
+    """
+    names = tuple(sources)
+    groups: dict[Genotype, list[Measurement]] = {}
+    count = 0
+    for row in rows:
+        groups.setdefault(row.genotype, []).append(row)
+        count += 1
+    where = ", ".join(names)
+    if len(groups) < minimum:
+        raise DataError(f"{where}: {len(groups)} different measured architectures; at least {minimum} are needed")
+    nodes = {genotype.nodes for genotype in groups}
+    if len(nodes) > 1:
+        raise DataError(f"{where}: architectures with different numbers of intermediate nodes: {sorted(nodes)}")
+    _warn_of_differences(where, groups.values())
+    accuracies = [_mean([row.accuracy for row in group]) for group in groups.values()]
+    known = [accuracy for accuracy in accuracies if accuracy is not None]
+    return MIAData(
+        tuple(groups),
+        np.array([np.mean([row.mia_auc for row in group]) for group in groups.values()]),
+        np.array(known) if len(known) == len(groups) else None,
+        names,
+        count - len(groups),
+    )
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _warn_of_differences(where: str, groups: Iterable[list[Measurement]]) -> None:
+    differing = [group for group in groups if len({row.mia_auc for row in group}) > 1]
+    if differing:
+        first = differing[0]
+        rows = ", ".join(row.where for row in first if row.where)
+        values = ", ".join(f"{row.mia_auc:g}" for row in first)
+        warnings.warn(
+            f"{where}: {len(differing)} architectures were measured several times with different AUC; the mean is "
+            f"used (the first: {rows}: {values})",
+            DuplicateArchitectureWarning,
+            stacklevel=4,
+        )
+
+
+def write_mia_data(data: MIAData, path: str | Path) -> None:
+    """Writes a CSV file with the columns genotype, mia_auc and, if known, accuracy; whole or not at all.
+
+    Raises:
+        DataError: if the file cannot be written.
+    """
+    target = Path(path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    columns = [data.mia_auc] if data.accuracy is None else [data.mia_auc, data.accuracy]
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["genotype", "mia_auc", "accuracy"][: 1 + len(columns)])
+            for genotype, *values in zip(data.genotypes, *columns, strict=True):
+                writer.writerow([str(genotype), *(repr(float(value)) for value in values)])
+        draft.replace(target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+Reader = Callable[[Path], Iterator[Measurement]]
+
+
+def read_mia_data(path: str | Path | Sequence[str | Path], *, minimum: int = MINIMUM_ROWS) -> MIAData:
+    """Reads measured architectures, each once; rows of the same architecture are merged.
+
+    Args:
+        path: one or several of: a CSV file with the columns ``genotype``, ``mia_auc`` and maybe ``accuracy`` (or
+            ``test_accuracy``); a clone of the authors' repository; a run directory of ``nni-privacy search``, or a
+            folder of such. Failed trials are left out.
+        minimum: the fewest different architectures allowed.
+
+    Warns:
+        DuplicateArchitectureWarning: if an architecture occurs with different AUC; the mean is used.
+
+    Raises:
+        DataError: if something cannot be read, an AUC is not a fraction, or there are too few architectures.
+        GenotypeError: if a genotype is not legal; the message names the line.
+    """
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    if not paths:
+        raise DataError("no file or folder with measured architectures")
+    rows = [row for one in paths for row in _reader(Path(one))(Path(one))]
+    return gather(rows, sources=[str(one) for one in paths], minimum=minimum)
+
+
+def _reader(path: Path) -> Reader:
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if path.is_file():
+        return _read_csv
+    if (path / "trials.jsonl").is_file():
+        return _read_run
+    if _published_folder(path) is not None:
+        return _read_published
+    if any(path.glob("*/trials.jsonl")):
+        return _read_runs
+    raise DataError(
+        f"{path}: neither a run directory (trials.jsonl), nor a folder of such, nor the authors' repository "
+        f"({PUBLISHED / 'meminf'})"
+    )
+
+
+def _read_csv(path: Path) -> Iterator[Measurement]:
+    reader = csv.DictReader(_lines(path))
+    names = reader.fieldnames or ()
+    for column in ("genotype", "mia_auc"):
+        if column not in names:
+            raise DataError(f"{path}: no column {column!r}; it has {', '.join(names) or 'none'}")
+    accuracy = next((column for column in _ACCURACY_COLUMNS if column in names), None)
+    for row in reader:
+        where = f"{path}, line {reader.line_num}"
+        known = row[accuracy] if accuracy else None
+        yield _measurement(where, row["genotype"], row["mia_auc"], known or None)
+
+
+def _read_published(path: Path) -> Iterator[Measurement]:
+    """Joins the authors' files: AUC follows the order of meminf/genotype.txt, accuracy that of origin/genotype.txt."""
+    origin = _published_folder(path)
+    if origin is None:
+        raise DataError(f"{path}: the authors' files are gone")
+    meminf = origin / "meminf"
+    genotypes, aucs, indices = (_lines(meminf / f"{name}.txt") for name in ("genotype", "test_auc", "cell_indices"))
+    all_genotypes, accuracies = (_lines(origin / f"{name}.txt") for name in ("genotype", "test_acc"))
+    if not len(genotypes) == len(aucs) == len(indices):
+        raise DataError(f"{meminf}: genotype, test_auc and cell_indices have different numbers of lines")
+    if len(all_genotypes) != len(accuracies):
+        raise DataError(f"{origin}: genotype and test_acc have different numbers of lines")
+    for number, (genotype, auc, index) in enumerate(zip(genotypes, aucs, indices, strict=True), start=1):
+        where = f"{meminf / 'genotype.txt'}, line {number}"
+        position = int(index) if index.strip().isdecimal() else -1
+        if not 0 <= position < len(all_genotypes):
+            raise DataError(f"{meminf / 'cell_indices.txt'}, line {number}: {index!r} is not a line of {origin}")
+        if all_genotypes[position].strip() != genotype.strip():
+            raise DataError(f"{where}: not the genotype that cell_indices names in {origin / 'genotype.txt'}")
+        yield _measurement(where, genotype, auc, _as_fraction(accuracies[position]))
+
+
+def _published_folder(path: Path) -> Path | None:
+    """The folder that holds meminf/, whether ``path`` is the clone, nas_eval, ..., origin or meminf itself."""
+    for folder in (path / PUBLISHED, *(path / Path(*PUBLISHED.parts[skip:]) for skip in range(1, 5)), path.parent):
+        if (folder / "meminf" / "test_auc.txt").is_file() and (folder != path.parent or path.name == "meminf"):
+            return folder
+    return None
+
+
+def _as_fraction(accuracy: str) -> str:
+    """The authors' accuracies, which may be per cent."""
+    try:
+        value = float(accuracy)
+    except ValueError:
+        return accuracy
+    return str(value / 100) if 1 < value <= 100 else accuracy
+
+
+def _read_runs(path: Path) -> Iterator[Measurement]:
+    for file in sorted(path.glob("*/trials.jsonl")):
+        yield from _read_run(file.parent)
+
+
+def _read_run(path: Path) -> Iterator[Measurement]:
+    file = path / "trials.jsonl"
+    for number, line in enumerate(_lines(file), start=1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            trial = json.loads(line)
+            metrics = trial["metrics"] if trial["status"] == "succeeded" else {}
+            auc, accuracy, text = metrics.get("mia_auc"), metrics.get("accuracy"), trial["architecture"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DataError(f"{where}: not a trial's record") from None
+        if auc is not None:
+            yield _measurement(where, text, auc, accuracy)
+
+
+def _measurement(where: str, genotype: Any, auc: Any, accuracy: Any) -> Measurement:
+    try:
+        architecture = Genotype.parse(str(genotype or ""))
+    except GenotypeError as error:
+        raise GenotypeError(f"{where}: {error}") from None
+    value = _fraction(where, "AUC", auc)
+    return Measurement(architecture, value, None if accuracy is None else _fraction(where, "accuracy", accuracy), where)
+
+
+def _fraction(where: str, name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number <= 1:
+        raise DataError(f"{where}: {name} {value!r} is not a fraction between 0 and 1")
+    return number
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: not a text file in UTF-8") from None

@@ -1,0 +1,151 @@
+"""Whole searches on a machine at fault: a trial that hangs, a disk that fills up, a spoiled file."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support_search import Search, wait_for
+
+from nni_privacy.runs.processes import leftovers
+
+pytestmark = pytest.mark.slow
+
+SETTINGS: dict[str, Any] = {
+    "name": "faults",
+    "dataset": {"name": "digits", "limit": 200},
+    "search_space": {"name": "darts", "channels": 2, "cells": 3},
+    "strategy": {"name": "random"},
+    "evaluator": {"recipe": {"epochs": 1}, "attacks": ["loss_threshold"]},
+    "trials": 3,
+}
+FIRST_TRIAL_HANGS = """
+import time
+from pathlib import Path
+
+from nni_privacy.attacks import register_attack
+from nni_privacy.attacks.simple import attack_by_loss
+
+@register_attack("patient")
+def patient(signals, *, seed):
+    try:
+        Path({flag!r}).touch(exist_ok=False)
+    except FileExistsError:
+        return attack_by_loss(signals)
+    time.sleep(10_000)
+"""
+
+
+def test_a_trial_that_hangs_is_stopped_and_the_search_goes_on(tmp_path: Path) -> None:
+    flag = tmp_path / "the first has been here"
+    (tmp_path / "patient.py").write_text(FIRST_TRIAL_HANGS.format(flag=str(flag)))
+    evaluator = {**SETTINGS["evaluator"], "plugins": ["patient"], "attacks": ["patient"]}
+    search = Search(tmp_path, {**SETTINGS, "evaluator": evaluator, "trial_timeout": 30}, "--exit-when-done")
+    assert search.wait() == 0, search.text
+    assert [trial["status"] for trial in search.trials] == ["failed", "succeeded", "succeeded"]
+    assert search.trials[0]["error"] == "timed out after 30 s"
+    assert not leftovers(search.output / "nni")
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Iterator[Path]:
+    """A run directory with room for 6 MB; where nothing may be mounted, the test is skipped."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(folder)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount a tmpfs: {error}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_with_room_it_goes_on(small_run: Path) -> None:
+    search = Search(small_run.parent, SETTINGS, "--exit-when-done")
+    assert search.output == small_run
+    wait_for(lambda: search.trials or search.process.poll() is not None, "the first result")
+    assert search.process.poll() is None, search.text
+    ballast = small_run / "ballast"
+    _fill(ballast)
+    assert search.wait() == 3, search.text
+    assert "Traceback" not in search.text and "No space left on device" in search.text
+    wait_for(lambda: not leftovers(search.output / "nni"), "no process of the run to be left", 60)
+    finished = search.trials
+    assert 1 <= len(finished) < SETTINGS["trials"] and all(trial["status"] == "succeeded" for trial in finished)
+    ballast.unlink()
+    resumed = Search(small_run.parent, SETTINGS, "--exit-when-done", "--resume")
+    assert resumed.wait() == 0, resumed.text
+    assert [trial["status"] for trial in resumed.trials] == ["succeeded"] * SETTINGS["trials"]
+    assert resumed.trials[: len(finished)] == finished
+
+
+def _fill(ballast: Path) -> None:
+    """Leaves not a byte of the disk."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+
+
+ONE_SHOT = {**SETTINGS, "strategy": {"name": "darts_v1", "epochs": 40, "batch_size": 16, "top_k": 1}, "trials": 1}
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _flipped(content: bytes) -> bytes:
+    """One bit in 64 other than before, so that whatever is read of it is wrong."""
+    spoiled = bytearray(content)
+    for place in range(7, len(spoiled), 8):
+        spoiled[place] ^= 16
+    return bytes(spoiled)
+
+
+def _foreign(content: bytes) -> bytes:
+    return b"cos\nsystem\n(S'touch executed'\ntR."
+
+
+@pytest.mark.parametrize("spoil", [_cut, _flipped, _foreign])
+def test_a_spoiled_checkpoint_of_a_search_is_one_clear_line(spoil: Any, interrupted: Path, tmp_path: Path) -> None:
+    output = interrupted / "run"
+    checkpoint = output / "search" / "checkpoint.pt"
+    content, before = checkpoint.read_bytes(), _listing(output)
+    try:
+        checkpoint.write_bytes(spoil(content))
+        resumed = Search(interrupted, ONE_SHOT, "--exit-when-done", "--resume")
+        assert resumed.wait() == 2, resumed.text
+        lines = [line for line in resumed.text.splitlines() if line.strip()]
+        assert len(lines) == 1 and str(checkpoint) in lines[0], resumed.text
+        assert not (interrupted / "executed").exists()
+        assert _listing(output) == before
+    finally:
+        checkpoint.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a one-shot search that was killed amid its epochs."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    search = Search(folder, ONE_SHOT, "--exit-when-done")
+    checkpoint = search.output / "search" / "checkpoint.pt"
+    wait_for(lambda: checkpoint.exists() or search.process.poll() is not None, "a checkpoint")
+    assert search.process.poll() is None, search.text
+    search.process.kill()
+    for process in leftovers(search.output / "nni"):
+        psutil.Process(process.pid).kill()
+    search.process.wait()
+    return folder
+
+
+def _listing(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}

@@ -1,0 +1,47 @@
+"""The run directory: what is written can be read with pandas, and nothing of the user's is overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from nni_privacy.errors import ConfigError
+from nni_privacy.runs.directory import RunDirectory, TrialRecord, describe_environment
+
+
+def test_trials_are_lines_that_pandas_reads(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create({"name": "x"}, describe_environment(seed=3))
+    run.append(TrialRecord("a", 0, "succeeded", "G", {"accuracy": 0.9, "mia_tpr_at_01pct_fpr": None}, 1.5))
+    run.append(TrialRecord("b", 1, "failed", "H", error="ValueError: no"))
+    frame = pandas.read_json(run.path / "trials.jsonl", lines=True)
+    assert list(frame["status"]) == ["succeeded", "failed"]
+    assert frame["metrics"][0] == {"accuracy": 0.9, "mia_tpr_at_01pct_fpr": None}
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert environment["seed"] == 3 and environment["versions"]["nni"] == "3.0"
+
+
+def test_scores_appear_whole(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create({}, {})
+    run.save_scores("abc", b"bytes")
+    assert (run.path / "scores" / "abc.npz").read_bytes() == b"bytes"
+    assert len(list((run.path / "scores").iterdir())) == 1
+
+
+def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        RunDirectory(tmp_path)
+    with pytest.raises(ConfigError, match="not empty"):
+        RunDirectory(tmp_path / "mine.txt")
+    with pytest.raises(ConfigError, match="output"):
+        RunDirectory(tmp_path / "mine.txt" / "run")
+
+
+def test_numbers_that_json_lacks_never_reach_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        TrialRecord("a", 0, "succeeded", "G", {"accuracy": float("nan")}).to_json()

@@ -1,0 +1,149 @@
+"""Files that appear whole or not at all, on disks that are full."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nni_privacy import files
+from nni_privacy.errors import RunStoppedError
+from nni_privacy.files import LineFile, write_whole, writing_run
+from nni_privacy.runs.directory import RunDirectory, TrialRecord
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 64 KB; where nothing may be mounted, the tests that use it are skipped."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"cannot mount a tmpfs: {error}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_lines_before_and_no_half_of_one(small_disk: Path) -> None:
+    file = LineFile(small_disk / "trials.jsonl")
+    written = 0
+
+    def write_on() -> None:
+        nonlocal written
+        while written < 100:
+            file.append(f"{written:03} " + "x" * 3000)
+            written += 1
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_on()
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(small_disk / "trials.jsonl")
+    assert 0 < written < 100
+    assert [line[:3] for line in file.lines()] == [f"{number:03}" for number in range(written)]
+    assert (small_disk / "trials.jsonl").read_bytes().endswith(b"x\n")
+
+
+def test_after_room_is_made_a_line_file_goes_on(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 60 * 1024)
+    file = LineFile(small_disk / "trials.jsonl")
+    file.append("a")
+    with pytest.raises(OSError, match="No space left"):
+        file.append("b" * 10_000)
+    ballast.unlink()
+    file.append("b" * 10_000)
+    assert [line[0] for line in file.lines()] == ["a", "b"]
+
+
+def test_a_file_that_does_not_fit_leaves_the_last_good_one(small_disk: Path) -> None:
+    path = small_disk / "checkpoint.pt"
+    write_whole(path, b"good")
+    words = r"checkpoint\.pt: No space left on device; all that is finished is kept"
+    with pytest.raises(RunStoppedError, match=words), writing_run():
+        write_whole(path, b"x" * 100_000)
+    assert path.read_bytes() == b"good"
+    assert [entry.name for entry in small_disk.iterdir()] == ["checkpoint.pt"]
+
+
+def test_scores_that_do_not_fit_leave_nothing(small_disk: Path) -> None:
+    run = RunDirectory(small_disk / "run")
+    run.create({"name": "x"}, {})
+    run.append(TrialRecord("a", 0, "succeeded", "G"))
+    with pytest.raises(OSError, match="No space left"):
+        run.save_scores("b", b"x" * 100_000)
+    assert list((run.path / "scores").iterdir()) == []
+    assert [record.trial for record in run.records()] == ["a"]
+
+
+class _FullFile:
+    """A file whose disk is full after some bytes."""
+
+    def __init__(self, path: Path, room: int) -> None:
+        self.file, self.room = open(path, "ab", buffering=0), room  # noqa: PTH123, SIM115 - Path.open is replaced
+
+    def __enter__(self) -> _FullFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def truncate(self, size: int) -> None:
+        self.file.truncate(size)
+
+    def write(self, content: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        count = self.file.write(content[: self.room])
+        self.room -= count
+        return count
+
+
+def test_a_line_of_which_a_part_fitted_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = LineFile(tmp_path / "trials.jsonl")
+    file.append("first")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, *_, **__: _FullFile(self, 4))
+        with pytest.raises(OSError, match="No space left"):
+            file.append("second")
+    assert file.path.read_text() == "first\n"
+    file.append("third")
+    assert file.lines() == ["first", "third"]
+
+
+def test_an_interrupt_amid_a_line_takes_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    file = LineFile(tmp_path / "trials.jsonl")
+    file.append("first")
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            file.append("second")
+    assert file.lines() == ["first"]
+
+
+def test_what_a_crash_left_of_a_line_is_cut_off(tmp_path: Path) -> None:
+    file = LineFile(tmp_path / "trials.jsonl")
+    file.repair()  # nothing is there
+    file.append('{"a": 1}')
+    with file.path.open("a") as opened:
+        opened.write('{"b": ')
+    assert file.lines() == ['{"a": 1}']
+    file.repair()
+    file.append('{"c": 3}')
+    assert file.path.read_text() == '{"a": 1}\n{"c": 3}\n'
+
+
+def test_a_folder_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RunStoppedError, match=r"gone/trials\.jsonl: No such file or directory"), writing_run():
+        LineFile(tmp_path / "gone" / "trials.jsonl").append("x")
