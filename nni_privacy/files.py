@@ -239,11 +239,34 @@ def private_folder(folder: Path) -> Path:
     for path in (*reversed(inside), folder):
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         _check(path, ours=top in path.parents or (path == top and not os.environ.get(CACHE_VARIABLE)))
-    for path in folder.resolve().parents:
-        state = path.stat()
-        if state.st_mode & stat.S_IWOTH and not state.st_mode & stat.S_ISVTX:
-            raise ConfigError(f"cache: {folder}: every user may write to {path}, which it lies in: chmod o-w {path}")
+    for path in {*folder.parents, *folder.resolve().parents}:
+        _check_above(path, folder)
     return folder
+
+
+def _check_above(path: Path, folder: Path) -> None:
+    """Raises ConfigError if another user could put something else in the place of ``folder``, which is in ``path``."""
+    for state in (path.lstat(), path.stat()):
+        if state.st_uid not in (os.getuid(), 0):
+            raise ConfigError(f"cache: {folder} lies in {path}, which is another user's (uid {state.st_uid})")
+    if state.st_mode & stat.S_ISVTX:
+        return
+    if state.st_mode & stat.S_IWOTH:
+        raise ConfigError(f"cache: {folder}: every user may write to {path}, which it lies in: chmod o-w {path}")
+    if state.st_mode & stat.S_IWGRP and not _is_own_group(state.st_gid):
+        raise ConfigError(f"cache: {folder}: a group may write to {path}, which it lies in: chmod g-w {path}")
+
+
+def _is_own_group(group: int) -> bool:
+    """Whether a group has no other member than this user or root: many systems give each user one of that name."""
+    import grp
+    import pwd
+
+    try:
+        user, found = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(group)
+    except KeyError:
+        return False
+    return found.gr_name in (user, "root") and set(found.gr_mem) <= {user, "root"}
 
 
 def _check(folder: Path, *, ours: bool) -> None:

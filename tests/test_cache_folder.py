@@ -96,6 +96,26 @@ def test_a_folder_inside_one_that_everybody_may_write_to_is_refused_unless_it_is
     private_folder(common / "cache")
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give folders to others")
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_folder_inside_another_users_or_a_groups_is_refused(tmp_path: Path, through_a_link: bool) -> None:
+    above = tmp_path / "above"
+    above.mkdir(mode=0o755)
+    cache = above / "cache"
+    if through_a_link:
+        (tmp_path / "link").symlink_to(above)
+        cache = tmp_path / "link" / "cache"
+    os.chown(above, NOBODY, 0)
+    with pytest.raises(ConfigError, match=f"another user's .uid {NOBODY}"):
+        private_folder(cache)
+    os.chown(above, 0, NOBODY)
+    above.chmod(0o2775)
+    with pytest.raises(ConfigError, match="a group may write to"):
+        private_folder(cache)
+    os.chown(above, 0, 0)  # a group of this user's own
+    private_folder(cache)
+
+
 def test_a_file_in_the_place_of_a_folder_is_refused(cache: Path) -> None:
     cache.mkdir(mode=0o700)
     (cache / "shadows").touch()

@@ -11,6 +11,7 @@ import hmac
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import sys
@@ -33,6 +34,7 @@ __all__ = [
     "ManagerAccess",
     "check_host",
     "current_access",
+    "here",
     "manager_access",
     "manager_headers",
     "set_default_access",
@@ -175,6 +177,14 @@ def manager_headers(port: int | None) -> dict[str, str]:
     return {TOKEN_HEADER: token} if token else {}
 
 
+def here(url: str) -> str:
+    """An address of the manager on this machine with 127.0.0.1 for ``localhost``.
+
+    ``localhost`` may mean ::1, too, where the manager does not listen and another user may.
+    """
+    return re.sub(r"^(\w+://)localhost(?=[:/])", rf"\g<1>{_HERE}", url)
+
+
 def with_key(url: str) -> str:
     """The address of one of the manager's channels with the key that opens this channel only, where it wants one."""
     address = urlsplit(url)
@@ -224,6 +234,10 @@ def _kept_token(port: int) -> str | None:
 def _started_with_token(original: Callable[..., Any]) -> Callable[..., Any]:
     def _start_rest_server(nni_manager_args: Any, run_mode: Any) -> Any:
         access, port = current_access(), int(nni_manager_args.port)
+        # What trials log names their channel's key.
+        folder = Path(nni_manager_args.experiments_directory, nni_manager_args.experiment_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         with _environment(access.variables()):
             process = original(nni_manager_args, run_mode)
         _keep_token(port, access.token, process.pid)
@@ -282,7 +296,7 @@ def _request_with_token(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(method, port, api, data, prefix)  # which says that nothing runs
         from nni.experiment import rest
 
-        url = "/".join(part.strip("/") for part in (f"http://localhost:{port}", prefix, "api/v1/nni", api) if part)
+        url = "/".join(part.strip("/") for part in (f"http://{_HERE}:{port}", prefix, "api/v1/nni", api) if part)
         answer = direct_request(method, url, json=data, headers=manager_headers(port), timeout=rest.timeout)
         if not answer.ok:
             rest._logger.error("request %s %s failed: %s %s", method.upper(), url, answer.status_code, answer.text)
@@ -295,7 +309,7 @@ def _request_with_token(original: Callable[..., Any]) -> Callable[..., Any]:
 def _with_channel_key(original: Callable[..., Any]) -> Callable[..., Any]:
     def connect(self: Any) -> None:
         plain = self._url
-        self._url = with_key(plain)  # the address that others see and log stays without
+        self._url = with_key(here(plain))  # the address that others see and log stays without
         try:
             original(self)
         finally:

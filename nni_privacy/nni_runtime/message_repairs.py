@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from nni_privacy.errors import RuntimeRepairError
@@ -110,14 +111,39 @@ def _plain(original: Callable[..., Any]) -> Callable[..., Any]:
 def _plain_commands(original: Callable[..., Any]) -> Callable[..., Any]:
     def receive(self: Any) -> Any:
         while True:
+            command, data = self._receive()  # a connection that is lost ends the listening, as NNI means it to
             try:
                 with trusting(PLAIN):
-                    return original(self)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                # The thread that listens goes on: whoever sent this must not end the search.
+                    received = original(SimpleNamespace(_receive=lambda: (command, data)))  # noqa: B023 - at once
+                if hasattr(received, "value"):
+                    received.value = _as_metric(received.value)
+                return received
+            except Exception as error:  # the thread that listens goes on: whoever sent this must not end the search
                 _logger.warning("a message from NNI's manager is refused: %s", " ".join(str(error).split()))
 
     return receive
+
+
+def _as_metric(value: Any) -> Any:
+    """A reported result as strategies take it: a number, or a mapping whose ``default`` is one.
+
+    Raises:
+        UnsafeMessageError: if it is neither; NNI's strategies end at such a one.
+    """
+    value = _without_arrays(value)
+    default = value.get("default") if isinstance(value, dict) else value
+    if not isinstance(default, (int, float)):
+        raise UnsafeMessageError(f"a metric is a number, or a mapping whose default is one: {value!r:.80}")
+    float(default)  # of more digits than a number has
+    return value
+
+
+def _without_arrays(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_arrays(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_arrays(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _needed_commands(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -260,7 +286,27 @@ def trial_repairs(trust: Trust) -> tuple[Repair, ...]:
 
         return receive_parameter
 
+    def _without_key(original: Callable[..., Any]) -> Callable[..., Any]:
+        def __init__(self: Any, url: str) -> None:  # noqa: N807 - takes the place of one
+            logger = logging.getLogger(original.__module__)
+            before, logger.disabled = logger.disabled, True  # it writes the address, with its key, into a log
+            try:
+                original(self, url)
+            finally:
+                logger.disabled = before
+
+        return __init__
+
     return (
+        Repair(
+            name="trial_log",
+            why="a trial's log holds the key of its channel",
+            module="nni.runtime.trial_command_channel.v3",
+            owner="TrialCommandChannelV3",
+            method="__init__",
+            expects=("Connect to trial command channel {url}",),
+            make=_without_key,
+        ),
         Repair(
             name="trial_parameters",
             why="what the manager gives a trial as its parameters can run code in it",
@@ -287,10 +333,14 @@ def trial_repairs(trust: Trust) -> tuple[Repair, ...]:
 
 def _forgiving_commands(original: Callable[..., Any]) -> Callable[..., Any]:
     def process_command(self: Any, command: Any, data: Any) -> None:
+        commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
         try:
             original(self, command, data)
-        except UnsafeMessageError as error:
-            _logger.warning("the command %s of NNI's manager is refused: %s", command, error)
+        except Exception as error:
+            if command not in (commands.ReportMetricData, commands.ImportData, commands.TrialEnd):
+                raise
+            # What a trial or an import says must not end the tuner, and with it the experiment.
+            _logger.warning("the command %s of NNI's manager is refused: %r", command, error)
 
     return process_command
 
@@ -298,7 +348,7 @@ def _forgiving_commands(original: Callable[..., Any]) -> Callable[..., Any]:
 TUNING = (
     Repair(
         name="tuner_commands",
-        why="a metric that is refused ends the tuner, and with it the experiment",
+        why="a metric that the tuner cannot read ends it, and with it the experiment",
         module="nni.runtime.msg_dispatcher_base",
         owner="MsgDispatcherBase",
         method="process_command",
@@ -358,7 +408,11 @@ _SEARCHING = (
         module="nni.runtime.tuner_command_channel.channel",
         owner="TunerCommandChannel",
         method="receive",
-        expects=("data['value'] = load(data['value'])", "load(data['hyper_params'])['parameter_id']"),
+        expects=(
+            "command_type, data = self._receive()",
+            "data['value'] = load(data['value'])",
+            "load(data['hyper_params'])['parameter_id']",
+        ),
         make=_plain_commands,
     ),
     Repair(
@@ -396,6 +450,15 @@ _SEARCHING = (
         method="_start_nni_manager",
         expects=("super()._start_nni_manager(port, debug, run_mode, tuner_command_channel, tags",),
         make=_careful_trials,
+    ),
+    Repair(
+        name="json_checkpoints",
+        why="a checkpoint written as JSON can run code when the experiment is resumed",
+        module="nni.nas.utils.serializer",
+        owner="JsonSerializer",
+        method="load",
+        expects=("return nni.load(fp=f)",),
+        make=_plain,
     ),
     Repair(
         name="checkpoint_config",

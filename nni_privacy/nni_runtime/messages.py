@@ -12,6 +12,7 @@ This module knows NNI's marks and nothing of NNI; :mod:`~nni_privacy.nni_runtime
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,8 +37,14 @@ NAMES = ("__nni_type__", "__symbol__", "__instance_type__")
 """Marks whose value is a name to be imported, ``path:package.module.name``, or a pickle, ``bytes:...``."""
 
 _ENUM, _ARRAY = "__enum__", "__ndarray__"
-_MAX_ELEMENTS = 10_000_000
-"""Elements of an array that a message may ask for: more are not in a message of NNI's 50 MB."""
+_RICH = (
+    *("__date__", "__time__", "__datetime__", "__timedelta__", "__complex__", "__set__", "__pathlib__"),
+    *("__decimal__", "__fraction__", "__pandas_dataframe__", "__pandas_series__"),
+)
+"""Marks of data that is made by calling something with what the message says, which may raise anything."""
+
+_MAX_BYTES = 1 << 26
+"""Size of an array that a message may ask for; NNI's messages have 50 MB at most."""
 
 
 class UnsafeMessageError(PrivacyError, ValueError):
@@ -46,23 +53,25 @@ class UnsafeMessageError(PrivacyError, ValueError):
 
 @dataclass(frozen=True)
 class Trust:
-    """What may be in a message besides plain data: numbers, texts, lists, mappings, arrays, dates, sets.
+    """What may be in a message besides plain data: numbers, texts, lists, mappings and arrays of numbers.
 
     Attributes:
         types: dotted names of classes and functions that may be imported; ``None``: any, for what is only written.
         pickles: whether pickled objects are accepted; whoever can send one can run anything.
+        rich: whether dates, sets, fractions, data frames and the like are made.
     """
 
     types: frozenset[str] | None = frozenset()
     pickles: bool = False
+    rich: bool = True
 
     def has_type(self, name: str) -> bool:
         """Whether a dotted name may be imported."""
         return self.types is None or name in self.types
 
 
-PLAIN = Trust()
-"""Plain data and nothing else: what trials report."""
+PLAIN = Trust(rich=False)
+"""Numbers, texts, lists, mappings and arrays of numbers: what trials report, and what files of a run hold."""
 
 _trust: ContextVar[Trust | None] = ContextVar("nni_privacy_trust", default=None)
 _of_process: list[Trust] = []
@@ -113,6 +122,9 @@ def check_object(found: Any, trust: Trust) -> Any:
         _check_name(_ENUM, ".".join(map(str, described)) if isinstance(described, list) else None, trust)
     if _ARRAY in found:
         _check_array(found)
+    refused = None if trust.rich else next((mark for mark in _RICH if mark in found), None)
+    if refused is not None:
+        raise UnsafeMessageError(f"{refused} is refused: report numbers, texts, lists and mappings")
     return found
 
 
@@ -127,18 +139,20 @@ def _check_name(mark: str, value: Any, trust: Trust) -> None:
 def _check_array(found: Mapping[str, Any]) -> None:
     """An array's type is looked up by its name, among all that numpy holds: functions that read files, too."""
     import numpy as np
+    from json_tricks import json_numpy_obj_hook
 
-    kind, shape, data = found.get("dtype"), found.get("shape", []), found[_ARRAY]
+    kind, shape = found.get("dtype"), found.get("shape", [])
     try:
-        known = isinstance(kind, str) and np.dtype(kind) is not None
-    except (TypeError, ValueError, SyntaxError):
-        known = False
-    if not known:
-        raise UnsafeMessageError(f"{_ARRAY}: {kind!r:.200} is no type of numbers")
-    if not isinstance(shape, list) or not all(type(length) is int and length >= 0 for length in shape):
-        raise UnsafeMessageError(f"{_ARRAY}: {shape!r:.200} is no shape")
-    if int(np.prod(shape, dtype=object)) > _MAX_ELEMENTS or (isinstance(data, str) and data.startswith("b64.gz")):
-        raise UnsafeMessageError(f"{_ARRAY}: an array of shape {shape!r:.200} is refused: too large, or compressed")
+        number = np.dtype(kind) if isinstance(kind, str) else np.dtype(object)
+        lengths = [length for length in shape if type(length) is int and length >= 0]
+        size = number.itemsize * math.prod(lengths)
+        if number.kind not in "biuf" or len(lengths) != len(shape) or size > _MAX_BYTES:
+            raise ValueError
+        if isinstance(found[_ARRAY], str) and not found[_ARRAY].startswith("b64:"):
+            raise ValueError  # compressed, or a text in place of a number
+        json_numpy_obj_hook(dict(found))
+    except Exception:  # whatever numpy says: this is read where an exception must end nothing
+        raise UnsafeMessageError(f"{_ARRAY}: no array of numbers (type {kind!r:.80}, shape {shape!r:.80})") from None
 
 
 def objects_in(text: str) -> tuple[frozenset[str], bool]:

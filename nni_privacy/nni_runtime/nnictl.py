@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nni_privacy.nni_runtime import install
-from nni_privacy.nni_runtime.access import manager_headers
+from nni_privacy.nni_runtime.access import here, manager_headers
 from nni_privacy.nni_runtime.proxies import direct_request
 
 __all__ = ["run_nnictl"]
@@ -32,7 +32,7 @@ class _TokenRequests:
 
     def _ask(self, method: str, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), **options: Any) -> Any:
         carried = {**headers, **manager_headers(urlsplit(url).port)}
-        return direct_request(method, url, headers=carried, **options)
+        return direct_request(method, here(url), headers=carried, **options)
 
 
 def run_nnictl(words: Sequence[str]) -> int:

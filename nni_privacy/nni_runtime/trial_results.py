@@ -33,8 +33,8 @@ def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, 
         return TrialRecord(trial, number, "failed", proposed, error=fault, factors=factors)
     final = _as_mapping(value)
     metrics = {key: _number(value) for key, value in final.items() if key not in _NOT_METRICS}
-    architecture = final.get("architecture", proposed)
-    return TrialRecord(trial, number, "succeeded", architecture, metrics, final.get("seconds"), factors=factors)
+    architecture, seconds = str(final.get("architecture", proposed)), _number(final.get("seconds"))
+    return TrialRecord(trial, number, "succeeded", architecture, metrics, seconds, factors=factors)
 
 
 def mismatch(model: ExecutableModelSpace, value: Any) -> str | None:
@@ -72,5 +72,10 @@ def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:
 
 def _number(value: Any) -> float | None:
     """JSON has no NaN; what is not a finite number is written as null."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -21,7 +21,7 @@ from support_browser import browser  # noqa: F401 - a fixture
 
 from nni_privacy.errors import ConfigError, RuntimeRepairError
 from nni_privacy.nni_runtime import make_overlay
-from nni_privacy.nni_runtime.access import ManagerAccess, check_host, current_access, manager_access, with_key
+from nni_privacy.nni_runtime.access import ManagerAccess, check_host, current_access, here, manager_access, with_key
 from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
 from nni_privacy.nni_runtime.probe import free_port, lone_manager
 from nni_privacy.nni_runtime.repairs import REPAIRS
@@ -266,7 +266,24 @@ def test_the_address_with_the_token_sets_a_cookie_and_leaves_the_token_behind(op
     assert open_manager.status(Cookie=cookie.partition(";")[0]) == 200
     # Never another server's page.
     assert open_manager.ask(f"//evil.example/?token={TOKEN}").headers["Location"] == "/evil.example/"
-    assert open_manager.ask(f"/\\evil.example/?token={TOKEN}").headers["Location"] == "/evil.example/"
+    assert open_manager.ask(f"/\\evil.example/?token={TOKEN}").status == 400
+
+
+@pytest.mark.parametrize("fixture", ["local_manager", "page_for_all"])
+def test_a_path_that_reads_in_two_ways_is_refused(fixture: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(fixture)
+    channel = "/env/local-env/x"
+    for path in (
+        f"http://x{channel}",
+        f"a://b{channel}",
+        f"/api/v1/nni/metric-data/y/../../../../..{channel}",
+        f"/api/v1/nni/trial-jobs/..\\..\\..\\..{channel}",
+        "/oview/%2e%2e/env/local-env/x",
+        "/oview/./",
+    ):
+        assert server.status(path) == 400
+        assert server.status(path, **carriers(server, TOKEN)["bearer"]) == 400
+        assert server.upgrade(path) == 400
 
 
 def test_the_key_of_a_channel_opens_this_channel_only(open_manager: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,6 +385,14 @@ def test_a_host_of_this_machine_is_accepted_if_the_port_is_free() -> None:
 
 def test_an_ipv6_address_is_written_in_brackets() -> None:
     assert ManagerAccess(host="fd00::1", token="t").address(8080) == "http://[fd00::1]:8080/?token=t"
+
+
+def test_channels_are_at_127_0_0_1_whatever_localhost_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert here("ws://localhost:8080/tuner") == "ws://127.0.0.1:8080/tuner"
+    assert here("http://localhost.example:80/x") == "http://localhost.example:80/x"
+    assert here("ws://10.0.0.1:8080/a") == "ws://10.0.0.1:8080/a"
+    text = (make_overlay() / "nni_node" / "common" / "globals" / "rest.js").read_text()
+    assert "root.replace('://localhost:', '://127.0.0.1:')" in text
 
 
 def test_the_address_holds_the_token_unless_none_is_wanted() -> None:

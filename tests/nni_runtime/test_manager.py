@@ -49,7 +49,7 @@ def test_without_the_patch_architectures_are_swapped(broken_run: Manager) -> Non
     assert len(wrong_architectures(broken_run)) >= 2
 
 
-@pytest.mark.parametrize("without", ["", "pairing"])
+@pytest.mark.parametrize("without", ["", "pairing,routes"])
 def test_a_trial_that_dies_before_it_asks_shifts_nobody(tmp_path: Path, without: str) -> None:
     with run_manager("hpo", tmp_path / "run", trials=4, concurrency=1, crash="1", without=without) as manager:
         assert [trial["status"] for trial in manager.trials] == ["SUCCEEDED", "FAILED", "SUCCEEDED", "SUCCEEDED"]

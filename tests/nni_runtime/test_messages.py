@@ -90,6 +90,14 @@ def bombs(marker: Path) -> dict[str, dict[str, Any]]:
         "array that grows": {"__ndarray__": "b64.gz:H4sI", "dtype": "uint8", "shape": [1]},
         "array without a shape": {"__ndarray__": [1], "dtype": "uint8", "shape": [-1]},
         "no name": {"__symbol__": ["path:os.mkdir"]},
+        "fraction of nothing": {"__fraction__": 1, "numerator": 1, "denominator": 0},
+        "no complex number": {"__complex__": [1]},
+        "date with a zone": {"__datetime__": 1, "tzinfo": "x"},
+        "no number": {"__decimal__": "abc"},
+        "series of its own type": {"__pandas_series__": {"type": "V1000000000", "name": "a"}, "data": [1]},
+        "texts that fill the memory": {"__ndarray__": ["a"] * 6, "dtype": "S2000000000", "shape": [6]},
+        "objects": {"__ndarray__": [], "dtype": "object", "shape": [3]},
+        "scalar that is none": {"__ndarray__": 1e12, "dtype": "void", "shape": []},
     }
 
 
@@ -172,12 +180,18 @@ def test_a_mark_anywhere_is_found(value: Any, mark: str, content: str) -> None:
     [np.float32(0.5), np.arange(6).reshape(2, 3), {1, 2}, 1 + 2j, pathlib.Path("/a/b"), decimal.Decimal("1.5"), (1, 2)],
 )
 def test_what_is_data_stays_data(value: Any) -> None:
-    with trusting(PLAIN):
+    with trusting(Trust()):
         found = nni.load(nni.dump({"value": value}))["value"]
     if isinstance(value, (tuple, np.ndarray)):
         np.testing.assert_array_equal(found, value)
     else:
         assert found == value
+
+
+def test_numbers_of_numpy_are_numbers_where_they_are_reported() -> None:
+    with trusting(PLAIN):
+        found = nni.load(nni.dump({"a": np.float32(0.5), "b": np.arange(3), "c": np.ones((2, 2))}))
+    assert found["a"] == 0.5 and found["b"].tolist() == [0, 1, 2] and found["c"].shape == (2, 2)
 
 
 @pytest.mark.parametrize("value", [SimpleNamespace(), lambda: 0, np.sum, Gadget, tiny_space.TinySpace])

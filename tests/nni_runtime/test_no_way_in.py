@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -123,6 +124,7 @@ def pwned(work: Path) -> list[str]:
 
 def test_without_a_token_nothing_is_let_in(tmp_path: Path) -> None:
     with victim(tmp_path) as search:
+        assert all(address.startswith("http://127.0.0.1:") for address in search.channels.values())
         attacker = search.attacker()
         assert set(attack(attacker, tmp_path).values()) == {401}
         assert attacker.by_second_start(f"mkdir {tmp_path}/pwned-start") == 401
@@ -143,11 +145,33 @@ def test_with_a_stolen_channel_key_a_trial_can_spoil_its_own_result_only(tmp_pat
         attacker.send("PUT", attacker.channel(), metric(0.9, attacker.trial, speaks_for="another"))
         for malformed in (None, [], {"type": 3}, {"type": "metric"}, {"type": "metric", "metric": "{"}, {"type": "x"}):
             attacker.send("PUT", attacker.channel(), malformed)
+        for value in WRONG:
+            for kind in ("PERIODICAL", "FINAL"):
+                attacker.send("PUT", attacker.channel(), metric(value, attacker.trial, kind=kind))
         records = search.finish()
     assert [record["status"] for record in records] == ["succeeded"] * 2
     assert all(record["metrics"]["mia_auc"] == 0.6 for record in records)
+    assert all("key=" not in path.read_text() for path in tmp_path.glob("run/nni/*/environments/*/trials/*/trial.log"))
+    folders = [path for path in tmp_path.glob("run/nni/*") if not path.is_symlink()]
+    assert folders and all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in folders)
     assert pwned(tmp_path) == []
     assert "a message from NNI's manager is refused" in search.log or "refused" in experiment_log(tmp_path)
+
+
+WRONG: tuple[Any, ...] = (
+    {},
+    {"a": "x"},
+    {"default": "x"},
+    [],
+    None,
+    "x",
+    {"default": None},
+    {"default": 0.5, "mia_auc": {"__fraction__": 1, "numerator": 1, "denominator": 0}},
+    {"default": 0.5, "seconds": {"__set__": [1]}},
+    {"default": 10**400},
+    {"default": 0.5, "mia_auc": {"__ndarray__": ["a"] * 6, "dtype": "S2000000000", "shape": [6]}},
+)
+"""Results that end a strategy, or whoever writes them down, where they get so far."""
 
 
 def experiment_log(work: Path) -> str:
@@ -198,6 +222,8 @@ def test_a_malicious_trial_runs_nothing_in_the_tuner_and_does_not_end_it(
 ) -> None:
     monkeypatch.setenv("TEST_TRIAL", "malicious_trial.py")
     monkeypatch.setenv("TEST_WORK", str(tmp_path))
+    if not left_out:
+        monkeypatch.setenv("TEST_NONSENSE", "1")
     with run_manager("hpo", tmp_path / "run", trials=2, concurrency=1, without=left_out) as manager:
         finished = manager.succeeded
         log = (tmp_path / "run" / "experiments" / manager.experiment / "log" / "dispatcher.log").read_text()
@@ -205,7 +231,9 @@ def test_a_malicious_trial_runs_nothing_in_the_tuner_and_does_not_end_it(
         assert pwned(tmp_path) != []
     else:
         assert pwned(tmp_path) == []
-        assert log.count("of NNI's manager is refused") == 4
+        # Two objects, a fraction of nothing and a text that is no JSON of each: none has ended the tuner.
+        assert log.count("of NNI's manager is refused") == 8
+        assert "999" not in log
         assert [trial["status"] for trial in finished] == ["SUCCEEDED"] * 2
 
 

@@ -39,9 +39,11 @@ def called(marker: Path) -> dict[str, Any]:
 THINGS = {"pickle": pickled, "function": called}
 
 
-def metric(value: Any, trial: str, *, speaks_for: str | None = None) -> dict[str, Any]:
+def metric(
+    value: Any, trial: str, *, speaks_for: str | None = None, number: int = 0, kind: str = "FINAL"
+) -> dict[str, Any]:
     """What a trial sends to report a final result."""
-    said = {"parameter_id": 0, "trial_job_id": speaks_for or trial, "type": "FINAL", "sequence": 0}
+    said = {"parameter_id": number, "trial_job_id": speaks_for or trial, "type": kind, "sequence": 0}
     return {"type": "metric", "metric": json.dumps({**said, "value": json.dumps(value)})}
 
 

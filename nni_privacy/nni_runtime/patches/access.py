@@ -51,6 +51,11 @@ function addressOf(request) {{
     // Never parsed as another server's: '//name/path' would be one.
     return new URL('http://manager/' + request.url.replace(/^[\\/\\\\]+/, ''));
 }}
+function isMalformed(request) {{
+    // The path is looked at here as a browser's library reads it, and by express as it stands: both must agree.
+    const path = request.url.split(/[?#]/)[0];
+    return !path.startsWith('/') || path.includes('\\\\') || path !== new URL('http://manager' + path).pathname;
+}}
 function isForeign(request) {{
     const host = (request.headers.host ?? '').toLowerCase();
     const origin = request.headers.origin;
@@ -82,6 +87,9 @@ function isForAll(request) {{
 }}
 function refusal(request) {{
     try {{
+        if (isMalformed(request)) {{
+            return [400, 'Refused: malformed request.'];
+        }}
         if (isForeign(request)) {{
             return [403, 'Refused: the Host or Origin of this request is not the manager.'];
         }}
@@ -95,7 +103,7 @@ function refusal(request) {{
     return null;
 }}
 function acceptsToken(request, response) {{
-    if (!token || request.method !== 'GET' || isForeign(request)) {{
+    if (!token || request.method !== 'GET' || isMalformed(request) || isForeign(request)) {{
         return false;
     }}
     const address = addressOf(request);
@@ -144,7 +152,9 @@ _ACCESS = Patch(
             file=_REST,
             anchor="        return root + this.urlJoin(global.nni.args.urlPrefix, ...parts);\n",
             replacement="""        const path = this.urlJoin(global.nni.args.urlPrefix, ...parts);
-        return root + path + (token ? `?key=${channelKey('/' + path)}` : '');
+        // `localhost` may mean ::1, too, where another user can listen and be told the key.
+        const here = root.replace('://localhost:', '://127.0.0.1:');
+        return here + path + (token ? `?key=${channelKey('/' + path)}` : '');
 """,
         ),
         # A tuner that the manager starts gets the key of its channel, as trials do.

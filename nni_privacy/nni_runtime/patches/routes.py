@@ -130,22 +130,36 @@ class NNIRestHandler {{
             file=_MANAGER,
             anchor="        this.log.debug('NNIManager received trial job metrics:', metric);\n",
             replacement="""        this.log.debug('NNIManager received trial job metrics:', metric);
-        let said = null;
+        if (this.refusesMetric(metric)) {
+            this.log.warning('Refused what trial', metric.id, 'said to be a metric of its own.');
+            return;
+        }
+""",
+        ),
+        Edit(
+            file=_MANAGER,
+            anchor="    async onTrialJobMetrics(metric) {\n",
+            replacement="""    refusesMetric(metric) {
+        let said = null, own = undefined;
         try {
             said = JSON.parse(metric.data);
+            own = JSON.parse(this.trialJobs.get(metric.id).form.hyperParameters.value).parameter_id;
         }
         catch (error) {
             this.log.debug(error);
         }
-        if (said === null || typeof said !== 'object' || said.trial_job_id !== metric.id
-            || !['FINAL', 'PERIODICAL', 'REQUEST_PARAMETER'].includes(said.type)
-            || said.parameter_id !== null && typeof said.parameter_id === 'object'
-            || typeof said.sequence !== 'number' || typeof said.value !== 'string') {
-            this.log.warning('Refused what trial', metric.id, 'said to be a metric of its own.');
-            return;
+        if (said === null || typeof said !== 'object' || own === undefined) {
+            return this.trialJobs.has(metric.id);
         }
         const { parameter_id, trial_job_id, type, sequence, value } = said;
+        if (trial_job_id !== metric.id || parameter_id !== own || typeof sequence !== 'number'
+            || typeof value !== 'string' || !['FINAL', 'PERIODICAL'].includes(type)) {
+            return true;
+        }
         metric.data = JSON.stringify({ parameter_id, trial_job_id, type, sequence, value });
+        return false;
+    }
+    async onTrialJobMetrics(metric) {
 """,
         ),
         Edit(
