@@ -8,16 +8,19 @@ mended.
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import os
 import pickle
+import re
 import shutil
 import stat
 import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,11 +35,13 @@ __all__ = [
     "SPOILED",
     "UNREADABLE",
     "LineFile",
+    "Row",
     "cache_folder",
     "full_disk",
     "new_folder",
     "private_folder",
     "read_yaml",
+    "to_csv",
     "unwritten",
     "write_whole",
     "writing_run",
@@ -49,6 +54,14 @@ FULL_BYTES = 1 << 16
 """With less room than this a disk is taken to be full."""
 
 CACHE_VARIABLE = "NNI_PRIVACY_CACHE"
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A text that begins like this is a formula to a spreadsheet; an apostrophe before it keeps it a text."""
+
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?", re.ASCII)
+
+Row = Mapping[str, Any]
+"""A row of a table: values by the names of their columns."""
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -143,6 +156,21 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise _named(error, path) from None
+
+
+def to_csv(rows: Sequence[Row], first: Sequence[str] = ()) -> str:
+    """Rows as CSV text; the columns are ``first``, which always stand, and then others as they come."""
+    names = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _safe(value) for name, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    formula = isinstance(value, str) and value.startswith(FORMULA) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value
 
 
 def _named(error: OSError, path: Path) -> OSError:

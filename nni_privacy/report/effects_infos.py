@@ -14,7 +14,7 @@ from nni_privacy.analysis.rows import NO_DEFENCE, MeasuredRow, measured_row
 from nni_privacy.analysis.slopes import Slope, ablation_slopes, guideline_slopes
 from nni_privacy.analysis.verdicts import VerdictRow, Verdicts, verdict_rows
 from nni_privacy.errors import DataError
-from nni_privacy.report.html import to_csv
+from nni_privacy.files import to_csv
 from nni_privacy.runs.records import RunInfo
 
 __all__ = [

@@ -16,8 +16,7 @@ from report.pages import HOSTILE, Page
 from nni_privacy.attacks import TargetSignals, clopper_pearson, per_class_metrics
 from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.errors import DataError
-from nni_privacy.report.audit_infos import audit_info, histogram_info
-from nni_privacy.report.audit_page import render_audit, write_audit
+from nni_privacy.report.audit_page import audit_info, histogram_info, render_audit, write_audit
 
 FILES = ["metrics.csv", "metrics.json", "report.html", "scores.npz"]
 MEMBERS, NONMEMBERS, CLASSES = 300, 250, 5

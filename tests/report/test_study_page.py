@@ -11,7 +11,7 @@ from report.study_samples import ATTACKS, HUMANS, ORIGINAL, SEARCHED, save_study
 from nni_privacy.analysis.matched import matched_infos
 from nni_privacy.analysis.study import ACCURACY, bars_info, overfitting_info, study_info
 from nni_privacy.report import read_run, write_report
-from nni_privacy.report.study_figures import COLUMNS, ROWS, bar_limits, draw_bars, draw_matched, draw_overfitting
+from nni_privacy.report.study_page import COLUMNS, ROWS, bar_limits, draw_bars, draw_matched, draw_overfitting
 from nni_privacy.report.style import drawing_style, plain_label
 
 SECTIONS = ("table1", "accuracy", "attacks-0", "overfitting", "matched")
