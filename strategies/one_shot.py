@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from nni_privacy.errors import ConfigError, nearest
-from nni_privacy.files import UNREADABLE, write_whole, writing_run
+from nni_privacy.files import UNREADABLE, atomic_write, writing_run
 from nni_privacy.runs.epochs import EpochRecord, SearchLog
 from nni_privacy.search_spaces.searchable import Searchable, open_space
 from nni_privacy.search_spaces.supernet import Sample
@@ -270,7 +270,7 @@ class OneShotStrategy(Strategy):
         torch.save(self.state_dict(), content)
         with writing_run():
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / CHECKPOINT, content.getvalue())
+            atomic_write(self.folder / CHECKPOINT, content.getvalue())
 
     def _restore(self) -> None:
         state = self._checkpoint()

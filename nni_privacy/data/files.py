@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.errors import ConfigError, DataError
-from nni_privacy.files import cache_folder
+from nni_privacy.files import cache_folder, file_lock
 
 __all__ = [
     "Checksums",
@@ -29,7 +27,6 @@ __all__ = [
     "default_cache_folder",
     "default_data_folder",
     "fetch",
-    "locked",
     "narrowed",
     "one_line",
     "pool",
@@ -129,27 +126,12 @@ def fetch(name: str, top: Path, reader: Any) -> None:
         DataError: in one line, if that fails.
     """
     try:
-        with locked(top / f".{name}.lock"):
+        with file_lock(top / f".{name}.lock"):
             unopened = reader.__new__(reader)  # the constructor would read and parse everything
             unopened.root = str(top)
             unopened.download()
     except (OSError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DataError(f"dataset {name!r}: cannot be fetched into {top}: {one_line(error)}") from error
-
-
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Holds a lock (``flock``, which ends with the process) on ``file``, so that trials at once fetch or build once.
-
-    On a file system without locks nothing is held: then two processes do the same work twice.
-    """
-    with file.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except OSError:
-            yield
-            return
-        yield
 
 
 def pool(name: str, parts: Iterable[Part]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

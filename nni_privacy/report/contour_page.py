@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nni_privacy.errors import AuditError
-from nni_privacy.files import SPOILED
+from nni_privacy.files import CORRUPT_FILE
 from nni_privacy.report.html import NOTHING, escape_text
 from nni_privacy.report.style import drawing_style, plain_label, to_svg
 from nni_privacy.runs.contours import PREFIX, ContourInfo
@@ -157,7 +157,7 @@ def contour_rows(run: RunInfo) -> list[ContourRow]:
 
 
 def read_contour(directory: Path, trial: str) -> ContourInfo | None:
-    """The contour in ``scores/<trial>.npz`` of a run directory; None if there is none, or the file is spoiled."""
+    """The contour in ``scores/<trial>.npz`` of a run directory; None if there is none, or the file is corrupt."""
     name = f"{trial}.npz"
     if Path(name).name != name:  # a trial's name is never a way out of the folder
         return None
@@ -166,7 +166,7 @@ def read_contour(directory: Path, trial: str) -> ContourInfo | None:
             return ContourInfo.from_arrays({key: file[key] for key in file.files if key.startswith(PREFIX)})
     except (OSError, AuditError):
         return None
-    except SPOILED:
+    except CORRUPT_FILE:
         return None
 
 

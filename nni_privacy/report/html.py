@@ -9,7 +9,6 @@ import base64
 import csv
 import hashlib
 import io
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape, unescape
@@ -20,6 +19,7 @@ from typing import Any
 
 from nni_privacy.cells.genotypes import CELL_NAMES
 from nni_privacy.errors import DataError
+from nni_privacy.files import atomic_write
 from nni_privacy.runs.records import FixedEdges, TrialInfo
 
 __all__ = [
@@ -149,13 +149,10 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        atomic_write(path, text)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror or type(error).__name__})") from None
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.files import LineFile, read_yaml, write_whole
+from nni_privacy.files import LineFile, atomic_write, read_yaml
 from nni_privacy.runs.journal import JOURNAL, Journal
 from nni_privacy.runs.lock import RunLock
 
@@ -118,9 +118,9 @@ class RunDirectory:
         (self.path / TRIALS).touch()
         (self.path / JOURNAL).touch()
         started = {**environment, "starts": [_start_of(environment)]}
-        write_whole(self.path / ENVIRONMENT, _json_file(started))
+        atomic_write(self.path / ENVIRONMENT, _json_file(started))
         # Last: with it, the folder is a run directory.
-        write_whole(self.path / CONFIG, _yaml_file(config))
+        atomic_write(self.path / CONFIG, _yaml_file(config))
 
     def open_again(self, environment: Mapping[str, Any], *, trials: int | None = None) -> list[TrialRecord]:
         """Makes the folder of an interrupted run ready to go on: cuts a torn line off, and records the start.
@@ -145,10 +145,10 @@ class RunDirectory:
         (self.path / SCORES).mkdir(exist_ok=True)
         known = self._environment()
         starts = [*known.get("starts", []), _start_of(environment)]
-        write_whole(self.path / ENVIRONMENT, _json_file({**known, "starts": starts}))
+        atomic_write(self.path / ENVIRONMENT, _json_file({**known, "starts": starts}))
         config = self.config()
         if config.get("trials") not in (None, trials):
-            write_whole(self.path / CONFIG, _yaml_file({**config, "trials": trials}))
+            atomic_write(self.path / CONFIG, _yaml_file({**config, "trials": trials}))
         return records
 
     def config(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class RunDirectory:
         Raises:
             OSError: if it cannot be written.
         """
-        write_whole(self.path / SCORES / f"{trial}.npz", content)
+        atomic_write(self.path / SCORES / f"{trial}.npz", content)
 
     def _environment(self) -> dict[str, Any]:
         try:
@@ -204,12 +204,12 @@ def _start_of(environment: Mapping[str, Any]) -> dict[str, Any]:
     return {key: environment[key] for key in ("started", "experiment", "versions") if key in environment}
 
 
-def _yaml_file(content: Mapping[str, Any]) -> bytes:
-    return str(yaml.safe_dump(dict(content), sort_keys=False)).encode()
+def _yaml_file(content: Mapping[str, Any]) -> str:
+    return str(yaml.safe_dump(dict(content), sort_keys=False))
 
 
-def _json_file(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2) + "\n").encode()
+def _json_file(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def describe_environment(**facts: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ Read are a CSV file, the authors' published folder, and our own run directories.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.files import atomic_write
 
 __all__ = [
     "MINIMUM_ROWS",
@@ -153,19 +154,16 @@ def write_mia_data(data: MIAData, path: str | Path) -> None:
         DataError: if the file cannot be written.
     """
     target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
     columns = [data.mia_auc] if data.accuracy is None else [data.mia_auc, data.accuracy]
+    content = io.StringIO()
+    writer = csv.writer(content)
+    writer.writerow(["genotype", "mia_auc", "accuracy"][: 1 + len(columns)])
+    for genotype, *values in zip(data.genotypes, *columns, strict=True):
+        writer.writerow([str(genotype), *(repr(float(value)) for value in values)])
     try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["genotype", "mia_auc", "accuracy"][: 1 + len(columns)])
-            for genotype, *values in zip(data.genotypes, *columns, strict=True):
-                writer.writerow([str(genotype), *(repr(float(value)) for value in values)])
-        draft.replace(target)
+        atomic_write(target, content.getvalue())
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 Reader = Callable[[Path], Iterator[Measurement]]
