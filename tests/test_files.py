@@ -12,7 +12,8 @@ import pytest
 from nni_privacy import files
 from nni_privacy.errors import RunStoppedError
 from nni_privacy.files import LineFile, atomic_write, file_lock, writing_run
-from nni_privacy.runs.directory import RunDirectory, TrialRecord
+from nni_privacy.runs.directory import RunDirectory
+from nni_privacy.runs.records import TrialRecord
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from nni_privacy.files import CORRUPT_FILE
 from nni_privacy.report.html import NOTHING, escape_text
 from nni_privacy.report.style import drawing_style, plain_label, to_svg
 from nni_privacy.runs.contours import PREFIX, ContourInfo
-from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.runs.records import RunInfo, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -170,7 +170,7 @@ def read_contour(directory: Path, trial: str) -> ContourInfo | None:
         return None
 
 
-def _row_of(trial: TrialInfo) -> tuple[str, ...]:
+def _row_of(trial: TrialRecord) -> tuple[str, ...]:
     named = [trial.factors.get(name) for name in ("architecture", "size", "dataset")]
     return *("" if value is None else str(value) for value in named), f"seed {trial.factors.get('seed')}"
 

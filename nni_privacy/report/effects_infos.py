@@ -183,7 +183,7 @@ def _rows(run: RunInfo) -> tuple[MeasuredRow, ...]:
     found: dict[tuple[object, ...], MeasuredRow] = {}
     for trial in run.succeeded:
         try:
-            row = measured_row(trial.factors, trial.metrics, trial.architecture)
+            row = measured_row(trial)
         except DataError:
             continue
         found[row.architecture, row.variant, row.size, row.dataset, row.defence, row.seed] = row

@@ -18,7 +18,7 @@ from nni_privacy.report.html import (
     interval,
     trial_link,
 )
-from nni_privacy.runs.records import RunInfo, TrialInfo, name_of
+from nni_privacy.runs.records import RunInfo, TrialRecord, name_of
 
 __all__ = ["SummaryInfo", "appendix_html", "cards_html", "facts_of", "notices", "summary_info"]
 
@@ -42,11 +42,11 @@ class SummaryInfo:
     succeeded: int
     failed: int
     planned: int | None
-    best_accuracy: TrialInfo | None
-    lowest_auc: TrialInfo | None
+    best_accuracy: TrialRecord | None
+    lowest_auc: TrialRecord | None
     fixed: int
     constrained: int
-    strays: tuple[TrialInfo, ...]
+    strays: tuple[TrialRecord, ...]
     seconds: float
 
 
@@ -85,8 +85,8 @@ def notices(run: RunInfo, summary: SummaryInfo) -> list[str]:
     if summary.strays:
         names = ", ".join(f"#{trial.sequence} ({trial.trial})" for trial in summary.strays)
         lines.append(f"Trials whose architecture lacks an edge that the pattern fixed, or is no genotype: {names}.")
-    if run.unreadable_lines:
-        numbers = ", ".join(map(str, run.unreadable_lines))
+    if run.corrupt_lines:
+        numbers = ", ".join(map(str, run.corrupt_lines))
         lines.append(
             f"Skipped in trials.jsonl, as not a whole JSON object (a process was stopped while writing): line "
             f"{numbers}."

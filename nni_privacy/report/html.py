@@ -20,7 +20,7 @@ from typing import Any
 from nni_privacy.cells.genotypes import CELL_NAMES
 from nni_privacy.errors import DataError
 from nni_privacy.files import atomic_write
-from nni_privacy.runs.records import FixedEdges, TrialInfo
+from nni_privacy.runs.records import FixedEdges, TrialRecord
 
 __all__ = [
     "Row",
@@ -251,7 +251,7 @@ def fraction(value: float | None, digits: int = 3) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def interval(trial: TrialInfo) -> str:
+def interval(trial: TrialRecord) -> str:
     """The 95% interval of a trial's AUC, or nothing."""
     ends = trial.interval
     return "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"
@@ -284,7 +284,7 @@ def facts_html(facts: Mapping[str, str]) -> str:
     return "".join(f"<dt>{escape_text(key)}</dt><dd>{value}</dd>" for key, value in facts.items() if value)
 
 
-def trial_link(trial: TrialInfo) -> str:
+def trial_link(trial: TrialRecord) -> str:
     """A trial's number and identifier, leading to its row in the table."""
     name = escape_text(trial.trial)
     return f'<a href="#trial-{name}">#{trial.sequence}</a> <span class="small">{name}</span>'

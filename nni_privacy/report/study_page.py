@@ -263,8 +263,8 @@ def study_notices(run: RunInfo, study: StudyInfo) -> list[str]:
             f"{', '.join(study.defences)}; {len(study.further)} measurements of other variants or defences are apart, "
             "below."
         )
-    if run.unreadable_lines:
-        numbers = ", ".join(map(str, run.unreadable_lines))
+    if run.corrupt_lines:
+        numbers = ", ".join(map(str, run.corrupt_lines))
         lines.append(f"Skipped in trials.jsonl, as not a whole JSON object: line {numbers}.")
     return lines
 
