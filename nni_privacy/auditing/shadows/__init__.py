@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.auditing.shadows.sampling import keep_matrix, shadow_seed
+from nni_privacy.auditing.shadows.sampling import keep_matrix
 from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ __all__ = [
     "default_cache_folder",
     "keep_matrix",
     "reference_shadows",
-    "shadow_seed",
     "small_cnn_signals",
     "spec_for",
     "train_shadows",
