@@ -24,7 +24,6 @@ __all__ = [
     "Part",
     "Root",
     "check_files",
-    "default_cache_folder",
     "default_data_folder",
     "fetch",
     "narrowed",
@@ -51,11 +50,6 @@ def default_data_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser().absolute()
     return cache_folder("data")
-
-
-def default_cache_folder() -> Path:
-    """Where images decoded once are kept: ``images`` in the user's cache."""
-    return cache_folder("images")
 
 
 def root_folder(name: str, root: Root, *, download: bool) -> Path:

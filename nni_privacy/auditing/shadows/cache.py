@@ -23,7 +23,7 @@ import numpy.typing as npt
 from nni_privacy.errors import ConfigError
 from nni_privacy.files import atomic_write, cache_folder, file_lock, private_folder
 
-__all__ = ["CacheLocation", "ShadowCache", "default_cache_folder", "opened_cache"]
+__all__ = ["CacheLocation", "ShadowCache", "opened_cache"]
 
 DESCRIPTION = "description"
 """The member that says in JSON what the file holds; its SHA-256 is the file's key."""
@@ -33,11 +33,6 @@ _DIGEST_LENGTH = 64
 _logger = logging.getLogger(__name__)
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-def default_cache_folder() -> Path:
-    """Where shadows are kept: ``shadows`` in the user's cache (:func:`nni_privacy.files.cache_folder`)."""
-    return cache_folder("shadows")
 
 
 class ShadowCache:
@@ -120,7 +115,7 @@ def _digest(content: bytes) -> bytes:
 
 
 CacheLocation = ShadowCache | str | os.PathLike[str] | Literal[False] | None
-"""A cache, its folder, ``None``: the user's (:func:`default_cache_folder`), or ``False``: nothing is kept."""
+"""A cache, its folder, ``None``: ``shadows`` in the user's cache, or ``False``: nothing is kept."""
 
 
 @contextmanager
@@ -132,4 +127,4 @@ def opened_cache(location: CacheLocation = None) -> Iterator[ShadowCache]:
     elif isinstance(location, ShadowCache):
         yield location
     else:
-        yield ShadowCache(default_cache_folder() if location is None else location)
+        yield ShadowCache(cache_folder("shadows") if location is None else location)
