@@ -30,7 +30,7 @@ from nni_privacy.files import to_csv
 from nni_privacy.report.html import render_page, replace_text
 from nni_privacy.report.roc import GRID_POINTS, RocInfo, draw_roc
 from nni_privacy.report.style import CURVES, drawing_style, to_svg
-from nni_privacy.runs.records import TrialInfo
+from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.scores import AttackScores, roc_band
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _roc_info(report: AuditReport) -> RocInfo:
     grid = np.geomspace(1 / nonmembers, 1, GRID_POINTS) if nonmembers > 1 else np.ones(1)
     low, high = roc_band(AttackScores(first.name, first.scores, first.is_member), grid)
     return RocInfo(
-        trial=TrialInfo(0, "audit", "succeeded", "", None, metrics, None, None),
+        trial=TrialRecord("audit", 0, "succeeded", "", metrics),
         attacks=tuple(attack.name for attack in report.attacks.values()),
         curves=tuple(attack.roc for attack in report.attacks.values()),
         members=first.roc.members,

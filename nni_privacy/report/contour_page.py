@@ -14,11 +14,11 @@ import numpy as np
 from markupsafe import Markup
 
 from nni_privacy.errors import AuditError
-from nni_privacy.files import SPOILED
+from nni_privacy.files import CORRUPT_FILE
 from nni_privacy.report.html import render_part
 from nni_privacy.report.style import drawing_style, plain_label, to_svg
 from nni_privacy.runs.contours import PREFIX, ContourInfo
-from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.runs.records import RunInfo, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +125,7 @@ def contour_rows(run: RunInfo) -> list[ContourRow]:
 
 
 def read_contour(directory: Path, trial: str) -> ContourInfo | None:
-    """The contour in ``scores/<trial>.npz`` of a run directory; None if there is none, or the file is spoiled."""
+    """The contour in ``scores/<trial>.npz`` of a run directory; None if there is none, or the file is corrupt."""
     name = f"{trial}.npz"
     if Path(name).name != name:  # a trial's name is never a way out of the folder
         return None
@@ -134,11 +134,11 @@ def read_contour(directory: Path, trial: str) -> ContourInfo | None:
             return ContourInfo.from_arrays({key: file[key] for key in file.files if key.startswith(PREFIX)})
     except (OSError, AuditError):
         return None
-    except SPOILED:
+    except CORRUPT_FILE:
         return None
 
 
-def _row_of(trial: TrialInfo) -> tuple[str, ...]:
+def _row_of(trial: TrialRecord) -> tuple[str, ...]:
     named = [trial.factors.get(name) for name in ("architecture", "size", "dataset")]
     return *("" if value is None else str(value) for value in named), f"seed {trial.factors.get('seed')}"
 

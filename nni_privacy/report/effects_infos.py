@@ -183,7 +183,7 @@ def _rows(run: RunInfo) -> tuple[MeasuredRow, ...]:
     found: dict[tuple[object, ...], MeasuredRow] = {}
     for trial in run.succeeded:
         try:
-            row = measured_row(trial.factors, trial.metrics, trial.architecture)
+            row = measured_row(trial)
         except DataError:
             continue
         found[row.architecture, row.variant, row.size, row.dataset, row.defence, row.seed] = row
@@ -499,4 +499,5 @@ def _verdict(info: EffectsInfo, row: VerdictRow) -> Mapping[str, Any]:
 
 
 def _estimate(estimate: Estimate | None) -> Mapping[str, Any]:
-    return {name: getattr(estimate, name, None) for name in ("low", "high", "error", "method")}
+    names = {"low": "low", "high": "high", "error": "standard_error", "method": "method"}
+    return {column: getattr(estimate, name, None) for column, name in names.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from nni_privacy.report.html import duration
-from nni_privacy.runs.records import FixedEdges, RunInfo, TrialInfo, name_of
+from nni_privacy.runs.records import FixedEdges, RunInfo, TrialRecord, name_of
 
 __all__ = ["Facts", "SummaryInfo", "appendix", "facts_of", "summary_info"]
 
@@ -36,11 +36,11 @@ class SummaryInfo:
     succeeded: int
     failed: int
     planned: int | None
-    best_accuracy: TrialInfo | None
-    lowest_auc: TrialInfo | None
+    best_accuracy: TrialRecord | None
+    lowest_auc: TrialRecord | None
     fixed: int
     constrained: int
-    strays: tuple[TrialInfo, ...]
+    strays: tuple[TrialRecord, ...]
     seconds: float
 
 

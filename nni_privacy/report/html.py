@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import os
 import re
 from functools import cache
 from html import unescape
@@ -20,7 +19,8 @@ from markupsafe import Markup
 
 from nni_privacy.cells.genotypes import CELL_NAMES
 from nni_privacy.errors import DataError
-from nni_privacy.runs.records import TrialInfo
+from nni_privacy.files import atomic_write
+from nni_privacy.runs.records import TrialRecord
 
 __all__ = ["duration", "figure_files", "interval", "render_page", "render_part", "replace_text"]
 
@@ -84,13 +84,10 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        atomic_write(path, text)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror or type(error).__name__})") from None
 
 
@@ -114,7 +111,7 @@ def figure_files(page: str) -> dict[str, str]:
     return files
 
 
-def interval(trial: TrialInfo) -> str:
+def interval(trial: TrialRecord) -> str:
     """The 95% interval of a trial's AUC, or nothing."""
     ends = trial.interval
     return "" if ends is None else f"[{ends[0]:.3f}, {ends[1]:.3f}]"

@@ -19,7 +19,7 @@ from nni_privacy.report.html import render_page
 from nni_privacy.report.roc import RocInfo, draw_roc, roc_info
 from nni_privacy.report.style import ACCURACY, AUC, FAILED, FRONT, GUESSING, OTHER, drawing_style, new_figure, to_svg
 from nni_privacy.report.trials_table import columns_of
-from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.runs.records import RunInfo, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,11 +115,11 @@ class TradeoffInfo:
         front: the Pareto front among them, highest accuracy first.
     """
 
-    trials: tuple[TrialInfo, ...]
-    front: tuple[TrialInfo, ...]
+    trials: tuple[TrialRecord, ...]
+    front: tuple[TrialRecord, ...]
 
     @property
-    def dominated(self) -> tuple[TrialInfo, ...]:
+    def dominated(self) -> tuple[TrialRecord, ...]:
         """The trials that are not on the front."""
         front = {trial.trial for trial in self.front}
         return tuple(trial for trial in self.trials if trial.trial not in front)
@@ -179,7 +179,7 @@ def hypervolume_info(run: RunInfo) -> HypervolumeInfo:
     return HypervolumeInfo(tuple(trial.sequence for trial in trials), _tuple(growth))
 
 
-def select_best(front: Sequence[TrialInfo], limit: int = 4) -> tuple[TrialInfo, ...]:
+def select_best(front: Sequence[TrialRecord], limit: int = 4) -> tuple[TrialRecord, ...]:
     """At most ``limit`` architectures of a Pareto front: its two ends first, then what lies evenly between them.
 
     Args:
@@ -214,7 +214,7 @@ def progress_info(run: RunInfo) -> ProgressInfo:
     )
 
 
-def _values(trials: Sequence[TrialInfo], metric: str) -> NDArray[np.float64]:
+def _values(trials: Sequence[TrialRecord], metric: str) -> NDArray[np.float64]:
     """One metric of the trials that succeeded, NaN where there is none."""
     return np.array([trial.metrics.get(metric, np.nan) if trial.succeeded else np.nan for trial in trials], dtype=float)
 
@@ -281,7 +281,7 @@ def draw_hypervolume(info: HypervolumeInfo) -> Figure:
     return figure
 
 
-def _points(axes: Any, trials: Sequence[TrialInfo], colour: str, marker: str, label: str) -> None:
+def _points(axes: Any, trials: Sequence[TrialRecord], colour: str, marker: str, label: str) -> None:
     x = [trial.accuracy for trial in trials]
     y = [trial.mia_auc for trial in trials]
     ends = [trial.interval or (np.nan, np.nan) for trial in trials]
@@ -302,7 +302,7 @@ def _guessing_line(axes: Any) -> None:
         axes.axhline(0.5, color=GUESSING, lw=1.1, ls=(0, (4, 3)), label="guessing (AUC 0.5)", zorder=1)
 
 
-def _number_front(figure: Figure, axes: Any, front: Sequence[TrialInfo]) -> None:
+def _number_front(figure: Figure, axes: Any, front: Sequence[TrialRecord]) -> None:
     """Numbers of the front's points, both ends first, each where it meets no other number; or else left out."""
     figure.draw_without_rendering()  # settles the layout, so that data can be turned into points on paper
     to_points = 72 / figure.dpi

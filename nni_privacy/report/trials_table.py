@@ -11,7 +11,7 @@ from nni_privacy.cells.darts import CELL_TYPES
 from nni_privacy.cells.genotypes import cells_of, present_edges
 from nni_privacy.report.html import interval
 from nni_privacy.report.layout import operation_kind
-from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.runs.records import RunInfo, TrialRecord
 
 __all__ = ["Column", "TableCell", "columns_of", "operation_counts"]
 
@@ -50,11 +50,11 @@ class Column:
 
     title: str
     kind: Literal["number", "text"]
-    cell: Callable[[TrialInfo], TableCell]
+    cell: Callable[[TrialRecord], TableCell]
     css: str = ""
 
 
-def operation_counts(trial: TrialInfo, name: str) -> tuple[int, int, int] | None:
+def operation_counts(trial: TrialRecord, name: str) -> tuple[int, int, int] | None:
     """Convolutions, poolings and skips in the cell called ``name`` of a trial; None if it has no such cell."""
     cell = cells_of(trial.genotype).get(name) if trial.genotype is not None else None
     if cell is None:
@@ -107,7 +107,7 @@ def _metric(title: str, name: str, missing: str = NOTHING) -> Column:
     )
 
 
-def _auc(trial: TrialInfo) -> TableCell:
+def _auc(trial: TrialRecord) -> TableCell:
     cell = _number(trial.mia_auc)
     return TableCell(cell.value, cell.text, interval(trial))
 
@@ -120,7 +120,7 @@ def _factors(run: RunInfo) -> list[Column]:
 
 
 def _factor(name: str, kind: Literal["number", "text"]) -> Column:
-    def cell(trial: TrialInfo) -> TableCell:
+    def cell(trial: TrialRecord) -> TableCell:
         value = trial.factors.get(name)
         return TableCell("", NOTHING) if value is None else _text(str(value))
 
@@ -128,7 +128,7 @@ def _factor(name: str, kind: Literal["number", "text"]) -> Column:
 
 
 def _operations(name: str) -> Column:
-    def cell(trial: TrialInfo) -> TableCell:
+    def cell(trial: TrialRecord) -> TableCell:
         counts = operation_counts(trial, name)
         return TableCell("", NOTHING) if counts is None else TableCell(str(counts[0]), "·".join(map(str, counts)))
 
