@@ -1,24 +1,29 @@
-"""Files: written whole or not at all, grown by whole lines, kept in the user's own cache, and read with care.
+"""Files: atomic writes, appended lines, locks, the user's cache, and a YAML reader that tells a fault in one line.
 
-What a full disk means for a run, the exceptions that a corrupt file of arrays raises, and a reader of users' YAML files
-that tells every fault in one line. What lies in a cache is used again without being made again: an overlay of NNI's
-manager is even run. A folder that another user of the machine could write to would be a way in, so it is refused, not
-mended.
+Here stands, too, what a full disk means for a run and which exceptions a corrupt file raises. What lies in a cache is
+used again without being made again: an overlay of NNI's manager is even run. A folder that another user of the machine
+could write to would be a way in, so it is refused, not mended.
 """
 
 from __future__ import annotations
 
+import csv
 import errno
+import fcntl
+import io
+import logging
 import os
 import pickle
+import re
+import secrets
 import shutil
 import stat
 import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +33,20 @@ from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedE
 
 __all__ = [
     "CACHE_VARIABLE",
+    "CORRUPT_FILE",
     "DISK_FAULTS",
-    "SPOILED",
     "UNREADABLE",
     "LineFile",
+    "Row",
+    "atomic_write",
     "cache_folder",
+    "file_lock",
     "full_disk",
     "new_folder",
     "private_folder",
     "read_yaml",
+    "to_csv",
     "unwritten",
-    "write_whole",
     "writing_run",
 ]
 
@@ -50,10 +58,20 @@ FULL_BYTES = 1 << 16
 
 CACHE_VARIABLE = "NNI_PRIVACY_CACHE"
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A text that begins like this is a formula to a spreadsheet; an apostrophe before it keeps it a text."""
+
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?", re.ASCII)
+
+Row = Mapping[str, Any]
+"""A row of a table: values by the names of their columns."""
+
+_logger = logging.getLogger(__name__)
+
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
-SPOILED: tuple[type[Exception], ...] = (
+CORRUPT_FILE: tuple[type[Exception], ...] = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -68,17 +86,17 @@ SPOILED: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""Of numpy, zipfile, zlib and torch; the system's own OSError is not among them."""
+"""Exceptions that numpy, zipfile, zlib and torch raise of a corrupt array or weight file; OSError is not among them."""
 
-UNREADABLE: tuple[type[Exception], ...] = (OSError, *SPOILED)
-"""With it: whatever a file cannot be read for."""
+UNREADABLE: tuple[type[Exception], ...] = (OSError, *CORRUPT_FILE)
+"""Exceptions of a file that is corrupt or cannot be read at all."""
 
 _SIZE_LIMIT = 1 << 20
 """No configuration and no pattern is larger, in bytes."""
 
 
 class LineFile:
-    """Safe to append to from several threads; a full disk or a crash never leaves half a line behind for good.
+    """A file of lines that several threads may append to; a full disk or a crash leaves no torn line for good.
 
     Args:
         path: the file; made with the first line.
@@ -127,22 +145,91 @@ class LineFile:
         return [line for line in whole.decode("utf-8", errors="replace").split("\n") if line.strip()]
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that appears whole, in place of an older one, or not at all.
+def atomic_write(path: Path, content: bytes | str) -> None:
+    """Writes a file atomically: it replaces an older one whole, or not at all, and is on disk when this returns.
+
+    Safe among threads and processes that write the same file: the last one wins.
+
+    Args:
+        path: of the file; its folder exists.
+        content: text is written in UTF-8.
 
     Raises:
-        OSError: if it cannot be written; what was there before is still there.
+        OSError: named after ``path``, if it cannot be written; what was there before is still there.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(content)
+        with partial.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise _named(error, path) from None
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _named(error, path) from None
+        raise
+
+
+@contextmanager
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Holds an exclusive lock of the kernel, which ends with the process that holds it, however that ends.
+
+    Yields false at once if another holds it and ``wait`` is false. The lock's file is removed at the end. On a file
+    system without locks all get it: then two do the same work, and the second result replaces an equal first one.
+
+    Raises:
+        OSError: if the file cannot be made.
+    """
+    # By hand, since filelock (NNI pins <3.12) waits forever where a file system refuses locks (ENOLCK, EOPNOTSUPP), and
+    # does not show the descriptor, without which its file cannot be removed safely.
+    descriptor = _locked(path, wait=wait)
+    if descriptor is None:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        path.unlink(missing_ok=True)  # while the lock is held: see _locked
+        os.close(descriptor)
+
+
+def _locked(path: Path, *, wait: bool) -> int | None:
+    """An open, locked descriptor of ``path``; None if another holds it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError as error:
+            _logger.debug("no lock on %s: %s", path, error)
+            return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # Whoever held it before has removed the file: then a third one may hold the lock of a new file of that name.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+
+
+def to_csv(rows: Sequence[Row], first: Sequence[str] = ()) -> str:
+    """Rows as CSV text; the columns are ``first``, which always stand, and then others as they come."""
+    names = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _safe(value) for name, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    formula = isinstance(value, str) and value.startswith(FORMULA) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value
 
 
 def _named(error: OSError, path: Path) -> OSError:

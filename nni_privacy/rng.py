@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["derived_seed", "isolated"]
+__all__ = ["derived_seed", "isolated", "stream_seed"]
 
 
 def derived_seed(seed: int, *purpose: object) -> int:
@@ -17,6 +17,18 @@ def derived_seed(seed: int, *purpose: object) -> int:
     """
     text = "\n".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def stream_seed(seed: int, *stream: int) -> int:
+    """A seed below 2**32 for a numbered stream, such as a shadow, or what and which epoch of a search.
+
+    It depends on these numbers only, so what is drawn in an epoch depends on nothing drawn before, and more shadows
+    leave the first ones as they are. Unlike :func:`derived_seed`, whose streams have names, it is numpy's
+    ``SeedSequence``: the shadows in users' caches, and what a seed gives, depend on its numbers.
+    """
+    import numpy as np
+
+    return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0])
 
 
 @contextmanager

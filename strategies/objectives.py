@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nni_privacy.analysis.pareto import non_dominated_ranks
+from nni_privacy.analysis.pareto import non_dominated
 from nni_privacy.errors import ConfigError, nearest
 
 __all__ = ["DEFAULT_OBJECTIVES", "DIRECTIONS", "Direction", "Objectives", "check_metric_name", "check_metrics_given"]
@@ -133,7 +133,7 @@ class Objectives:
     def front(self, costs: Sequence[Sequence[float]]) -> list[int]:
         """Positions of the points that no other point dominates."""
         points = np.array(costs, dtype=float).reshape(len(costs), len(self.directions))
-        return [int(index) for index in np.flatnonzero(non_dominated_ranks(points) == 0)]
+        return [int(index) for index in np.flatnonzero(non_dominated(points))]
 
 
 def _is_finite(value: Any) -> bool:

@@ -20,12 +20,13 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from nni_privacy.errors import ConfigError, nearest
-from nni_privacy.files import UNREADABLE, write_whole, writing_run
+from nni_privacy.files import UNREADABLE, atomic_write, writing_run
+from nni_privacy.rng import stream_seed
 from nni_privacy.runs.epochs import EpochRecord, SearchLog
 from nni_privacy.search_spaces.searchable import Searchable, open_space
 from nni_privacy.search_spaces.supernet import Sample
 from nni_privacy.strategies.registry import StrategyOptions
-from nni_privacy.strategies.search_data import SearchData, stream_seed
+from nni_privacy.strategies.search_data import SearchData
 
 __all__ = ["OneShotOptions", "OneShotStrategy"]
 
@@ -270,7 +271,7 @@ class OneShotStrategy(Strategy):
         torch.save(self.state_dict(), content)
         with writing_run():
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / CHECKPOINT, content.getvalue())
+            atomic_write(self.folder / CHECKPOINT, content.getvalue())
 
     def _restore(self) -> None:
         state = self._checkpoint()

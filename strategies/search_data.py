@@ -6,27 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nni_privacy.data import Normalizer
 from nni_privacy.errors import ConfigError
+from nni_privacy.rng import stream_seed
 from nni_privacy.training.fit import epoch_batches, prepare_batch, resolve_device
 
-__all__ = ["Batch", "SearchData", "stream_seed"]
+__all__ = ["Batch", "SearchData"]
 
 Batch = tuple[Tensor, Tensor]
 """Images (n, C, h, w), normalised, and labels (n,), on the device."""
-
-
-def stream_seed(seed: int, *stream: int) -> int:
-    """A seed for one purpose (``stream``, e.g. what and which epoch), independent of those for all other purposes.
-
-    What is drawn in an epoch thus depends on nothing drawn before: a search that is resumed at an epoch goes on as if
-    it had never stopped.
-    """
-    return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nni_privacy.auditing.shadows.cache import ShadowCache, default_cache_folder
-from nni_privacy.data.files import default_cache_folder as images_folder
+from nni_privacy.auditing.shadows.cache import ShadowCache
 from nni_privacy.errors import ConfigError, RuntimeRepairError
 from nni_privacy.files import CACHE_VARIABLE, cache_folder, private_folder
 from nni_privacy.nni_runtime import install, make_overlay
@@ -39,8 +38,7 @@ def test_all_caches_are_in_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: 
             patch.delenv("XDG_CACHE_HOME", raising=False)
             patch.setenv(variable, value)
             assert cache_folder() == expected
-            assert default_cache_folder() == expected / "shadows"
-            assert images_folder() == expected / "images"
+            assert cache_folder("shadows") == expected / "shadows"
 
 
 def test_folders_are_made_for_this_user_alone(cache: Path) -> None:

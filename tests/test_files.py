@@ -11,8 +11,9 @@ import pytest
 
 from nni_privacy import files
 from nni_privacy.errors import RunStoppedError
-from nni_privacy.files import LineFile, write_whole, writing_run
-from nni_privacy.runs.directory import RunDirectory, TrialRecord
+from nni_privacy.files import LineFile, atomic_write, file_lock, writing_run
+from nni_privacy.runs.directory import RunDirectory
+from nni_privacy.runs.records import TrialRecord
 
 
 @pytest.fixture
@@ -63,10 +64,10 @@ def test_after_room_is_made_a_line_file_goes_on(small_disk: Path) -> None:
 
 def test_a_file_that_does_not_fit_leaves_the_last_good_one(small_disk: Path) -> None:
     path = small_disk / "checkpoint.pt"
-    write_whole(path, b"good")
+    atomic_write(path, b"good")
     words = r"checkpoint\.pt: No space left on device; all that is finished is kept"
     with pytest.raises(RunStoppedError, match=words), writing_run():
-        write_whole(path, b"x" * 100_000)
+        atomic_write(path, b"x" * 100_000)
     assert path.read_bytes() == b"good"
     assert [entry.name for entry in small_disk.iterdir()] == ["checkpoint.pt"]
 
@@ -147,3 +148,27 @@ def test_what_a_crash_left_of_a_line_is_cut_off(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunStoppedError, match=r"gone/trials\.jsonl: No such file or directory"), writing_run():
         LineFile(tmp_path / "gone" / "trials.jsonl").append("x")
+
+
+def test_a_written_file_leaves_no_other_file_and_text_is_utf_8(tmp_path: Path) -> None:
+    for content in (b"old", "näher"):
+        atomic_write(tmp_path / "file", content)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "näher"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    with pytest.raises(FileNotFoundError) as caught:
+        atomic_write(tmp_path / "gone" / "file", b"")
+    assert caught.value.filename == str(tmp_path / "gone" / "file")
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(code, "no locks here")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    for wait in (True, False):
+        with file_lock(tmp_path / "lock", wait=wait) as first, file_lock(tmp_path / "lock", wait=wait) as second:
+            assert first and second
+    assert not any(tmp_path.iterdir())

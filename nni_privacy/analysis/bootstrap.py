@@ -8,7 +8,7 @@ Few architectures make the ordinary percentile bootstrap too narrow (about 90% i
 
 - from :data:`BOOTSTRAP_FROM` architectures on, a two-level *studentised* bootstrap (bootstrap-t; Efron and Tibshirani,
   An Introduction to the Bootstrap, 1993, section 12.5): architectures are drawn with replacement, then seeds
-  within each, and the quantiles of ``(mean* - mean) / error*`` replace those of Student's t;
+  within each, and the quantiles of ``(mean* - mean) / standard_error*`` replace those of Student's t;
 - with fewer, or many equal ones, where resampling has too little to draw from, Student's t on the architectures' means.
 """
 
@@ -41,40 +41,40 @@ class Estimate:
     """An estimate with its 95% interval.
 
     Attributes:
-        value: the estimate, in units of the metric (or of the metric a unit of the predictor, of a slope).
+        value: the estimate, in units of the metric (or of the metric per unit of the predictor, of a slope).
         low: lower end of the interval.
         high: upper end.
-        error: standard error.
+        standard_error: of the estimate.
         pairs: number of paired differences (or measurements, of a slope) behind it.
         architectures: number of architectures that they belong to.
         method: how the interval was made, in words.
-        pivots: of the bootstrap, the sorted ``(mean* - mean) / error*``; else None.
-        freedom: of Student's t, the degrees of freedom.
+        t_statistics: of the bootstrap, the sorted ``(mean* - mean) / standard_error*`` of the resamples; else None.
+        dof: degrees of freedom of Student's t; 0 of the bootstrap.
     """
 
     value: float
     low: float
     high: float
-    error: float
+    standard_error: float
     pairs: int
     architectures: int
     method: str
-    pivots: Floats | None = field(default=None, repr=False)
-    freedom: int = 0
+    t_statistics: Floats | None = field(default=None, repr=False)
+    dof: int = 0
 
     def p_value(self, reference: float = 0.0) -> float:
         """Two-sided p of the hypothesis that the truth is ``reference``: up to .05 just where the interval excludes it.
 
         Of the bootstrap it is at least ``2 / (resamples + 1)``.
         """
-        if self.error == 0:
+        if self.standard_error == 0:
             return float(self.value == reference)
-        pivot = (self.value - reference) / self.error
-        if self.pivots is None:
-            return float(2 * stats.t.sf(abs(pivot), self.freedom))
-        above = len(self.pivots) - np.searchsorted(self.pivots, pivot, side="left")
-        below = np.searchsorted(self.pivots, pivot, side="right")
-        return float(min(1.0, 2 * (min(above, below) + 1) / (len(self.pivots) + 1)))
+        statistic = (self.value - reference) / self.standard_error
+        if self.t_statistics is None:
+            return float(2 * stats.t.sf(abs(statistic), self.dof))
+        above = len(self.t_statistics) - np.searchsorted(self.t_statistics, statistic, side="left")
+        below = np.searchsorted(self.t_statistics, statistic, side="right")
+        return float(min(1.0, 2 * (min(above, below) + 1) / (len(self.t_statistics) + 1)))
 
 
 def clustered_estimate(
@@ -93,40 +93,38 @@ def clustered_estimate(
     values, clusters = _table(differences, architectures)
     counts = np.array([len(cluster) for cluster in clusters])
     means = np.array([cluster.mean() for cluster in clusters])
+    value, standard_error = float(means.mean()), float(means.std(ddof=1) / np.sqrt(len(means)))
     if len(np.unique(means)) < BOOTSTRAP_FROM:  # of ties, resamples have hardly anything to differ in
-        error = float(means.std(ddof=1) / np.sqrt(len(means)))
-        method = "clustered Student's t"
-        return t_estimate(float(means.mean()), error, len(means) - 1, len(values), len(means), method)
+        return t_estimate(value, standard_error, len(means) - 1, len(values), len(means), "clustered Student's t")
     padded = np.zeros((len(clusters), counts.max()))
     for row, cluster in zip(padded, clusters, strict=True):
         row[: len(cluster)] = cluster
-    pivots = _pivots(padded, counts, np.random.default_rng(seed))
-    value, error = float(means.mean()), float(means.std(ddof=1) / np.sqrt(len(means)))
+    t_statistics = _resampled_t_statistics(padded, counts, np.random.default_rng(seed))
     # The order statistics just beyond which p_value is at most 5%.
-    place = int((1 - LEVEL) / 2 * (len(pivots) + 1))
+    place = int((1 - LEVEL) / 2 * (len(t_statistics) + 1))
     return Estimate(
         value=value,
-        low=value - error * float(pivots[-place]),
-        high=value - error * float(pivots[place - 1]),
-        error=error,
+        low=value - standard_error * float(t_statistics[-place]),
+        high=value - standard_error * float(t_statistics[place - 1]),
+        standard_error=standard_error,
         pairs=len(values),
         architectures=len(clusters),
         method="clustered bootstrap-t",
-        pivots=pivots,
+        t_statistics=t_statistics,
     )
 
 
-def t_estimate(value: float, error: float, freedom: int, pairs: int, architectures: int, method: str) -> Estimate:
-    """An estimate whose interval is Student's, with ``freedom`` degrees of freedom."""
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    return Estimate(value, value - reach, value + reach, error, pairs, architectures, method, freedom=freedom)
+def t_estimate(value: float, standard_error: float, dof: int, pairs: int, architectures: int, method: str) -> Estimate:
+    """An estimate whose interval is Student's, with ``dof`` degrees of freedom."""
+    margin = float(stats.t.ppf((1 + LEVEL) / 2, dof)) * standard_error
+    return Estimate(value, value - margin, value + margin, standard_error, pairs, architectures, method, dof=dof)
 
 
 def _table(differences: Sequence[float] | Floats, architectures: Sequence[Hashable]) -> tuple[Floats, list[Floats]]:
     """The differences, and those of each architecture."""
     values = np.asarray(differences, dtype=np.float64)
     if values.shape != (len(architectures),):
-        raise DataError(f"{values.size} differences of {len(architectures)} architectures; expected one a pair")
+        raise DataError(f"{values.size} differences of {len(architectures)} architectures; expected one per pair")
     if len(values) < MIN_PAIRS:
         raise DataError(f"{len(values)} pairs; an interval needs at least {MIN_PAIRS}")
     if not np.isfinite(values).all():
@@ -139,7 +137,7 @@ def _table(differences: Sequence[float] | Floats, architectures: Sequence[Hashab
     return values, [np.array(group) for group in groups.values()]
 
 
-def _pivots(values: Floats, counts: npt.NDArray[np.int_], rng: np.random.Generator) -> Floats:
+def _resampled_t_statistics(values: Floats, counts: npt.NDArray[np.int_], rng: np.random.Generator) -> Floats:
     """Sorted studentised means of resamples.
 
     Args:

@@ -12,7 +12,7 @@ from itertools import product
 from types import MappingProxyType
 
 from nni_privacy.analysis.contrasts import Against
-from nni_privacy.analysis.rules import AtLeast, Lowers, Raises, Rule, StaysWithin
+from nni_privacy.analysis.rules import LOWERS, RAISES, Rule, at_least, stays_within
 
 __all__ = ["CLAIMS", "PAPER_DATASET", "Claim", "Comparison", "Conjunction", "Trend"]
 
@@ -119,10 +119,10 @@ _PAPER: Mapping[tuple[str, str, int, str], float] = MappingProxyType(
 
 def _effectiveness() -> Iterator[Claim]:
     kinds: tuple[tuple[str, str, str, Rule], ...] = (
-        ("demotion", "mia_auc", "lowers the attack's AUC", Lowers()),
-        ("promotion", "mia_auc", "raises the attack's AUC", Raises()),
-        ("demotion", "accuracy", "costs at most 0.01 of accuracy", AtLeast(ACCURACY_MARGIN)),
-        ("demotion", "overfitting", "lowers overfitting", Lowers()),
+        ("demotion", "mia_auc", "lowers the attack's AUC", LOWERS),
+        ("promotion", "mia_auc", "raises the attack's AUC", RAISES),
+        ("demotion", "accuracy", "costs at most 0.01 of accuracy", at_least(ACCURACY_MARGIN)),
+        ("demotion", "overfitting", "lowers overfitting", LOWERS),
     )
     for (pattern, metric, what, rule), cells, budget in product(kinds, CELLS, BUDGETS):
         yield Claim(
@@ -146,7 +146,7 @@ def _protection() -> Iterator[Claim]:
         for control, meaning in controls:
             about = Comparison("mia_auc", "demotion", control, cells, budget)
             text = f"{what} lowers the AUC more than {meaning} ({control})"
-            yield Claim(f"{name}-beats-{control}", text, "not in the paper", about, Lowers())
+            yield Claim(f"{name}-beats-{control}", text, "not in the paper", about, LOWERS)
         parts = (f"{name}-auc", *(f"{name}-beats-{control}" for control, _ in controls))
         text = f"{what} protects: it lowers the AUC, and beats both controls"
         yield Claim(f"{name}-protects", text, "section 5, with controls", Conjunction(parts), None)
@@ -159,9 +159,9 @@ def _transfer() -> Iterator[Claim]:
             f"Demotion of {budget} edges in {_WHERE[cells]} lowers the AUC of {name} too",
             "Figure 13",
             Comparison(f"{attack}_mia_auc", "demotion", cells=cells, budget=budget),
-            Lowers(),
+            LOWERS,
         )
-    kinds: tuple[tuple[str, str, Rule], ...] = (("demotion", "lowers", Lowers()), ("promotion", "raises", Raises()))
+    kinds: tuple[tuple[str, str, Rule], ...] = (("demotion", "lowers", LOWERS), ("promotion", "raises", RAISES))
     for pattern, verb, rule in kinds:
         about = Comparison("mia_auc", pattern, space="nasbench201")
         text = f"{pattern.capitalize()} {verb} the attack's AUC on NAS-Bench-201 too"
@@ -170,28 +170,28 @@ def _transfer() -> Iterator[Claim]:
 
 def _defences() -> Iterator[Claim]:
     alone = Comparison("mia_auc", None, "no defence", space=None)
-    yield Claim("defence-auc", "The defence alone lowers the attack's AUC", "Figures 16, 28", alone, Lowers())
+    yield Claim("defence-auc", "The defence alone lowers the attack's AUC", "Figures 16, 28", alone, LOWERS)
     for cells, budget in product(CELLS, BUDGETS):
         yield Claim(
             f"demotion-{cells}-{budget}-with-defence",
             f"Demotion of {budget} edges in {_WHERE[cells]} lowers the AUC further where a defence is on",
             "Figures 16, 28",
             Comparison("mia_auc", "demotion", cells=cells, budget=budget, defended=True),
-            Lowers(),
+            LOWERS,
         )
 
 
 def _ablations() -> Iterator[Claim]:
     source = "Figures 21-24"
     trends: tuple[tuple[str, str, Trend, Rule], ...] = (
-        ("cells-accuracy", "More cells N raise accuracy", Trend("network_cells", "accuracy"), Raises()),
-        ("cells-auc", "More cells N lower the attack's AUC", Trend("network_cells", "mia_auc"), Lowers()),
-        ("nodes-auc", "More intermediate nodes M raise the attack's AUC", Trend("nodes", "mia_auc"), Raises()),
+        ("cells-accuracy", "More cells N raise accuracy", Trend("network_cells", "accuracy"), RAISES),
+        ("cells-auc", "More cells N lower the attack's AUC", Trend("network_cells", "mia_auc"), LOWERS),
+        ("nodes-auc", "More intermediate nodes M raise the attack's AUC", Trend("nodes", "mia_auc"), RAISES),
         (
             "nodes-accuracy",
             "More intermediate nodes M leave accuracy as it is",
             Trend("nodes", "accuracy"),
-            StaysWithin(FLAT_MARGIN),
+            stays_within(FLAT_MARGIN),
         ),
     )
     for name, text, about, rule in trends:
@@ -200,15 +200,15 @@ def _ablations() -> Iterator[Claim]:
         trend = Trend("budget", "mia_auc", "demotion", cells)
         paper = 0.7861 - 0.7946 if cells == "reduction" else None  # from m = 3 to m = 4
         text = f"Each further edge of the demotion pattern in {_WHERE[cells]} lowers the AUC"
-        yield Claim(f"ablation-budget-{cells}", text, source, trend, Lowers(), paper)
+        yield Claim(f"ablation-budget-{cells}", text, source, trend, LOWERS, paper)
 
 
 def _guidelines() -> Iterator[Claim]:
     kinds: tuple[tuple[str, str, Rule], ...] = (
-        ("convolutions", "More convolutions raise", Raises()),
-        ("convolutions on the inputs", "More convolutions on the cell's inputs raise", Raises()),
-        ("depth", "A deeper cell lowers", Lowers()),
-        ("width", "A wider cell raises", Raises()),
+        ("convolutions", "More convolutions raise", RAISES),
+        ("convolutions on the inputs", "More convolutions on the cell's inputs raise", RAISES),
+        ("depth", "A deeper cell lowers", LOWERS),
+        ("width", "A wider cell raises", RAISES),
     )
     for (predictor, text, rule), cells in product(kinds, CELLS[:2]):
         yield Claim(

@@ -132,10 +132,10 @@ def hypervolume_growth(
 
 
 def non_dominated_ranks(costs: ArrayLike) -> Integers:
-    """The front that each point belongs to (fast non-dominated sort, section III-A).
+    """The front that each point belongs to (non-dominated sort, section III-A).
 
-    ``a`` dominates ``b`` if it is nowhere larger and somewhere smaller. Front 0 holds what nothing dominates, front 1
-    what only points of front 0 dominate, and so on; equal points share a front.
+    Front 0 holds what nothing dominates, front 1 what only points of front 0 dominate, and so on; equal points share a
+    front.
 
     Args:
         costs: ``(n, k)``-dim finite numbers, one point a row.
@@ -150,16 +150,11 @@ def non_dominated_ranks(costs: ArrayLike) -> Integers:
     [0, 0, 1, 2]
     """
     points = _checked(costs)
-    first, second = points[:, None, :], points[None, :, :]
-    dominates = np.asarray((first <= second).all(axis=2) & (first < second).any(axis=2))
-    dominators = dominates.sum(axis=0)
-    ranks = np.full(len(points), -1, dtype=np.intp)
-    rank = 0
-    while (ranks < 0).any():
-        front = np.flatnonzero((ranks < 0) & (dominators == 0))
-        ranks[front] = rank
-        dominators = dominators - dominates[front].sum(axis=0)
-        rank += 1
+    ranks = np.zeros(len(points), dtype=np.intp)
+    left = np.arange(len(points))
+    while left.size:
+        left = left[~non_dominated(points[left])]
+        ranks[left] += 1
     return ranks
 
 

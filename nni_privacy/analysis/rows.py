@@ -1,4 +1,4 @@
-"""Rows of a study: what one trial was set to, and what was measured."""
+"""Rows of a study: the factors that a trial was set to, typed, beside its metrics and genotype."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nni_privacy.cells.genotypes import AnyGenotype, parse_genotype
+from nni_privacy.cells.genotypes import AnyGenotype
 from nni_privacy.cells.nasbench201 import NasBench201Genotype
-from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.errors import DataError
+from nni_privacy.runs.records import TrialRecord
 
 __all__ = ["NO_DEFENCE", "ORIGINAL", "MeasuredRow", "measured_row"]
 
@@ -17,12 +18,13 @@ ORIGINAL = "original"
 NO_DEFENCE = "none"
 
 _WHOLE = ("budget", "seed", "channels", "network_cells", "nodes")
+_TEXTS = ("architecture", "variant", "dataset", "defence", "kind", "pattern", "cells", "control", "size")
 _NEEDED = ("architecture", "variant", "dataset", "defence", "seed")
 
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """One measurement.
+    """A measurement of a study; :func:`measured_row` makes it of a trial.
 
     Attributes:
         architecture: label of the base architecture.
@@ -78,34 +80,22 @@ class MeasuredRow:
         return ", ".join([*parts, *([self.size] if self.size else []), f"seed {self.seed}"])
 
 
-def measured_row(factors: Mapping[str, Any], metrics: Mapping[str, float], trained: str = "") -> MeasuredRow:
-    """A row from the parts of a line of ``trials.jsonl``.
-
-    Args:
-        factors: what the trial was set to.
-        metrics: what was measured.
-        trained: the architecture that was really trained, a genotype's text or a network's name.
+def measured_row(trial: TrialRecord) -> MeasuredRow:
+    """The row of a trial of a study.
 
     Raises:
         DataError: if a factor that every measurement has is missing, or is not what its name says.
     """
+    factors = trial.factors
     for name in _NEEDED:
         if factors.get(name) is None:
             raise DataError(f"factors: {name}: missing; a measurement has {', '.join(_NEEDED)}")
     whole = {name: _whole(name, factors.get(name)) for name in _WHOLE}
-    texts = ("architecture", "variant", "dataset", "defence", "kind", "pattern", "cells", "control", "size")
-    text = {name: None if factors.get(name) is None else str(factors[name]) for name in texts}
-    return MeasuredRow(metrics=dict(metrics), genotype=_genotype(trained), **text, **whole)  # type: ignore[arg-type]
+    text = {name: None if factors.get(name) is None else str(factors[name]) for name in _TEXTS}
+    return MeasuredRow(metrics=trial.metrics, genotype=trial.genotype, **text, **whole)  # type: ignore[arg-type]
 
 
 def _whole(name: str, value: Any) -> int | None:
     if value is None or type(value) is int:
         return value
     raise DataError(f"factors: {name}: {value!r} is not a whole number")
-
-
-def _genotype(text: str) -> AnyGenotype | None:
-    try:
-        return parse_genotype(text)
-    except GenotypeError:
-        return None

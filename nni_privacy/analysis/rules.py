@@ -1,17 +1,18 @@
-"""When a claim holds: rules on an estimate's 95% interval, and what many claims at once do to p-values."""
+"""Rules by which a claim holds, on an estimate's 95% interval, and p-values adjusted for many claims at once."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from nni_privacy.analysis.bootstrap import Estimate
 
-__all__ = ["FAILS", "HOLDS", "UNDECIDED", "AtLeast", "Lowers", "Raises", "Rule", "StaysWithin", "Verdict"]
-__all__ += ["holm", "judge_all"]
+__all__ = ["FAILS", "HOLDS", "LOWERS", "RAISES", "UNDECIDED", "Rule", "Verdict", "at_least", "holm", "judge_all"]
+__all__ += ["stays_within"]
 
 Verdict = Literal["holds", "does not hold", "undecided at this size"]
 HOLDS: Verdict = "holds"
@@ -19,94 +20,48 @@ FAILS: Verdict = "does not hold"
 UNDECIDED: Verdict = "undecided at this size"
 
 
-class Rule(Protocol):
-    """What an interval must be for a claim to hold."""
-
-    def judge(self, estimate: Estimate) -> Verdict:
-        """The verdict."""
-
-    def p_value(self, estimate: Estimate) -> float:
-        """Two-sided p against the border between holding and not holding."""
-
-    def __str__(self) -> str:
-        """The rule in words."""
-
-
 @dataclass(frozen=True)
-class Lowers:
-    """The change is negative."""
+class Rule:
+    """A claim's rule: the change lies between two borders, of which one may be infinite.
 
-    def judge(self, estimate: Estimate) -> Verdict:
-        """By the side of 0 on which the interval wholly lies."""
-        return _side(estimate.high < 0, estimate.low > 0)
+    One border at 0 asks for a fall or a rise, one at ``-margin`` is a test of non-inferiority, and two at ``±margin``
+    are two one-sided tests of equivalence (Schuirmann, 1987).
 
-    def p_value(self, estimate: Estimate) -> float:
-        """Against no change."""
-        return estimate.p_value()
-
-    def __str__(self) -> str:
-        return "below 0"
-
-
-@dataclass(frozen=True)
-class Raises:
-    """The change is positive."""
-
-    def judge(self, estimate: Estimate) -> Verdict:
-        """By the side of 0 on which the interval wholly lies."""
-        return _side(estimate.low > 0, estimate.high < 0)
-
-    def p_value(self, estimate: Estimate) -> float:
-        """Against no change."""
-        return estimate.p_value()
-
-    def __str__(self) -> str:
-        return "above 0"
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    """The change is no worse than ``-margin``: a test of non-inferiority.
-
-    Args:
-        margin: what may be lost, positive, in units of the metric.
+    Attributes:
+        low: the change must be above it, in units of the metric.
+        high: the change must be below it.
     """
 
-    margin: float
+    low: float = -math.inf
+    high: float = math.inf
 
     def judge(self, estimate: Estimate) -> Verdict:
-        """By the side of ``-margin`` on which the interval wholly lies."""
-        return _side(estimate.low > -self.margin, estimate.high < -self.margin)
+        """The verdict: whether the estimate's interval lies wholly between the borders, or wholly beyond one."""
+        inside = self.low < estimate.low and estimate.high < self.high
+        return _side(inside, estimate.low > self.high or estimate.high < self.low)
 
     def p_value(self, estimate: Estimate) -> float:
-        """Against a loss of just the margin."""
-        return estimate.p_value(-self.margin)
+        """Two-sided p against the nearer border between holding and not holding."""
+        return max(estimate.p_value(border) for border in (self.low, self.high) if math.isfinite(border))
 
     def __str__(self) -> str:
-        return f"above -{self.margin:g}"
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return f"within ±{self.high:g}"
+        return f"above {self.low:g}" if math.isfinite(self.low) else f"below {self.high:g}"
 
 
-@dataclass(frozen=True)
-class StaysWithin:
-    """The change is smaller than ``margin`` either way: two one-sided tests (Schuirmann, 1987).
+LOWERS = Rule(high=0)
+RAISES = Rule(low=0)
 
-    Args:
-        margin: positive, in units of the metric.
-    """
 
-    margin: float
+def at_least(margin: float) -> Rule:
+    """The rule of a change that is no worse than ``-margin``."""
+    return Rule(low=-margin)
 
-    def judge(self, estimate: Estimate) -> Verdict:
-        """Whether the interval lies wholly within the margins, or wholly outside on one side."""
-        inside = -self.margin < estimate.low and estimate.high < self.margin
-        return _side(inside, estimate.low > self.margin or estimate.high < -self.margin)
 
-    def p_value(self, estimate: Estimate) -> float:
-        """Against the nearer of the two margins."""
-        return max(estimate.p_value(-self.margin), estimate.p_value(self.margin))
-
-    def __str__(self) -> str:
-        return f"within ±{self.margin:g}"
+def stays_within(margin: float) -> Rule:
+    """The rule of a change that is smaller than ``margin`` either way."""
+    return Rule(-margin, margin)
 
 
 def _side(holds: bool, fails: bool) -> Verdict:

@@ -1,4 +1,4 @@
-"""How a metric changes with a number (cells N, nodes M, budget m, properties of genotypes): slopes with intervals."""
+"""Slopes of a metric on a number (cells N, nodes M, budget m, properties of genotypes), with their intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from scipy.stats import linregress
 
 from nni_privacy.analysis.bootstrap import MIN_PAIRS, Estimate, clustered_estimate, t_estimate
 from nni_privacy.analysis.properties import PROPERTIES
@@ -42,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Slope:
-    """Change of a metric a unit of a predictor.
+    """Change of a metric per unit of a predictor.
 
     Attributes:
         predictor: a factor (``network_cells``, ``nodes``, ``budget``) or a property of cells.
@@ -80,7 +80,7 @@ def within_slope(rows: Sequence[MeasuredRow], predictor: str, metric: str, *, se
     slopes, architectures = [], []
     for line in _lines(rows, predictor, metric):
         x = np.array([float(getattr(row, predictor)) for row in line])
-        slopes.append(_least_squares(x, np.array([row.metrics[metric] for row in line]))[0])
+        slopes.append(float(linregress(x, [row.metrics[metric] for row in line]).slope))
         architectures.append(line[0].architecture)
     return clustered_estimate(slopes, architectures, seed=seed)
 
@@ -100,12 +100,11 @@ def between_slope(points: Sequence[Point]) -> Estimate:
     x, y = np.array([point.x for point in points]), np.array([point.y for point in points])
     if np.ptp(x) == 0:
         raise DataError("the predictor has one value only")
-    slope, intercept = _least_squares(x, y)
-    freedom = count - 2
-    spread = float(((y - intercept - slope * x) ** 2).sum()) / freedom
-    error = float(np.sqrt(spread / ((x - x.mean()) ** 2).sum()))
-    method = "least squares, Student's t"
-    return t_estimate(slope, error, freedom, count, count, method)
+    line, dof = linregress(x, y), count - 2
+    # Of the residuals: linregress takes its own from 1 - r**2, which rounding leaves nothing of where the line fits.
+    variance = ((y - line.intercept - line.slope * x) ** 2).sum() / dof
+    standard_error = float(np.sqrt(variance / ((x - x.mean()) ** 2).sum()))
+    return t_estimate(float(line.slope), standard_error, dof, count, count, "least squares, Student's t")
 
 
 def ablation_slopes(rows: Sequence[MeasuredRow], *, seed: int = 0) -> tuple[Slope, ...]:
@@ -193,10 +192,3 @@ def _property_points(rows: Sequence[MeasuredRow], name: str, cells: CellType) ->
             groups.setdefault(row.architecture, []).append((value, row.metrics["mia_auc"]))
     means = {label: np.mean(values, axis=0) for label, values in groups.items()}
     return tuple(Point(label, float(mean[0]), float(mean[1])) for label, mean in means.items())
-
-
-def _least_squares(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and intercept."""
-    centred = x - x.mean()
-    slope = float((centred * y).sum() / (centred**2).sum())
-    return slope, float(y.mean() - slope * x.mean())

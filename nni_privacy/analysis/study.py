@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nni_privacy.analysis.statistics import Correlation, Spread, rank_correlation, spread_of
-from nni_privacy.runs.records import RunInfo, TrialInfo, name_of
+from nni_privacy.runs.records import RunInfo, TrialRecord, name_of
 
 __all__ = [
     "ACCURACY",
@@ -24,10 +24,10 @@ __all__ = [
     "Architecture",
     "Bar",
     "BarsInfo",
-    "Measurement",
     "OverfittingInfo",
     "OverfittingPoint",
     "StudyInfo",
+    "StudyTrial",
     "Table1Row",
     "bars_info",
     "overfitting_info",
@@ -53,10 +53,10 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One trial of a study, and what it was set to; see :attr:`TrialInfo.factors`."""
+class StudyTrial:
+    """A trial of a study with the labels of what it was set to; see :attr:`TrialRecord.factors`."""
 
-    trial: TrialInfo
+    trial: TrialRecord
     architecture: Architecture
     variant: str
     dataset: str
@@ -94,19 +94,19 @@ class StudyInfo:
     datasets: tuple[str, ...]
     architectures: tuple[Architecture, ...]
     seeds: tuple[str, ...]
-    measurements: tuple[Measurement, ...]
-    further: tuple[Measurement, ...]
+    measurements: tuple[StudyTrial, ...]
+    further: tuple[StudyTrial, ...]
     variants: tuple[str, ...]
     defences: tuple[str, ...]
     missing: tuple[tuple[str, str, str], ...]
 
     @property
-    def succeeded(self) -> tuple[Measurement, ...]:
+    def succeeded(self) -> tuple[StudyTrial, ...]:
         """The measurements shown that ended well."""
         return tuple(one for one in self.measurements if one.trial.succeeded)
 
     @property
-    def failed(self) -> tuple[Measurement, ...]:
+    def failed(self) -> tuple[StudyTrial, ...]:
         """Those that did not."""
         return tuple(one for one in self.measurements if not one.trial.succeeded)
 
@@ -121,7 +121,7 @@ class StudyInfo:
         present = {one.dataset for one in self.measurements}
         return tuple(name for name in self.datasets if name in present)
 
-    def of(self, dataset: str, architecture: str | None = None) -> tuple[Measurement, ...]:
+    def of(self, dataset: str, architecture: str | None = None) -> tuple[StudyTrial, ...]:
         """The measurements on a data set, of one architecture or of all."""
         return tuple(
             one
@@ -213,9 +213,9 @@ def bars_info(study: StudyInfo, dataset: str, quantity: str) -> BarsInfo:
     return BarsInfo(dataset, quantity, tuple(bars))
 
 
-def _measurement(trial: TrialInfo) -> Measurement:
+def _measurement(trial: TrialRecord) -> StudyTrial:
     factors = {key: str(value) for key, value in trial.factors.items() if value is not None}
-    return Measurement(
+    return StudyTrial(
         trial=trial,
         architecture=Architecture(factors.get("architecture", "unnamed"), factors.get("kind", "unknown")),
         variant=factors.get("variant", "original"),
@@ -226,9 +226,9 @@ def _measurement(trial: TrialInfo) -> Measurement:
     )
 
 
-def _last_attempts(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
+def _last_attempts(measurements: Iterable[StudyTrial]) -> tuple[StudyTrial, ...]:
     """One measurement a setting: a later attempt replaces an earlier one unless it failed where that succeeded."""
-    kept: dict[tuple[str, ...], Measurement] = {}
+    kept: dict[tuple[str, ...], StudyTrial] = {}
     for one in measurements:
         before = kept.get(one.setting)
         if before is None or one.trial.succeeded or not before.trial.succeeded:
@@ -236,12 +236,12 @@ def _last_attempts(measurements: Iterable[Measurement]) -> tuple[Measurement, ..
     return tuple(kept.values())
 
 
-def _only(measurements: tuple[Measurement, ...], name: str, value: str) -> tuple[Measurement, ...]:
+def _only(measurements: tuple[StudyTrial, ...], name: str, value: str) -> tuple[StudyTrial, ...]:
     chosen = tuple(one for one in measurements if getattr(one, name) == value)
     return chosen or measurements
 
 
-def _with_whole_labels(measurements: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+def _with_whole_labels(measurements: tuple[StudyTrial, ...]) -> tuple[StudyTrial, ...]:
     """The same, with what else tells two measurements of an architecture apart as a part of its label."""
     sizes: dict[str, set[str]] = {}
     for one in measurements:
@@ -256,14 +256,14 @@ def _with_whole_labels(measurements: tuple[Measurement, ...]) -> tuple[Measureme
     return tuple(whole)
 
 
-def _architectures(measurements: Sequence[Measurement]) -> tuple[Architecture, ...]:
+def _architectures(measurements: Sequence[StudyTrial]) -> tuple[Architecture, ...]:
     order = {HUMAN: 0, NAS: 1}
     distinct = {one.architecture.label: one.architecture for one in measurements}
     kinds = list(dict.fromkeys(one.kind for one in distinct.values()))
     return tuple(sorted(distinct.values(), key=lambda one: (order.get(one.kind, 2), kinds.index(one.kind))))
 
 
-def _attacks(run: RunInfo, measurements: Sequence[Measurement]) -> dict[str, str]:
+def _attacks(run: RunInfo, measurements: Sequence[StudyTrial]) -> dict[str, str]:
     found = _distinct(name for one in measurements if one.trial.succeeded for name in one.trial.metrics)
     primary = run.attacks[0] if run.attacks else UNNAMED_ATTACK
     others = [name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX)]

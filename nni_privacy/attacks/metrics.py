@@ -187,12 +187,10 @@ def clopper_pearson(successes: int, trials: int, *, confidence: float = 0.95) ->
     if trials < 1 or not 0 <= successes <= trials:
         raise AuditError(f"{successes} successes of {trials} trials: expected 0 <= successes <= trials and trials >= 1")
     _check_options(confidence)
-    from scipy.special import betaincinv  # here, because the metrics themselves need numpy only
+    from scipy.stats import binomtest  # here, because the metrics themselves need numpy only
 
-    tail = (1 - confidence) / 2
-    low = 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, tail))
-    high = 1.0 if successes == trials else float(betaincinv(successes + 1, trials - successes, 1 - tail))
-    return low, high
+    interval = binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def _resampled_areas(

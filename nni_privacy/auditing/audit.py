@@ -6,7 +6,7 @@ Torch is imported when a model is audited: ``nni_privacy`` imports this module t
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from nni_privacy.attacks import AttackReport, TargetSignals, check_reference_models, get_attack, report_attack
 from nni_privacy.errors import AuditError
+from nni_privacy.files import atomic_write
 
 if TYPE_CHECKING:
     import torch
@@ -87,10 +88,9 @@ class AuditReport:
             arrays[f"{name}/is_member"] = report.is_member
             arrays[f"{name}/records"] = report.records
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as folder:
-            unfinished = Path(folder) / target.name
-            np.savez_compressed(unfinished, allow_pickle=False, **arrays)
-            unfinished.replace(target)
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        atomic_write(target, content.getvalue())
         return target
 
 

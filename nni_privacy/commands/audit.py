@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from nni_privacy.errors import ConfigError, DataError, check_keys
-from nni_privacy.files import SPOILED
+from nni_privacy.files import CORRUPT_FILE
 from nni_privacy.plugins import import_from_here, import_plugins
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except pickle.UnpicklingError:
         raise DataError(f"{path}: holds objects other than weights, which are not loaded; save a state_dict") from None
-    except SPOILED as error:
+    except CORRUPT_FILE as error:
         raise DataError(f"{path}: not a file of weights: {' '.join(str(error).split())[:200]}") from None
     except Exception as error:
         if type(error).__module__.startswith("safetensors"):

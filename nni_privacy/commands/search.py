@@ -34,7 +34,8 @@ from nni_privacy.config import SearchConfig, load_config
 from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, manager_access
 from nni_privacy.report import write_report
-from nni_privacy.runs.directory import RunDirectory, TrialRecord, describe_environment
+from nni_privacy.runs.directory import RunDirectory, describe_environment
+from nni_privacy.runs.records import TrialRecord
 
 if TYPE_CHECKING:
     from nni.nas.execution.event import FinalMetricEvent, TrainingEndEvent

@@ -20,8 +20,9 @@ from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.files import DISK_FAULTS, unwritten
 from nni_privacy.nni_runtime.access import check_host
-from nni_privacy.runs.directory import RunDirectory, TrialRecord
+from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord
+from nni_privacy.runs.records import TrialRecord
 
 if TYPE_CHECKING:
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment

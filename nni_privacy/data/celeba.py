@@ -19,7 +19,6 @@ from nni_privacy.data.dataset import Dataset
 from nni_privacy.data.files import (
     Root,
     check_files,
-    default_cache_folder,
     fetch,
     narrowed,
     one_line,
@@ -29,6 +28,7 @@ from nni_privacy.data.files import (
 )
 from nni_privacy.data.pictures import decode, mapped_images
 from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.files import cache_folder
 
 __all__ = ["CLASS_ATTRIBUTES", "NUM_CLASSES", "read_celeba"]
 
@@ -62,7 +62,7 @@ def read_celeba(name: str, *, root: Root, download: bool, image_size: int, cache
     refuse(wrong_file(name, folder, [(ATTRIBUTES, checksums.get(ATTRIBUTES))]))
     files, labels = _parsed(folder / ATTRIBUTES)
     description, source = _source(name, folder, files, image_size, checksums.get(ZIP))
-    where = default_cache_folder() if cache is None else Path(cache).expanduser().absolute()
+    where = cache_folder("images") if cache is None else Path(cache).expanduser().absolute()
     images = mapped_images(where, description, (len(files), 3, image_size, image_size), source)
     return Dataset(name, torch.from_numpy(images), torch.from_numpy(labels), NUM_CLASSES)
 

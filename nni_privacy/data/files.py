@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,17 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.errors import ConfigError, DataError
-from nni_privacy.files import cache_folder
+from nni_privacy.files import cache_folder, file_lock
 
 __all__ = [
     "Checksums",
     "Part",
     "Root",
     "check_files",
-    "default_cache_folder",
     "default_data_folder",
     "fetch",
-    "locked",
     "narrowed",
     "one_line",
     "pool",
@@ -54,11 +50,6 @@ def default_data_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser().absolute()
     return cache_folder("data")
-
-
-def default_cache_folder() -> Path:
-    """Where images decoded once are kept: ``images`` in the user's cache."""
-    return cache_folder("images")
 
 
 def root_folder(name: str, root: Root, *, download: bool) -> Path:
@@ -129,27 +120,12 @@ def fetch(name: str, top: Path, reader: Any) -> None:
         DataError: in one line, if that fails.
     """
     try:
-        with locked(top / f".{name}.lock"):
+        with file_lock(top / f".{name}.lock"):
             unopened = reader.__new__(reader)  # the constructor would read and parse everything
             unopened.root = str(top)
             unopened.download()
     except (OSError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DataError(f"dataset {name!r}: cannot be fetched into {top}: {one_line(error)}") from error
-
-
-@contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Holds a lock (``flock``, which ends with the process) on ``file``, so that trials at once fetch or build once.
-
-    On a file system without locks nothing is held: then two processes do the same work twice.
-    """
-    with file.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except OSError:
-            yield
-            return
-        yield
 
 
 def pool(name: str, parts: Iterable[Part]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from nni_privacy.data.files import locked, one_line
+from nni_privacy.data.files import one_line
 from nni_privacy.errors import DataError, PrivacyError
-from nni_privacy.files import private_folder
+from nni_privacy.files import atomic_write, file_lock, private_folder
 
 __all__ = ["MODES", "decode", "decode_all", "mapped_images"]
 
@@ -88,7 +88,7 @@ def mapped_images(
     try:
         private_folder(folder)
         if _done(note) < shape[0] or not file.is_file():
-            with locked(folder / f"{key}.lock"):
+            with file_lock(folder / f"{key}.lock"):
                 _build(file, note, shape, source)
         images: Images = np.load(file, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -114,7 +114,7 @@ def _build(
             chunk = range(start, min(start + CHUNK, shape[0]))
             decode_all(chunk, load, images.__setitem__)
             images.flush()
-            _write_note(note, chunk.stop)
+            atomic_write(note, str(chunk.stop))
             advance(chunk.stop)
 
 
@@ -131,12 +131,6 @@ def _done(note: Path) -> int:
         return int(note.read_text())
     except (FileNotFoundError, ValueError):
         return 0
-
-
-def _write_note(note: Path, done: int) -> None:
-    partial = note.with_suffix(".partial")
-    partial.write_text(str(done))
-    partial.replace(note)
 
 
 @contextmanager

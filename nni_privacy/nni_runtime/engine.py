@@ -24,8 +24,8 @@ from nni_privacy.files import full_disk, unwritten, writing_run
 from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
 from nni_privacy.nni_runtime.trial_results import mismatch, proposed_architecture, record_of
-from nni_privacy.runs.directory import TrialRecord
 from nni_privacy.runs.journal import Result, sample_key
+from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Course
 
 __all__ = ["AuditedEngine", "proposed_architecture"]

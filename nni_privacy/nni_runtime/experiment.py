@@ -29,8 +29,9 @@ from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
 from nni_privacy.nni_runtime.patches.lifetime import PARENT_VARIABLE
-from nni_privacy.runs.directory import RunDirectory, TrialRecord, describe_environment
+from nni_privacy.runs.directory import RunDirectory, describe_environment
 from nni_privacy.runs.processes import leftovers, stop_processes
+from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Course
 
 __all__ = ["PrivacyExperiment", "check_port"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.evaluator import factors_text
-from nni_privacy.runs.directory import TrialRecord
+from nni_privacy.runs.records import TrialRecord, finite_metrics, finite_number
 
 __all__ = ["mismatch", "proposed_architecture", "record_of"]
 
@@ -28,13 +27,21 @@ def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, 
         value: what it reported at its end.
         fault: why it failed; None if it did not.
     """
-    proposed, factors = proposed_architecture(model), _factors(model)
+    proposed, factors = proposed_architecture(model), _factors(model) or {}
     if fault is not None:
         return TrialRecord(trial, number, "failed", proposed, error=fault, factors=factors)
     final = _as_mapping(value)
-    metrics = {key: _number(value) for key, value in final.items() if key not in _NOT_METRICS}
-    architecture, seconds = str(final.get("architecture", proposed)), _number(final.get("seconds"))
-    return TrialRecord(trial, number, "succeeded", architecture, metrics, seconds, factors=factors)
+    metrics, unresolved = finite_metrics({key: item for key, item in final.items() if key not in _NOT_METRICS})
+    return TrialRecord(
+        trial,
+        number,
+        "succeeded",
+        str(final.get("architecture", proposed)),
+        metrics,
+        finite_number(final.get("seconds")),
+        factors=factors,
+        unresolved=unresolved,
+    )
 
 
 def mismatch(model: ExecutableModelSpace, value: Any) -> str | None:
@@ -68,14 +75,3 @@ def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:
     """What a trial of a study is set to; None of a trial of a search."""
     factors = getattr(getattr(model, "evaluator", None), "factors", None)
     return None if factors is None else dict(factors)
-
-
-def _number(value: Any) -> float | None:
-    """JSON has no NaN; what is not a finite number is written as null."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None

@@ -95,8 +95,8 @@ def _z_beside(design: Floats, response: Floats, chosen: Sequence[int]) -> Floats
     told_apart = size > _INDEPENDENT * np.maximum((design**2).sum(axis=0), 1e-12)
     size = np.where(told_apart, size, 1.0)
     coefficient = columns.T @ rest / size
-    freedom = max(len(response) - len(chosen) - 2, 1)
-    variance = np.maximum(rest @ rest - coefficient**2 * size, 0.0) / freedom
+    dof = max(len(response) - len(chosen) - 2, 1)
+    variance = np.maximum(rest @ rest - coefficient**2 * size, 0.0) / dof
     z = coefficient * np.sqrt(size / np.maximum(variance, 1e-300))
     return np.where(told_apart, z, 0.0)
 
@@ -138,8 +138,8 @@ def measure_importance(codes: GenotypeCodes, auc: Floats) -> dict[CellType, Meas
     inverse = np.linalg.pinv(gram, rcond=RANK_TOLERANCE, hermitian=True)
     coefficients = inverse @ (centred.T @ (auc - auc.mean()))
     residual = auc - auc.mean() - centred @ coefficients
-    freedom = max(len(codes) - 1 - round(float(np.trace(inverse @ gram))), 1)
-    covariance = inverse * (residual @ residual) / freedom
+    dof = max(len(codes) - 1 - round(float(np.trace(inverse @ gram))), 1)
+    covariance = inverse * (residual @ residual) / dof
     beside, found = beside_dominant(codes, auc), {}
     for kind, cell in enumerate(CELL_TYPES):
         contrasts = np.zeros((size, len(CELL_TYPES), size))

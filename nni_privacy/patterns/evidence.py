@@ -284,25 +284,20 @@ def _z(value: float, error: float) -> float:
     return value / error if np.isfinite(value) and np.isfinite(error) and error > 0 else 0.0
 
 
-def _discoveries(findings: Sequence[EdgeFinding], sign: int, freedom: int) -> set[Edge]:
+def _discoveries(findings: Sequence[EdgeFinding], sign: int, dof: int) -> set[Edge]:
     """Benjamini and Hochberg's step-up procedure over the candidates, one-sided.
 
     The standard errors come from few surrogates: Student's distribution.
     """
+    from scipy.stats import false_discovery_control
     from scipy.stats import t as student
 
-    chances = {
-        found.edge: float(student.sf(_z(sign * found.importance, found.error), freedom))
-        for found in findings
-        if found.support >= MIN_SUPPORT
-    }
-    ordered = sorted(chances, key=lambda edge: (chances[edge], edge))
-    passed = [
-        rank
-        for rank, edge in enumerate(ordered, start=1)
-        if chances[edge] <= FALSE_DISCOVERY_RATE * rank / len(ordered)
-    ]
-    return set(ordered[: max(passed, default=0)])
+    candidates = [found for found in findings if found.support >= MIN_SUPPORT]
+    if not candidates:
+        return set()
+    z_values = [_z(sign * found.importance, found.error) for found in candidates]
+    adjusted = false_discovery_control(student.sf(z_values, dof), method="bh")
+    return {found.edge for found, p in zip(candidates, adjusted, strict=True) if p <= FALSE_DISCOVERY_RATE}
 
 
 def only_relevant(all_findings: Sequence[dict[Edge, EdgeFinding]]) -> list[dict[Edge, EdgeFinding]]:

@@ -1,90 +1,200 @@
-"""The page of an audit, written into a directory with its numbers as JSON and CSV, and its scores.
-
-The numbers are those of :mod:`nni_privacy.report.audit_infos`.
-"""
+"""The page of an audit, written into a directory with its numbers as JSON and CSV, and its scores."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
 
-from nni_privacy.attacks import AttackReport, RateAtFpr
+from nni_privacy.attacks import (
+    AttackReport,
+    ClassMetrics,
+    RateAtFpr,
+    ScoreHistogram,
+    attack_names,
+    get_attack,
+    per_class_metrics,
+    score_histogram,
+)
 from nni_privacy.auditing.audit import AuditReport
 from nni_privacy.errors import DataError
-from nni_privacy.report.audit_infos import AttackInfo, AuditInfo, HistogramInfo, audit_info
-from nni_privacy.report.html import (
-    card_html,
-    ends_html,
-    escape_text,
-    facts_html,
-    fraction,
-    notice_html,
-    page_html,
-    replace_text,
-)
-from nni_privacy.report.roc import RocInfo, draw_roc
+from nni_privacy.files import to_csv
+from nni_privacy.report.html import render_page, replace_text
+from nni_privacy.report.roc import GRID_POINTS, RocInfo, draw_roc
 from nni_privacy.report.style import CURVES, drawing_style, to_svg
+from nni_privacy.runs.records import TrialRecord
+from nni_privacy.runs.scores import AttackScores, roc_band
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "attacks_html",
-    "audit_cards_html",
+    "AttackInfo",
+    "AuditInfo",
+    "HistogramInfo",
     "audit_csv",
-    "audit_facts_html",
+    "audit_info",
     "audit_json",
-    "classes_html",
     "draw_attack_rocs",
     "draw_histogram",
-    "interval_bar",
-    "reason_of",
+    "histogram_info",
     "render_audit",
-    "verdict",
     "write_audit",
 ]
 
-_HISTOGRAM_NOTE = (
-    "<p>How often members and non-members got which score: shares of each group, so that groups of different size "
-    "compare. Where the two lie on top of each other the attack tells nothing; where only members reach, it is sure of "
-    "them. Overlap: 1 = equal histograms, 0 = no bin with both.</p>"
-)
-
-_NOTES = (
-    "<ul><li><b>AUC</b> is the probability that the attack gives a random member of the training data a higher score "
-    "than a random non-member. <b>0.5 means guessing</b>: the attack learns nothing. 1.0 means that every member is "
-    "told from every non-member. It is a lower bound on the leak: a stronger attack may find more. A little below 0.5 "
-    "is chance; an interval that lies below 0.5 means that members and non-members differ in another way than the "
-    "attack assumes, for example because they do not come from the same distribution.</li>"
-    "<li><b>Interval of the AUC</b>: a bootstrap over the attacked records. One that contains 0.5 is no evidence of a "
-    "leak, and no proof of its absence. It does not cover the randomness of training.</li>"
-    "<li><b>TPR at 1% FPR</b>: the share of members that the attack finds while it accuses 1% of the non-members "
-    "wrongly; guessing finds 1%. Its interval is Clopper and Pearson's, the threshold taken as given. A rate below 1/N "
-    "is not resolvable with N non-members.</li>"
-    "<li><b>Balanced accuracy</b>: the share that is right, averaged over members and non-members; 0.5 is guessing. "
-    "The threshold is the best one for these very records, so it is a little above 0.5 even where nothing leaks.</li>"
-    "<li><b>Members and non-members</b> of an attack may be fewer than those audited: some attacks learn from a part "
-    "of the records and attack the others, some take too many queries to attack all. <b>Queries</b>: predictions that "
-    "an attack asked the model for. All rates are fractions, not percent.</li></ul>"
-)
+BINS = 40
+TRIM = 0.005
+"""Records at either end that a histogram need not reach: its last bins hold them."""
 
 TITLES = {"1pct": "TPR at 1% FPR", "01pct": "TPR at 0.1% FPR"}
 NARROWEST = (0.4, 0.6)
 """The bars of a table reach at least from here to there."""
 
 MEMBERS, NONMEMBERS = "#c2410c", "#0072b2"
-BAR_WIDTH, BAR_HEIGHT = 150, 14
+BAR_WIDTH = 150
+"""Of the inline bar of an interval, in pixels."""
 MORE_DASHES = ((0, (5, 2)), (0, (1, 1.2)))
 """Lines of the attacks for which there is no colour left."""
+
+
+@dataclass(frozen=True, eq=False)
+class HistogramInfo:
+    """Scores of members and of non-members over the same bins.
+
+    Attributes:
+        counts: edges and counts; scores beyond the edges are counted in the first and the last bin.
+        members: ``(bins,)`` share of the members in each bin, sums to 1.
+        nonmembers: ``(bins,)`` share of the non-members.
+        overlap: sum of the smaller of the two shares, 0 (the bins tell all apart) to 1 (equal histograms).
+    """
+
+    counts: ScoreHistogram
+    members: NDArray[np.float64]
+    nonmembers: NDArray[np.float64]
+    overlap: float
+
+
+@dataclass(frozen=True, eq=False)
+class AttackInfo:
+    """One attack of an audit.
+
+    Attributes:
+        report: scores, curve, metrics and intervals.
+        primary: whether it is the first of the audit.
+        description: one line; empty for an attack that is not registered here.
+        queries: predictions that its distances to the decision boundary took, of all records; None if it uses none.
+        classes: its AUC class by class.
+        histogram: of its scores.
+    """
+
+    report: AttackReport
+    primary: bool
+    description: str
+    queries: int | None
+    classes: tuple[ClassMetrics, ...]
+    histogram: HistogramInfo
+
+
+@dataclass(frozen=True, eq=False)
+class AuditInfo:
+    """An audit.
+
+    Attributes:
+        attacks: the primary one first.
+        roc: curves of all attacks, with the band of the primary one.
+        members: audited members; an attack may have learned from some of them and attacked the others.
+        nonmembers: audited non-members.
+        num_classes: of the model.
+        member_accuracy: share of the members that the model classifies right.
+        nonmember_accuracy: likewise.
+    """
+
+    attacks: tuple[AttackInfo, ...]
+    roc: RocInfo
+    members: int
+    nonmembers: int
+    num_classes: int
+    member_accuracy: float
+    nonmember_accuracy: float
+
+    @property
+    def primary(self) -> AttackInfo:
+        """The first attack."""
+        return self.attacks[0]
+
+    @property
+    def stronger(self) -> tuple[AttackInfo, ...]:
+        """Attacks whose interval of the AUC lies above the primary one's, the highest AUC first."""
+        limit = self.primary.report.metrics["mia_auc_high"] or 0.0
+        above = [attack for attack in self.attacks if (attack.report.metrics["mia_auc_low"] or 0.0) > limit]
+        return tuple(sorted(above, key=lambda attack: (-attack.report.roc.auc, attack.report.name)))
+
+
+def audit_info(report: AuditReport) -> AuditInfo:
+    """The numbers of an audit; the same report gives the same numbers."""
+    signals = report.signals
+    return AuditInfo(
+        attacks=tuple(_attack_info(report, attack) for attack in report.attacks.values()),
+        roc=_roc_info(report),
+        members=int(np.count_nonzero(signals.is_member)),
+        nonmembers=int(np.count_nonzero(~signals.is_member)),
+        num_classes=signals.num_classes,
+        member_accuracy=float(signals.correct[signals.is_member].mean()),
+        nonmember_accuracy=float(signals.correct[~signals.is_member].mean()),
+    )
+
+
+def histogram_info(attack: AttackReport, *, bins: int = BINS, trim: float = TRIM) -> HistogramInfo:
+    """The histograms of one attack's scores.
+
+    Args:
+        attack: its scores; there are members and non-members.
+        bins: 1 or more.
+        trim: fraction of the records at either end that the bins need not reach.
+    """
+    counts = score_histogram(attack.scores, attack.is_member, bins=bins, trim=trim)
+    members, others = counts.members / counts.members.sum(), counts.nonmembers / counts.nonmembers.sum()
+    return HistogramInfo(counts, members, others, float(np.minimum(members, others).sum()))
+
+
+def _attack_info(report: AuditReport, attack: AttackReport) -> AttackInfo:
+    known = get_attack(attack.name) if attack.name in attack_names() else None
+    labels = report.signals.labels[attack.records]
+    return AttackInfo(
+        report=attack,
+        primary=attack is report.primary,
+        description=known.description if known else "",
+        queries=report.signals.queries if known and "distances" in known.requires else None,
+        classes=per_class_metrics(attack.scores, attack.is_member, labels, confidence=attack.confidence),
+        histogram=histogram_info(attack),
+    )
+
+
+def _roc_info(report: AuditReport) -> RocInfo:
+    """The audited model stands in a :class:`RocInfo` as the only trial there is."""
+    first = report.primary
+    metrics = {key: value for key, value in report.metrics().items() if value is not None}
+    nonmembers = first.roc.nonmembers
+    grid = np.geomspace(1 / nonmembers, 1, GRID_POINTS) if nonmembers > 1 else np.ones(1)
+    low, high = roc_band(AttackScores(first.name, first.scores, first.is_member), grid)
+    return RocInfo(
+        trial=TrialRecord("audit", 0, "succeeded", "", metrics),
+        attacks=tuple(attack.name for attack in report.attacks.values()),
+        curves=tuple(attack.roc for attack in report.attacks.values()),
+        members=first.roc.members,
+        non_members=nonmembers,
+        grid=grid,
+        band_low=low,
+        band_high=high,
+    )
 
 
 def write_audit(
@@ -123,187 +233,53 @@ def write_audit(
 
 def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, str] = {}) -> str:
     """The page as text; the same audit gives the same text."""
+    label = f"ROC curves of {len(info.roc.attacks)} attacks, log-log"
     with drawing_style():
-        roc, histograms = _roc(info), "".join(_panel(index, attack) for index, attack in enumerate(info.attacks))
-    sections = {
-        "attacks": attacks_html(info),
-        "roc": roc,
-        "histograms": f'{_HISTOGRAM_NOTE}<div class="panels">{histograms}</div>',
-        "classes": classes_html(info.primary),
-        "notes": _NOTES,
-    }
-    return page_html(
-        "audit",
-        title=f"{title} · membership privacy audit",
-        lead="A trained model, attacked by membership inference: how much its answers give away about who was in its "
-        "training data.",
-        notices=notice_html(_notices(info)),
-        cards=audit_cards_html(info),
-        facts=audit_facts_html(info, facts),
-        sections=sections,
-        footer="Written by nni-privacy. The numbers are in metrics.json and metrics.csv beside this page, the scores "
-        "of every record in scores.npz. The page needs no network.",
+        figure = to_svg(draw_attack_rocs(info.roc), prefix="roc", label=label)
+        histograms = [_histogram(index, attack) for index, attack in enumerate(info.attacks)]
+    metrics = [attack.report.metrics for attack in info.attacks]
+    found = [entry for entry in info.primary.classes if entry.auc is not None]
+    return render_page(
+        "audit.html.jinja",
+        info=info,
+        title=title,
+        facts=facts,
+        titles=TITLES,
+        figure=figure,
+        histograms=histograms,
+        percent=f"{info.primary.report.confidence:.0%}",
+        most=max(curve.nonmembers for curve in info.roc.curves),
+        scale=_scale((entry["mia_auc_low"], entry["mia_auc_high"]) for entry in metrics),
+        class_scale=_scale((entry.auc_low, entry.auc_high) for entry in found),
+        bar=interval_bar,
+        reason_of=reason_of,
     )
 
 
-def _notices(info: AuditInfo) -> list[str]:
-    """What a reader must know first, as text."""
-    lines = []
-    if info.stronger:
-        found = ", ".join(f"{attack.report.name} ({attack.report.roc.auc:.3f})" for attack in info.stronger)
-        lines.append(
-            f"Stronger than the primary attack, {info.primary.report.name} ({info.primary.report.roc.auc:.3f}), with "
-            f"intervals of the AUC that do not overlap with its: {found}. Judge the model by the strongest attack."
-        )
-    return lines
+def _histogram(index: int, attack: AttackInfo) -> Markup:
+    label = f"Scores of {attack.report.name}, members and non-members"
+    return to_svg(draw_histogram(attack.histogram), prefix=f"scores{index}", label=label)
 
 
-def _roc(info: AuditInfo) -> str:
-    roc = info.roc
-    label = f"ROC curves of {len(roc.attacks)} attacks, log-log"
-    svg = to_svg(draw_attack_rocs(roc), prefix="roc", label=label)
-    primary, most = escape_text(roc.attacks[0]), max(curve.nonmembers for curve in roc.curves)
-    paragraphs = (
-        "ROC curves of all attacks. Above the diagonal, the attacker is right more often than by guessing.",
-        "Both axes are logarithmic, as the left end matters most: there an attacker names a few members and is hardly "
-        "ever wrong, however harmless the average looks.",
-        f"The axis starts at 1/{most:,} = {1 / most:.2g}, the lowest false-positive rate that {most:,} non-members can "
-        "show; the left end of a curve is the attack's rate without any false alarm.",
-        f"Shaded: pointwise 95% bootstrap band of {primary}, from {roc.members:,} members and {roc.non_members:,} "
-        "non-members.",
-    )
-    caption = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs)
-    return f'<figure class="side"><div>{svg}</div><figcaption>{caption}</figcaption></figure>'
-
-
-def _panel(index: int, attack: AttackInfo) -> str:
-    name, info = attack.report.name, attack.histogram
-    svg = to_svg(draw_histogram(info), prefix=f"scores{index}", label=f"Scores of {name}, members and non-members")
-    note = f"overlap of the two {fraction(info.overlap, 2)}"
-    if info.counts.outside:
-        note += f"; {info.counts.outside:,} records beyond the axis are in the outermost bins"
-    return f'<div class="cell"><h3>{escape_text(name)}</h3>{svg}<div class="small">{note}</div></div>\n'
-
-
-def verdict(attack: AttackReport) -> str:
-    """What the interval of an attack's AUC says, in a few words."""
-    low, high = (attack.metrics[key] or 0.0 for key in ("mia_auc_low", "mia_auc_high"))
-    if low > 0.5:
-        return "above guessing: a leak"
-    return "contains 0.5: no evidence of a leak" if high >= 0.5 else "below guessing: see the notes"
-
-
-def audit_cards_html(info: AuditInfo) -> str:
-    """The four large numbers."""
-    primary = info.primary.report
-    percent = f"{primary.confidence:.0%}"
-    gap = info.member_accuracy - info.nonmember_accuracy
-    cards = [
-        (
-            f"AUC of {escape_text(primary.name)} (0.5 = guessing)",
-            fraction(primary.roc.auc),
-            f"{percent} interval {_auc_interval(primary)}: {verdict(primary)}",
-        )
-    ]
-    for name, rate in primary.rates.items():
-        title = f"{TITLES[name]} (guessing: {rate.target_fpr:g})"
-        if rate.tpr is None or rate.low is None or rate.high is None:
-            cards.append((title, "–", escape_text(reason_of(rate.reason))))
-        else:
-            cards.append((title, fraction(rate.tpr), f"{percent} interval [{rate.low:.3f}, {rate.high:.3f}]"))
-    accuracies = f"{fraction(info.member_accuracy)} / {fraction(info.nonmember_accuracy)}"
-    cards.append(("accuracy of the model on members / non-members", accuracies, f"overfitting {fraction(gap)}"))
-    return "".join(card_html(*card) for card in cards)
-
-
-def audit_facts_html(info: AuditInfo, facts: Mapping[str, str]) -> str:
-    """The definition list under the cards: the caller's facts, then the records."""
-    records = f"{info.members:,} members, {info.nonmembers:,} non-members; {info.num_classes:,} classes"
-    return facts_html({key: escape_text(value) for key, value in facts.items()}) + facts_html({"Records": records})
-
-
-def attacks_html(info: AuditInfo) -> str:
-    """The table of attacks, the primary one first."""
-    queries = any(attack.queries is not None for attack in info.attacks)
-    percent = f"{info.primary.report.confidence:.0%}"
-    heads = [
-        f"AUC [{percent} interval]",
-        "Balanced accuracy",
-        *(f"{title} [{percent}]" for title in TITLES.values()),
-    ]
-    heads += ["Members", "Non-members", *(["Queries"] if queries else [])]
-    start, stop = _scale(attack.report.metrics for attack in info.attacks)
-    rows = []
-    for attack in info.attacks:
-        report = attack.report
-        badge = ' <span class="badge">◆ primary</span>' if attack.primary else ""
-        about = f'<span class="small">{escape_text(attack.description)}</span>' if attack.description else ""
-        low, high = (report.metrics[key] or 0.0 for key in ("mia_auc_low", "mia_auc_high"))
-        cells = [
-            f'<td>{fraction(report.roc.auc)} <span class="interval">{_auc_interval(report)}</span></td>',
-            f"<td>{interval_bar(low, report.roc.auc, high, start=start, stop=stop)}</td>",
-            f"<td>{fraction(report.metrics['mia_balanced_accuracy'])}</td>",
-            *(_rate_cell(report.rates[name]) for name in TITLES),
-            f"<td>{report.roc.members:,}</td><td>{report.roc.nonmembers:,}</td>",
-        ]
-        if queries:
-            cells.append(f"<td>{'' if attack.queries is None else format(attack.queries, ',')}</td>")
-        css = ' class="front"' if attack.primary else ""
-        rows.append(f'<tr{css}><td class="name">{escape_text(report.name)}{badge}{about}</td>{"".join(cells)}</tr>\n')
-    note = f"Bars: the AUC and its interval from {start:g} to {stop:g}; the dashed tick is 0.5, guessing."
-    return f'<p class="small">{note}</p>{_table("Attack", heads, rows)}'
-
-
-def classes_html(attack: AttackInfo) -> str:
-    """The table of an attack's AUC by class."""
-    percent = f"{attack.report.confidence:.0%}"
-    found = [entry for entry in attack.classes if entry.auc is not None]
-    start, stop = _scale({"mia_auc_low": entry.auc_low, "mia_auc_high": entry.auc_high} for entry in found)
-    rows = []
-    for entry in attack.classes:
-        if entry.auc is None or entry.auc_low is None or entry.auc_high is None:
-            value = f'<td colspan="2" class="text none">{escape_text(reason_of(entry.reason))}</td>'
-        else:
-            ends = ends_html(entry.auc_low, entry.auc_high)
-            bar = interval_bar(entry.auc_low, entry.auc, entry.auc_high, start=start, stop=stop)
-            value = f"<td>{fraction(entry.auc)} {ends}</td><td>{bar}</td>"
-        rows.append(f'<tr><td class="text">{entry.label}</td><td>{entry.members:,}</td><td>{entry.nonmembers:,}</td>')
-        rows[-1] += f"{value}</tr>\n"
-    note = (
-        f"AUC of {escape_text(attack.report.name)} among the records of each class alone. Each interval holds for its "
-        f"class by itself: of 20 classes without a leak, one can be expected to miss 0.5 by chance. "
-        f"Bars from {start:g} to {stop:g}."
-    )
-    heads = ["Members", "Non-members", f"AUC [{percent} interval]"]
-    return f'<p class="small">{note}</p>{_table("Class", heads, rows, css="narrow")}'
-
-
-def _table(first: str, heads: list[str], rows: list[str], css: str = "") -> str:
-    span = ' class="text" colspan="2"'  # the number and its bar
-    cells = f'<th scope="col" class="text">{first}</th>'
-    cells += "".join(f'<th scope="col"{span if head.startswith("AUC") else ""}>{head}</th>' for head in heads)
-    name = f' class="{css}"' if css else ""
-    return (
-        f'<div class="scroll"><table{name}><thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
-
-
-def _rate_cell(rate: RateAtFpr) -> str:
-    if rate.tpr is None or rate.low is None or rate.high is None:
-        return f'<td class="why none">{escape_text(reason_of(rate.reason))}</td>'
-    return f"<td>{fraction(rate.tpr)} {ends_html(rate.low, rate.high)}</td>"
-
-
-def _auc_interval(report: AttackReport) -> str:
-    return f"[{report.metrics['mia_auc_low']:.3f}, {report.metrics['mia_auc_high']:.3f}]"
-
-
-def _scale(intervals: Iterable[Mapping[str, float | None]]) -> tuple[float, float]:
+def _scale(intervals: Iterable[tuple[float | None, float | None]]) -> tuple[float, float]:
     """Ends of a scale, whole tenths, that hold all intervals."""
     start, stop = NARROWEST
-    for entry in intervals:
-        start, stop = min(start, entry["mia_auc_low"] or 0.0), max(stop, entry["mia_auc_high"] or 1.0)
+    for low, high in intervals:
+        start, stop = min(start, low or 0.0), max(stop, high or 1.0)
     return math.floor(start * 10 + 1e-9) / 10, math.ceil(stop * 10 - 1e-9) / 10
+
+
+def interval_bar(low: float, value: float, high: float, scale: tuple[float, float]) -> tuple[float, ...]:
+    """Where on an inline bar an interval begins, its value and its end are, and 0.5 (guessing); in pixels.
+
+    Args:
+        low: lower end, within the scale.
+        value: the number itself.
+        high: upper end.
+        scale: what the ends of the bar stand for, below and above 0.5.
+    """
+    start, stop = scale
+    return tuple(4 + (BAR_WIDTH - 8) * (end - start) / (stop - start) for end in (low, value, high, 0.5))
 
 
 def draw_attack_rocs(info: RocInfo) -> Figure:
@@ -339,28 +315,6 @@ def draw_histogram(info: HistogramInfo) -> Figure:
     return figure
 
 
-def interval_bar(low: float, value: float, high: float, *, start: float, stop: float) -> str:
-    """A small inline SVG: an interval with its value, and a dashed tick at 0.5 (guessing).
-
-    Args:
-        low: lower end, within ``start`` and ``stop``.
-        value: the number itself.
-        high: upper end.
-        start: what the left end of the bar stands for, below 0.5.
-        stop: what the right end stands for, above 0.5.
-    """
-    ends = np.array([low, value, high, 0.5])
-    left, dot, right, half = 4 + (BAR_WIDTH - 8) * (ends - start) / (stop - start)
-    middle = BAR_HEIGHT / 2
-    return (
-        f'<svg class="bar" width="{BAR_WIDTH}" height="{BAR_HEIGHT}" aria-hidden="true">'
-        f'<line x1="0" x2="{BAR_WIDTH}" y1="{middle}" y2="{middle}" stroke="#e2e8f0"/>'
-        f'<line x1="{half:.1f}" x2="{half:.1f}" y1="0" y2="{BAR_HEIGHT}" stroke="#64748b" stroke-dasharray="2 2"/>'
-        f'<line x1="{left:.1f}" x2="{right:.1f}" y1="{middle}" y2="{middle}" stroke="{MEMBERS}" stroke-width="3" '
-        f'stroke-opacity="0.45"/><circle cx="{dot:.1f}" cy="{middle}" r="3.5" fill="{MEMBERS}"/></svg>'
-    )
-
-
 def reason_of(reason: str) -> str:
     """Why there is no number, always beginning with "not resolvable"."""
     return reason if reason.startswith("not resolvable") else f"not resolvable: {reason}"
@@ -386,12 +340,7 @@ def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mappi
 
 def audit_csv(info: AuditInfo) -> str:
     """A table with one row an attack; a cell is empty where a rate is not resolvable, and the last column says why."""
-    buffer = io.StringIO()
-    rows = [_row(attack) for attack in info.attacks]
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return to_csv([_row(attack) for attack in info.attacks])
 
 
 def _row(attack: AttackInfo) -> dict[str, object]:

@@ -1,17 +1,33 @@
-"""Draws a cell that :mod:`nni_privacy.report.layout` has laid out."""
+"""Drawings of cells that :mod:`nni_privacy.report.layout` has laid out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.report.layout import LABEL_HEIGHT, LABEL_WIDTH, NODE_HEIGHT, NODE_WIDTH, CellDrawing, DrawnEdge, Point
+from markupsafe import Markup
+
+from nni_privacy.cells.genotypes import CELL_NAMES, AnyCell, AnyGenotype, cells_of
+from nni_privacy.report.cell_graph import cell_graph
+from nni_privacy.report.layout import (
+    LABEL_HEIGHT,
+    LABEL_WIDTH,
+    NODE_HEIGHT,
+    NODE_WIDTH,
+    CellDrawing,
+    DrawnEdge,
+    Point,
+    draw_info,
+)
+from nni_privacy.report.style import to_svg
+from nni_privacy.runs.records import FixedEdges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.path import Path
 
-__all__ = ["KIND_COLOURS", "draw_cell", "draw_cell_legend"]
+__all__ = ["KIND_COLOURS", "CellFigure", "Reading", "cell_figure", "draw_cell", "draw_cell_legend", "reading"]
 
 KIND_COLOURS = {"convolution": "#0072b2", "pooling": "#d55e00", "skip": "#4b5563"}
 """Okabe and Ito's blue and vermilion, and grey: told apart by colour-blind readers too."""
@@ -19,6 +35,51 @@ FIXED_WIDTH, FREE_WIDTH = 3.2, 1.3
 MARGIN = 0.12
 _NODE_FILL = {"input": "#e8f5e9", "intermediate": "#eef2f7", "output": "#fff4d6"}
 _NODE_LINE = {"input": "#2e7d32", "intermediate": "#475569", "output": "#b7791f"}
+
+
+@dataclass(frozen=True)
+class CellFigure:
+    """A cell as a figure.
+
+    Attributes:
+        name: what the cell is called.
+        fixed: number of drawn edges that the pattern fixed.
+        edges: number of drawn edges.
+        svg: the drawing.
+    """
+
+    name: str
+    fixed: int
+    edges: int
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader of drawings needs.
+
+    Attributes:
+        concatenates: whether the output of a cell concatenates its nodes, each answer once.
+        legend: of the drawings.
+    """
+
+    concatenates: list[bool]
+    legend: Markup
+
+
+def cell_figure(cell: AnyCell, name: str, fixed: FixedEdges, *, prefix: str, label: str) -> CellFigure:
+    """The figure of one cell, called ``name`` in its genotype; to be called inside ``drawing_style``."""
+    drawing = draw_info(cell, name, fixed.get(name, ()))
+    svg = to_svg(draw_cell(drawing), prefix=f"{prefix}{name[0]}", label=f"{CELL_NAMES[name]}{label}")
+    return CellFigure(CELL_NAMES[name], sum(edge.fixed for edge in drawing.edges), len(drawing.edges), svg)
+
+
+def reading(genotypes: Sequence[AnyGenotype], *, prefix: str = "legend") -> Reading:
+    """What a reader of drawings of these genotypes needs; to be called inside ``drawing_style``."""
+    cells = [cell for genotype in genotypes for cell in cells_of(genotype).values()]
+    concatenates = list(dict.fromkeys(bool(cell_graph(cell).concatenated) for cell in cells))
+    legend = draw_cell_legend(concatenation=any(concatenates))
+    return Reading(concatenates, to_svg(legend, prefix=prefix, label="Legend of the cell drawings"))
 
 
 def draw_cell(drawing: CellDrawing) -> Figure:

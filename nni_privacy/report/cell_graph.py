@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,16 +9,9 @@ from nni_privacy.cells.darts import INPUT_NODES, Cell, Edge
 from nni_privacy.cells.genotypes import AnyCell
 from nni_privacy.cells.nasbench201 import NASBENCH201_NODES, NasBench201Genotype
 
-__all__ = ["CellGraph", "Role", "cell_graph", "how_to_read"]
+__all__ = ["CellGraph", "Role", "cell_graph"]
 
 Role = Literal["input", "intermediate", "output"]
-
-_READING: Mapping[type, str] = {
-    Cell: "<i>c</i><sub>k−2</sub> and <i>c</i><sub>k−1</sub> are the outputs of the two cells before; a node adds "
-    "up its two inputs; <i>c</i><sub>k</sub> concatenates the nodes.",
-    NasBench201Genotype: "0 is the output of the cell before; every further node adds up its inputs, and 3 is the "
-    "cell's output. Edges of <code>none</code> are left out.",
-}
 
 
 @dataclass(frozen=True)
@@ -37,11 +29,6 @@ class CellGraph:
     roles: tuple[Role, ...]
     edges: tuple[Edge, ...]
     concatenated: tuple[int, ...] = ()
-
-
-def how_to_read(cells: Iterable[AnyCell]) -> str:
-    """What a reader of drawings of ``cells`` must know, as HTML."""
-    return " ".join(_READING[kind] for kind in dict.fromkeys(type(cell) for cell in cells))
 
 
 def cell_graph(cell: AnyCell) -> CellGraph:

@@ -5,19 +5,20 @@ Those of an architecture and its variants stand side by side, on common axes and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 
 from nni_privacy.errors import AuditError
-from nni_privacy.files import SPOILED
-from nni_privacy.report.html import NOTHING, escape_text
+from nni_privacy.files import CORRUPT_FILE
+from nni_privacy.report.html import render_part
 from nni_privacy.report.style import drawing_style, plain_label, to_svg
 from nni_privacy.runs.contours import PREFIX, ContourInfo
-from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.runs.records import RunInfo, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,24 +44,17 @@ LOWEST = 1e-4
 """Levels are drawn on a logarithmic scale from here."""
 
 
-def contours_html(run: RunInfo) -> str:
+def contours_html(run: RunInfo) -> Markup:
     """The section; empty if no trial has a contour."""
     rows = contour_rows(run)
     if not rows:
-        return ""
-    parts = []
+        return Markup()
     with drawing_style():
-        for number, row in enumerate(rows):
-            svg = to_svg(draw_contours(row), prefix=f"contour{number}", label=f"Loss contours, {row.title}")
-            parts.append(f'<figure class="whole"><div>{svg}</div></figure>')
-    note = (
-        "<p>Mean training loss around the trained weights (the cross), along two random directions in which each "
-        "filter moves by its own norm times the axis; biases and normalisation stay. Lines (logarithmic) and axes are "
-        f"the same in all panels of a row; losses above {STEEPEST:g} are grey, and axes end where there is nothing "
-        "else. The directions are the same, too, in every layer that the networks of a row share.</p>"
-    )
-    title = "Loss contours (Figures 12 and 27)"
-    return f'<section id="contours">\n<h2>{title}</h2>\n{note}{"".join(parts)}{_table(rows)}\n</section>\n'
+        figures = [
+            to_svg(draw_contours(row), prefix=f"contour{number}", label=f"Loss contours, {row.title}")
+            for number, row in enumerate(rows)
+        ]
+    return render_part("contours.html.jinja", rows=rows, figures=figures, radii=RADII, steepest=STEEPEST)
 
 
 def draw_contours(row: ContourRow) -> Figure:
@@ -92,32 +86,6 @@ def draw_contours(row: ContourRow) -> Figure:
     figure.supylabel("second direction", fontsize=9)
     figure.suptitle(plain_label(row.title, 90), fontsize=9.5, x=0.01, ha="left", parse_math=False)
     return figure
-
-
-def _table(rows: Sequence[ContourRow]) -> str:
-    texts, numbers = ["Architecture", "Variant"], ["Loss", *(f"Mean rise within {radius:g}" for radius in RADII)]
-    body = [
-        _cells("td", [row.title, name], [f"{info.loss:.4f}", *(_number(info.rise(radius)) for radius in RADII)])
-        for row in rows
-        for name, info in row.contours.items()
-    ]
-    head = _cells("th", texts, numbers)
-    return (
-        f'<div class="scroll"><table class="compact"><thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
-    )
-
-
-def _cells(tag: str, texts: Sequence[str], numbers: Sequence[str]) -> str:
-    """A row: texts as they are, and numbers as HTML."""
-    cells = [f'<{tag} class="text">{escape_text(text)}</{tag}>' for text in texts]
-    cells += [f'<{tag} class="number">{number}</{tag}>' for number in numbers]
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return NOTHING
-    return f"{value:+.3f}" if np.isfinite(value) else "not finite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +125,7 @@ def contour_rows(run: RunInfo) -> list[ContourRow]:
 
 
 def read_contour(directory: Path, trial: str) -> ContourInfo | None:
-    """The contour in ``scores/<trial>.npz`` of a run directory; None if there is none, or the file is spoiled."""
+    """The contour in ``scores/<trial>.npz`` of a run directory; None if there is none, or the file is corrupt."""
     name = f"{trial}.npz"
     if Path(name).name != name:  # a trial's name is never a way out of the folder
         return None
@@ -166,11 +134,11 @@ def read_contour(directory: Path, trial: str) -> ContourInfo | None:
             return ContourInfo.from_arrays({key: file[key] for key in file.files if key.startswith(PREFIX)})
     except (OSError, AuditError):
         return None
-    except SPOILED:
+    except CORRUPT_FILE:
         return None
 
 
-def _row_of(trial: TrialInfo) -> tuple[str, ...]:
+def _row_of(trial: TrialRecord) -> tuple[str, ...]:
     named = [trial.factors.get(name) for name in ("architecture", "size", "dataset")]
     return *("" if value is None else str(value) for value in named), f"seed {trial.factors.get('seed')}"
 

@@ -14,7 +14,7 @@ from nni_privacy.analysis.rows import NO_DEFENCE, MeasuredRow, measured_row
 from nni_privacy.analysis.slopes import Slope, ablation_slopes, guideline_slopes
 from nni_privacy.analysis.verdicts import VerdictRow, Verdicts, verdict_rows
 from nni_privacy.errors import DataError
-from nni_privacy.report.html import to_csv
+from nni_privacy.files import to_csv
 from nni_privacy.runs.records import RunInfo
 
 __all__ = [
@@ -183,7 +183,7 @@ def _rows(run: RunInfo) -> tuple[MeasuredRow, ...]:
     found: dict[tuple[object, ...], MeasuredRow] = {}
     for trial in run.succeeded:
         try:
-            row = measured_row(trial.factors, trial.metrics, trial.architecture)
+            row = measured_row(trial)
         except DataError:
             continue
         found[row.architecture, row.variant, row.size, row.dataset, row.defence, row.seed] = row
@@ -499,4 +499,5 @@ def _verdict(info: EffectsInfo, row: VerdictRow) -> Mapping[str, Any]:
 
 
 def _estimate(estimate: Estimate | None) -> Mapping[str, Any]:
-    return {name: getattr(estimate, name, None) for name in ("low", "high", "error", "method")}
+    names = {"low": "low", "high": "high", "error": "standard_error", "method": "method"}
+    return {column: getattr(estimate, name, None) for column, name in names.items()}

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, CellType, Edge
+from nni_privacy.files import Row, to_csv
 from nni_privacy.patterns.cross_fitting import Effect
 from nni_privacy.patterns.evidence import EdgeFinding
-from nni_privacy.patterns.findings import Assessment, Extraction, FoundPattern
+from nni_privacy.patterns.findings import Extraction, FoundPattern
 from nni_privacy.patterns.importance import MIN_SUPPORT
 from nni_privacy.report.cell import draw_cell, draw_cell_legend
-from nni_privacy.report.html import card_html, escape_text, facts_html, notice_html, page_html
+from nni_privacy.report.html import render_page
 from nni_privacy.report.layout import draw_info, operation_label
 from nni_privacy.report.style import drawing_style, to_svg
 
@@ -44,39 +44,6 @@ __all__ = [
 
 GROUP_NOTE = {"demotion": "lowest", "promotion": "highest"}
 
-_HEADS = (
-    "m",
-    "edge",
-    "architectures",
-    "importance",
-    "95% interval",
-    "typical",
-    "measured ± error",
-    "beside",
-    "stability",
-    "verdict",
-)
-
-_NOTES = (
-    "<ul><li><b>Importance</b> (Operation Importance, equation 1 of the CCS 2022 paper): the mean predicted AUC of an "
-    "architecture's neighbours, which differ in this one edge, less its own; the mean over the group's architectures "
-    "that contain the edge. Positive: the edge mitigates the attack. No architecture is ever predicted by a surrogate "
-    "that saw it.</li>"
-    "<li><b>Interval</b>: over resamples of surrogates, each fitted to half of the data, and of the architectures that "
-    "they did not see. <b>Typical</b>: against the median neighbour instead of the mean; near 0, the importance is "
-    "owed to a single alternative. <b>Measured</b>: by least squares on the measured AUCs, without a surrogate. "
-    "<b>Beside</b>: the same in standard errors, in a model that holds only the edges that the measurements single out "
-    "(more than 4), and this one.</li>"
-    "<li><b>Supported</b>: in more than 14 architectures, importance of the right sign with a false discovery rate of "
-    "5%, at least half of it left against the typical alternative (one-sided 5%), and the measurements alone agree "
-    "(one-sided 10%), also beside the edges that they single out; those need nothing more than the right sign. "
-    "Unsupported edges are left out of a supported pattern.</li>"
-    "<li><b>Stability</b>: the share of resamples in which Algorithm 1, as published, takes the edge again.</li>"
-    "<li><b>Effects</b> are predicted for a sample of all architectures, the first m edges fixed. Edges that were "
-    "chosen because they look good look better than they are: the line <i>found in one half, judged by the other</i> "
-    "is free of that.</li></ul>"
-)
-
 Floats = npt.NDArray[np.float64]
 
 GROUPS = ("lowest AUC", "all", "highest AUC")
@@ -100,60 +67,32 @@ def render_extraction(extraction: Extraction, *, title: str, facts: Mapping[str,
         facts: what a reader should know (data, surrogate, seed, ...), shown in this order; plain text.
     """
     with drawing_style():
-        sections = {
-            "patterns": "".join(_pattern(extraction, found) for found in extraction.found),
-            "others": "".join(_other(assessment) for assessment in extraction.assessed) or "<p>None were given.</p>",
-            "importance": _importance(extraction),
-            "operations": _panels(
-                *(
-                    (draw_distribution(distribution_info(extraction, cell)), f"ops-{cell}", f"Operations, {cell} cell")
-                    for cell in CELL_TYPES
-                )
-            ),
-            "topologies": _panels(
-                *(
-                    (draw_topology(topology_info(extraction, cell)), f"top-{cell}", f"Convolutions, {cell} cell")
-                    for cell in CELL_TYPES
-                )
-            ),
+        figures = {
+            "patterns": [_pattern_figures(extraction, found) for found in extraction.found],
+            "importance": [_heat_map(extraction, found) for found in extraction.found],
+            "operations": [
+                to_svg(draw_distribution(distribution_info(extraction, cell)), prefix=f"ops-{cell}", label=label)
+                for cell in CELL_TYPES
+                for label in [f"Operations, {cell} cell"]
+            ],
+            "topologies": [
+                to_svg(draw_topology(topology_info(extraction, cell)), prefix=f"top-{cell}", label=label)
+                for cell in CELL_TYPES
+                for label in [f"Convolutions, {cell} cell"]
+            ],
         }
-    return page_html(
-        "extraction",
-        title=f"{title} · privacy patterns",
-        lead="Cell patterns extracted from measured architectures by a surrogate, Operation Importance and "
-        "Algorithm 1, each edge with what speaks for it. All effects are predicted, not measured.",
-        notices=notice_html(_notices(extraction)),
-        cards="".join(_card(found) for found in extraction.found),
-        facts=facts_html({key: escape_text(value) for key, value in (_facts(extraction) | dict(facts)).items()}),
-        sections={**sections, "notes": _NOTES},
-        footer="Written by nni-privacy. All edges with their numbers are in importance.csv beside this page. "
-        "The page needs no network.",
+    return render_page(
+        "extraction.html.jinja",
+        title=title,
+        extraction=extraction,
+        others=[
+            (one, [one.findings[edge] for edge in one.pattern.edges if edge in one.findings])
+            for one in extraction.assessed
+        ],
+        facts=_facts(extraction) | dict(facts),
+        notes=GROUP_NOTE,
+        figures=figures,
     )
-
-
-def _panels(*figures: tuple[Any, str, str]) -> str:
-    panels = (
-        f'<div class="cell">{to_svg(figure, prefix=prefix, label=label)}</div>' for figure, prefix, label in figures
-    )
-    return f'<div class="panels">{"".join(panels)}</div>'
-
-
-def _notices(extraction: Extraction) -> list[str]:
-    lines, found = [], extraction.predictiveness
-    if not found.holds:
-        lines.append(
-            f"The surrogate does not predict architectures that it has not seen: rank correlation "
-            f"{found.spearman:.3f}, needed is more than {found.needed:.3f}. No edge is supported."
-        )
-    missing = [pattern.name for pattern in extraction.found if not pattern.supported]
-    if missing:
-        lines.append(
-            f"Not supported by the data: {', '.join(missing)}. The files hold what Algorithm 1 gives, marked so."
-        )
-    refused = [one.pattern.name for one in extraction.assessed if not one.supported]
-    if refused:
-        lines.append(f"Patterns from elsewhere that these data do not support: {', '.join(refused)}.")
-    return lines
 
 
 def _facts(extraction: Extraction) -> dict[str, str]:
@@ -168,18 +107,8 @@ def _facts(extraction: Extraction) -> dict[str, str]:
     }
 
 
-def _card(found: FoundPattern) -> str:
-    value = f"{len(found.edges)} edges" if found.supported else "not supported"
-    more = f"predicted {_effect(found.effects[-1])}" if found.effects else "no supported edge"
-    return card_html(found.name, value, more)
-
-
-def _effect(effect: Effect) -> str:
-    return f"{effect.change:+.4f} [{effect.low:+.4f}, {effect.high:+.4f}]"
-
-
-def _pattern(extraction: Extraction, found: FoundPattern) -> str:
-    """One pattern: its edges with evidence, drawn, with predicted effects and stability."""
+def _pattern_figures(extraction: Extraction, found: FoundPattern) -> dict[str, Any]:
+    """The edges of one pattern that are shown, its cell, and its predicted effects and stability."""
     shown = [*found.edges, *(edge for edge in found.literal if edge not in found.edges)]
     findings = [found.findings[edge] for edge in shown]
     effects: dict[str, Sequence[Effect]] = {"supported edges": found.effects} if found.effects else {}
@@ -188,86 +117,32 @@ def _pattern(extraction: Extraction, found: FoundPattern) -> str:
     for other in extraction.assessed:
         if (other.pattern.cell, other.pattern.objective) == (found.cell, found.objective):
             effects.setdefault(other.pattern.name, other.effects)
-    figures = [(draw_effects(effects), f"eff-{found.name}", f"Predicted effects, {found.name}")]
+    name = found.name
+    panels = [to_svg(draw_effects(effects), prefix=f"eff-{name}", label=f"Predicted effects, {name}")]
     if findings:
-        figures.append((draw_stability(findings), f"stab-{found.name}", f"Stability of the edges, {found.name}"))
-    verdict = "supported" if found.supported else "not supported"
-    return (
-        f"<h3>{found.name}: {verdict}</h3>{_drawing(extraction, found)}"
-        f'<div class="scroll">{_table(findings, found.edges)}</div>{_panels(*figures)}'
-    )
+        stability = draw_stability(findings)
+        panels.append(to_svg(stability, prefix=f"stab-{name}", label=f"Stability of the edges, {name}"))
+    return {"findings": findings, "panels": panels, **(_drawing(extraction, found) if found.edges else {})}
 
 
-def _drawing(extraction: Extraction, found: FoundPattern) -> str:
+def _drawing(extraction: Extraction, found: FoundPattern) -> dict[str, Markup]:
     """The pattern in the architecture of its group with the most extreme AUC."""
-    if not found.edges:
-        return ""
     rows = extraction.groups[found.objective]
     auc = extraction.auc[rows]
     row = rows[auc.argmin() if found.objective == "demotion" else auc.argmax()]
     (host,) = extraction.codes[[row]].to_genotypes()
     cell = found.pattern(name=found.name, source="").apply(host).cell(found.cell)
-    drawing = draw_info(cell, found.cell, found.edges)
-    svg = to_svg(draw_cell(drawing), prefix=f"cell-{found.name}", label=f"Pattern {found.name}")
-    legend = to_svg(draw_cell_legend(), prefix=f"legend-{found.name}", label="Legend of the cell drawings")
-    note = f"{found.name}, written into the architecture with the {GROUP_NOTE[found.objective]} measured AUC"
-    cell_html = f'<div class="cell"><div class="name">{note}</div>{svg}</div>'
-    return f'<div class="scroll">{legend}</div><div class="cells">{cell_html}</div>'
+    drawing = draw_cell(draw_info(cell, found.cell, found.edges))
+    return {
+        "cell": to_svg(drawing, prefix=f"cell-{found.name}", label=f"Pattern {found.name}"),
+        "legend": to_svg(draw_cell_legend(), prefix=f"legend-{found.name}", label="Legend of the cell drawings"),
+    }
 
 
-def _table(findings: Sequence[EdgeFinding], edges: Sequence[Edge]) -> str:
-    rows = []
-    for finding in findings:
-        edge = finding.edge
-        position = str(edges.index(edge) + 1) if edge in edges else "–"
-        name = f"{edge.source} → {edge.target} {escape_text(edge.op)}"
-        verdict = "supported" if finding.supported else f"left out: {escape_text(finding.reason)}"
-        if finding.supported and edge not in edges:
-            verdict = "supported, but finds no place beside the others"
-        values = (
-            f"{finding.support}",
-            f"{finding.importance:+.4f}",
-            f"[{finding.low:+.4f}, {finding.high:+.4f}]",
-            f"{finding.typical:+.4f}",
-            f"{finding.measured:+.4f} ± {finding.measured_error:.4f}" if np.isfinite(finding.measured) else "–",
-            f"{finding.beside:+.1f}",
-            f"{finding.stability:.2f}",
-        )
-        cells = f'<td class="text"><code>{name}</code></td>' + "".join(f"<td>{value}</td>" for value in values)
-        rows.append(f'<tr><td>{position}</td>{cells}<td class="why">{verdict}</td></tr>')
-    heads = "".join(f'<th class="{"text" if head in ("edge", "verdict") else ""}">{head}</th>' for head in _HEADS)
-    body = "".join(rows) or f'<tr><td colspan="{len(_HEADS)}">no candidate edge</td></tr>'
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _other(assessment: Assessment) -> str:
-    pattern = assessment.pattern
-    verdict = "supported" if assessment.supported else f"not supported: {assessment.reason}"
-    findings = [assessment.findings[edge] for edge in pattern.edges if edge in assessment.findings]
-    absent = [str(edge) for edge in pattern.edges if edge not in assessment.findings]
-    effects = ", ".join(f"m = {m}: {_effect(effect)}" for m, effect in enumerate(assessment.effects, start=1))
-    note = f"<p>In no architecture of the group: {escape_text(', '.join(absent))}.</p>" if absent else ""
-    return (
-        f"<h3>{escape_text(pattern.name)}: {escape_text(verdict)}</h3><p>{escape_text(pattern.source)}</p>"
-        f"<p>Predicted change of the AUC: {effects}.</p>{note}"
-        f'<div class="scroll">{_table(findings, pattern.edges)}</div>'
-    )
-
-
-def _importance(extraction: Extraction) -> str:
-    maps = (
-        (
-            draw_heat_map(heat_map_info(found, extraction.codes.nodes), title=f"{found.cell} cell, {note} AUC"),
-            f"heat-{found.name}",
-            f"Operation Importance, {found.name}",
-        )
-        for found in extraction.found
-        for note in (GROUP_NOTE[found.objective],)
-    )
-    return (
-        "<p>Blue edges mitigate the attack, red ones promote it. A dot marks the supported ones; white places are in "
-        f"fewer than 15 architectures of the group.</p>{_panels(*maps)}"
-    )
+def _heat_map(extraction: Extraction, found: FoundPattern) -> Markup:
+    title = f"{found.cell} cell, {GROUP_NOTE[found.objective]} AUC"
+    figure = draw_heat_map(heat_map_info(found, extraction.codes.nodes), title=title)
+    return to_svg(figure, prefix=f"heat-{found.name}", label=f"Operation Importance, {found.name}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,18 +230,21 @@ def heat_map_info(found: FoundPattern, nodes: int) -> HeatMapInfo:
 
 def oi_csv(extraction: Extraction) -> str:
     """Every edge of every group with all that is known about it, as CSV; AUCs in fractions."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for found in extraction.found:
-        for edge, entry in sorted(found.findings.items()):
-            position = found.edges.index(edge) + 1 if edge in found.edges else ""
-            numbers = (entry.importance, entry.low, entry.high, entry.typical, entry.measured, entry.measured_error)
-            texts = [f"{value:.6f}" if np.isfinite(value) else "" for value in numbers]
-            head = (found.name, edge.source, edge.target, edge.op, entry.support)
-            shares = (f"{entry.beside:.2f}", f"{entry.stability:.3f}")
-            writer.writerow([*head, *texts, *shares, position, int(entry.supported), entry.reason])
-    return text.getvalue()
+    rows = [
+        _row(found, edge, finding) for found in extraction.found for edge, finding in sorted(found.findings.items())
+    ]
+    return to_csv(rows, COLUMNS)
+
+
+def _row(found: FoundPattern, edge: Edge, finding: EdgeFinding) -> Row:
+    numbers = (finding.importance, finding.low, finding.high, finding.typical, finding.measured, finding.measured_error)
+    values = (
+        *(found.name, edge.source, edge.target, edge.op, finding.support),
+        *(f"{value:.6f}" if np.isfinite(value) else "" for value in numbers),
+        *(f"{finding.beside:.2f}", f"{finding.stability:.3f}"),
+        *(found.edges.index(edge) + 1 if edge in found.edges else "", int(finding.supported), finding.reason),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:

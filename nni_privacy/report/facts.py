@@ -1,4 +1,4 @@
-"""What a run did and found, in a few facts: an info object, and its HTML."""
+"""What a run did and found, in a few facts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from typing import Any
 
 import yaml
 
-from nni_privacy.report.html import (
-    card_html,
-    duration,
-    edges_html,
-    escape_text,
-    facts_html,
-    fraction,
-    interval,
-    trial_link,
-)
-from nni_privacy.runs.records import RunInfo, TrialInfo, name_of
+from nni_privacy.report.html import duration
+from nni_privacy.runs.records import FixedEdges, RunInfo, TrialRecord, name_of
 
-__all__ = ["SummaryInfo", "appendix_html", "cards_html", "facts_of", "notices", "summary_info"]
+__all__ = ["Facts", "SummaryInfo", "appendix", "facts_of", "summary_info"]
+
+Facts = Mapping[str, str | FixedEdges]
+"""Rows of a definition list: a text, or edges by cell; those that are empty are not shown."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +36,11 @@ class SummaryInfo:
     succeeded: int
     failed: int
     planned: int | None
-    best_accuracy: TrialInfo | None
-    lowest_auc: TrialInfo | None
+    best_accuracy: TrialRecord | None
+    lowest_auc: TrialRecord | None
     fixed: int
     constrained: int
-    strays: tuple[TrialInfo, ...]
+    strays: tuple[TrialRecord, ...]
     seconds: float
 
 
@@ -69,82 +63,35 @@ def summary_info(run: RunInfo) -> SummaryInfo:
     )
 
 
-def notices(run: RunInfo, summary: SummaryInfo) -> list[str]:
-    """What a reader must know first, as text."""
-    lines = []
-    if not run.trials:
-        lines.append("No trial has finished yet: this page shows the set-up only.")
-    elif not summary.succeeded:
-        lines.append("No trial has succeeded: there is nothing to compare. The table gives each trial's error.")
-    if summary.planned is not None and 0 < len(run.trials) < summary.planned:
-        lines.append(
-            f"{len(run.trials)} of {summary.planned} planned trials are here: the run was still going on, or was "
-            "stopped, "
-            "when this page was written."
-        )
-    if summary.strays:
-        names = ", ".join(f"#{trial.sequence} ({trial.trial})" for trial in summary.strays)
-        lines.append(f"Trials whose architecture lacks an edge that the pattern fixed, or is no genotype: {names}.")
-    if run.unreadable_lines:
-        numbers = ", ".join(map(str, run.unreadable_lines))
-        lines.append(
-            f"Skipped in trials.jsonl, as not a whole JSON object (a process was stopped while writing): line "
-            f"{numbers}."
-        )
-    return lines
-
-
-def cards_html(summary: SummaryInfo) -> str:
-    """The four large numbers."""
-    planned = "" if summary.planned is None else f", {summary.planned} planned"
-    best, lowest = summary.best_accuracy, summary.lowest_auc
-    cards = [
-        ("trials succeeded", str(summary.succeeded), f"{summary.failed} failed{planned}"),
-        ("best test accuracy", fraction(best.accuracy if best else None), trial_link(best) if best else ""),
-        (
-            "lowest attack AUC (0.5 = guessing)",
-            fraction(lowest.mia_auc if lowest else None),
-            f"{trial_link(lowest)}, 95% interval {interval(lowest) or 'unknown'}" if lowest else "",
-        ),
-    ]
-    if summary.fixed:
-        share = f"{summary.constrained} of {summary.succeeded}"
-        cards.append(("architectures with all fixed edges", share, f"{summary.fixed} edges fixed by the pattern"))
-    return "".join(card_html(*card) for card in cards)
-
-
-def facts_of(run: RunInfo, summary: SummaryInfo) -> str:
-    """The definition list under the cards, as HTML."""
-    attacks = [escape_text(attack) for attack in run.attacks]
+def facts_of(run: RunInfo, summary: SummaryInfo) -> Facts:
+    """What a reader should know of a search, in the order of the page."""
+    attacks = list(run.attacks)
     if attacks:
         attacks[0] += " (primary: mia_auc, mia_balanced_accuracy and mia_tpr_… are its)"
     seed = run.environment.get("seed", run.config.get("seed"))
     device = run.environment.get("device")
     versions = run.environment.get("versions")
-    return facts_html(
-        {
-            "Data set": escape_text(name_of(run.config.get("dataset"))),
-            "Search space": _with_options(run.config.get("search_space")),
-            "Strategy": _with_options(run.config.get("strategy")),
-            "Pattern": _pattern(run),
-            "Filter": _filter(run.config.get("filter")),
-            "Fixed edges": edges_html(run.fixed_edges),
-            "Attacks": ", ".join(attacks),
-            "Seed": "" if seed is None else escape_text(seed),
-            "Device": "" if device is None else escape_text(_plain(device)),
-            "Versions": escape_text(_plain(versions if isinstance(versions, Mapping) else _scalars(run.environment))),
-            "Time in trials": duration(summary.seconds) if summary.seconds else "",
-        }
-    )
+    return {
+        "Data set": name_of(run.config.get("dataset")),
+        "Search space": _with_options(run.config.get("search_space")),
+        "Strategy": _with_options(run.config.get("strategy")),
+        "Pattern": _pattern(run),
+        "Filter": _filter(run.config.get("filter")),
+        "Fixed edges": {name: edges for name, edges in run.fixed_edges.items() if edges},
+        "Attacks": ", ".join(attacks),
+        "Seed": "" if seed is None else str(seed),
+        "Device": "" if device is None else _plain(device),
+        "Versions": _plain(versions if isinstance(versions, Mapping) else _scalars(run.environment)),
+        "Time in trials": duration(summary.seconds) if summary.seconds else "",
+    }
 
 
-def appendix_html(run: RunInfo) -> str:
-    """The configuration and the environment in full."""
-    parts = []
-    for title, value in (("config.yaml", run.config), ("environment.json", run.environment)):
-        text = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100) if value else "(missing)"
-        parts.append(f"<details><summary>{title}</summary><pre>{escape_text(text)}</pre></details>")
-    return "".join(parts)
+def appendix(run: RunInfo) -> dict[str, str]:
+    """The configuration and the environment in full, as YAML by the name of their file."""
+    return {
+        name: yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100) if value else "(missing)"
+        for name, value in (("config.yaml", run.config), ("environment.json", run.environment))
+    }
 
 
 def _pattern(run: RunInfo) -> str:
@@ -159,14 +106,14 @@ def _filter(value: Any) -> str:
     if not isinstance(value, Mapping):
         return ""
     shown = _plain({key: option for key, option in value.items() if option is not None})
-    return escape_text(f"passed on only what is predicted to leak little ({shown}); skipped: search/skipped.jsonl")
+    return f"passed on only what is predicted to leak little ({shown}); skipped: search/skipped.jsonl"
 
 
 def _with_options(value: Any) -> str:
     """``name (key: value, ...)`` of a part of the configuration."""
     options = {key: option for key, option in value.items() if key != "name"} if isinstance(value, Mapping) else {}
     shown = _plain({key: option for key, option in options.items() if option is not None})
-    return escape_text(name_of(value) + (f" ({shown})" if shown else ""))
+    return name_of(value) + (f" ({shown})" if shown else "")
 
 
 def _scalars(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nni_privacy.attacks import RocCurve, roc_curve
 from nni_privacy.report.style import CURVES, GUESSING, new_figure
-from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.runs.records import RunInfo, TrialRecord
 from nni_privacy.runs.scores import read_scores, roc_band
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RocInfo:
         band_high: ``(g,)``-dim upper end.
     """
 
-    trial: TrialInfo
+    trial: TrialRecord
     attacks: tuple[str, ...]
     curves: tuple[RocCurve, ...]
     members: int

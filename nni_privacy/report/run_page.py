@@ -1,4 +1,4 @@
-"""The page of a search: trade-off, progress, hypervolume and the best cells, as numbers, figures and HTML."""
+"""The page of a search: trade-off, progress, hypervolume and the best cells, as numbers and figures."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
-from nni_privacy.cells.genotypes import CELL_NAMES, cells_of
-from nni_privacy.report.cell_graph import cell_graph, how_to_read
+from nni_privacy.cells.genotypes import cells_of
+from nni_privacy.report.cell import cell_figure, reading
 from nni_privacy.report.evolution_page import evolution_html
-from nni_privacy.report.facts import appendix_html, cards_html, facts_of, notices, summary_info
-from nni_privacy.report.html import escape_text, fraction, interval, notice_html, page_html, trial_link
-from nni_privacy.report.layout import draw_info
+from nni_privacy.report.facts import appendix, facts_of, summary_info
+from nni_privacy.report.html import render_page
 from nni_privacy.report.roc import RocInfo, draw_roc, roc_info
 from nni_privacy.report.style import ACCURACY, AUC, FAILED, FRONT, GUESSING, OTHER, drawing_style, new_figure, to_svg
-from nni_privacy.report.trials_table import table_html
-from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.report.trials_table import columns_of
+from nni_privacy.runs.records import RunInfo, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,170 +46,64 @@ NUMBER_WIDTH, NUMBER_HEIGHT = 28.0, 10.0
 def render_run(run: RunInfo) -> str:
     """The page of a search whose trials were measured."""
     summary, tradeoff = summary_info(run), tradeoff_info(run)
+    progress, hypervolume, roc = progress_info(run), hypervolume_info(run), roc_info(run)
     with drawing_style():
-        roc = roc_info(run)
-        parts = {
-            "tradeoff": _tradeoff(tradeoff),
-            "cells": _cells(run, tradeoff),
-            "roc": _roc(run, roc),
-            "progress": _progress(run) + _hypervolume(run),
+        content = {
+            "figures": _figures(tradeoff, progress, hypervolume, roc),
             "evolution": evolution_html(run),
-            "notes": _notes(roc),
-            "table": table_html(run, {trial.trial for trial in tradeoff.front}),
-            "appendix": appendix_html(run),
+            **_best_cells(run, tradeoff),
         }
-    return page_html(
-        "page",
-        title=f"{run.name} · membership privacy report",
-        lead="Architectures found by a neural architecture search, each trained and then attacked by membership "
-        "inference: how well it works, and how much it gives away about who was in its training data.",
-        notices=notice_html(notices(run, summary)),
-        cards=cards_html(summary),
-        facts=facts_of(run, summary),
-        sections=parts,
+    return render_page(
+        "run.html.jinja",
         sortable=True,
-        footer="Written by nni-privacy from trials.jsonl, config.yaml, environment.json, scores/ and, of a one-shot "
-        "search, search/epochs.jsonl of this run. "
-        "The page needs no network.",
+        run=run,
+        summary=summary,
+        facts=facts_of(run, summary),
+        tradeoff=tradeoff,
+        progress=progress,
+        hypervolume=hypervolume,
+        roc=roc,
+        front={trial.trial for trial in tradeoff.front},
+        columns=columns_of(run),
+        appendix=appendix(run),
+        **content,
     )
 
 
-def _figure(svg: str, *paragraphs: str) -> str:
-    caption = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs if paragraph)
-    return f'<figure class="side"><div>{svg}</div><figcaption>{caption}</figcaption></figure>'
-
-
-def _tradeoff(info: TradeoffInfo) -> str:
-    if not info.trials:
-        return "<p>No trial has both an accuracy and an AUC.</p>"
-    label = f"Accuracy against attack AUC of {len(info.trials)} trials, {len(info.front)} of them on the Pareto front"
-    return _figure(
-        to_svg(draw_tradeoff(info), prefix="tradeoff", label=label),
-        "Each point is a trained architecture; the bar is the 95% bootstrap interval of the attack's AUC. Good "
-        "is to the right "
-        "(accurate) and low (private).",
-        f"The Pareto front (◆, {len(info.front)} of {len(info.trials)}) holds the architectures that no other "
-        "one beats in "
-        "accuracy and AUC at once. Its numbers are those of the table, where there is room for them.",
-        "Where two bars overlap, the order of the two AUCs is not certain. The intervals cover the choice of the "
-        "attacked records, "
-        "not the randomness of training; and the lowest of many AUCs looks lower than it would if it were "
-        "measured again.",
-    )
-
-
-def _cells(run: RunInfo, info: TradeoffInfo) -> str:
-    from nni_privacy.report.cell import draw_cell, draw_cell_legend
-
-    best = select_best(info.front, BEST_CELLS)
-    if not best:
-        return "<p>No trial on the Pareto front has an architecture that could be drawn.</p>"
-    drawn = [cell for trial in best if trial.genotype is not None for cell in cells_of(trial.genotype).values()]
-    concatenation = any(cell_graph(cell).concatenated for cell in drawn)
-    legend = to_svg(draw_cell_legend(concatenation=concatenation), prefix="legend", label="Legend of the cell drawings")
-    parts = [
-        f"<figcaption><p>Architectures on the Pareto front, at most {BEST_CELLS}: the most accurate, the one of "
-        "lowest AUC, and "
-        f"others between. {how_to_read(drawn)}</p></figcaption>"
-        f'<div class="scroll">{legend}</div>'
-    ]
-    for index, trial in enumerate(best):
-        parts.append(f"<h3>{_headline(trial, index)}</h3>")
-        drawings = []
-        for name, cell in (cells_of(trial.genotype) if trial.genotype is not None else {}).items():
-            drawing = draw_info(cell, name, run.fixed_edges.get(name, ()))
-            label = f"{CELL_NAMES[name]} of trial {trial.sequence}"
-            svg = to_svg(draw_cell(drawing), prefix=f"cell{index}{name[0]}", label=label)
-            fixed = sum(edge.fixed for edge in drawing.edges)
-            note = f", {fixed} of {len(drawing.edges)} edges fixed" if fixed else ""
-            drawings.append(f'<div class="cell"><div class="name">{CELL_NAMES[name]}{note}</div>{svg}</div>')
-        parts.append(f'<div class="cells">{"".join(drawings)}</div>')
-    return "".join(parts)
-
-
-def _headline(trial: TrialInfo, index: int) -> str:
-    lead = ("Highest accuracy: trial", "Lowest AUC: trial")[index] if index < 2 else "Trial"
-    return (
-        f"{lead} {trial_link(trial)} – accuracy {fraction(trial.accuracy)}, attack AUC "
-        f"{fraction(trial.mia_auc)} {interval(trial)}"
-    )
-
-
-def _roc(run: RunInfo, info: RocInfo | None) -> str:
-    if info is None:
-        return "<p>No measured trial has attack scores in scores/ that could be read.</p>"
-    best = summary_info(run).best_accuracy
-    which = "the trial of highest accuracy"
-    if best is not None and best.trial != info.trial.trial:
-        which += " among those with readable attack scores"
-    primary = escape_text(info.attacks[0])
-    return _figure(
-        to_svg(draw_roc(info), prefix="roc", label=f"ROC curves of trial {info.trial.sequence}, log-log"),
-        f"ROC curves of trial {trial_link(info.trial)}, {which}: the model that a search for accuracy would hand "
-        "over. Above the "
-        "diagonal, the attacker is right more often than by guessing.",
-        "Both axes are logarithmic, as the left end matters most: there an attacker names a few members and is "
-        "hardly ever wrong, "
-        "however harmless the average looks.",
-        f"{info.members:,} members, {info.non_members:,} non-members ({primary}): the axis starts at "
-        f"1/{info.non_members:,} = "
-        f"{1 / info.non_members:.2g}, the lowest false-positive rate that these records can show. Shaded: "
-        "pointwise 95% bootstrap "
-        f"band of {primary}.",
-    )
-
-
-def _progress(run: RunInfo) -> str:
-    info = progress_info(run)
-    if not run.measured:
-        return "<p>No trial has both an accuracy and an AUC.</p>"
-    return _figure(
-        to_svg(draw_progress(info), prefix="progress", label="Accuracy and attack AUC by trial"),
-        "Accuracy (above) and AUC (below) of each trial in the order of the search. The lines are the best "
-        "accuracy and the lowest "
-        "AUC so far; they may belong to different architectures.",
-        "A cross on the axis is a trial that failed." if info.failed else "",
-    )
-
-
-def _hypervolume(run: RunInfo) -> str:
-    info = hypervolume_info(run)
-    if not info.sequence:
-        return ""
-    accuracy, auc = info.reference
-    return _figure(
-        to_svg(draw_hypervolume(info), prefix="hypervolume", label="Hypervolume by trial"),
-        f"Hypervolume of the Pareto front: <b>{fraction(info.hypervolume[-1])}</b>. It is the area that the front "
-        f"dominates, up to the reference point accuracy {accuracy:g}, AUC {auc:g}; more is better.",
-        "One number for accuracy and privacy together: it grows whenever the front does. An accuracy of 1 at an AUC "
-        "of 0.5 (guessing) alone has 0.5.",
-    )
-
-
-def _notes(roc: RocInfo | None) -> str:
-    count = ""
+def _figures(
+    tradeoff: TradeoffInfo, progress: ProgressInfo, hypervolume: HypervolumeInfo, roc: RocInfo | None
+) -> dict[str, Markup]:
+    """What can be drawn, by name."""
+    figures = {}
+    if tradeoff.trials:
+        front = f"{len(tradeoff.front)} of them on the Pareto front"
+        label = f"Accuracy against attack AUC of {len(tradeoff.trials)} trials, {front}"
+        figures["tradeoff"] = to_svg(draw_tradeoff(tradeoff), prefix="tradeoff", label=label)
+        label = "Accuracy and attack AUC by trial"
+        figures["progress"] = to_svg(draw_progress(progress), prefix="progress", label=label)
+        figures["hypervolume"] = to_svg(
+            draw_hypervolume(hypervolume), prefix="hypervolume", label="Hypervolume by trial"
+        )
     if roc is not None:
-        needed = "enough for a rate of 1%" if roc.non_members >= 100 else "too few even for a rate of 1%"
-        needed = "enough for a rate of 0.1%" if roc.non_members >= 1000 else needed
-        which = f"trial {trial_link(roc.trial)}, {escape_text(roc.attacks[0])}"
-        count = f" Here N = {roc.non_members:,} non-members ({which}): {needed}."
-    return (
-        "<ul><li><b>AUC</b> is the probability that the attack gives a random member of the training data a "
-        "higher score than a "
-        "random non-member. <b>0.5 means guessing</b>: the attack learns nothing. 1.0 means that every member is "
-        "told from every "
-        "non-member. A little below 0.5 is chance too. It is a lower bound on the leak: a stronger attack may "
-        "find more.</li>"
-        "<li><b>Interval</b>: 95% bootstrap interval of the AUC over the attacked records. An interval that "
-        "contains 0.5 is no "
-        "evidence of a leak.</li>"
-        "<li><b>TPR at 1% FPR</b>: the share of members that the attack finds while it accuses 1% of the "
-        "non-members wrongly; "
-        f"guessing finds 1%. A rate below 1/N is not resolvable with N non-members.{count}</li>"
-        "<li><b>Balanced accuracy</b> of the attack: 0.5 is guessing. <b>Overfitting</b>: train accuracy less "
-        "test accuracy. "
-        "All are fractions, not percent.</li></ul>"
-    )
+        label = f"ROC curves of trial {roc.trial.sequence}, log-log"
+        figures["roc"] = to_svg(draw_roc(roc), prefix="roc", label=label)
+    return figures
+
+
+def _best_cells(run: RunInfo, tradeoff: TradeoffInfo) -> dict[str, Any]:
+    """The trials whose cells are drawn with their drawings, and what a reader of these needs."""
+    best = [(trial, trial.genotype) for trial in select_best(tradeoff.front, BEST_CELLS) if trial.genotype is not None]
+    drawn = [
+        (
+            trial,
+            [
+                cell_figure(cell, name, run.fixed_edges, prefix=f"cell{index}", label=f" of trial {trial.sequence}")
+                for name, cell in cells_of(genotype).items()
+            ],
+        )
+        for index, (trial, genotype) in enumerate(best)
+    ]
+    return {"best": drawn, "most": BEST_CELLS, "reading": reading([genotype for _, genotype in best]) if best else None}
 
 
 @dataclass(frozen=True)
@@ -221,11 +115,11 @@ class TradeoffInfo:
         front: the Pareto front among them, highest accuracy first.
     """
 
-    trials: tuple[TrialInfo, ...]
-    front: tuple[TrialInfo, ...]
+    trials: tuple[TrialRecord, ...]
+    front: tuple[TrialRecord, ...]
 
     @property
-    def dominated(self) -> tuple[TrialInfo, ...]:
+    def dominated(self) -> tuple[TrialRecord, ...]:
         """The trials that are not on the front."""
         front = {trial.trial for trial in self.front}
         return tuple(trial for trial in self.trials if trial.trial not in front)
@@ -285,7 +179,7 @@ def hypervolume_info(run: RunInfo) -> HypervolumeInfo:
     return HypervolumeInfo(tuple(trial.sequence for trial in trials), _tuple(growth))
 
 
-def select_best(front: Sequence[TrialInfo], limit: int = 4) -> tuple[TrialInfo, ...]:
+def select_best(front: Sequence[TrialRecord], limit: int = 4) -> tuple[TrialRecord, ...]:
     """At most ``limit`` architectures of a Pareto front: its two ends first, then what lies evenly between them.
 
     Args:
@@ -320,7 +214,7 @@ def progress_info(run: RunInfo) -> ProgressInfo:
     )
 
 
-def _values(trials: Sequence[TrialInfo], metric: str) -> NDArray[np.float64]:
+def _values(trials: Sequence[TrialRecord], metric: str) -> NDArray[np.float64]:
     """One metric of the trials that succeeded, NaN where there is none."""
     return np.array([trial.metrics.get(metric, np.nan) if trial.succeeded else np.nan for trial in trials], dtype=float)
 
@@ -387,7 +281,7 @@ def draw_hypervolume(info: HypervolumeInfo) -> Figure:
     return figure
 
 
-def _points(axes: Any, trials: Sequence[TrialInfo], colour: str, marker: str, label: str) -> None:
+def _points(axes: Any, trials: Sequence[TrialRecord], colour: str, marker: str, label: str) -> None:
     x = [trial.accuracy for trial in trials]
     y = [trial.mia_auc for trial in trials]
     ends = [trial.interval or (np.nan, np.nan) for trial in trials]
@@ -408,7 +302,7 @@ def _guessing_line(axes: Any) -> None:
         axes.axhline(0.5, color=GUESSING, lw=1.1, ls=(0, (4, 3)), label="guessing (AUC 0.5)", zorder=1)
 
 
-def _number_front(figure: Figure, axes: Any, front: Sequence[TrialInfo]) -> None:
+def _number_front(figure: Figure, axes: Any, front: Sequence[TrialRecord]) -> None:
     """Numbers of the front's points, both ends first, each where it meets no other number; or else left out."""
     figure.draw_without_rendering()  # settles the layout, so that data can be turned into points on paper
     to_points = 72 / figure.dpi

@@ -1,6 +1,7 @@
 """The page of a measurement study: which architectures leak how much, and whether searched ones leak more.
 
-Its facts and tables; the figures are drawn in :mod:`nni_privacy.report.study_figures`.
+Architectures are rows of the figures, so that their names stand upright and any number of them fits; attacks or data
+sets are columns.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from nni_privacy.analysis.matched import CALIPER, LEAST, MatchedInfo, matched_infos
 from nni_privacy.analysis.statistics import Basis, Spread
@@ -16,64 +19,31 @@ from nni_privacy.analysis.study import (
     ACCURACY,
     HUMAN,
     NAS,
+    Bar,
     BarsInfo,
     OverfittingInfo,
     StudyInfo,
-    Table1Row,
     bars_info,
     overfitting_info,
     study_info,
     table1_rows,
 )
+from nni_privacy.files import Row, to_csv
 from nni_privacy.report.contour_page import contours_html
 from nni_privacy.report.effects_page import effects_html
-from nni_privacy.report.facts import appendix_html
-from nni_privacy.report.html import (
-    NOTHING,
-    card_html,
-    duration,
-    ends_html,
-    escape_text,
-    facts_html,
-    fraction,
-    notice_html,
-    number_cell,
-    p_html,
-    page_html,
-    signed,
-    table_frame,
-    text_cell,
-    wrapped_cell,
-)
-from nni_privacy.report.study_figures import COLUMNS, ROWS, bar_limits, draw_bars, draw_matched, draw_overfitting
-from nni_privacy.report.style import drawing_style, plain_label, to_svg
-from nni_privacy.report.trials_table import table_html
+from nni_privacy.report.facts import Facts, appendix
+from nni_privacy.report.html import duration, render_page
+from nni_privacy.report.style import FAILED, GUESSING, drawing_style, plain_label, to_svg
+from nni_privacy.report.trials_table import columns_of
 from nni_privacy.runs.records import RunInfo
 
-__all__ = [
-    "bases_note",
-    "correlations_html",
-    "matched_html",
-    "render_study",
-    "study_cards_html",
-    "study_facts",
-    "study_notices",
-    "table1_html",
-]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-FURTHER_FIGURES = range(17, 20)
-"""The paper's numbers of the figures of its second, third and fourth data set."""
+__all__ = ["draw_bars", "draw_matched", "draw_overfitting", "render_study", "study_tables"]
 
-_NOTES = (
-    "<ul><li><b>AUC</b> is the probability that the attack gives a random member of the training data a higher score "
-    "than a random non-member. <b>0.5 means guessing</b>; a little below 0.5 is chance too. It is a lower bound on the "
-    "leak: a stronger attack may find more.</li>"
-    "<li><b>Overfitting</b>: train accuracy less test accuracy. All numbers are fractions, not percent.</li>"
-    "<li><b>Architectures are few</b>, and not drawn at random from all that there are: an interval over them says how "
-    "much the mean depends on which of the like were taken, not more.</li>"
-    "<li><b>Failed</b> (✕): a measurement that ended in an error, which the table below gives. It enters no mean; "
-    "where architectures fail because they are large or unstable, the means of the rest are not those of all.</li></ul>"
-)
+NUMBERS = ("Figure 3", "Figure 17", "Figure 18", "Figure 19")
+"""The paper's figures of attacks on its data sets, in its order."""
 
 NAMED = 12
 """Architectures that a notice names before it counts the rest."""
@@ -87,231 +57,134 @@ BASES: dict[Basis, str] = {
 }
 SHORT: dict[Basis, str] = {"t": "", "range": " range", "bootstrap": " records", "none": ""}
 
+COLOURS = {HUMAN: "#0072b2", NAS: "#c2410c"}
+OTHER = "#15803d"
+MARKERS = {HUMAN: "o", NAS: "D"}
+COLUMNS = 5
+"""Panels side by side in a figure of bars."""
+ROWS = 30
+"""Architectures in a figure of bars: so many are still legible on a printed page."""
+PANEL, ROW, LABELS = 2.2, 0.2, 0.085
+"""Width of a panel, height of a row, width of a character of the row's name, in inches."""
+KIND_GAP = 0.7
+"""Free rows between two kinds."""
+
 
 def render_study(run: RunInfo) -> str:
     """The page as text; the same run gives the same text."""
     study = study_info(run)
-    rows, matched = table1_rows(study), matched_infos(study)
     with drawing_style():
-        sections = [
-            _table1_section(rows),
-            _accuracy(study),
-            *(_attacks(study, place) for place in range(len(study.measured_datasets))),
-            _overfitting_section(study),
-            _matched_section(matched),
-            effects_html(run),
-            contours_html(run),
-        ]
-    return page_html(
-        "study",
-        title=f"{run.name} · membership privacy study",
-        lead="Architectures designed by people and found by searches, each trained by one recipe and then attacked by "
-        "membership inference: how much they give away about who was in their training data.",
-        notices=notice_html(study_notices(run, study)),
-        cards=study_cards_html(study, rows, matched),
-        facts=study_facts(run, study),
-        sections={
-            "findings": "".join(sections),
-            "notes": _NOTES,
-            "table": table_html(run, ()),
-            "appendix": appendix_html(run),
-        },
+        content = {
+            **_table1(study),
+            "accuracy": _accuracy(study),
+            "attacks": [found for place in range(len(study.measured_datasets)) if (found := _attacks(study, place))],
+            **_overfitting(study),
+            **_matched(study),
+            "effects": effects_html(run),
+            "contours": contours_html(run),
+        }
+    return render_page(
+        "study.html.jinja",
         sortable=True,
-        footer="Written by nni-privacy from trials.jsonl, config.yaml and environment.json of this run. The numbers "
-        "are beside this page: study.csv (a row a measurement), table1.csv, bars.csv (figures of accuracy and AUC), "
-        "overfitting.csv and matched_accuracy.csv; of variants and defences effects.csv and verdicts.csv. The page "
-        "needs no network.",
+        run=run,
+        study=study,
+        failed=_some([(one.architecture.label, one.dataset) for one in study.failed]),
+        missing=_some([(architecture, dataset) for architecture, dataset, _ in study.missing]),
+        facts=study_facts(run, study),
+        columns=columns_of(run),
+        appendix=appendix(run),
+        **content,
     )
 
 
-def _section(name: str, title: str, *parts: str) -> str:
-    return f'<section id="{name}">\n<h2>{escape_text(title)}</h2>\n{"".join(parts)}\n</section>\n'
+def _table1(study: StudyInfo) -> dict[str, Any]:
+    """The rows of Table 1; of each data set and attack those of its kinds; and the kinds that have a large number."""
+    rows = table1_rows(study)
+    return {
+        "table1": rows,
+        "by_place": {
+            place: {row.kind: row for row in rows if (row.dataset, row.attack) == place}
+            for place in dict.fromkeys((row.dataset, row.attack) for row in rows)
+        },
+        "kinds": list(dict.fromkeys(row.kind for row in rows)),
+        "shown_kinds": (HUMAN, NAS),
+        "short": SHORT,
+    }
 
 
-def _figure(svg: str, *paragraphs: str) -> str:
-    caption = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs if paragraph)
-    return f'<figure class="whole"><div>{svg}</div><figcaption>{caption}</figcaption></figure>\n'
-
-
-def _table1_section(rows: Sequence[Table1Row]) -> str:
-    if not rows:
-        return ""
-    note = (
-        "<p>AUC of each attack, as Table 1 of the paper: the mean over the architectures of a kind, and the highest. "
-        "The interval is Student's, over architectures; each counts once, with its mean over the seeds. Of two "
-        "architectures it is their range, of a single one that of its seeds or records. n: architectures. The highest "
-        "of many looks higher than it would if it were measured again.</p>"
-    )
-    return _section("table1", "AUC by kind of architecture (Table 1)", note, table1_html(rows))
-
-
-def _panels(infos: Sequence[BarsInfo], titles: Sequence[str], name: str, label: str) -> str:
+def _bars(infos: Sequence[BarsInfo], titles: Sequence[str], name: str, label: str) -> list[Markup]:
     """The bars as figures of at most ``COLUMNS`` panels and about equally many rows, at most ``ROWS``."""
     limits, count = bar_limits(infos), len(infos[0].bars)
     rows = -(-count // -(-count // ROWS))
-    svgs = []
+    figures = []
     for first, start in product(range(0, count, rows), range(0, len(infos), COLUMNS)):
         part = [replace(info, bars=info.bars[first : first + rows]) for info in infos[start : start + COLUMNS]]
         figure = draw_bars(part, titles[start : start + COLUMNS], limits)
-        svgs.append(f'<div class="scroll">{to_svg(figure, prefix=f"{name}{start}-{first}", label=label)}</div>')
-    return "".join(svgs)
+        figures.append(to_svg(figure, prefix=f"{name}{start}-{first}", label=label))
+    return figures
 
 
-def _accuracy(study: StudyInfo) -> str:
+def _accuracy(study: StudyInfo) -> dict[str, Any] | None:
     infos = [info for name in study.measured_datasets if not (info := bars_info(study, name, ACCURACY)).empty]
     if not infos:
-        return ""
-    svgs = _panels(infos, [info.dataset for info in infos], "accuracy", "Test accuracy of every architecture")
-    text = "Test accuracy of every architecture on each data set: the mean over the seeds."
-    return _section("accuracy", "Accuracy (Figure 2)", _figure(svgs, f"{text} {bases_note(infos)}"))
+        return None
+    figures = _bars(infos, [info.dataset for info in infos], "accuracy", "Test accuracy of every architecture")
+    return {"figures": figures, "whiskers": whiskers(infos)}
 
 
-def _attacks(study: StudyInfo, place: int) -> str:
+def _attacks(study: StudyInfo, place: int) -> dict[str, Any] | None:
     dataset = study.measured_datasets[place]
     infos = [info for name in study.attacks if not (info := bars_info(study, dataset, name)).empty]
     if not infos:
-        return ""
+        return None
     label = f"AUC of {len(infos)} attacks on every architecture, {plain_label(dataset)}"
-    svgs = _panels(infos, [info.quantity for info in infos], f"attacks{place}-", label)
-    text = (
-        f"AUC of each attack against each architecture on {escape_text(dataset)}. A bar begins at 0.5, where an "
-        "attacker guesses: its length is what the network gives away."
-    )
-    number = ("Figure 3", *(f"Figure {number}" for number in FURTHER_FIGURES))[place : place + 1]
-    title = f"Attacks on {dataset}" + "".join(f" ({name})" for name in number)
-    return _section(f"attacks-{place}", title, _figure(svgs, f"{text} {bases_note(infos)}"))
+    figures = _bars(infos, [info.quantity for info in infos], f"attacks{place}-", label)
+    number = NUMBERS[place] if place < len(NUMBERS) else ""
+    return {"place": place, "dataset": dataset, "number": number, "figures": figures, "whiskers": whiskers(infos)}
 
 
-def _overfitting_section(study: StudyInfo) -> str:
-    infos = [overfitting_info(study, dataset, name) for dataset in study.measured_datasets for name in study.attacks]
-    infos = [info for info in infos if info.points]
-    if not infos:
-        return ""
-    figures = []
+def _overfitting(study: StudyInfo) -> dict[str, Any]:
+    """What has a point, and a figure a data set."""
+    pairs = product(study.measured_datasets, study.attacks)
+    infos = [info for dataset, name in pairs if (info := overfitting_info(study, dataset, name)).points]
+    figures = {}
     for place, dataset in enumerate(dict.fromkeys(info.dataset for info in infos)):
         figure = draw_overfitting([info for info in infos if info.dataset == dataset])
-        svg = to_svg(figure, prefix=f"overfitting{place}", label=f"Overfitting against AUC, {plain_label(dataset)}")
-        figures.append(f"<h3>{escape_text(dataset)}</h3>{_figure(svg)}")
-    note = (
-        "<p>A point is one measurement (architecture and seed). Spearman's ρ and its p-value are of the architectures, "
-        "each with its means over the seeds, as seeds of one architecture are not independent. p: two-sided "
-        "permutation test; interval: Bonett and Wright (2000), from five architectures on. n: architectures.</p>"
-    )
-    return _section("overfitting", "Overfitting against AUC (Figure 4)", *figures, note, correlations_html(infos))
+        label = f"Overfitting against AUC, {plain_label(dataset)}"
+        figures[dataset] = to_svg(figure, prefix=f"overfitting{place}", label=label)
+    return {"overfitting": infos, "overfitting_figures": figures}
 
 
-def _matched_section(infos: Sequence[MatchedInfo]) -> str:
-    if not any(info.unadjusted is not None for info in infos):
-        return ""
-    note = (
-        "<p>An attack finds more where a network overfits more, and that goes along with accuracy; so the plain "
-        "difference of two means may say nothing about how an architecture was found. Here the AUC is regressed on "
-        "accuracy and kind, over the architectures that have one of the other kind within "
-        f"{CALIPER:g} of their accuracy (at least {LEAST} of each kind; others are left out). An architecture counts "
-        "once, with its means over the seeds. p: permutation of the residuals (Freedman and Lane, 1983) with a "
-        "statistic that lets the kinds scatter differently; the interval holds the differences that the test does not "
-        "reject at 5%. p (Holm): adjusted for all rows of the table. Positive: NAS gives away more at equal accuracy. "
-        "It holds for these architectures, recipes and data sets; accuracies that are themselves uncertain are "
-        "adjusted for only in part.</p>"
-    )
-    figure = ""
+def _matched(study: StudyInfo) -> dict[str, Any]:
+    infos, figure = matched_infos(study), None
     if any(info.adjusted for info in infos):
-        figure = _figure(to_svg(draw_matched(infos), prefix="matched", label="Differences in AUC at equal accuracy"))
-    return _section("matched", "NAS against human-designed at equal accuracy", note, figure, matched_html(infos))
+        figure = to_svg(draw_matched(infos), prefix="matched", label="Differences in AUC at equal accuracy")
+    return {"matched": infos, "matched_figure": figure, "caliper": CALIPER, "least": LEAST}
 
 
-def study_cards_html(study: StudyInfo, rows: Sequence[Table1Row], matched: Sequence[MatchedInfo]) -> str:
-    """The large numbers: how much was measured, and of the first data set and attack what was found."""
-    cards = [
-        (
-            "measurements succeeded",
-            str(len(study.succeeded)),
-            f"{len(study.failed)} failed, {len(study.missing)} missing",
-        ),
-        *_kind_cards(rows),
-    ]
-    first = matched[0] if matched else None
-    if first and first.adjusted:
-        found = first.adjusted
-        more = f"95% interval [{found.low:+.3f}, {found.high:+.3f}], p = {found.p_value:.2g}; {_where(first)}"
-        cards.append(("AUC of NAS less human-designed, at equal accuracy", f"{found.difference:+.3f}", more))
-    elif first and first.unadjusted is not None:
-        cards.append(("AUC of NAS less human-designed, at equal accuracy", NOTHING, escape_text(first.reason)))
-    return "".join(card_html(escape_text(what), value, more) for what, value, more in cards)
-
-
-def study_notices(run: RunInfo, study: StudyInfo) -> list[str]:
-    """What a reader must know first, as text."""
-    lines = []
-    if not run.trials:
-        lines.append("No measurement has finished yet: this page shows the set-up only.")
-    elif not study.measurements:
-        lines.append(
-            "No trial says what it measured (it has no factors): the table of all measurements is all there is."
-        )
-    elif not study.succeeded:
-        lines.append("No measurement has succeeded: there is nothing to compare. The table gives each one's error.")
-    if study.failed:
-        names = _some([(one.architecture.label, one.dataset) for one in study.failed])
-        lines.append(f"Failed, and marked so in the figures: {len(study.failed)} measurements: {names}.")
-    if study.missing:
-        names = _some([(architecture, dataset) for architecture, dataset, _ in study.missing])
-        lines.append(f"Not measured, as the study goes on or was stopped: {len(study.missing)} measurements: {names}.")
-    if study.further:
-        lines.append(
-            f"The tables and figures of architectures show variant {', '.join(study.variants)} and defence "
-            f"{', '.join(study.defences)}; {len(study.further)} measurements of other variants or defences are apart, "
-            "below."
-        )
-    if run.unreadable_lines:
-        numbers = ", ".join(map(str, run.unreadable_lines))
-        lines.append(f"Skipped in trials.jsonl, as not a whole JSON object: line {numbers}.")
-    return lines
-
-
-def study_facts(run: RunInfo, study: StudyInfo) -> str:
-    """The definition list under the large numbers, as HTML."""
+def study_facts(run: RunInfo, study: StudyInfo) -> Facts:
+    """What a reader should know of a study, in the order of the page."""
     kinds = {
         f"Architectures, {kind}": _names([one.label for one in study.architectures if one.kind == kind])
         for kind in study.kinds
     }
-    attacks = [escape_text(name) for name in study.attacks or run.attacks]
+    attacks = list(study.attacks or run.attacks)
     if attacks:
         attacks[0] += " (primary)"
     evaluator = run.config.get("evaluator")
     recipe = evaluator.get("recipe") if isinstance(evaluator, Mapping) else None
     seconds = sum(trial.seconds or 0.0 for trial in run.trials)
-    return facts_html(
-        {
-            **kinds,
-            "Data sets": _names(study.datasets),
-            "Attacks": ", ".join(attacks),
-            "Seeds": _names(study.seeds),
-            "Recipe": _plain(recipe),
-            "Variant, defence": escape_text(", ".join([*study.variants, *study.defences])),
-            "Device": _plain(run.environment.get("device")),
-            "Versions": _plain(run.environment.get("versions")),
-            "Time in trials": duration(seconds) if seconds else "",
-        }
-    )
-
-
-def _kind_cards(rows: Sequence[Table1Row]) -> list[tuple[str, str, str]]:
-    """Mean AUC of each kind on the first data set under the first attack."""
-    first = [row for row in rows if (row.dataset, row.attack) == (rows[0].dataset, rows[0].attack)]
-    return [
-        (
-            f"mean AUC of {'NAS' if row.kind == NAS else row.kind} architectures",
-            fraction(row.spread.mean),
-            f"{_where(row)}; highest {fraction(row.highest)} ({escape_text(row.whose)})",
-        )
-        for row in first
-        if row.kind in (HUMAN, NAS)
-    ]
-
-
-def _where(one: Table1Row | MatchedInfo) -> str:
-    return escape_text(f"{one.dataset}, {one.attack}")
+    return {
+        **kinds,
+        "Data sets": _names(study.datasets),
+        "Attacks": ", ".join(attacks),
+        "Seeds": _names(study.seeds),
+        "Recipe": _plain(recipe),
+        "Variant, defence": ", ".join([*study.variants, *study.defences]),
+        "Device": _plain(run.environment.get("device")),
+        "Versions": _plain(run.environment.get("versions")),
+        "Time in trials": duration(seconds) if seconds else "",
+    }
 
 
 def _some(pairs: Sequence[tuple[str, str]]) -> str:
@@ -325,97 +198,263 @@ def _some(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    return f"{escape_text(', '.join(names))} ({len(names)})" if len(names) > 1 else escape_text(", ".join(names))
+    return ", ".join(names) + (f" ({len(names)})" if len(names) > 1 else "")
 
 
 def _plain(value: Any) -> str:
     """Options on one line; those without a value are left out."""
     if isinstance(value, Mapping):
-        value = ", ".join(f"{key}: {item}" for key, item in value.items() if item is not None)
-    return "" if value is None else escape_text(value)
+        return ", ".join(f"{key}: {item}" for key, item in value.items() if item is not None)
+    return "" if value is None else str(value)
 
 
-def bases_note(infos: Iterable[BarsInfo]) -> str:
-    """What the whiskers of these bars are, as a sentence; they may differ from bar to bar."""
+def whiskers(infos: Iterable[BarsInfo]) -> str:
+    """What the whiskers of these bars are; they may differ from bar to bar."""
     found = {bar.spread.basis for info in infos for bar in info.bars if bar.spread}
-    return f"Whiskers: {'; '.join(text for basis, text in BASES.items() if basis in found)}." if found else ""
+    return "; ".join(text for basis, text in BASES.items() if basis in found)
 
 
-def table1_html(rows: Sequence[Table1Row]) -> str:
-    """Table 1: mean and highest AUC by data set and attack, the kinds side by side."""
-    kinds = list(dict.fromkeys(row.kind for row in rows))
-    found = {(row.dataset, row.attack, row.kind): row for row in rows}
-    heads = ["Data set", "Attack"]
+def bar_limits(infos: Sequence[BarsInfo]) -> tuple[float, float]:
+    """One axis for all: from where bars begin, or what lies below it, to a little beyond the highest end."""
+    base = _base(infos[0])
+    spreads = [bar.spread for info in infos for bar in info.bars if bar.spread]
+    ends = [value for one in spreads for value in (one.mean, one.low, one.high) if value is not None]
+    low, high = min([base, *ends]), max([base + 0.05, *ends])
+    return (low - 0.04 * (high - low) if low < base else base), high + 0.08 * (high - low)
+
+
+def draw_bars(infos: Sequence[BarsInfo], titles: Sequence[str], limits: tuple[float, float]) -> Figure:
+    """Bars of every architecture; a panel for each info.
+
+    Args:
+        infos: at least one, of the same architectures and all of accuracy or all of AUCs; at most ``COLUMNS``.
+        titles: of the panels.
+        limits: of the axis, see :func:`bar_limits`.
+    """
+    from matplotlib.figure import Figure
+
+    bars = infos[0].bars
+    places = _places(bars)
+    names = [plain_label(bar.architecture.label) for bar in bars]
+    width = 0.4 + LABELS * max(map(len, names)) + PANEL * len(infos)
+    figure = Figure(figsize=(max(width, 5.0), 1.15 + ROW * (places[-1] + 1)), layout="constrained")
+    panels = figure.subplots(1, len(infos), sharey=True, sharex=True, squeeze=False)[0]
+    base = _base(infos[0])
+    for axes, info, title in zip(panels, infos, titles, strict=True):
+        for place, bar in zip(places, info.bars, strict=True):
+            _bar(axes, place, bar, base)
+        axes.axvline(base, color=GUESSING, lw=1.1, ls=(0, (4, 3)) if base else "-", zorder=3)
+        axes.set_title(plain_label(title), fontsize=9, loc="left", parse_math=False)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(places, names, parse_math=False, fontsize=8.5)
+    panels[0].set_ylim(places[-1] + 0.8, -0.8)
+    panels[0].set_xlim(*limits)
+    panels[0].locator_params(axis="x", nbins=5)
+    label = "test accuracy" if base == 0 else "AUC of the attack; bars begin at 0.5 (guessing)"
+    figure.supxlabel(label, fontsize=9.5, color="#1e293b")
+    _kinds_legend(figure, dict.fromkeys(bar.architecture.kind for bar in bars))
+    return figure
+
+
+def draw_overfitting(infos: Sequence[OverfittingInfo]) -> Figure:
+    """Overfitting against AUC, a point a measurement; a panel for each info, at least one, each with a point."""
+    from matplotlib.figure import Figure
+
+    columns = min(len(infos), 3)
+    rows = -(-len(infos) // columns)
+    figure = Figure(figsize=(max(3.3 * columns, 5.0), 0.55 + 2.5 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for axes, info in zip(panels, infos, strict=False):
+        for kind in dict.fromkeys(point.kind for point in info.points):
+            points = [(point.overfitting, point.auc) for point in info.points if point.kind == kind]
+            style = {"ms": 5, "mec": "white", "mew": 0.6, "alpha": 0.9}
+            axes.plot(*zip(*points, strict=True), MARKERS.get(kind, "s"), color=_colour(kind), **style)
+        axes.set_title(_headline(info), fontsize=9, loc="left", parse_math=False)
+        axes.margins(0.08)
+        low, high = axes.get_ylim()
+        if low < 0.5 + (high - low) / 2:
+            axes.axhline(0.5, color=GUESSING, lw=1.1, ls=(0, (4, 3)), zorder=1)
+        axes.locator_params(nbins=5)
+        axes.tick_params(labelbottom=True)
+    for axes in panels[len(infos) :]:
+        axes.remove()
+    figure.supxlabel("overfitting: train accuracy less test accuracy", fontsize=9.5, color="#1e293b")
+    figure.supylabel("AUC of the attack", fontsize=9.5, color="#1e293b")
+    _kinds_legend(figure, dict.fromkeys(point.kind for info in infos for point in info.points), points=True)
+    return figure
+
+
+def draw_matched(infos: Sequence[MatchedInfo]) -> Figure:
+    """Differences at equal accuracy with their intervals; at least one info has one, the others are left out."""
+    from matplotlib.figure import Figure
+
+    shown = [(info, info.adjusted) for info in infos if info.adjusted]
+    names = [f"{plain_label(info.dataset, 20)}, {plain_label(info.attack, 22)}" for info, _ in shown]
+    figure = Figure(figsize=(6.4, 1.0 + 0.24 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    for place, (_, found) in enumerate(shown):
+        axes.plot([found.low, found.high], [place, place], color=OTHER, lw=2.2, alpha=0.5, solid_capstyle="butt")
+        axes.plot([found.difference], [place], "D", color=OTHER, ms=5)
+    axes.axvline(0, color=GUESSING, lw=1.1, ls=(0, (4, 3)), zorder=1)
+    axes.set_yticks(range(len(shown)), names, parse_math=False, fontsize=8.5)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("AUC of NAS less AUC of human-designed, at equal accuracy")
+    return figure
+
+
+def _places(bars: Sequence[Bar]) -> list[float]:
+    """Where each bar goes, with a gap between kinds."""
+    places, place = [], 0.0
+    for index, bar in enumerate(bars):
+        if index:
+            place += 1 + KIND_GAP * (bar.architecture.kind != bars[index - 1].architecture.kind)
+        places.append(place)
+    return places
+
+
+def _bar(axes: Any, place: float, bar: Bar, base: float) -> None:
+    spread = bar.spread
+    if spread is None:
+        style = {"fontsize": 7.5, "va": "center", "color": FAILED if bar.failed else GUESSING}
+        text = "✕ failed" if bar.failed else "not measured"
+        axes.annotate(text, (base, place), xytext=(4, 0), textcoords="offset points", **style)
+        return
+    axes.barh(place, spread.mean - base, left=base, height=0.68, color=_colour(bar.architecture.kind), alpha=0.72)
+    if spread.low is not None and spread.high is not None:
+        axes.hlines(place, spread.low, spread.high, color="#1e293b", lw=1.1)
+        axes.vlines([spread.low, spread.high], place - 0.2, place + 0.2, color="#1e293b", lw=1.1)
+    if bar.failed:
+        end = max(spread.mean, spread.high or 0.0)
+        axes.annotate("✕", (end, place), xytext=(4, 0), textcoords="offset points", va="center", color=FAILED)
+
+
+def _base(info: BarsInfo) -> float:
+    """Where bars begin: at nothing, or at guessing."""
+    return 0.0 if info.quantity == ACCURACY else 0.5
+
+
+def _kinds_legend(figure: Figure, kinds: Sequence[str] | dict[str, None], *, points: bool = False) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = []
     for kind in kinds:
-        heads += [f"{kind}: mean AUC [95% interval]", "n", "highest", "whose"]
-    body: list[list[str]] = []
-    first, before = [], ""
-    for dataset, attack in dict.fromkeys((row.dataset, row.attack) for row in rows):
-        cells = [text_cell(dataset), text_cell(attack)]
-        for kind in kinds:
-            cells += _kind_cells(found.get((dataset, attack, kind)))
-        if dataset != before:
-            first.append(len(body))
-        body.append(cells)
-        before = dataset
-    numbers = [2 + 4 * place + offset for place in range(len(kinds)) for offset in range(3)]
-    return table_frame(heads, body, numbers=numbers, first=first)
+        if points:
+            handles.append(Line2D([], [], ls="", marker=MARKERS.get(kind, "s"), color=_colour(kind), ms=5.5))
+        else:
+            handles.append(Patch(color=_colour(kind), alpha=0.72, lw=0))
+    names = [plain_label(kind).replace("$", r"\$") for kind in kinds]
+    figure.legend(handles, names, loc="outside upper left", ncol=len(names), fontsize=8.5, handletextpad=0.5)
 
 
-def _kind_cells(row: Table1Row | None) -> list[str]:
-    if row is None:
-        return [number_cell(NOTHING)] * 4
-    mean = f"{fraction(row.spread.mean)} {_ends(row.spread)}"
+def _colour(kind: str) -> str:
+    return COLOURS.get(kind, OTHER)
+
+
+def _headline(info: OverfittingInfo) -> str:
+    name = plain_label(info.attack, 24)
+    if info.correlation is None:
+        return name
+    return f"{name}: ρ = {info.correlation.rho:.2f}, p = {info.correlation.p_value:.2g}"
+
+
+def study_tables(run: RunInfo) -> dict[str, str]:
+    """The files by name: ``study.csv`` has a row for every trial, the others what the page's figures and tables show.
+
+    Fractions are written in full; what is not known is empty.
+    """
+    study = study_info(run)
+    return {
+        "study.csv": to_csv(_trial_rows(run), ("trial", "sequence", "status")),
+        "table1.csv": to_csv(_table1_rows(study), ("data set", "attack", "kind")),
+        "bars.csv": to_csv(_bars_rows(study), ("data set", "quantity", "architecture")),
+        "overfitting.csv": to_csv(_overfitting_rows(study), ("data set", "attack")),
+        "matched_accuracy.csv": to_csv(_matched_rows(study), ("data set", "attack")),
+    }
+
+
+def _trial_rows(run: RunInfo) -> list[Row]:
+    factors = dict.fromkeys(name for trial in run.trials for name in trial.factors)
+    metrics = dict.fromkeys(name for trial in run.trials for name in trial.metrics if name != "default")
     return [
-        number_cell(mean),
-        number_cell(str(row.architectures)),
-        number_cell(fraction(row.highest)),
-        text_cell(row.whose),
+        {
+            "trial": trial.trial,
+            "sequence": trial.sequence,
+            "status": trial.status,
+            **{name: trial.factors.get(name) for name in factors},
+            **{name: trial.metrics.get(name) for name in metrics},
+            "seconds": trial.seconds,
+            "trained": trial.architecture,
+            "error": trial.error,
+        }
+        for trial in run.trials
     ]
 
 
-def correlations_html(infos: Sequence[OverfittingInfo]) -> str:
-    """Spearman's correlation of overfitting and AUC by data set and attack."""
-    heads = ("Data set", "Attack", "Spearman's ρ [95% interval]", "p", "n")
-    body = []
-    for info in infos:
-        found = info.correlation
-        cells = [text_cell(info.dataset), text_cell(info.attack)]
-        if found is None:
-            cells += [
-                number_cell(NOTHING),
-                number_cell(NOTHING),
-                number_cell(str(len({point.architecture for point in info.points}))),
-            ]
-        else:
-            ends = ends_html(found.low, found.high, sign=True, digits=2)
-            cells += [
-                number_cell(f"{found.rho:+.2f} {ends}"),
-                number_cell(p_html(found.p_value)),
-                number_cell(str(found.count)),
-            ]
-        body.append(cells)
-    return table_frame(heads, body, numbers=(2, 3, 4))
+def _spread(spread: Spread | None) -> Row:
+    if spread is None:
+        return {"mean": None, "low": None, "high": None, "interval": "none"}
+    return {"mean": spread.mean, "low": spread.low, "high": spread.high, "interval": spread.basis}
 
 
-def matched_html(infos: Sequence[MatchedInfo]) -> str:
-    """The differences at equal accuracy, and what cannot be compared."""
-    heads = ["Data set", "Attack", "Difference as it is", "At equal accuracy [95% interval]", "p", "p (Holm)"]
-    heads += ["NAS : human", "No counterpart"]
-    body = []
-    for info in infos:
-        found = info.adjusted
-        cells = [text_cell(info.dataset), text_cell(info.attack), number_cell(signed(info.unadjusted))]
-        if found is None:
-            cells += [wrapped_cell(f"not comparable: {info.reason}"), number_cell(NOTHING)]
-        else:
-            ends = ends_html(found.low, found.high, sign=True)
-            cells += [number_cell(f"{found.difference:+.3f} {ends}"), number_cell(p_html(found.p_value))]
-        cells += [number_cell(p_html(info.p_holm)), number_cell(f"{info.nas} : {info.human}")]
-        left_out = wrapped_cell(", ".join(info.left_out)) if info.left_out else f"<td>{NOTHING}</td>"
-        body.append([*cells, left_out])
-    return table_frame(heads, body, numbers=(2, 3, 4, 5, 6))
+def _table1_rows(study: StudyInfo) -> list[Row]:
+    return [
+        {
+            "data set": row.dataset,
+            "attack": row.attack,
+            "kind": row.kind,
+            **_spread(row.spread),
+            "architectures": row.architectures,
+            "measurements": row.measurements,
+            "highest": row.highest,
+            "whose": row.whose,
+        }
+        for row in table1_rows(study)
+    ]
 
 
-def _ends(spread: Spread) -> str:
-    return ends_html(spread.low, spread.high, more=SHORT[spread.basis])
+def _bars_rows(study: StudyInfo) -> list[Row]:
+    return [
+        {
+            "data set": dataset,
+            "quantity": quantity,
+            "architecture": bar.architecture.label,
+            "kind": bar.architecture.kind,
+            **_spread(bar.spread),
+            "seeds": bar.spread.count if bar.spread else 0,
+            "failed": bar.failed,
+        }
+        for dataset in study.measured_datasets
+        for quantity in (ACCURACY, *study.attacks)
+        for bar in bars_info(study, dataset, quantity).bars
+    ]
+
+
+def _overfitting_rows(study: StudyInfo) -> list[Row]:
+    rows: list[Row] = []
+    for dataset in study.measured_datasets:
+        for attack in study.attacks:
+            found = overfitting_info(study, dataset, attack).correlation
+            names = ("rho", "low", "high", "p_value", "count")
+            values = {name: getattr(found, name, None) for name in names}
+            rows.append({"data set": dataset, "attack": attack, **values})
+    return rows
+
+
+def _matched_rows(study: StudyInfo) -> list[Row]:
+    return [
+        {
+            "data set": info.dataset,
+            "attack": info.attack,
+            "unadjusted": info.unadjusted,
+            **{name: getattr(info.adjusted, name, None) for name in ("difference", "low", "high", "p_value")},
+            "p_holm": info.p_holm,
+            "nas": info.nas,
+            "human": info.human,
+            "left out": "; ".join(info.left_out),
+            "reason": info.reason,
+        }
+        for info in matched_infos(study)
+    ]

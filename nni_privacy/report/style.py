@@ -9,8 +9,11 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from nni_privacy.report.html import render_part
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +69,7 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
-def to_svg(figure: Figure, *, prefix: str, label: str) -> str:
+def to_svg(figure: Figure, *, prefix: str, label: str) -> Markup:
     """The ``<svg>`` element of a figure, the same text for the same figure.
 
     Args:
@@ -79,12 +82,10 @@ def to_svg(figure: Figure, *, prefix: str, label: str) -> str:
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": prefix}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].strip()
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = text.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    _, _, rest = re.split(r"^(<\w+)", buffer.getvalue(), maxsplit=1, flags=re.MULTILINE)  # after the root's name
+    rest = re.sub(r'\bid="', f'id="{prefix}-', rest.strip())
+    rest = rest.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
+    return render_part("figure.svg.jinja", label=label, rest=Markup(rest))  # noqa: S704 - matplotlib escapes texts
 
 
 def new_figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:

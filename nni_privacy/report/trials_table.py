@@ -1,19 +1,19 @@
-"""The table of all trials: typed columns first, HTML second."""
+"""Columns of the table of all trials."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from nni_privacy.cells.darts import CELL_TYPES
 from nni_privacy.cells.genotypes import cells_of, present_edges
-from nni_privacy.report.html import NOTHING, escape_text, fraction, interval
+from nni_privacy.report.html import interval
 from nni_privacy.report.layout import operation_kind
-from nni_privacy.runs.records import RunInfo, TrialInfo
+from nni_privacy.runs.records import RunInfo, TrialRecord
 
-__all__ = ["Column", "TableCell", "columns_of", "operation_counts", "table_html"]
+__all__ = ["Column", "TableCell", "columns_of", "operation_counts"]
 
 FACTORS = {
     "architecture": "Measured",
@@ -25,15 +25,23 @@ FACTORS = {
     "seed": "Seed",
 }
 """Factors of a study that have a column, in its order, to the column's title."""
-NOT_RESOLVABLE = '<span class="none">not resolvable</span>'
+NOTHING, NOT_RESOLVABLE = "–", "not resolvable"
+"""What is shown where there is no value."""
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """One cell of the table: what it sorts by ("" = last) and what it shows, as HTML."""
+    """One cell of the table.
+
+    Attributes:
+        value: what it sorts by; "" is last.
+        text: what it shows.
+        interval: ends of an interval that stand behind it.
+    """
 
     value: str
-    html: str
+    text: str
+    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,11 @@ class Column:
 
     title: str
     kind: Literal["number", "text"]
-    cell: Callable[[TrialInfo], TableCell]
+    cell: Callable[[TrialRecord], TableCell]
     css: str = ""
 
 
-def operation_counts(trial: TrialInfo, name: str) -> tuple[int, int, int] | None:
+def operation_counts(trial: TrialRecord, name: str) -> tuple[int, int, int] | None:
     """Convolutions, poolings and skips in the cell called ``name`` of a trial; None if it has no such cell."""
     cell = cells_of(trial.genotype).get(name) if trial.genotype is not None else None
     if cell is None:
@@ -78,58 +86,16 @@ def columns_of(run: RunInfo) -> list[Column]:
         *further,
         *(_operations(name) for name in searched or (() if run.study else CELL_TYPES)),
         Column("Seconds", "number", lambda trial: _number(trial.seconds, 1)),
-        Column("Architecture", "text", _architecture, "wide"),
+        Column("Architecture", "text", lambda trial: _text(trial.architecture), "wide"),
     ]
-
-
-def table_html(run: RunInfo, front: Collection[str]) -> str:
-    """The table of all trials.
-
-    Args:
-        run: the run.
-        front: identifiers of the trials on the Pareto front, which are marked.
-    """
-    if not run.trials:
-        return "<p>No trial has finished yet.</p>"
-    legend = [
-        "Click a heading to sort.",
-        "" if run.study else "Shaded and marked ◆: on the Pareto front.",
-        "C·P·S: convolutions, poolings and skips."
-        if not run.study or any(trial.genotype for trial in run.trials)
-        else "",
-        "Not resolvable: too few non-members to measure a rate that small.",
-    ]
-    columns = columns_of(run)
-    heads = "".join(
-        f'<th scope="col" class="{column.kind}" data-kind="{column.kind}">'
-        f'<button type="button">{escape_text(column.title)}</button></th>'
-        for column in columns
-    )
-    rows = "".join(_row(trial, columns, trial.trial in front) for trial in run.trials)
-    return (
-        f'<p class="small">{" ".join(filter(None, legend))}</p>'
-        '<div class="scroll"><table class="sortable">'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _row(trial: TrialInfo, columns: list[Column], front: bool) -> str:
-    css = "front" if front else ("" if trial.succeeded else "failed")
-    cells = []
-    for column in columns:
-        cell = column.cell(trial)
-        badge = ' <span class="badge" title="on the Pareto front">◆</span>' if front and column.title == "Trial" else ""
-        name = f"{column.kind} {column.css}".strip()
-        cells.append(f'<td class="{name}" data-value="{escape_text(cell.value)}">{cell.html}{badge}</td>')
-    return f'<tr id="trial-{escape_text(trial.trial)}" class="{css}">{"".join(cells)}</tr>\n'
 
 
 def _text(value: str) -> TableCell:
-    return TableCell(value, escape_text(value))
+    return TableCell(value, value)
 
 
 def _number(value: float | None, digits: int = 3, missing: str = NOTHING) -> TableCell:
-    return TableCell("" if value is None else repr(value), missing if value is None else fraction(value, digits))
+    return TableCell("" if value is None else repr(value), missing if value is None else f"{value:.{digits}f}")
 
 
 def _metric(title: str, name: str, missing: str = NOTHING) -> Column:
@@ -141,9 +107,9 @@ def _metric(title: str, name: str, missing: str = NOTHING) -> Column:
     )
 
 
-def _auc(trial: TrialInfo) -> TableCell:
+def _auc(trial: TrialRecord) -> TableCell:
     cell = _number(trial.mia_auc)
-    return TableCell(cell.value, f'{cell.html} <span class="interval">{interval(trial)}</span>')
+    return TableCell(cell.value, cell.text, interval(trial))
 
 
 def _factors(run: RunInfo) -> list[Column]:
@@ -154,7 +120,7 @@ def _factors(run: RunInfo) -> list[Column]:
 
 
 def _factor(name: str, kind: Literal["number", "text"]) -> Column:
-    def cell(trial: TrialInfo) -> TableCell:
+    def cell(trial: TrialRecord) -> TableCell:
         value = trial.factors.get(name)
         return TableCell("", NOTHING) if value is None else _text(str(value))
 
@@ -162,30 +128,8 @@ def _factor(name: str, kind: Literal["number", "text"]) -> Column:
 
 
 def _operations(name: str) -> Column:
-    def cell(trial: TrialInfo) -> TableCell:
+    def cell(trial: TrialRecord) -> TableCell:
         counts = operation_counts(trial, name)
         return TableCell("", NOTHING) if counts is None else TableCell(str(counts[0]), "·".join(map(str, counts)))
 
     return Column(f"{name.capitalize()} C·P·S", "number", cell)
-
-
-def _architecture(trial: TrialInfo) -> TableCell:
-    parts = []
-    if trial.error is not None or trial.status == "failed":
-        parts.append(_error(trial.error or "no error was recorded"))
-    if trial.factors and trial.genotype is None:
-        parts.append(escape_text(trial.architecture))  # a network of a study, by its name
-    elif trial.architecture:
-        genotype = escape_text(trial.architecture)
-        note = "" if trial.genotype else ' <span class="bad">(not a genotype)</span>'
-        parts.append(f"<details><summary>genotype{note}</summary><code>{genotype}</code></details>")
-    return TableCell(trial.architecture, "".join(parts) or NOTHING)
-
-
-def _error(text: str) -> str:
-    """The last line of an error (in a traceback, the one that says what happened), and the whole of it in a drawer."""
-    lines = text.strip().splitlines() or [""]
-    short = f'<span class="bad">{escape_text(lines[-1])}</span>'
-    if len(lines) == 1:
-        return short
-    return f"{short}<details><summary>whole error</summary><pre>{escape_text(text.strip())}</pre></details>"

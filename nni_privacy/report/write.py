@@ -8,8 +8,7 @@ from nni_privacy.report.effects_infos import effects_tables
 from nni_privacy.report.html import figure_files, replace_text
 from nni_privacy.report.predicted_page import render_predicted_run
 from nni_privacy.report.run_page import render_run
-from nni_privacy.report.study_csv import study_tables
-from nni_privacy.report.study_page import render_study
+from nni_privacy.report.study_page import render_study, study_tables
 from nni_privacy.runs.records import RunInfo, read_run
 
 __all__ = ["render_report", "write_report"]

@@ -3,74 +3,31 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.files import LineFile, read_yaml, write_whole
+from nni_privacy.files import LineFile, atomic_write, read_yaml
 from nni_privacy.runs.journal import JOURNAL, Journal
 from nni_privacy.runs.lock import RunLock
+from nni_privacy.runs.records import CONFIG, ENVIRONMENT, TRIALS, TrialRecord, read_trials
 
-__all__ = ["RunDirectory", "TrialRecord", "describe_environment"]
+__all__ = ["RunDirectory", "describe_environment"]
 
-TRIALS = "trials.jsonl"
-CONFIG = "config.yaml"
-ENVIRONMENT = "environment.json"
 SCORES = "scores"
 
+_logger = logging.getLogger(__name__)
+
 _RECORDED_PACKAGES = ("nni-privacy", "nni", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """A finished trial: one line of ``trials.jsonl``.
-
-    Attributes:
-        trial: NNI's id of the trial.
-        sequence: the number of its proposal, from 0: in a run that was never resumed, its number in the web UI.
-        status: whether it succeeded.
-        architecture: what was really trained; of a failed trial, what was proposed.
-        metrics: its final metrics, fractions; empty if it failed.
-        seconds: wall time of training and audit, without NNI's overhead.
-        error: why it failed.
-        factors: of a trial of a study, what it was set to (architecture, data set, seed, ...); see
-            :mod:`nni_privacy.studies`.
-    """
-
-    trial: str
-    sequence: int
-    status: Literal["succeeded", "failed"]
-    architecture: str
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
-    seconds: float | None = None
-    error: str | None = None
-    factors: Mapping[str, Any] | None = None
-
-    def to_json(self) -> str:
-        """One line of JSON; fields without a value are left out."""
-        content = {key: value for key, value in asdict(self).items() if value is not None}
-        return json.dumps(content, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, line: str) -> TrialRecord:
-        """Reads what :meth:`to_json` wrote.
-
-        Raises:
-            ValueError: if it is something else.
-        """
-        try:
-            return cls(**json.loads(line))
-        except TypeError:
-            raise ValueError(f"not a finished trial: {line:.80}") from None
 
 
 class RunDirectory:
@@ -118,9 +75,9 @@ class RunDirectory:
         (self.path / TRIALS).touch()
         (self.path / JOURNAL).touch()
         started = {**environment, "starts": [_start_of(environment)]}
-        write_whole(self.path / ENVIRONMENT, _json_file(started))
+        atomic_write(self.path / ENVIRONMENT, _json_file(started))
         # Last: with it, the folder is a run directory.
-        write_whole(self.path / CONFIG, _yaml_file(config))
+        atomic_write(self.path / CONFIG, _yaml_file(config))
 
     def open_again(self, environment: Mapping[str, Any], *, trials: int | None = None) -> list[TrialRecord]:
         """Makes the folder of an interrupted run ready to go on: cuts a torn line off, and records the start.
@@ -145,10 +102,10 @@ class RunDirectory:
         (self.path / SCORES).mkdir(exist_ok=True)
         known = self._environment()
         starts = [*known.get("starts", []), _start_of(environment)]
-        write_whole(self.path / ENVIRONMENT, _json_file({**known, "starts": starts}))
+        atomic_write(self.path / ENVIRONMENT, _json_file({**known, "starts": starts}))
         config = self.config()
         if config.get("trials") not in (None, trials):
-            write_whole(self.path / CONFIG, _yaml_file({**config, "trials": trials}))
+            atomic_write(self.path / CONFIG, _yaml_file({**config, "trials": trials}))
         return records
 
     def config(self) -> dict[str, Any]:
@@ -163,18 +120,16 @@ class RunDirectory:
         return content
 
     def records(self) -> list[TrialRecord]:
-        """The finished trials, in the order in which they ended.
+        """The finished trials, in the order in which they ended; a corrupt line is logged, its trial is run again.
 
         Raises:
-            ConfigError: if the file holds something else.
+            DataError: if the file cannot be read.
         """
-        found = []
-        for number, line in enumerate(self._trials.lines(), start=1):
-            try:
-                found.append(TrialRecord.from_json(line))
-            except ValueError as error:
-                raise ConfigError(f"{self.path / TRIALS}: line {number}: {error}") from None
-        return found
+        trials, corrupt = read_trials(self._trials.path)
+        if corrupt:
+            numbers = ", ".join(map(str, corrupt))
+            _logger.warning("%s: skipped, as no whole JSON object: line %s", self._trials.path, numbers)
+        return list(trials)
 
     def append(self, record: TrialRecord) -> None:
         """Adds a finished trial to ``trials.jsonl``; on disk when this returns.
@@ -190,7 +145,7 @@ class RunDirectory:
         Raises:
             OSError: if it cannot be written.
         """
-        write_whole(self.path / SCORES / f"{trial}.npz", content)
+        atomic_write(self.path / SCORES / f"{trial}.npz", content)
 
     def _environment(self) -> dict[str, Any]:
         try:
@@ -204,12 +159,12 @@ def _start_of(environment: Mapping[str, Any]) -> dict[str, Any]:
     return {key: environment[key] for key in ("started", "experiment", "versions") if key in environment}
 
 
-def _yaml_file(content: Mapping[str, Any]) -> bytes:
-    return str(yaml.safe_dump(dict(content), sort_keys=False)).encode()
+def _yaml_file(content: Mapping[str, Any]) -> str:
+    return str(yaml.safe_dump(dict(content), sort_keys=False))
 
 
-def _json_file(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2) + "\n").encode()
+def _json_file(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def describe_environment(**facts: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a one-shot search tells of itself, epoch by epoch: in the terminal, as lines of JSON, and for TensorBoard."""
+"""Epochs of a one-shot search: records for the terminal, as lines of JSON, and as TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from nni_privacy.files import atomic_write
 
 __all__ = ["EPOCHS_FILE", "EpochRecord", "SearchLog", "read_epochs"]
 
@@ -67,9 +69,7 @@ class SearchLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = [old for old in read_epochs(self.folder) if old.epoch < record.epoch]
         lines = [json.dumps(asdict(entry)) for entry in (*kept, record)]
-        partial = self.folder / (EPOCHS_FILE + ".partial")
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        partial.replace(self.folder / EPOCHS_FILE)
+        atomic_write(self.folder / EPOCHS_FILE, "\n".join(lines) + "\n")
         self._write_scalars(self.folder, record)
 
     def _write_scalars(self, folder: Path, record: EpochRecord) -> None:

@@ -1,4 +1,4 @@
-"""Who works in a run directory: one start at a time, and what an earlier one left behind is stopped."""
+"""Exclusive lock on a run directory; stops the processes that an earlier start has orphaned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.files import write_whole
+from nni_privacy.files import atomic_write
 from nni_privacy.runs.processes import ProcessId, leftovers, stop_processes
 
 __all__ = ["LOCK", "RunLock"]
@@ -19,6 +19,9 @@ LOCK = "running.json"
 
 class RunLock:
     """The file ``running.json`` of a run directory: the ids of the process that runs it, and of its manager.
+
+    A kernel's lock would not do: another start is told which process or host holds it, also across hosts of a shared
+    file system, and the manager of a run that was killed is found and stopped.
 
     Args:
         directory: the run directory.
@@ -80,7 +83,7 @@ class RunLock:
             self._path.unlink(missing_ok=True)
 
     def _write(self, content: dict[str, Any]) -> None:
-        write_whole(self._path, (json.dumps(content, indent=2) + "\n").encode())
+        atomic_write(self._path, json.dumps(content, indent=2) + "\n")
         self._held = content
 
     def _read(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Reads a run directory: plain files into typed rows.
+"""Finished trials and the run that they are of: typed records of plain files, which engine, resume and reports share.
 
 What is missing is None, not an error: a run may still be going on, its trials may have failed, and other tools may have
-written only a part of the metrics. Only a folder that is no run directory, or one whose files cannot be read at all, is
-refused.
+written only a part of the metrics. A corrupt line of ``trials.jsonl`` is skipped, and its number told. Only a folder
+that is no run directory, or one whose files cannot be read at all, is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +21,89 @@ from nni_privacy.cells.darts import Edge
 from nni_privacy.cells.genotypes import CELL_NAMES, AnyGenotype, parse_genotype
 from nni_privacy.errors import DataError, GenotypeError
 
-__all__ = ["Factor", "FixedEdges", "RunInfo", "TrialInfo", "read_run"]
+__all__ = [
+    "CONFIG",
+    "ENVIRONMENT",
+    "TRIALS",
+    "FixedEdges",
+    "RunInfo",
+    "TrialRecord",
+    "finite_metrics",
+    "finite_number",
+    "read_run",
+    "read_trials",
+]
 
-Factor = str | int | float | None
+TRIALS = "trials.jsonl"
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
 
 FixedEdges = Mapping[str, tuple[Edge, ...]]
 """Name of a searched cell to the edges that the pattern fixed in it."""
 
 
 @dataclass(frozen=True)
-class TrialInfo:
-    """One finished trial.
+class TrialRecord:
+    """A finished trial: one line of ``trials.jsonl``.
 
     Attributes:
-        sequence: NNI's number of the trial, or its line in the file where that is missing.
-        trial: NNI's identifier.
-        status: ``"succeeded"``, ``"failed"``, or what else was written.
-        architecture: the text that was reported.
-        genotype: that text as a genotype; None if it is not one.
-        metrics: the finite numbers among the reported metrics, under the names of DESIGN.md.
-        seconds: duration of the trial.
+        trial: NNI's id of the trial.
+        sequence: the number of its proposal, from 0: in a run that was never resumed, its number in the web UI.
+        status: ``"succeeded"``, ``"failed"``, or what else another tool wrote.
+        architecture: what was really trained; of a failed trial, what was proposed.
+        metrics: its final metrics that are finite numbers, fractions; empty if it failed.
+        seconds: wall time of training and audit, without NNI's overhead.
         error: why it failed.
-        factors: of a trial of a measurement study, what it was set to (architecture, kind, data set, seed, ...); else
-            empty.
+        factors: of a trial of a study, what it was set to (architecture, data set, seed, ...); else empty.
+        unresolved: names of the metrics that have no finite number, such as a rate that so few records cannot resolve.
     """
 
-    sequence: int
     trial: str
+    sequence: int
     status: str
     architecture: str
-    genotype: AnyGenotype | None
-    metrics: Mapping[str, float]
-    seconds: float | None
-    error: str | None
-    factors: Mapping[str, Factor] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    error: str | None = None
+    factors: Mapping[str, Any] = field(default_factory=dict)
+    unresolved: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """One line of JSON: an unresolved metric is null, other fields without a value are left out."""
+        content = asdict(self)
+        content["metrics"] = {**self.metrics, **dict.fromkeys(content.pop("unresolved"))}
+        kept = {key: value for key, value in content.items() if key == "metrics" or value not in (None, {})}
+        return json.dumps(kept, allow_nan=False)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], *, line: int) -> TrialRecord:
+        """Reads what :meth:`to_json` wrote; what is missing or of another type is left out.
+
+        Args:
+            row: the object of one line.
+            line: its number, from 1; stands for a missing id or sequence.
+        """
+        sequence, error = row.get("sequence"), row.get("error")
+        metrics, unresolved = finite_metrics(_mapping(row.get("metrics")))
+        return cls(
+            trial=str(row.get("trial") or f"line {line}"),
+            sequence=sequence if type(sequence) is int else line - 1,
+            status=str(row.get("status") or "unknown"),
+            architecture=str(row.get("architecture") or ""),
+            metrics=metrics,
+            seconds=finite_number(row.get("seconds")),
+            error=None if error is None else str(error),
+            factors={key: value for key, value in _mapping(row.get("factors")).items() if _plain(value)},
+            unresolved=unresolved,
+        )
+
+    @cached_property
+    def genotype(self) -> AnyGenotype | None:
+        """The architecture as a genotype; None if it is not one."""
+        try:
+            return parse_genotype(self.architecture)
+        except GenotypeError:
+            return None
 
     @property
     def succeeded(self) -> bool:
@@ -92,15 +142,15 @@ class RunInfo:
         environment: versions, seed, device; empty if the file is missing.
         fixed_edges: per searched cell the edges that the pattern fixed.
         trials: by sequence; one row a trial.
-        unreadable_lines: line numbers of ``trials.jsonl`` that were skipped, as a process was killed while it wrote.
+        corrupt_lines: line numbers of ``trials.jsonl`` that were skipped; see :func:`read_trials`.
     """
 
     directory: Path
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
     fixed_edges: FixedEdges
-    trials: tuple[TrialInfo, ...]
-    unreadable_lines: tuple[int, ...] = ()
+    trials: tuple[TrialRecord, ...]
+    corrupt_lines: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -108,12 +158,12 @@ class RunInfo:
         return str(self.config.get("name") or self.directory.resolve().name)
 
     @property
-    def succeeded(self) -> tuple[TrialInfo, ...]:
+    def succeeded(self) -> tuple[TrialRecord, ...]:
         """The trials that ended well."""
         return tuple(trial for trial in self.trials if trial.succeeded)
 
     @property
-    def measured(self) -> tuple[TrialInfo, ...]:
+    def measured(self) -> tuple[TrialRecord, ...]:
         """The succeeded trials with both an accuracy and an AUC."""
         return tuple(trial for trial in self.succeeded if trial.accuracy is not None and trial.mia_auc is not None)
 
@@ -162,20 +212,20 @@ def read_run(path: str | Path) -> RunInfo:
     directory = Path(path)
     if not directory.is_dir():
         raise DataError(f"{directory}: no such directory; expected a run directory, as nni-privacy search writes it")
-    has = {name: (directory / name).is_file() for name in ("trials.jsonl", "config.yaml", "environment.json")}
-    if not has["trials.jsonl"] and not (has["config.yaml"] and has["environment.json"]):
+    has = {name: (directory / name).is_file() for name in (TRIALS, CONFIG, ENVIRONMENT)}
+    if not has[TRIALS] and not (has[CONFIG] and has[ENVIRONMENT]):
         raise DataError(
             f"{directory}: not a run directory; it has no trials.jsonl, nor config.yaml and environment.json"
         )
-    environment = _read_mapping(directory / "environment.json")
-    trials, unreadable = _read_trials(directory / "trials.jsonl")
+    environment = _read_mapping(directory / ENVIRONMENT)
+    trials, corrupt = read_trials(directory / TRIALS)
     return RunInfo(
         directory=directory,
-        config=_read_mapping(directory / "config.yaml"),
+        config=_read_mapping(directory / CONFIG),
         environment=environment,
-        fixed_edges=_fixed_edges(environment.get("fixed_edges"), directory / "environment.json"),
-        trials=trials,
-        unreadable_lines=unreadable,
+        fixed_edges=_fixed_edges(environment.get("fixed_edges"), directory / ENVIRONMENT),
+        trials=tuple(sorted(trials, key=lambda trial: (trial.sequence, trial.trial))),
+        corrupt_lines=corrupt,
     )
 
 
@@ -218,10 +268,22 @@ def _fixed_edges(value: Any, path: Path) -> FixedEdges:
     return fixed
 
 
-def _read_trials(path: Path) -> tuple[tuple[TrialInfo, ...], tuple[int, ...]]:
-    """Trials by sequence, the last line of a trial winning, and the numbers of the lines that are no trial."""
-    trials: dict[str, TrialInfo] = {}
-    unreadable: list[int] = []
+def read_trials(path: Path) -> tuple[tuple[TrialRecord, ...], tuple[int, ...]]:
+    """Reads ``trials.jsonl``.
+
+    Args:
+        path: of the file; without it there are no trials.
+
+    Returns:
+        The finished trials in the order in which they ended, the last line of a trial winning; and the numbers of the
+        lines, from 1, that are no whole JSON object, such as one that a killed process left. Their trials count as not
+        finished.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    trials: dict[str, TrialRecord] = {}
+    corrupt: list[int] = []
     for number, line in enumerate(_read_text(path).split("\n") if path.is_file() else (), start=1):
         if not line.strip():
             continue
@@ -229,46 +291,23 @@ def _read_trials(path: Path) -> tuple[tuple[TrialInfo, ...], tuple[int, ...]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict):
-            unreadable.append(number)
-            continue
-        trial = _trial(row, number)
-        trials[trial.trial] = trial
-    return tuple(sorted(trials.values(), key=lambda trial: (trial.sequence, trial.trial))), tuple(unreadable)
+        if isinstance(row, dict):
+            trial = TrialRecord.from_row(row, line=number)
+            trials[trial.trial] = trial
+        else:
+            corrupt.append(number)
+    return tuple(trials.values()), tuple(corrupt)
 
 
-def _trial(row: Mapping[str, Any], number: int) -> TrialInfo:
-    sequence, metrics, error = row.get("sequence"), row.get("metrics"), row.get("error")
-    architecture = str(row.get("architecture") or "")
-    numbers = {str(key): _number(value) for key, value in metrics.items()} if isinstance(metrics, dict) else {}
-    return TrialInfo(
-        sequence=sequence if type(sequence) is int else number - 1,
-        trial=str(row.get("trial") or f"line {number}"),
-        status=str(row.get("status") or "unknown"),
-        architecture=architecture,
-        genotype=_genotype(architecture),
-        metrics={key: value for key, value in numbers.items() if value is not None},
-        seconds=_number(row.get("seconds")),
-        error=None if error is None else str(error),
-        factors=_factors(row.get("factors")),
-    )
+def finite_metrics(reported: Mapping[str, Any]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The metrics that are finite numbers, and the names of the others."""
+    numbers = {name: finite_number(value) for name, value in reported.items()}
+    unresolved = tuple(name for name, number in numbers.items() if number is None)
+    return {name: number for name, number in numbers.items() if number is not None}, unresolved
 
 
-def _factors(value: Any) -> dict[str, Factor]:
-    """The factors that are plain values; the others are left out."""
-    if not isinstance(value, dict):
-        return {}
-    return {str(key): item for key, item in value.items() if item is None or isinstance(item, str | int | float)}
-
-
-def _genotype(text: str) -> AnyGenotype | None:
-    try:
-        return parse_genotype(text)
-    except GenotypeError:
-        return None
-
-
-def _number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
+    """A value as a float; None if it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -276,3 +315,11 @@ def _number(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)

@@ -19,6 +19,7 @@ from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_OPERATI
 from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
+from nni_privacy.rng import stream_seed
 from nni_privacy.schema import Section, one_line
 from nni_privacy.strategies.registry import ONE_SHOT
 
@@ -323,13 +324,10 @@ def parse_entry(content: Any) -> ArchitecturesEntry:
 
 
 def _sampled_darts(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:
-    import numpy as np
-
     from nni_privacy.surrogate.search import random_architectures
 
     # A seed for each architecture: with more of them the first stay what they were.
-    seeds = (int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) for number in range(count))
-    drawn = (random_architectures(1, seed=own, nodes=sizes["nodes"]) for own in seeds)
+    drawn = (random_architectures(1, seed=stream_seed(seed, number), nodes=sizes["nodes"]) for number in range(count))
     return [genotype for codes in drawn for genotype in codes.to_genotypes()]
 
 

@@ -6,8 +6,8 @@ A file is one ``.npz`` of plain arrays and a JSON text. Never a pickle: a file c
 from __future__ import annotations
 
 import inspect
+import io
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError, DataError, GenotypeError, check_keys, nearest
-from nni_privacy.files import SPOILED
+from nni_privacy.files import CORRUPT_FILE, atomic_write
 
 __all__ = [
     "FORMAT",
@@ -252,17 +252,13 @@ def save_surrogate(surrogate: Surrogate, path: str | Path) -> None:
         "facts": state.facts,
     }
     target = Path(path)
-    # A foreign process may write the same target; its draft has another name.
-    draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    arrays: dict[str, Any] = {**state.arrays, METADATA: np.array(json.dumps(metadata, sort_keys=True))}
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
     try:
-        with draft.open("wb") as file:
-            arrays: dict[str, Any] = {**state.arrays, METADATA: np.array(json.dumps(metadata, sort_keys=True))}
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        draft.replace(target)
+        atomic_write(target, content.getvalue())
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def load_surrogate(path: str | Path | None = None) -> Surrogate:
@@ -281,7 +277,7 @@ def load_surrogate(path: str | Path | None = None) -> Surrogate:
             content = {name: file[name] for name in file.files}
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror or error}") from None
-    except SPOILED:
+    except CORRUPT_FILE:
         raise DataError(f"{source}: not a surrogate's file; write one with `nni-privacy surrogate fit`") from None
     metadata = _metadata(source, content.pop(METADATA, None))
     try:

@@ -6,8 +6,6 @@ every model sees the same random splits, and is compared with the default split 
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 import warnings
@@ -22,6 +20,7 @@ import numpy.typing as npt
 
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.errors import ConfigError
+from nni_privacy.files import to_csv
 from nni_privacy.surrogate.base import build_surrogate
 from nni_privacy.surrogate.data import MIAData
 
@@ -223,13 +222,17 @@ def corrected_interval(values: Floats, *, test: int, train: int) -> Difference:
 
 def scores_csv(info: BenchmarkInfo) -> str:
     """Every score of every split: model, split, r2, spearman, kendall, seconds."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["model", "split", *METRICS, "seconds"])
-    for model in info.models:
-        for split, (values, seconds) in enumerate(zip(model.scores.tolist(), model.seconds.tolist(), strict=True)):
-            writer.writerow([model.name, split, *(f"{value:.6f}" for value in values), f"{seconds:.2f}"])
-    return file.getvalue()
+    rows = [
+        {
+            "model": model.name,
+            "split": split,
+            **{metric: f"{value:.6f}" for metric, value in zip(METRICS, values, strict=True)},
+            "seconds": f"{seconds:.2f}",
+        }
+        for model in info.models
+        for split, (values, seconds) in enumerate(zip(model.scores.tolist(), model.seconds.tolist(), strict=True))
+    ]
+    return to_csv(rows, ("model", "split", *METRICS, "seconds"))
 
 
 def benchmark_table(info: BenchmarkInfo) -> str:

@@ -6,9 +6,7 @@ Read are a CSV file, the authors' published folder, and our own run directories.
 from __future__ import annotations
 
 import csv
-import json
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,12 +18,15 @@ import numpy.typing as npt
 
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.files import atomic_write, to_csv
+from nni_privacy.runs.records import TRIALS, read_trials
 
 __all__ = [
     "MINIMUM_ROWS",
+    "CorruptLineWarning",
     "DuplicateArchitectureWarning",
     "MIAData",
-    "Measurement",
+    "MeasuredArchitecture",
     "gather",
     "read_mia_data",
     "write_mia_data",
@@ -45,9 +46,13 @@ class DuplicateArchitectureWarning(UserWarning):
     """An architecture was measured several times, with different results; their mean is used."""
 
 
+class CorruptLineWarning(UserWarning):
+    """A line of a run directory's ``trials.jsonl`` is no trial's record; it is skipped."""
+
+
 @dataclass(frozen=True)
-class Measurement:
-    """One row: an architecture, its attack AUC, and its test accuracy if known; ``where`` it was read, for errors."""
+class MeasuredArchitecture:
+    """A row: an architecture, its attack AUC, and its test accuracy if known; ``where`` it was read, for errors."""
 
     genotype: Genotype
     mia_auc: float
@@ -92,7 +97,7 @@ class MIAData:
         return f"{len(self)} architectures{merged}; attack AUC {spread}{correlation}"
 
 
-def gather(rows: Iterable[Measurement], *, sources: Iterable[str], minimum: int = MINIMUM_ROWS) -> MIAData:
+def gather(rows: Iterable[MeasuredArchitecture], *, sources: Iterable[str], minimum: int = MINIMUM_ROWS) -> MIAData:
     """Merges rows of the same architecture.
 
     Args:
@@ -104,7 +109,7 @@ def gather(rows: Iterable[Measurement], *, sources: Iterable[str], minimum: int 
         DataError: if there are too few, or their numbers of nodes differ.
     """
     names = tuple(sources)
-    groups: dict[Genotype, list[Measurement]] = {}
+    groups: dict[Genotype, list[MeasuredArchitecture]] = {}
     count = 0
     for row in rows:
         groups.setdefault(row.genotype, []).append(row)
@@ -132,7 +137,7 @@ def _mean(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _warn_of_differences(where: str, groups: Iterable[list[Measurement]]) -> None:
+def _warn_of_differences(where: str, groups: Iterable[list[MeasuredArchitecture]]) -> None:
     differing = [group for group in groups if len({row.mia_auc for row in group}) > 1]
     if differing:
         first = differing[0]
@@ -153,22 +158,17 @@ def write_mia_data(data: MIAData, path: str | Path) -> None:
         DataError: if the file cannot be written.
     """
     target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    columns = [data.mia_auc] if data.accuracy is None else [data.mia_auc, data.accuracy]
+    table = {"genotype": map(str, data.genotypes), "mia_auc": data.mia_auc.tolist()}
+    if data.accuracy is not None:
+        table["accuracy"] = data.accuracy.tolist()
+    rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["genotype", "mia_auc", "accuracy"][: 1 + len(columns)])
-            for genotype, *values in zip(data.genotypes, *columns, strict=True):
-                writer.writerow([str(genotype), *(repr(float(value)) for value in values)])
-        draft.replace(target)
+        atomic_write(target, to_csv(rows, tuple(table)))
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
-Reader = Callable[[Path], Iterator[Measurement]]
+Reader = Callable[[Path], Iterator[MeasuredArchitecture]]
 
 
 def read_mia_data(path: str | Path | Sequence[str | Path], *, minimum: int = MINIMUM_ROWS) -> MIAData:
@@ -182,6 +182,7 @@ def read_mia_data(path: str | Path | Sequence[str | Path], *, minimum: int = MIN
 
     Warns:
         DuplicateArchitectureWarning: if an architecture occurs with different AUC; the mean is used.
+        CorruptLineWarning: if a line of a run directory is no trial's record; it is skipped.
 
     Raises:
         DataError: if something cannot be read, an AUC is not a fraction, or there are too few architectures.
@@ -199,19 +200,19 @@ def _reader(path: Path) -> Reader:
         raise DataError(f"{path}: no such file or folder")
     if path.is_file():
         return _read_csv
-    if (path / "trials.jsonl").is_file():
+    if (path / TRIALS).is_file():
         return _read_run
     if _published_folder(path) is not None:
         return _read_published
-    if any(path.glob("*/trials.jsonl")):
+    if any(path.glob(f"*/{TRIALS}")):
         return _read_runs
     raise DataError(
-        f"{path}: neither a run directory (trials.jsonl), nor a folder of such, nor the authors' repository "
+        f"{path}: neither a run directory ({TRIALS}), nor a folder of such, nor the authors' repository "
         f"({PUBLISHED / 'meminf'})"
     )
 
 
-def _read_csv(path: Path) -> Iterator[Measurement]:
+def _read_csv(path: Path) -> Iterator[MeasuredArchitecture]:
     reader = csv.DictReader(_lines(path))
     names = reader.fieldnames or ()
     for column in ("genotype", "mia_auc"):
@@ -221,10 +222,10 @@ def _read_csv(path: Path) -> Iterator[Measurement]:
     for row in reader:
         where = f"{path}, line {reader.line_num}"
         known = row[accuracy] if accuracy else None
-        yield _measurement(where, row["genotype"], row["mia_auc"], known or None)
+        yield _measured(where, row["genotype"], row["mia_auc"], known or None)
 
 
-def _read_published(path: Path) -> Iterator[Measurement]:
+def _read_published(path: Path) -> Iterator[MeasuredArchitecture]:
     """Joins the authors' files: AUC follows the order of meminf/genotype.txt, accuracy that of origin/genotype.txt."""
     origin = _published_folder(path)
     if origin is None:
@@ -243,7 +244,7 @@ def _read_published(path: Path) -> Iterator[Measurement]:
             raise DataError(f"{meminf / 'cell_indices.txt'}, line {number}: {index!r} is not a line of {origin}")
         if all_genotypes[position].strip() != genotype.strip():
             raise DataError(f"{where}: not the genotype that cell_indices names in {origin / 'genotype.txt'}")
-        yield _measurement(where, genotype, auc, _as_fraction(accuracies[position]))
+        yield _measured(where, genotype, auc, _as_fraction(accuracies[position]))
 
 
 def _published_folder(path: Path) -> Path | None:
@@ -263,34 +264,30 @@ def _as_fraction(accuracy: str) -> str:
     return str(value / 100) if 1 < value <= 100 else accuracy
 
 
-def _read_runs(path: Path) -> Iterator[Measurement]:
-    for file in sorted(path.glob("*/trials.jsonl")):
+def _read_runs(path: Path) -> Iterator[MeasuredArchitecture]:
+    for file in sorted(path.glob(f"*/{TRIALS}")):
         yield from _read_run(file.parent)
 
 
-def _read_run(path: Path) -> Iterator[Measurement]:
-    file = path / "trials.jsonl"
-    for number, line in enumerate(_lines(file), start=1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        try:
-            trial = json.loads(line)
-            metrics = trial["metrics"] if trial["status"] == "succeeded" else {}
-            auc, accuracy, text = metrics.get("mia_auc"), metrics.get("accuracy"), trial["architecture"]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise DataError(f"{where}: not a trial's record") from None
-        if auc is not None:
-            yield _measurement(where, text, auc, accuracy)
+def _read_run(path: Path) -> Iterator[MeasuredArchitecture]:
+    file = path / TRIALS
+    trials, corrupt = read_trials(file)
+    if corrupt:
+        numbers = ", ".join(map(str, corrupt))
+        warnings.warn(f"{file}: skipped, as no whole JSON object: line {numbers}", CorruptLineWarning, stacklevel=2)
+    for trial in trials:
+        if trial.succeeded and trial.mia_auc is not None:
+            yield _measured(f"{file}, trial {trial.trial}", trial.architecture, trial.mia_auc, trial.accuracy)
 
 
-def _measurement(where: str, genotype: Any, auc: Any, accuracy: Any) -> Measurement:
+def _measured(where: str, genotype: Any, auc: Any, accuracy: Any) -> MeasuredArchitecture:
     try:
         architecture = Genotype.parse(str(genotype or ""))
     except GenotypeError as error:
         raise GenotypeError(f"{where}: {error}") from None
     value = _fraction(where, "AUC", auc)
-    return Measurement(architecture, value, None if accuracy is None else _fraction(where, "accuracy", accuracy), where)
+    known = None if accuracy is None else _fraction(where, "accuracy", accuracy)
+    return MeasuredArchitecture(architecture, value, known, where)
 
 
 def _fraction(where: str, name: str, value: Any) -> float:

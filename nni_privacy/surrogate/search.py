@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Genotype
 from nni_privacy.errors import ConfigError
+from nni_privacy.files import to_csv
 from nni_privacy.patterns import Pattern
 from nni_privacy.patterns.apply import apply_edges
 from nni_privacy.surrogate.base import Surrogate
@@ -112,11 +111,10 @@ def search_predicted(
 
 def predicted_csv(searches: Sequence[PredictedSearch]) -> str:
     """All architectures of ``searches`` as CSV, with the columns :data:`COLUMNS`; ``pattern`` is yes or no."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for search in searches:
-        fixed = "no" if search.pattern is None else "yes"
-        for row in search.best(len(search)):
-            writer.writerow([row.genotype, f"{row.predicted_mia_auc:.6f}", f"{row.predicted_sd:.6f}", fixed])
-    return text.getvalue()
+    rows = [
+        (str(row.genotype), f"{row.predicted_mia_auc:.6f}", f"{row.predicted_sd:.6f}", fixed)
+        for search in searches
+        for fixed in ["no" if search.pattern is None else "yes"]
+        for row in search.best(len(search))
+    ]
+    return to_csv([dict(zip(COLUMNS, row, strict=True)) for row in rows], COLUMNS)

@@ -61,12 +61,12 @@ def test_the_bootstrap_is_the_same_for_the_same_seed_and_near_students() -> None
 def test_resamples_of_one_pair_each_are_a_plain_studentised_bootstrap() -> None:
     values = np.random.default_rng(1).exponential(size=12)
     estimate = clustered_estimate(values, list(range(12)), seed=4)
-    assert estimate.pivots is not None
+    assert estimate.t_statistics is not None
     rng, reference = np.random.default_rng(9), []
     for _ in range(4999):
         drawn = rng.choice(values, 12)
         reference.append((drawn.mean() - values.mean()) / stats.sem(drawn))
-    assert np.quantile(estimate.pivots, [0.05, 0.5, 0.95]) == pytest.approx(
+    assert np.quantile(estimate.t_statistics, [0.05, 0.5, 0.95]) == pytest.approx(
         np.quantile(reference, [0.05, 0.5, 0.95]), abs=0.2
     )
 
@@ -97,7 +97,7 @@ def test_ties_have_students_interval() -> None:
         ([0.1, 0.2], ["a", "b"], "2 pairs; an interval needs at least 3"),
         ([0.1, 0.2, 0.3], ["a", "a", "a"], "one architecture"),
         ([0.1, np.nan, 0.3], ["a", "b", "c"], "not a finite number"),
-        ([0.1, 0.2, 0.3], ["a", "b"], "one a pair"),
+        ([0.1, 0.2, 0.3], ["a", "b"], "one per pair"),
     ],
 )
 def test_what_has_no_interval_says_why(values: list[float], architectures: list[str], message: str) -> None:

@@ -9,6 +9,7 @@ from analysis.planted import DEMOTION, planted_rows
 from nni_privacy.analysis.pairing import ACROSS_DEFENCES, pair_rows
 from nni_privacy.analysis.rows import MeasuredRow, measured_row
 from nni_privacy.errors import DataError
+from nni_privacy.runs.records import TrialRecord
 
 
 def some_rows(seed: int, share: float = 0.6) -> list[MeasuredRow]:
@@ -85,13 +86,15 @@ def test_rows_are_read_from_factors() -> None:
     factors = {
         name: getattr(wanted, name) for name in MeasuredRow.__dataclass_fields__ if name not in ("metrics", "genotype")
     }
-    assert measured_row(factors, wanted.metrics, str(wanted.genotype)) == wanted
-    assert measured_row(factors, {}, "resnet").space is None
-    assert measured_row(factors, {}, "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|").space == "nasbench201"
+    trial = TrialRecord("a", 0, "succeeded", str(wanted.genotype), wanted.metrics, factors=factors)
+    assert measured_row(trial) == wanted
+    assert measured_row(replace(trial, architecture="resnet")).space is None
+    other = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
+    assert measured_row(replace(trial, architecture=other)).space == "nasbench201"
 
 
 @pytest.mark.parametrize(("name", "value"), [("architecture", None), ("seed", None), ("seed", "0"), ("budget", 4.0)])
 def test_factors_that_are_missing_or_wrong_are_named(name: str, value: object) -> None:
     factors = {"architecture": "a", "variant": "original", "dataset": "digits", "defence": "none", "seed": 0}
     with pytest.raises(DataError, match=f"^factors: {name}: "):
-        measured_row({**factors, name: value}, {})
+        measured_row(TrialRecord("a", 0, "succeeded", "", factors={**factors, name: value}))

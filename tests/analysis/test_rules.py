@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nni_privacy.analysis.bootstrap import Estimate, t_estimate
-from nni_privacy.analysis.rules import AtLeast, Lowers, Raises, Rule, StaysWithin, holm, judge_all
+from nni_privacy.analysis.rules import LOWERS, RAISES, Rule, at_least, holm, judge_all, stays_within
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this size"
 
@@ -15,32 +15,37 @@ def interval(low: float, high: float) -> Estimate:
 @pytest.mark.parametrize(
     ("rule", "low", "high", "verdict"),
     [
-        (Lowers(), -0.04, -0.01, HOLDS),
-        (Lowers(), 0.01, 0.04, FAILS),
-        (Lowers(), -0.04, 0.01, UNDECIDED),
-        (Lowers(), -0.04, 0.0, UNDECIDED),
-        (Raises(), 0.01, 0.04, HOLDS),
-        (Raises(), -0.04, -0.01, FAILS),
-        (Raises(), -0.01, 0.01, UNDECIDED),
-        (AtLeast(0.01), -0.009, 0.02, HOLDS),
-        (AtLeast(0.01), -0.03, -0.011, FAILS),
-        (AtLeast(0.01), -0.02, 0.02, UNDECIDED),
-        (StaysWithin(0.01), -0.009, 0.009, HOLDS),
-        (StaysWithin(0.01), 0.011, 0.02, FAILS),
-        (StaysWithin(0.01), -0.02, -0.011, FAILS),
-        (StaysWithin(0.01), -0.02, 0.009, UNDECIDED),
-        (StaysWithin(0.01), -0.02, 0.02, UNDECIDED),
+        (LOWERS, -0.04, -0.01, HOLDS),
+        (LOWERS, 0.01, 0.04, FAILS),
+        (LOWERS, -0.04, 0.01, UNDECIDED),
+        (LOWERS, -0.04, 0.0, UNDECIDED),
+        (RAISES, 0.01, 0.04, HOLDS),
+        (RAISES, -0.04, -0.01, FAILS),
+        (RAISES, -0.01, 0.01, UNDECIDED),
+        (at_least(0.01), -0.009, 0.02, HOLDS),
+        (at_least(0.01), -0.03, -0.011, FAILS),
+        (at_least(0.01), -0.02, 0.02, UNDECIDED),
+        (stays_within(0.01), -0.009, 0.009, HOLDS),
+        (stays_within(0.01), 0.011, 0.02, FAILS),
+        (stays_within(0.01), -0.02, -0.011, FAILS),
+        (stays_within(0.01), -0.02, 0.009, UNDECIDED),
+        (stays_within(0.01), -0.02, 0.02, UNDECIDED),
     ],
 )
 def test_verdicts_follow_from_where_the_interval_lies(rule: Rule, low: float, high: float, verdict: str) -> None:
     assert rule.judge(interval(low, high)) == verdict
 
 
-@pytest.mark.parametrize("rule", [Lowers(), Raises(), AtLeast(0.01), StaysWithin(0.01)])
+@pytest.mark.parametrize("rule", [LOWERS, RAISES, at_least(0.01), stays_within(0.01)])
 @pytest.mark.parametrize("value", [-0.05, -0.021, -0.0105, -0.004, 0.0, 0.004, 0.0105, 0.03])
 def test_a_p_below_five_percent_says_what_the_interval_says(rule: Rule, value: float) -> None:
     estimate = t_estimate(value, 0.004, 9, 20, 10, "given")
     assert (rule.p_value(estimate) < 0.05) == (rule.judge(estimate) != UNDECIDED)
+
+
+def test_rules_in_words() -> None:
+    words = [str(rule) for rule in (LOWERS, RAISES, at_least(0.01), stays_within(0.005))]
+    assert words == ["below 0", "above 0", "above -0.01", "within ±0.005"]
 
 
 @pytest.mark.parametrize(

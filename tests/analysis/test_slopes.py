@@ -50,10 +50,23 @@ def test_a_slope_between_architectures_is_that_of_scipy() -> None:
     x, noise = rng.integers(1, 9, 12).astype(float), rng.normal(0, 0.01, 12)
     estimate = between_slope([Point(str(k), x[k], 0.5 + 0.02 * x[k] + noise[k]) for k in range(12)])
     wanted = stats.linregress(x, 0.5 + 0.02 * x + noise)
-    assert (estimate.value, estimate.error) == pytest.approx((wanted.slope, wanted.stderr))
+    assert (estimate.value, estimate.standard_error) == pytest.approx((wanted.slope, wanted.stderr))
     assert estimate.p_value() == pytest.approx(wanted.pvalue)
     reach = stats.t.ppf(0.975, 10) * wanted.stderr
     assert (estimate.low, estimate.high) == pytest.approx((wanted.slope - reach, wanted.slope + reach))
+
+
+def test_a_slope_between_architectures_is_the_closed_form_also_where_the_line_fits() -> None:
+    rng = np.random.default_rng(1)
+    for noise in (0.0, 1e-9, 0.05):
+        x = rng.uniform(0, 9, 8)
+        y = 0.3 - 0.04 * x + rng.normal(0, noise, 8)
+        centred = x - x.mean()
+        slope = (centred * y).sum() / (centred**2).sum()
+        rest = y - (y.mean() - slope * x.mean()) - slope * x
+        error = np.sqrt((rest**2).sum() / 6 / (centred**2).sum())
+        found = between_slope([Point(str(k), x[k], y[k]) for k in range(8)])
+        assert (found.value, found.standard_error) == pytest.approx((slope, error), abs=1e-12, rel=0)
 
 
 def ablation_rows(predictor: str, per_unit: float) -> list:

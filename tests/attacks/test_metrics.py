@@ -208,6 +208,18 @@ def test_clopper_pearson_equals_the_binomial_tails():
         clopper_pearson(11, 10)
 
 
+@pytest.mark.parametrize("trials", [1, 10, 225, 5000])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.999])
+def test_clopper_pearson_equals_quantiles_of_the_beta_distribution(trials, confidence):
+    from scipy.special import betaincinv
+
+    tail = (1 - confidence) / 2
+    for k in {0, 1, trials // 100, trials // 3, trials - 1, trials}:
+        low = 0.0 if k == 0 else betaincinv(k, trials - k + 1, tail)
+        high = 1.0 if k == trials else betaincinv(k + 1, trials - k, 1 - tail)
+        assert clopper_pearson(k, trials, confidence=confidence) == pytest.approx((low, high), abs=1e-12, rel=0)
+
+
 def test_a_report_gives_the_reason_where_a_rate_is_not_resolvable():
     scores, member = two_gaussians(0, n=150)
     report = report_attack("mine", AttackScores(scores, member, np.arange(300)), bootstrap=10)

@@ -14,8 +14,9 @@ from nni_privacy.commands.main import main
 from nni_privacy.commands.session import check_resumable, differences
 from nni_privacy.config import parse_config
 from nni_privacy.errors import ConfigError
-from nni_privacy.runs.directory import RunDirectory, TrialRecord
+from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.processes import ProcessId
+from nni_privacy.runs.records import TrialRecord
 
 SETTINGS: dict[str, Any] = {
     "name": "small",

@@ -72,7 +72,7 @@ def test_svg_is_deterministic_and_its_ids_are_prefixed(run):
     assert ids and len(ids) == len(set(ids)) and all(name.startswith("p-") for name in ids)
     references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', first)
     assert references and all((one or two) in ids for one, two in references)
-    assert 'aria-label="a &quot;b&quot;"' in first and "<metadata" not in first
+    assert 'aria-label="a &#34;b&#34;"' in first and "<metadata" not in first
 
 
 def test_drawing_leaves_pyplot_and_settings_alone(run):

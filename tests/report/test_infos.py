@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,8 +50,8 @@ def test_best_cells_are_the_ends_of_the_front_first(tmp_path, count, limit, want
 
 def test_repeated_and_unreadable_architectures_are_drawn_once_or_not_at_all(tmp_path):
     front = front_of(tmp_path / "run", 4)
-    same = [front[0], *(type(front[0])(**{**vars(trial), "genotype": front[0].genotype}) for trial in front[1:3])]
-    none = type(front[3])(**{**vars(front[3]), "genotype": None})
+    same = [front[0], *(replace(trial, architecture=front[0].architecture) for trial in front[1:3])]
+    none = replace(front[3], architecture="resnet")
     assert select_best([*same, none]) == (front[0],)
     assert select_best([]) == ()
 

@@ -9,9 +9,9 @@ from report.study_samples import study_row, study_run, write_study
 
 from nni_privacy.analysis.matched import matched_infos
 from nni_privacy.analysis.study import overfitting_info, study_info, table1_rows
+from nni_privacy.files import to_csv
 from nni_privacy.report import read_run, write_report
-from nni_privacy.report.html import to_csv
-from nni_privacy.report.study_csv import study_tables
+from nni_privacy.report.study_page import study_tables
 
 FILES = {"study.csv", "table1.csv", "bars.csv", "overfitting.csv", "matched_accuracy.csv"}
 

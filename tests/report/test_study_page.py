@@ -11,7 +11,16 @@ from report.study_samples import ATTACKS, HUMANS, ORIGINAL, SEARCHED, save_study
 from nni_privacy.analysis.matched import matched_infos
 from nni_privacy.analysis.study import ACCURACY, bars_info, overfitting_info, study_info
 from nni_privacy.report import read_run, write_report
-from nni_privacy.report.study_figures import COLUMNS, ROWS, bar_limits, draw_bars, draw_matched, draw_overfitting
+from nni_privacy.report.study_page import (
+    BASES,
+    COLUMNS,
+    ROWS,
+    bar_limits,
+    draw_bars,
+    draw_matched,
+    draw_overfitting,
+    whiskers,
+)
 from nni_privacy.report.style import drawing_style, plain_label
 
 SECTIONS = ("table1", "accuracy", "attacks-0", "overfitting", "matched")
@@ -72,11 +81,14 @@ def test_a_failed_architecture_is_named_and_its_error_in_the_table(whole):
     assert "not measured" in text_of(figure_of(whole, "attacks-3"))
 
 
-def test_the_page_says_what_whiskers_are(whole, tmp_path):
-    assert "Whiskers: the range of the two seeds." in whole
-    one = page_of(write_study(tmp_path, seeds=[0], datasets=["digits"]))
-    assert "bootstrap interval over the attacked records" in figure_of(one, "attacks-0")
-    assert "none, where there is one seed" in figure_of(one, "accuracy")
+def test_whiskers_are_what_the_seeds_allow(tmp_path):
+    def words(seeds, quantity):
+        study = study_info(read_run(write_study(tmp_path / str(len(seeds)), seeds=seeds, datasets=["digits"])))
+        return whiskers([bars_info(study, "digits", quantity)])
+
+    assert words([0, 1], ATTACKS[0]) == words([0, 1], ACCURACY) == BASES["range"]
+    assert words([0], ATTACKS[0]) == BASES["bootstrap"] and words([0], ACCURACY) == BASES["none"]
+    assert words([0, 1, 2], ACCURACY) == BASES["t"]
 
 
 def test_the_same_run_gives_the_same_page(tmp_path):
@@ -162,10 +174,12 @@ def test_the_only_script_is_the_one_that_the_policy_names(whole):
     import base64
     import hashlib
 
-    script = re.findall(r"<script>(.*?)</script>", whole, flags=re.DOTALL)
-    assert len(script) == 1
-    digest = base64.b64encode(hashlib.sha256(script[0].encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in whole
+    page = Page(whole)
+    (script,) = page.root.all("script")
+    assert script.attributes == {} and len(script.content) == 1
+    digest = base64.b64encode(hashlib.sha256(str(script.content[0]).encode()).digest()).decode()
+    policy = next(attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes)
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
 
 
 DEGENERATE = {

@@ -9,13 +9,14 @@ import pandas
 import pytest
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.runs.directory import RunDirectory, TrialRecord, describe_environment
+from nni_privacy.runs.directory import RunDirectory, describe_environment
+from nni_privacy.runs.records import TrialRecord, read_trials
 
 
 def test_trials_are_lines_that_pandas_reads(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.create({"name": "x"}, describe_environment(seed=3))
-    run.append(TrialRecord("a", 0, "succeeded", "G", {"accuracy": 0.9, "mia_tpr_at_01pct_fpr": None}, 1.5))
+    run.append(TrialRecord("a", 0, "succeeded", "G", {"accuracy": 0.9}, 1.5, unresolved=("mia_tpr_at_01pct_fpr",)))
     run.append(TrialRecord("b", 1, "failed", "H", error="ValueError: no"))
     frame = pandas.read_json(run.path / "trials.jsonl", lines=True)
     assert list(frame["status"]) == ["succeeded", "failed"]
@@ -45,3 +46,23 @@ def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
 def test_numbers_that_json_lacks_never_reach_the_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         TrialRecord("a", 0, "succeeded", "G", {"accuracy": float("nan")}).to_json()
+
+
+def test_a_corrupt_line_is_skipped_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create({}, {})
+    records = [TrialRecord("a", 0, "succeeded", "G", {"accuracy": 0.9}, 1.5), TrialRecord("b", 1, "failed", "H")]
+    run.append(records[0])
+    with (run.path / "trials.jsonl").open("a") as file:
+        file.write('{"trial": "c", "seq\n')
+    run.append(records[1])
+    assert run.open_again({}) == records
+    assert "trials.jsonl: skipped, as no whole JSON object: line 2" in caplog.text
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    written = TrialRecord(
+        "a", 3, "succeeded", "G", {"accuracy": 0.9}, 1.5, factors={"seed": 1, "size": None}, unresolved=("epsilon",)
+    )
+    (tmp_path / "trials.jsonl").write_text(written.to_json() + "\n")
+    assert read_trials(tmp_path / "trials.jsonl") == ((written,), ())

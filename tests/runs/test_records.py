@@ -42,7 +42,7 @@ def test_a_truncated_last_line_is_skipped(run_directory):
     path.write_text(path.read_text()[:-40])
     run = read_run(run_directory)
     assert len(run.trials) == 11
-    assert run.unreadable_lines == (12,)
+    assert run.corrupt_lines == (12,)
 
 
 def test_missing_and_odd_metrics_become_none(run_directory):
@@ -57,7 +57,7 @@ def test_missing_and_odd_metrics_become_none(run_directory):
     assert [trial.sequence for trial in run.trials] == [0, 1, 1]
     assert run.trials[0].interval is None and run.trials[0].seconds is None
     assert run.trials[2].status == "unknown"
-    assert run.unreadable_lines == (4,)
+    assert run.corrupt_lines == (4,)
     assert run.measured == ()
 
 

@@ -12,7 +12,7 @@ from surrogate.samples import planted_rows, random_codes
 
 from nni_privacy.errors import DataError, GenotypeError, PrivacyError
 from nni_privacy.surrogate import read_mia_data, write_mia_data
-from nni_privacy.surrogate.data import DuplicateArchitectureWarning
+from nni_privacy.surrogate.data import CorruptLineWarning, DuplicateArchitectureWarning
 
 CsvWriter = Callable[..., Path]
 
@@ -117,12 +117,12 @@ def test_reads_run_directories_without_failed_trials(tmp_path: Path) -> None:
     assert together.accuracy is not None
 
 
-def test_a_broken_line_of_a_run_is_named(tmp_path: Path) -> None:
+def test_a_corrupt_line_of_a_run_is_skipped_and_named(tmp_path: Path) -> None:
     write_run(tmp_path / "run", planted_rows())
     with (tmp_path / "run" / "trials.jsonl").open("a") as file:
         file.write("[1, 2]\n")
-    with pytest.raises(DataError, match=r"trials\.jsonl, line 62: not a trial's record"):
-        read_mia_data(tmp_path / "run")
+    with pytest.warns(CorruptLineWarning, match=r"trials\.jsonl: skipped, as no whole JSON object: line 62"):
+        assert len(read_mia_data(tmp_path / "run")) == 60
 
 
 def write_published(folder: Path, rows: list[list[object]]) -> Path:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.auditing.shadows.sampling import keep_matrix, shadow_seed
+from nni_privacy.auditing.shadows.sampling import keep_matrix
 from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from nni_privacy.auditing.shadows.cache import ShadowCache, default_cache_folder
+    from nni_privacy.auditing.shadows.cache import ShadowCache
     from nni_privacy.auditing.shadows.models import CallableModel, ModelSpec, spec_for
     from nni_privacy.auditing.shadows.options import ShadowOptions
     from nni_privacy.auditing.shadows.paper import small_cnn_signals, twin_signals
@@ -28,10 +28,8 @@ __all__ = [
     "ShadowOptions",
     "ShadowTask",
     "SmallCNN",
-    "default_cache_folder",
     "keep_matrix",
     "reference_shadows",
-    "shadow_seed",
     "small_cnn_signals",
     "spec_for",
     "train_shadows",
@@ -48,7 +46,6 @@ _LAZY = {
     "ShadowOptions": "nni_privacy.auditing.shadows.options",
     "ShadowTask": "nni_privacy.auditing.shadows.plan",
     "SmallCNN": "nni_privacy.auditing.shadows.small_cnn",
-    "default_cache_folder": "nni_privacy.auditing.shadows.cache",
     "reference_shadows": "nni_privacy.auditing.shadows.references",
     "small_cnn_signals": "nni_privacy.auditing.shadows.paper",
     "spec_for": "nni_privacy.auditing.shadows.models",

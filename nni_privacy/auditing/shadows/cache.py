@@ -6,16 +6,14 @@ before, so that a damaged file is noticed before it is parsed.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import logging
 import os
-import secrets
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.files import cache_folder, private_folder
+from nni_privacy.files import atomic_write, cache_folder, file_lock, private_folder
 
-__all__ = ["CacheLocation", "ShadowCache", "default_cache_folder", "opened_cache"]
+__all__ = ["CacheLocation", "ShadowCache", "opened_cache"]
 
 DESCRIPTION = "description"
 """The member that says in JSON what the file holds; its SHA-256 is the file's key."""
@@ -37,17 +35,11 @@ _logger = logging.getLogger(__name__)
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def default_cache_folder() -> Path:
-    """Where shadows are kept: ``shadows`` in the user's cache (:func:`nni_privacy.files.cache_folder`)."""
-    return cache_folder("shadows")
-
-
 class ShadowCache:
     """A folder of trained shadows' answers, safe to share between processes that run at once.
 
-    Files appear whole or not at all, so a reader never meets half of one. :meth:`lock` keeps two processes from
-    training the same shadow; locks are the kernel's (``flock``) and end with the process that holds them, however it
-    ends.
+    Writes are atomic, so a reader never meets half a file. :meth:`lock` keeps two processes from training the same
+    shadow.
 
     Args:
         folder: made if missing, for this user alone.
@@ -107,72 +99,23 @@ class ShadowCache:
         np.savez(buffer, allow_pickle=False, **{**arrays, DESCRIPTION: np.asarray(description)})
         with zipfile.ZipFile(buffer, "a") as archive:
             archive.comment = b"0" * _DIGEST_LENGTH
-        content = buffer.getbuffer()[:-_DIGEST_LENGTH]
+        content = buffer.getvalue()[:-_DIGEST_LENGTH]
         try:
-            self._replace(key, content, _digest(content))
+            atomic_write(self.path(key), content + _digest(content))
         except OSError as error:
             raise ConfigError(f"cache of shadow models: {self.folder}: {error.strerror or error}") from error
 
-    def _replace(self, key: str, content: memoryview, digest: bytes) -> None:
-        partial = self.folder / f".{key}-{os.getpid()}-{secrets.token_hex(4)}.partial"
-        try:
-            with partial.open("xb") as file:
-                file.write(content)
-                file.write(digest)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path(key))
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-
-    @contextmanager
-    def lock(self, key: str, *, wait: bool) -> Iterator[bool]:
-        """Holds the lock of a shadow; yields false at once if another holds it and ``wait`` is false.
-
-        The lock's file is removed at the end. On a file system without locks all get it: then two may train the same
-        shadow, and the second file replaces an equal first one.
-        """
-        path = self.folder / f"{key}.lock"
-        descriptor = _locked(path, wait=wait)
-        if descriptor is None:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            path.unlink(missing_ok=True)  # while the lock is held: see _locked
-            os.close(descriptor)
+    def lock(self, key: str, *, wait: bool) -> AbstractContextManager[bool]:
+        """The lock of a shadow, as a context; see :func:`nni_privacy.files.file_lock`."""
+        return file_lock(self.folder / f"{key}.lock", wait=wait)
 
 
-def _locked(path: Path, *, wait: bool) -> int | None:
-    """An open, locked descriptor of ``path``; ``None`` if another holds it."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError as error:
-            _logger.debug("no lock on %s: %s", path, error)
-            return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        # Whoever held it before has removed the file: then a third one may hold the lock of a new file of that name.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        os.close(descriptor)
-
-
-def _digest(content: bytes | memoryview) -> bytes:
+def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
 CacheLocation = ShadowCache | str | os.PathLike[str] | Literal[False] | None
-"""A cache, its folder, ``None``: the user's (:func:`default_cache_folder`), or ``False``: nothing is kept."""
+"""A cache, its folder, ``None``: ``shadows`` in the user's cache, or ``False``: nothing is kept."""
 
 
 @contextmanager
@@ -184,4 +127,4 @@ def opened_cache(location: CacheLocation = None) -> Iterator[ShadowCache]:
     elif isinstance(location, ShadowCache):
         yield location
     else:
-        yield ShadowCache(default_cache_folder() if location is None else location)
+        yield ShadowCache(cache_folder("shadows") if location is None else location)

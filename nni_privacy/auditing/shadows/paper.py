@@ -10,8 +10,8 @@ from nni_privacy.auditing.shadows.cache import CacheLocation
 from nni_privacy.auditing.shadows.models import ModelSource, ModelSpec, fingerprint, spec_for
 from nni_privacy.auditing.shadows.plan import Normalization, ShadowTask
 from nni_privacy.auditing.shadows.references import AnyModel, Records, stack_records
-from nni_privacy.auditing.shadows.sampling import shadow_seed
 from nni_privacy.auditing.shadows.train import train_shadows
+from nni_privacy.rng import stream_seed
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
 
@@ -138,7 +138,7 @@ def _shadow_signals(
         queries=rows,
         gradients=gradients,
         normalize=normalize,
-        seed=shadow_seed(seed, 0),
+        seed=stream_seed(seed, 0),
         device=str(resolve_device(device)),
     )
     (answers,) = train_shadows([task], data, workers=workers, cache=cache)

@@ -15,9 +15,10 @@ from nni_privacy.attacks import ShadowSignals
 from nni_privacy.auditing.shadows.cache import CacheLocation
 from nni_privacy.auditing.shadows.models import ModelSource, fingerprint, spec_for
 from nni_privacy.auditing.shadows.plan import Normalization, ShadowData, ShadowTask
-from nni_privacy.auditing.shadows.sampling import keep_matrix, shadow_seed
+from nni_privacy.auditing.shadows.sampling import keep_matrix
 from nni_privacy.auditing.shadows.train import Progress, train_shadows
 from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.rng import stream_seed
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
 
@@ -141,11 +142,11 @@ def plan_references(
         queries=np.arange(len(data), dtype=np.int64),
         views=views,
         normalize=normalize,
-        seed=shadow_seed(seed, 0),
+        seed=stream_seed(seed, 0),
         device=str(resolve_device(device)),
     )
     rows = [np.flatnonzero(column) for column in keep.T]
-    return [first.with_training(row, number=n, seed=shadow_seed(seed, n)) for n, row in enumerate(rows)]
+    return [first.with_training(row, number=n, seed=stream_seed(seed, n)) for n, row in enumerate(rows)]
 
 
 def stack_records(parts: Sequence[tuple[Records, Records]]) -> ShadowData:

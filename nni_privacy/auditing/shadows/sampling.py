@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nni_privacy.errors import ConfigError
 
-__all__ = ["keep_matrix", "shadow_seed"]
+__all__ = ["keep_matrix"]
 
 MIN_RECORDS = 4
 """Of fewer records a half would be a single one, which BatchNorm cannot be trained on."""
@@ -43,11 +43,3 @@ def keep_matrix(records: int, shadows: int, *, seed: int) -> npt.NDArray[np.bool
         keep[order[:half], 2 * pair] = True
         keep[order[half:], 2 * pair + 1] = True
     return keep[:, :shadows]
-
-
-def shadow_seed(seed: int, number: int) -> int:
-    """The seed of shadow ``number`` (from 0): of its initial weights, batches and layers; in 0..2**32-1.
-
-    Depends on the two numbers only, not on how many shadows there are or which process trains it.
-    """
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint32)[0])

@@ -9,13 +9,12 @@ from nni_privacy.auditing.shadows import (
     CallableModel,
     Population,
     keep_matrix,
-    shadow_seed,
     small_cnn_signals,
     twin_signals,
 )
 from nni_privacy.data import Normalizer, load_dataset, split_four_ways
 from nni_privacy.errors import ConfigError, DataError
-from nni_privacy.rng import isolated
+from nni_privacy.rng import isolated, stream_seed
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.training.fit import fit, seed_everything
 
@@ -38,7 +37,7 @@ def test_each_shadow_is_what_the_targets_code_trains_on_its_half(tmp_path):
     assert shadows.logits.shape == (120, 3, 2, 10) and shadows.logits.dtype == np.float32
     for number in range(3):
         rows = np.flatnonzero(shadows.keep[:, number])
-        expected = by_hand(TINY.build, images, labels, rows=rows, seed=shadow_seed(3, number), views=2)
+        expected = by_hand(TINY.build, images, labels, rows=rows, seed=stream_seed(3, number), views=2)
         np.testing.assert_array_equal(shadows.logits[:, number], expected.view_logits)
 
 
@@ -46,7 +45,7 @@ def test_a_given_normaliser_is_used_as_it_is(tmp_path):
     normalize = Normalizer((0.3,), (0.4,))
     shadows = references(count=1, cache=tmp_path, normalize=normalize)
     rows = np.flatnonzero(shadows.keep[:, 0])
-    expected = by_hand(TINY.build, *pool(), rows=rows, seed=shadow_seed(3, 0), normalize=normalize)
+    expected = by_hand(TINY.build, *pool(), rows=rows, seed=stream_seed(3, 0), normalize=normalize)
     np.testing.assert_array_equal(shadows.logits[:, 0, 0], expected.logits)
 
 
@@ -143,7 +142,7 @@ def test_the_twin_has_the_targets_architecture_and_features(shadow_parts, tmp_pa
         images,
         labels,
         rows=np.arange(60),
-        seed=shadow_seed(0, 0),
+        seed=stream_seed(0, 0),
         gradients=True,
     )
     np.testing.assert_array_equal(signals.logits, expected.logits)

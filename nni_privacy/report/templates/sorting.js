@@ -1,4 +1,3 @@
-<script>
 "use strict";
 document.querySelectorAll("table.sortable th").forEach(function (head, column) {
   head.querySelector("button").addEventListener("click", function () {
@@ -19,4 +18,3 @@ document.querySelectorAll("table.sortable th").forEach(function (head, column) {
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
   });
 });
-</script>
