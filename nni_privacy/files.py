@@ -238,7 +238,7 @@ def _named(error: OSError, path: Path) -> OSError:
 
 
 def full_disk(folder: Path) -> str | None:
-    """What to say of a folder whose disk is full; None if it has room, or nobody knows."""
+    """The message that a folder's disk is full; None if it has room, or nobody knows."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
@@ -247,7 +247,7 @@ def full_disk(folder: Path) -> str | None:
 
 
 def unwritten(error: OSError) -> str:
-    """What to tell when a file of a run could not be written."""
+    """The message of a run's file that could not be written."""
     name = f"{error.filename}: " if error.filename else ""
     return f"{name}{error.strerror or error}; all that is finished is kept: mend that and go on with --resume"
 

@@ -1,4 +1,4 @@
-"""What a study says of its variants: paired effects, their intervals, and verdicts on the paper's claims.
+"""Statistics of a study: paired effects, their intervals, and verdicts on the paper's claims; Pareto fronts.
 
 Pure functions of plain rows (factors and metrics of trials); numpy and SciPy, no torch.
 

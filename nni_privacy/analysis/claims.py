@@ -1,4 +1,4 @@
-"""What the paper claims of its cell patterns, as a registry: each claim with its source, number, and rule.
+"""Registry of the paper's claims about cell patterns: each with its source, number, and rule.
 
 Numbers are changes (variant less original, fractions) that follow from the paper's tables (CIFAR-10, White-Box/Partial,
 ten architectures, one seed). Where the paper shows a figure only, there is none.
@@ -19,9 +19,9 @@ __all__ = ["CLAIMS", "PAPER_DATASET", "Claim", "Comparison", "Conjunction", "Tre
 PAPER_DATASET = "cifar10"
 """The data set that the paper's numbers are of."""
 ACCURACY_MARGIN = 0.01
-"""What "at little cost in accuracy" may cost: one percentage point."""
+"""The most that "at little cost in accuracy" may cost: one percentage point."""
 FLAT_MARGIN = 0.005
-"""What a flat accuracy may change by a node more: a percentage point from 4 nodes to 6."""
+"""The most that a flat accuracy may change per node: a percentage point from 4 nodes to 6."""
 
 CELLS = ("normal", "reduction", "dual")
 BUDGETS = (3, 4, 5)

@@ -22,7 +22,7 @@ HEADLINE = ("mia_auc", "accuracy", "overfitting")
 
 @dataclass(frozen=True)
 class Treatment:
-    """What was done to an architecture: the factors that tell a variant from others; all None of the original."""
+    """Treatment of an architecture: the factors that tell a variant from others; all None of the original."""
 
     pattern: str | None = None
     cells: str | None = None
@@ -37,7 +37,7 @@ class Treatment:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a treatment does to one metric.
+    """Effect of a treatment on one metric.
 
     Attributes:
         variant: label of what is compared.

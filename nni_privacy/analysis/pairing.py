@@ -10,9 +10,9 @@ from nni_privacy.analysis.rows import MeasuredRow
 __all__ = ["ACROSS_DEFENCES", "WITHIN", "Pair", "Pairing", "pair_rows"]
 
 WITHIN = ("architecture", "dataset", "defence", "seed", "size")
-"""What the two of a pair share where they differ in their variant."""
+"""Factors that the two of a pair share where they differ in their variant."""
 ACROSS_DEFENCES = ("architecture", "dataset", "seed", "size")
-"""What they share where they differ in their defence."""
+"""Factors that they share where they differ in their defence."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What was paired and what was not.
+    """Pairs, and the measurements without a partner.
 
     Attributes:
         pairs: in the order of their ``after``.

@@ -31,13 +31,13 @@ Integers = NDArray[np.intp]
 
 
 def non_dominated(costs: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other point dominates, all objectives being minimised.
+    """Mask of the points that no other point dominates, all objectives being minimised.
 
     ``a`` dominates ``b`` if it is nowhere larger and somewhere smaller. Equal points do not dominate each other, so
     that all copies of a point on the front are on the front. A point with a NaN is on no front and dominates nothing.
 
     Args:
-        costs: ``(n, k)``-dim array, one point a row.
+        costs: ``(n, k)``-dim array, one point per row.
 
     Returns:
         ``(n,)``-dim boolean mask.
@@ -138,7 +138,7 @@ def non_dominated_ranks(costs: ArrayLike) -> Integers:
     front.
 
     Args:
-        costs: ``(n, k)``-dim finite numbers, one point a row.
+        costs: ``(n, k)``-dim finite numbers, one point per row.
 
     Returns:
         ``(n,)``-dim ranks from 0, the best.
@@ -159,7 +159,7 @@ def non_dominated_ranks(costs: ArrayLike) -> Integers:
 
 
 def crowding_distance(costs: ArrayLike) -> Floats:
-    """How much room each point of one front has (section III-B).
+    """Crowding distance of each point of one front (section III-B): how much room it has.
 
     Per objective, a point gets the difference between its two neighbours' costs, divided by the range of the front;
     the ends of the front get infinity. Of several equal points only one keeps its room and the others get 0: they hold
@@ -195,7 +195,7 @@ def crowding_distance(costs: ArrayLike) -> Floats:
 
 
 def environmental_selection(costs: ArrayLike, size: int) -> Integers:
-    """Which points survive: whole fronts, the best first, and of the last one those with the most room.
+    """Indices of the points that survive: whole fronts, the best first, and of the last one those with the most room.
 
     Points of the last front leave one at a time, the most crowded first, and the room of the rest is measured anew:
     two close neighbours are then not both dropped for being close. Where they tie, the later point leaves.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 __all__ = ["Basis", "Correlation", "Spread", "orders", "rank_correlation", "spread_of"]
 
 Basis = Literal["t", "range", "bootstrap", "none"]
-"""Where the ends of an interval come from: Student's 95% interval of the mean (three values or more), lowest and
+"""Source of an interval's ends: Student's 95% interval of the mean (three values or more), lowest and
 highest (two), the 95% bootstrap interval over the attacked records (one value that has it), or nowhere."""
 
 DRAWS = 4999
@@ -85,7 +85,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float], *, seed: int = 0) -
     """Spearman's correlation of independent pairs; None below three pairs, or where one side is constant.
 
     Args:
-        x: one value a pair.
+        x: one value per pair.
         y: likewise.
         seed: of the permutations.
     """

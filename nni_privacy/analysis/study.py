@@ -66,7 +66,7 @@ class StudyTrial:
 
     @property
     def setting(self) -> tuple[str, ...]:
-        """What tells this measurement from all others; a second attempt has the same."""
+        """The factors that identify this measurement; a second attempt has the same."""
         return self.architecture.label, self.variant, self.size, self.dataset, self.defence, self.seed
 
     def metric(self, name: str) -> float | None:
@@ -146,7 +146,7 @@ class Bar:
 
     @property
     def mark(self) -> str:
-        """What stands in an empty slot."""
+        """The text in an empty slot."""
         return "" if self.spread else ("failed" if self.failed else "not measured")
 
 

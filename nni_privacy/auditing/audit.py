@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from nni_privacy.attacks import AttackReport, TargetSignals, check_reference_models, get_attack, report_attack
 from nni_privacy.errors import AuditError
-from nni_privacy.files import atomic_write
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +78,8 @@ class AuditReport:
             path: of the file.
             further: arrays to save with them, by name.
         """
+        from nni_privacy.files import atomic_write  # here, as it imports YAML, and ``import nni_privacy`` this module
+
         target = Path(path)
         if target.suffix != ".npz":
             target = target.with_name(target.name + ".npz")

@@ -90,7 +90,7 @@ def _parsed(file: Path) -> tuple[list[str], npt.NDArray[np.int64]]:
 def _source(
     name: str, folder: Path, files: list[str], image_size: int, zip_checksum: str | None
 ) -> tuple[dict[str, Any], Callable[[], Reader]]:
-    """What tells the cache these images from others, and what opens the folder, or the zip as it is, for decoding."""
+    """The description that identifies these images in the cache, and what opens the folder or the zip for decoding."""
     jpegs, archive = folder / JPEGS, folder / ZIP
     place = jpegs if jpegs.is_dir() else archive
     if not place.exists():

@@ -1,4 +1,4 @@
-"""Where the official files of a data set lie on disk, and what is wrong with them if they cannot be used."""
+"""Official files of a data set on disk: found, checked, fetched, and pooled."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Checksums = Iterable[Any]
 
 
 def default_data_folder() -> Path:
-    """Where data sets are looked for: ``$NNI_PRIVACY_DATA``, else ``data`` in the user's cache."""
+    """The folder in which data sets are looked for: ``$NNI_PRIVACY_DATA``, else ``data`` in the user's cache."""
     chosen = os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -104,7 +104,7 @@ def refuse(error: DataError | None) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of another library says, in one line."""
+    """The message of another library's error, in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

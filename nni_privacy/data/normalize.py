@@ -17,7 +17,7 @@ LEVELS = 256
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """What a model is fed without a normaliser: ``uint8`` 0..255 become ``float32`` 0..1, floats ``float32``."""
+    """Images as a model is fed without normaliser: ``uint8`` 0..255 become ``float32`` 0..1, floats ``float32``."""
     if images.dtype == torch.uint8:
         return images.float() / UINT8_MAX
     return images.float()
@@ -28,8 +28,8 @@ class Normalizer:
     """Maps images ``(B, C, H, W)`` to ``(to_float(images) - mean) / std``, channel by channel, on the images' device.
 
     Attributes:
-        mean: one number a channel, in the units of :func:`to_float`.
-        std: one positive number a channel.
+        mean: one number per channel, in the units of :func:`to_float`.
+        std: one positive number per channel.
     """
 
     mean: tuple[float, ...]
@@ -38,7 +38,7 @@ class Normalizer:
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
             raise DataError(
-                f"{len(self.mean)} means but {len(self.std)} standard deviations, expected one each a channel"
+                f"{len(self.mean)} means but {len(self.std)} standard deviations, expected one each per channel"
             )
         if min(self.std) <= 0:
             raise DataError(f"a standard deviation is {min(self.std)}, expected a number above 0")

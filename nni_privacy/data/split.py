@@ -1,4 +1,4 @@
-"""The split of a pool of records into the four parts of the paper (reference/paper.md, section 1)."""
+"""The split of a pool of records into the four parts of the paper (its section 1)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
 from nni_privacy.nni_runtime.trial_results import mismatch, proposed_architecture, record_of
 from nni_privacy.runs.journal import Result, sample_key
 from nni_privacy.runs.records import TrialRecord
-from nni_privacy.runs.replay import Course
+from nni_privacy.runs.replay import Replay
 
 __all__ = ["AuditedEngine", "proposed_architecture"]
 
@@ -72,7 +72,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
 
     The strategy hears of results in its own thread, when it asks whether a worker is idle or budget is left, lists
     models or waits for them; a result is on disk before. In which order it proposes and hears is taken down, see
-    :class:`~nni_privacy.runs.replay.Course`: where an interrupted run is resumed, finished trials are answered
+    :class:`~nni_privacy.runs.replay.Replay`: where an interrupted run is resumed, finished trials are answered
     from the record, and only what was under way is run again.
 
     A trial that is killed from outside is run again, twice at most; one that is stopped with the run is not recorded.
@@ -82,7 +82,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
 
     Args:
         experiment: the running experiment.
-        course: of the search so far.
+        replay: of the search so far.
         on_trial: called with the record of each finished trial, from a thread of its own. A result that it cannot write
             (OSError) stops the run.
         on_scores: called before with the trial's id and the content of its ``scores.npz``, if it wrote one.
@@ -97,13 +97,13 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self,
         experiment: Any,
         *,
-        course: Course,
+        replay: Replay,
         on_trial: TrialObserver,
         on_scores: ScoresObserver,
         folder: Path,
         trial_timeout: float | None = None,
     ) -> None:
-        self._course = course
+        self._replay = replay
         self._on_trial = on_trial
         self._on_scores = on_scores
         self._manager = ManagerClient(experiment)
@@ -130,7 +130,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._check_running()
         for model in models:
             with writing_run():
-                proposal = self._course.propose(sample_key(model.sample))
+                proposal = self._replay.propose(sample_key(model.sample))
             self._open[proposal.number] = model
             if proposal.finished:
                 model.status = ModelStatus.Training
@@ -141,20 +141,20 @@ class AuditedEngine(TrainingServiceExecutionEngine):
     def idle_worker_available(self) -> bool:
         """Whether to propose now."""
         self._advance()
-        idle = self._course.replaying or self._workers > 0
-        self._course.told_idle(idle)
+        idle = self._replay.replaying or self._workers > 0
+        self._replay.told_idle(idle)
         return idle
 
     def budget_available(self) -> bool:
         """Whether more trials may be proposed."""
         self._check_running()
         self._advance()
-        limit = None if self._course.replaying else self._manager.max_trials()
-        available = self._course.replaying or (
+        limit = None if self._replay.replaying else self._manager.max_trials()
+        available = self._replay.replaying or (
             self._manager.status() in _GOING_ON and (limit is None or self._submitted < limit)
         )
         if available:
-            self._course.told_budget()
+            self._replay.told_budget()
         return available
 
     def wait_models(self, *models: ExecutableModelSpace) -> None:
@@ -166,9 +166,9 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             self._advance()
             if not (any(not model.status.completed() for model in models) if models else self._open):
                 return
-            if self._course.replaying:
+            if self._replay.replaying:
                 with writing_run():
-                    self._course.abandon()  # before the interruption it proposed something here
+                    self._replay.abandon()  # before the interruption it proposed something here
                 continue
             done = self._manager.status() == "DONE"
             quiet = quiet + 1 if done and not self._news else 0
@@ -191,10 +191,10 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         while True:
             if self._fault is not None:
                 raise self._fault
-            number = self._course.due()
+            number = self._replay.due()
             if number is not None:
                 self._tell(number)
-            elif self._news and not self._course.replaying:
+            elif self._news and not self._replay.replaying:
                 self._news.popleft()()
             else:
                 break
@@ -203,7 +203,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
 
     def _tell(self, number: int) -> None:
         with writing_run():
-            result = self._course.tell(number)
+            result = self._replay.tell(number)
         model = self._open.pop(number)
         if result.trained:
             self.dispatch_model_event(FinalMetricEvent(model, result.value))
@@ -307,14 +307,14 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         record = record_of(trial_id, trial.number, trial.model, final, fault)
         result = Result(trial_id, fault is None, final if fault is None else None)
         try:
-            self._course.ended(trial.number, result)
+            self._replay.ended(trial.number, result)
             if scores is not None:
                 self._on_scores(trial_id, scores)
             self._on_trial(record)
         except OSError as error:
             self._stop(RunStoppedError(unwritten(error)))
             return
-        self._course.finished(trial.number)
+        self._replay.finished(trial.number)
         self._awake.set()
 
     def _take(self, news: Callable[[], None]) -> None:

@@ -32,7 +32,7 @@ from nni_privacy.nni_runtime.patches.lifetime import PARENT_VARIABLE
 from nni_privacy.runs.directory import RunDirectory, describe_environment
 from nni_privacy.runs.processes import leftovers, stop_processes
 from nni_privacy.runs.records import TrialRecord
-from nni_privacy.runs.replay import Course
+from nni_privacy.runs.replay import Replay
 
 __all__ = ["PrivacyExperiment", "check_port"]
 
@@ -213,12 +213,12 @@ class PrivacyExperiment(NasExperiment):
         run = self.run_directory
         try:
             with writing_run():
-                course = Course(run.journal, {record.trial for record in self._finished or ()})
+                replay = Replay(run.journal, {record.trial for record in self._finished or ()})
         except ValueError as error:
             raise ConfigError(f"output: {error}") from None
         return AuditedEngine(
             self,
-            course=course,
+            replay=replay,
             on_trial=self._record,
             on_scores=run.save_scores,
             folder=run.path,

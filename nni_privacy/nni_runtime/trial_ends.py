@@ -1,4 +1,4 @@
-"""How a trial ended: by itself, by a signal from outside, out of time, or for want of room on the disk."""
+"""Ends of a trial: by itself, by a signal from outside, timed out, or disk full."""
 
 from __future__ import annotations
 

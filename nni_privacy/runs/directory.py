@@ -1,4 +1,4 @@
-"""The run directory: plain files that outlive NNI's, one line a finished trial, readable with pandas."""
+"""Run directory: plain files that outlive NNI's, one line per finished trial, readable with pandas."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class RunDirectory:
 
 
 def _start_of(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What may differ from one start of a run to the next."""
+    """The part of an environment that may differ from one start of a run to the next."""
     return {key: environment[key] for key in ("started", "experiment", "versions") if key in environment}
 
 

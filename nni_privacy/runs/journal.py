@@ -1,7 +1,7 @@
-"""The journal of a search: what its strategy proposed and what it was told, in the order in which both happened.
+"""Journal of a search: its strategy's proposals and the results that it was told of, in their order.
 
 A strategy's decisions depend on its seed and on this order only, so that it can be taken through them once more after
-an interruption: see :class:`nni_privacy.runs.replay.Course`. Which trials are finished says ``trials.jsonl``; a
+an interruption: see :class:`nni_privacy.runs.replay.Replay`. Which trials are finished says ``trials.jsonl``; a
 result counts from when it stands there.
 """
 
@@ -57,7 +57,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Result:
-    """How a trial ended.
+    """End of a trial.
 
     Attributes:
         trial: NNI's id.
@@ -72,7 +72,7 @@ class Result:
 
 @dataclass
 class History:
-    """What a journal holds.
+    """Content of a journal.
 
     Attributes:
         steps: proposals and deliveries, in order.
@@ -115,7 +115,7 @@ class Journal:
         return self._file.path
 
     def read(self) -> History:
-        """What has been written so far. A line that a crash tore is cut off.
+        """Reads what has been written so far. A line that a crash tore is cut off.
 
         Raises:
             ValueError: if the file is no journal.

@@ -1,4 +1,4 @@
-"""The processes of a run: told from others whatever the clock does and however ids are reused, and stopped."""
+"""Processes of a run: identified whatever the clock does and however ids are reused, and stopped."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ProcessId:
 
     @classmethod
     def from_dict(cls, content: Any) -> ProcessId | None:
-        """What :meth:`to_dict` gave; None of anything else."""
+        """Reads what :meth:`to_dict` gave; None of anything else."""
         try:
             return cls(int(content["pid"]), str(content["started"]))
         except (KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The course of a search: taken down step by step, and gone through once more when a run is resumed."""
+"""Record and replay of a search: its steps are recorded in a journal, and replayed when a run is resumed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from nni_privacy.runs.journal import Delivered, Journal, Proposed, Result
 
-__all__ = ["Course", "Proposal"]
+__all__ = ["Proposal", "Replay"]
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What becomes of an architecture that the strategy proposed.
+    """Answer to a strategy's proposal of an architecture.
 
     Attributes:
         number: from 0, over all starts of the run.
@@ -27,17 +27,17 @@ class Proposal:
     finished: bool = False
 
 
-class Course:
-    """Which proposals there were, which results the strategy was told of, and in which order.
+class Replay:
+    """Records proposals and deliveries of results in their order, and replays them to a resumed strategy.
 
-    While there is a recorded course left (:attr:`replaying`), the strategy is led through it: it is told of results
+    While there are recorded steps left (:attr:`replaying`), the strategy is led through it: it is told of results
     just when it was told of them before, so one whose choices come from its seed proposes what it proposed before. If
     it does not, the rest of the record is void; a finished trial of the same sample still answers a proposal.
 
     For one thread, the strategy's; :meth:`ended` and :meth:`finished` may be called from another one.
 
     Args:
-        journal: where the course is taken down.
+        journal: where the steps are recorded.
         finished: NNI's ids of the trials whose results are on disk.
 
     Raises:
@@ -64,7 +64,7 @@ class Course:
 
     @property
     def replaying(self) -> bool:
-        """Whether a part of the recorded course is left."""
+        """Whether recorded steps are left."""
         return self._position < len(self._recorded)
 
     def told_idle(self, idle: bool) -> None:
@@ -84,7 +84,7 @@ class Course:
         """The strategy proposes the sample ``key``.
 
         Raises:
-            OSError: if that cannot be taken down.
+            OSError: if that cannot be recorded.
         """
         step = self._recorded[self._position] if self.replaying else None
         if isinstance(step, Proposed) and step.key == key:
@@ -105,10 +105,10 @@ class Course:
         return Proposal(number, number in self._results)
 
     def ended(self, number: int, result: Result) -> None:
-        """Takes down how the trial of ``number`` ended, before its result is written elsewhere.
+        """Records how the trial of ``number`` ended, before its result is written elsewhere.
 
         Raises:
-            OSError: if that cannot be taken down.
+            OSError: if that cannot be recorded.
         """
         self._journal.ended(number, result)
         self._results[number] = result
@@ -130,7 +130,7 @@ class Course:
         """The strategy is about to be told of the result of ``number``, which is :meth:`due`.
 
         Raises:
-            OSError: if that cannot be taken down; it is not to be told then.
+            OSError: if that cannot be recorded; it is not to be told then.
         """
         if self.replaying:
             self._position += 1
@@ -141,10 +141,10 @@ class Course:
         return self._results[number]
 
     def abandon(self) -> None:
-        """Makes the rest of the recorded course void, as the strategy goes another way.
+        """Makes the rest of the recorded steps void, as the strategy goes another way.
 
         Raises:
-            OSError: if that cannot be taken down.
+            OSError: if that cannot be recorded.
         """
         _logger.warning("after %d steps the strategy goes another way than before the interruption", self._position)
         self._journal.kept(self._position)

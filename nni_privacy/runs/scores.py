@@ -23,7 +23,7 @@ ROUNDING = 1 + 1e-9
 
 @dataclass(frozen=True, eq=False)
 class AttackScores:
-    """What one attack said about every record it was asked about.
+    """Scores of one attack, one per attacked record.
 
     Attributes:
         attack: name of the attack.

@@ -22,7 +22,7 @@ from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.trial_results import proposed_architecture
 from nni_privacy.runs.journal import JOURNAL, Journal
 from nni_privacy.runs.records import TrialRecord
-from nni_privacy.runs.replay import Course
+from nni_privacy.runs.replay import Replay
 from nni_privacy.search_spaces import DARTS
 
 INTENDED = {"first": 0, "second": 1}
@@ -82,8 +82,8 @@ def engine(
 
     monkeypatch.setattr(manager_module.rest, "get", answer)
     monkeypatch.setattr(ManagerClient, "file", lambda _self, _trial, name: files.get(name))
-    course = Course(Journal(tmp_path / JOURNAL))
-    made = AuditedEngine(experiment, course=course, on_trial=records.append, on_scores=lambda *_: None, folder=tmp_path)
+    replay = Replay(Journal(tmp_path / JOURNAL))
+    made = AuditedEngine(experiment, replay=replay, on_trial=records.append, on_scores=lambda *_: None, folder=tmp_path)
     space = SimplifiedModelSpace.from_model(DARTS(channels=2, cells=3))
     state = np.random.RandomState(0)
     made.models = [space.random(random_state=state) for _ in INTENDED]  # type: ignore[attr-defined]

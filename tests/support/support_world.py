@@ -19,7 +19,7 @@ from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.trial_results import proposed_architecture
 from nni_privacy.runs.directory import RunDirectory
-from nni_privacy.runs.replay import Course
+from nni_privacy.runs.replay import Replay
 
 
 class Kill(BaseException):
@@ -92,9 +92,9 @@ class World:
         monkeypatch.setattr("nni.nas.strategy.hpo.time", SimpleNamespace(sleep=self.step))
         monkeypatch.setattr(manager_module.rest, "get", self._answer)
         monkeypatch.setattr(ManagerClient, "file", lambda *_: None)
-        course = Course(self.run.journal, self.finished)
+        replay = Replay(self.run.journal, self.finished)
         self.engine = AuditedEngine(
-            self, course=course, on_trial=self.run.append, on_scores=lambda *_: None, folder=self.run.path
+            self, replay=replay, on_trial=self.run.append, on_scores=lambda *_: None, folder=self.run.path
         )
         self.engine._awake = SimpleNamespace(set=lambda: None, clear=lambda: None, wait=self.step)  # type: ignore[assignment]
         asked = self.engine.idle_worker_available
