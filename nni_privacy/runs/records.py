@@ -38,7 +38,7 @@ class TrialInfo:
         status: ``"succeeded"``, ``"failed"``, or what else was written.
         architecture: the text that was reported.
         genotype: that text as a genotype; None if it is not one.
-        metrics: the finite numbers among the reported metrics, under the names of DESIGN.md.
+        metrics: the finite numbers among the reported metrics, under the names of docs/report.md.
         seconds: duration of the trial.
         error: why it failed.
         factors: of a trial of a measurement study, what it was set to (architecture, kind, data set, seed, ...); else
