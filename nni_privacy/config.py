@@ -23,6 +23,7 @@ __all__ = [
     "EvaluatorConfig",
     "FilterConfig",
     "PatternConfig",
+    "PluginsFirst",
     "SearchConfig",
     "SearchSpaceConfig",
     "ShadowConfig",
@@ -209,7 +210,23 @@ class EvaluatorConfig(Section):
 _PREDICTED_FIELDS = {"kind", "surrogate"}
 
 
-class SearchConfig(Section):
+class PluginsFirst(Section):
+    """A section with an ``evaluator``, whose plugins are imported first: data sets and strategies are known then."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _import_plugins(cls, content: Any) -> Any:
+        evaluator = content.get("evaluator") if isinstance(content, Mapping) else None
+        plugins = evaluator.get("plugins") if isinstance(evaluator, Mapping) else None
+        if isinstance(plugins, list) and all(isinstance(module, str) for module in plugins):
+            try:
+                import_plugins(plugins)
+            except ConfigError as error:
+                raise ConfigError(f"evaluator.plugins: {error}") from error
+        return content
+
+
+class SearchConfig(PluginsFirst):
     """A whole search, as ``nni-privacy search`` runs it."""
 
     name: str = Field(min_length=1)

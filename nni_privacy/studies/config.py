@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig, check_run_name
+from nni_privacy.config import DatasetConfig, EvaluatorConfig, PluginsFirst, SearchSpaceConfig, check_run_name
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
@@ -45,7 +45,7 @@ class ContoursConfig(Section):
         return steps
 
 
-class StudyConfig(Section):
+class StudyConfig(PluginsFirst):
     """A whole study: every architecture on every data set with every defence and seed."""
 
     name: str = Field(min_length=1)
