@@ -12,7 +12,7 @@ from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.plugins import import_plugins
+from nni_privacy.plugins import PluginsFirst, import_plugins
 from nni_privacy.schema import NamedSection, Section, one_line, read_section, validated
 from nni_privacy.search_spaces import SPACES
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
@@ -23,7 +23,6 @@ __all__ = [
     "EvaluatorConfig",
     "FilterConfig",
     "PatternConfig",
-    "PluginsFirst",
     "SearchConfig",
     "SearchSpaceConfig",
     "ShadowConfig",
@@ -208,22 +207,6 @@ class EvaluatorConfig(Section):
 
 
 _PREDICTED_FIELDS = {"kind", "surrogate"}
-
-
-class PluginsFirst(Section):
-    """A section with an ``evaluator``, whose plugins are imported first: data sets and strategies are known then."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _import_plugins(cls, content: Any) -> Any:
-        evaluator = content.get("evaluator") if isinstance(content, Mapping) else None
-        plugins = evaluator.get("plugins") if isinstance(evaluator, Mapping) else None
-        if isinstance(plugins, list) and all(isinstance(module, str) for module in plugins):
-            try:
-                import_plugins(plugins)
-            except ConfigError as error:
-                raise ConfigError(f"evaluator.plugins: {error}") from error
-        return content
 
 
 class SearchConfig(PluginsFirst):

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from nni_privacy.config import DatasetConfig, EvaluatorConfig, PluginsFirst, SearchSpaceConfig, check_run_name
+from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig, check_run_name
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
+from nni_privacy.plugins import PluginsFirst
 from nni_privacy.schema import Section, read_section, validated
 from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
 
