@@ -20,7 +20,7 @@ def test_every_search_that_ships_is_valid(path: Path) -> None:  # studies: tests
     assert load_config(path).trials > 0
 
 
-def test_the_smallest_configuration_of_the_design_page() -> None:
+def test_the_smallest_configuration_fills_in_the_rest() -> None:
     config = parse_config(BASE)
     assert config.pattern is not None
     assert [str(edge) for edge in config.pattern.load().edges_of("reduction")] == [

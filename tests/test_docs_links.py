@@ -63,8 +63,16 @@ def names(page: Path) -> set[str]:
 
 
 def files(page: Path) -> set[str]:
+    """Files of the repository, or patterns of them, that a page speaks of."""
     text = page.read_text(encoding="utf-8")
     return set(re.findall(rf"(?<![\w/.~-])((?:{'|'.join(FOLDERS)})/[\w/.*-]*[\w/*])", text))
+
+
+def references(module: Path) -> set[str]:
+    """Names of the package that docstrings refer to."""
+    roles = re.findall(r":(?:mod|class|func|meth|attr|data):`([^`]+)`", module.read_text(encoding="utf-8"))
+    found = {" ".join(role.split()).rpartition("<")[2].strip("~>() ") for role in roles}
+    return {name for name in found if name.startswith("nni_privacy.")}
 
 
 @pages
@@ -80,6 +88,23 @@ def test_every_module_and_name_exists(page: Path) -> None:
 @pages
 def test_every_file_exists(page: Path) -> None:
     assert sorted(name for name in files(page) if not any(ROOT.glob(name))) == []
+
+
+def test_every_experiment_of_the_table_exists() -> None:
+    text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.(?:yaml|py))`", text))
+    assert len(named) > 20 and {name for name in named if not (ROOT / "experiments" / name).exists()} == set()
+
+
+def test_every_name_that_a_docstring_refers_to_exists() -> None:
+    modules = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in FOLDERS[:3]]
+    referred = set().union(*map(references, modules))
+    assert len(referred) > 50 and {name for name in referred if not known(name)} == set()
+
+
+def test_every_page_that_the_code_speaks_of_exists() -> None:
+    cited = {name for path in SOURCES for name in re.findall(r"docs/\w+\.md", path.read_text(encoding="utf-8"))}
+    assert len(cited) > 5 and {name for name in cited if not (ROOT / name).exists()} == set()
 
 
 def test_the_readme_leads_to_every_page() -> None:
