@@ -12,7 +12,7 @@ from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.plugins import import_plugins
+from nni_privacy.plugins import PluginsFirst, import_plugins
 from nni_privacy.schema import NamedSection, Section, one_line, read_section, validated
 from nni_privacy.search_spaces import SPACES
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
@@ -209,7 +209,7 @@ class EvaluatorConfig(Section):
 _PREDICTED_FIELDS = {"kind", "surrogate"}
 
 
-class SearchConfig(Section):
+class SearchConfig(PluginsFirst):
     """A whole search, as ``nni-privacy search`` runs it."""
 
     name: str = Field(min_length=1)

@@ -38,8 +38,7 @@ class FixedPattern(Strategy):
 
     Raises:
         PatternError: if the pattern is unknown or has fewer edges than ``budget``; at the start of the search, if the
-        space
-            takes no patterns, none of the fixed edges fits it, or it cannot tell what the pattern means there.
+            space takes no patterns, none of the fixed edges fits it, or it cannot tell what the pattern means there.
 
     Attributes:
         fixed: the fixed edges; those of the DARTS space until :meth:`fit_to` or the start of the search.

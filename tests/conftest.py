@@ -1,7 +1,8 @@
-"""Shared fixtures: where the development data is, and one thread, so that numbers are reproducible."""
+"""Shared fixtures: files of measured architectures, and one thread, so that numbers are reproducible."""
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 from collections.abc import Iterator
@@ -12,22 +13,27 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import pytest
+from measured_sample import SAMPLE
 
 hypothesis.settings.register_profile("nni-privacy", deadline=None)
 hypothesis.settings.load_profile("nni-privacy")
 
-SHARED_DATA = Path(os.environ.get("NNI_PRIVACY_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+ROOT = Path(__file__).resolve().parents[1]
+MEASURED = Path(os.environ.get("NNI_PRIVACY_SHARED_DATA", ROOT.parent / "shared" / "data")) / "architecture_to_mia.csv"
+"""2,410 architectures that others measured. Not part of the repository: where it is, tests run on it, too."""
+
+
+@pytest.fixture(scope="session", params=[SAMPLE, *filter(Path.is_file, [MEASURED])], ids=lambda path: path.stem)
+def measured_file(request: pytest.FixtureRequest) -> Path:
+    """A file of measured architectures: the sample of the repository, whose AUCs are planted."""
+    path: Path = request.param
+    return path
 
 
 @pytest.fixture(scope="session")
-def measured_genotypes() -> list[str]:
-    """The 2,410 genotypes of the development data; skips where the data is absent."""
-    path = SHARED_DATA / "architecture_to_mia.csv"
-    if not path.is_file():
-        pytest.skip(f"development data not there: {path.name}")
-    import csv
-
-    with path.open(newline="") as file:
+def measured_genotypes(measured_file: Path) -> list[str]:
+    """The genotypes of :func:`measured_file`."""
+    with measured_file.open(newline="") as file:
         return [row["genotype"] for row in csv.DictReader(file)]
 
 

@@ -20,7 +20,7 @@ def test_every_search_that_ships_is_valid(path: Path) -> None:  # studies: tests
     assert load_config(path).trials > 0
 
 
-def test_the_smallest_configuration_of_the_design_page() -> None:
+def test_the_smallest_configuration_fills_in_the_rest() -> None:
     config = parse_config(BASE)
     assert config.pattern is not None
     assert [str(edge) for edge in config.pattern.load().edges_of("reduction")] == [
@@ -38,6 +38,8 @@ def test_what_is_written_as_resolved_reads_the_same() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
+        ("evaluator.plugins", ["no_such_module"], "evaluator.plugins: plugin 'no_such_module' cannot be imported"),
+        ("evaluator.plugins", [3], "evaluator.plugins.0: 3"),
         ("trial", 3, "trial: unknown key; did you mean 'trials'"),
         ("search_space.chanels", 3, "search_space.chanels: unknown key; did you mean 'channels'"),
         ("pattern.budgt", 3, "pattern.budgt: unknown key; did you mean 'budget'"),

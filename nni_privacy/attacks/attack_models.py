@@ -1,4 +1,4 @@
-"""The attack models (ML-Doctor's architectures, after section 3 of reference/paper.md) and how they are trained."""
+"""The attack models and how they are trained: ML-Doctor's architectures, as in Huang et al. (CCS 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label-Only, the paper's weakest setting (reference/paper.md, section 3): members lie farther from the boundary.
+"""Label-Only, the weakest setting of Huang et al. (CCS 2022): members lie farther from the boundary.
 
 Nothing is learned: the score is the L2 distance to the decision boundary that
 :func:`nni_privacy.attacks.hop_skip_jump.boundary_distances` finds, 0 for records that are classified wrong. It takes

@@ -1,4 +1,4 @@
-"""White-Box/Partial and White-Box/Shadow, the paper's settings (reference/paper.md, section 3).
+"""White-Box/Partial and White-Box/Shadow, settings of Huang et al. (CCS 2022); see docs/attacks.md.
 
 The attacker holds the model: besides the posteriors it sees a record's loss, its label and the gradient of its loss
 with respect to the classifier's weight. Gradients are made from the classifier's input, a batch at a time.

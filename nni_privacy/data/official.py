@@ -1,6 +1,6 @@
 """CIFAR-10, CIFAR-100, STL-10 and Fashion-MNIST from their official files, read by torchvision's own readers.
 
-The official training and test parts are pooled, in this order (section 1 of the paper).
+The official training and test parts are pooled, in this order (as in Huang et al., CCS 2022; docs/data.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The split of a pool of records into the four parts of the paper (its section 1)."""
+"""The split of a pool of records into four equal parts, as in Huang et al. (CCS 2022)."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
+from nni_privacy.plugins import PluginsFirst
 from nni_privacy.schema import Section, read_section, validated
 from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
 
@@ -45,7 +46,7 @@ class ContoursConfig(Section):
         return steps
 
 
-class StudyConfig(Section):
+class StudyConfig(PluginsFirst):
     """A whole study: every architecture on every data set with every defence and seed."""
 
     name: str = Field(min_length=1)

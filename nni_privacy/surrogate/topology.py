@@ -1,4 +1,4 @@
-"""Topology features: what matters of an architecture's shape, as 94 numbers for cells with any number of nodes.
+"""Topology features: what matters of an architecture's shape, as 96 numbers for cells with any number of nodes.
 
 All of them are the same for isomorphic cells, in which intermediate nodes only have other numbers. They describe each
 cell (depths, what lies on edges from the inputs and between nodes, loose ends, paths), the network's cost by table

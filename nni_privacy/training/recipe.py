@@ -70,7 +70,7 @@ class DPOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained. The defaults are the paper's (section 2 of reference/paper.md): SGD, 100 epochs.
+    """How a model is trained. The defaults are those of Huang et al. (CCS 2022): SGD, 100 epochs.
 
     Attributes:
         epochs: passes over the training part, 1 or more.

@@ -50,7 +50,7 @@ def test_apply_to_all_measured_genotypes(
     assert (code, err) == (0, "")
     pattern = load_pattern("demotion-reduction").first(4)
     lines = out.splitlines()
-    assert len(lines) == len(measured_genotypes) == 2410
+    assert len(lines) == len(measured_genotypes) >= 300
     for before, after in zip(map(Genotype.parse, measured_genotypes), map(Genotype.parse, lines), strict=True):
         assert set(pattern.edges) <= set(after.reduction.edges)
         assert after.normal == before.normal

@@ -14,7 +14,7 @@ from nni_privacy.strategies.darts_second_order import DARTSSecondOrder, hypergra
 
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 3e-2
 TOLERANCE = 1e-4
-"""Relative error of the hypergradient, from the issue."""
+"""Largest relative error of the hypergradient."""
 
 
 class MixtureOfLayers:

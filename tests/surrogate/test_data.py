@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measured_sample import SAMPLE, sample_text
 from surrogate.samples import planted_rows, random_codes
 
 from nni_privacy.errors import DataError, GenotypeError, PrivacyError
@@ -24,6 +25,13 @@ def test_reads_a_csv_file_with_further_columns(write_csv: CsvWriter) -> None:
     assert data.mia_auc.tolist() == [row[2] for row in rows]
     assert data.accuracy is not None and data.accuracy.tolist() == [0.9] * 60
     assert data.summary().startswith("60 architectures; attack AUC mean ")
+
+
+def test_the_sample_of_measured_architectures_is_what_its_script_makes() -> None:
+    assert SAMPLE.read_text(encoding="utf-8") == sample_text()
+    data = read_mia_data(SAMPLE)
+    assert len(data) == 300 and data.repeated == 0
+    assert data.accuracy is not None and ((data.mia_auc > 0.5) & (data.mia_auc < data.accuracy)).all()
 
 
 def test_what_is_written_can_be_read(write_csv: CsvWriter, tmp_path: Path) -> None:

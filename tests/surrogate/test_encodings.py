@@ -1,8 +1,9 @@
-"""?"""
+"""Encodings of genotypes: one-hot edges, paths and topology, against definitions written out one by one."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from surrogate.samples import isomorphic, random_codes
 
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import Cell, Genotype
+from nni_privacy.surrogate import topology
 from nni_privacy.surrogate.encodings import COLUMNS, decode_one_hot, encode_one_hot, encode_paths, one_hot_names
 from nni_privacy.surrogate.topology import TOPOLOGY_NAMES, encode_topology, network_cost
+
+SURROGATE_PAGE = Path(__file__).resolve().parents[2] / "docs" / "surrogate.md"
 
 
 def paths_of(genotype: Genotype) -> list[list[str]]:
@@ -93,6 +97,13 @@ def test_path_statistics_agree_with_listing_every_path() -> None:
         # "skip_connect" holds no "conv", so the words tell the operations apart
         expected = [np.log(len(paths)), *counts.mean(axis=0), counts[:, 1].max(), counts[:, 1].min()]
         assert row[first : first + 8] == pytest.approx(expected)
+
+
+def test_topology_has_as_many_numbers_as_its_documentation_says() -> None:
+    assert encode_topology(random_codes(3)).shape == (3, len(TOPOLOGY_NAMES)) == (3, 96)
+    assert len(set(TOPOLOGY_NAMES)) == 96
+    assert topology.__doc__ is not None and "as 96 numbers" in topology.__doc__
+    assert "*Topology* is 96 numbers" in SURROGATE_PAGE.read_text(encoding="utf-8")
 
 
 def test_shape_of_a_hand_made_cell() -> None:

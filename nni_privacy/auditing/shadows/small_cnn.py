@@ -1,4 +1,4 @@
-"""The shadow model of Black-Box/Shadow: one small CNN, whatever the target is (reference/paper.md, section 3)."""
+"""The shadow model of Black-Box/Shadow: one small CNN, whatever the target is (Huang et al., CCS 2022)."""
 
 from __future__ import annotations
 
