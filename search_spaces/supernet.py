@@ -16,25 +16,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nni_privacy.cells.operations import NO_CONNECTION, is_skip
+
 __all__ = [
     "BuildOperation",
     "Decision",
     "Gate",
     "Gates",
-    "Halves",
     "Layout",
     "MixedOperation",
     "Supernet",
     "Switchboard",
-    "sum_into_node",
+    "run_edges",
     "transfer_weights",
     "use_batch_statistics",
 ]
 
-NONE = "none"
+NONE = NO_CONNECTION
 """The candidate that outputs zeros: an edge that is not there."""
-
-SKIP = "skip_connect"
 
 Sample = dict[str, Any]
 BuildOperation = Callable[[str, int, int], nn.Module]
@@ -181,7 +180,28 @@ def _scaled(output: Any, gate: Gate) -> Any:
     return output if output is None or gate.scale is None else output * gate.scale
 
 
-def sum_into_node(
+def run_edges(
+    edges: nn.ModuleDict,
+    into: Sequence[Sequence[tuple[str, int]]],
+    states: list[Tensor],
+    *,
+    absent: Callable[[list[Tensor]], Tensor],
+) -> None:
+    """Appends the state of every node of a cell to ``states``: the sum of what the edges into it compute.
+
+    Args:
+        edges: operation or mixed operation by name.
+        into: for each node the names of its edges and the numbers of the states that they read.
+        states: the inputs of the cell; grows.
+        absent: the state of a node none of whose edges is there.
+    """
+    split: dict[int, Halves] = {}
+    for names in into:
+        total = _sum_into_node([(edges[name], source) for name, source in names], states, split)
+        states.append(absent(states) if total is None else total)
+
+
+def _sum_into_node(
     edges: Iterable[tuple[nn.Module, int]], states: Sequence[Tensor], split: dict[int, Halves]
 ) -> Tensor | None:
     """The sum of what the edges into a node compute; None if none of them is there.
@@ -249,7 +269,7 @@ class Layout(ABC):
     def skip_connections(self, sample: Mapping[str, Any]) -> int:
         """How many skip connections the architecture has; DARTS is known to collapse into them."""
         by_key = {decision.key: decision for decision in self.decisions}
-        return sum(by_key[key].candidates[index] == SKIP for key, index in self.path(sample).items())
+        return sum(is_skip(by_key[key].candidates[index]) for key, index in self.path(sample).items())
 
     def random_sample(self, generator: torch.Generator) -> Sample:
         """An architecture drawn uniformly: every choice independently, every allowed value as likely as the others."""
@@ -301,8 +321,8 @@ class Supernet(nn.Module):
         return {key: Gate(active=(index,)) for key, index in self.layout.path(sample).items()}
 
 
-def use_batch_statistics(module: nn.Module) -> None:
-    """Makes every BatchNorm below ``module`` normalise with the batch at hand, in training and evaluation alike.
+def use_batch_statistics(module: nn.Module) -> nn.Module:
+    """Makes every BatchNorm of ``module`` normalise with the batch at hand, in training and evaluation; returns it.
 
     Running statistics mix those of all paths and mixtures that passed through, and fit none of them.
     """
@@ -310,6 +330,7 @@ def use_batch_statistics(module: nn.Module) -> None:
         if isinstance(part, nn.BatchNorm2d):
             part.track_running_stats = False
             part.running_mean = part.running_var = part.num_batches_tracked = None
+    return module
 
 
 @torch.no_grad()
@@ -323,8 +344,3 @@ def transfer_weights(source: nn.Module, target: nn.Module) -> None:
         if name in known and known[name].ndim == tensor.ndim:
             overlap = tuple(slice(min(a, b)) for a, b in zip(known[name].shape, tensor.shape, strict=True))
             tensor[overlap] = known[name][overlap]
-
-
-def group_by_key(decisions: Sequence[Decision]) -> dict[str, Decision]:
-    """Decisions by their keys."""
-    return {decision.key: decision for decision in decisions}
