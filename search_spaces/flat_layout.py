@@ -1,4 +1,4 @@
-"""Spaces in which every choice is one operation that stands on its own: NAS-Bench-201, and NNI's LayerChoice spaces."""
+"""Layout of spaces whose choices are single operations: NAS-Bench-201, and NNI's LayerChoice spaces."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from nni_privacy.cells.nasbench201 import NASBENCH201_NODES, NasBench201Genotype
-from nni_privacy.search_spaces.nasbench201_operations import ConvolutionUnit, build_nasbench201_operation
+from nni_privacy.search_spaces.operations import ReLUConvBN, build_nasbench201_operation
 from nni_privacy.search_spaces.skeleton import Skeleton
 
 __all__ = ["NasBench201Cell", "NasBench201Network", "NasBench201Skeleton", "ReductionBlock"]
@@ -25,8 +25,8 @@ class ReductionBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            ConvolutionUnit(in_channels, out_channels, kernel=3, stride=2, affine=affine),
-            ConvolutionUnit(out_channels, out_channels, kernel=3, affine=affine),
+            ReLUConvBN(in_channels, out_channels, kernel=3, stride=2, affine=affine),
+            ReLUConvBN(out_channels, out_channels, kernel=3, affine=affine),
         )
         # ceil_mode matters where a side is odd only: shortcut and residual have the same size there too.
         self.shortcut = nn.Sequential(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_NODES, NasBench201Genotype, edge_label
 from nni_privacy.search_spaces.flat_layout import FlatLayout
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Skeleton
-from nni_privacy.search_spaces.nasbench201_operations import build_nasbench201_operation
+from nni_privacy.search_spaces.operations import build_nasbench201_operation
 from nni_privacy.search_spaces.supernet import (
     NONE,
     MixedOperation,

@@ -1,4 +1,4 @@
-"""The network that a genotype stands for: stem, N cells with two reductions, global pooling, linear classifier."""
+"""The network of a DARTS genotype: stem, N cells with two reductions, global pooling, linear classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds the searched cells: the base class of both spaces' networks."""
+"""The macro skeleton around the searched cells: base class of both spaces' networks."""
 
 from __future__ import annotations
 

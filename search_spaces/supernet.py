@@ -68,6 +68,20 @@ class Gate:
     active: tuple[int, ...] | None = None
     scale: Tensor | None = None
 
+    def mix(self, candidates: Sequence[str], run: Callable[[str], Tensor | None]) -> Tensor | None:
+        """The weighted sum of what the active candidates compute, not scaled; None if all of them compute None."""
+        output: Tensor | None = None
+        for index in range(len(candidates)) if self.active is None else self.active:
+            term = run(candidates[index])
+            if term is not None and self.weights is not None:
+                term = term * self.weights[index]
+            output = _added(output, term)
+        return output
+
+    def scaled(self, output: Tensor) -> Tensor:
+        """The edge's output times its scale."""
+        return output if self.scale is None else output * self.scale
+
 
 Gates = Mapping[str, Gate]
 """Gate by key of its decision. A decision without a gate does not run: its edge is not there."""
@@ -133,7 +147,8 @@ class MixedOperation(nn.Module):
             halves = self.halves(*self.split(x))
             return None if halves is None else self.join(*halves)
         gate = self._switchboard.gates.get(self.decision.key)
-        return None if gate is None else _scaled(self._mix(x, gate), gate)
+        output = None if gate is None else self._mix(x, gate)
+        return None if gate is None or output is None else gate.scaled(output)
 
     def split(self, x: Tensor) -> Halves:
         """The channels that the candidates of a partial edge see, and those that bypass them."""
@@ -150,7 +165,8 @@ class MixedOperation(nn.Module):
         gate = self._switchboard.gates.get(self.decision.key)
         if gate is None:
             return None
-        return _scaled(self._mix(seen, gate), gate), _scaled(self.bypass(others), gate)
+        mixed = self._mix(seen, gate)
+        return None if mixed is None else gate.scaled(mixed), gate.scaled(self.bypass(others))
 
     def join(self, seen: Tensor | None, bypassed: Tensor) -> Tensor:
         """Halves put together and dealt out anew: the next edge sees others, and bypassed ones stay what they are."""
@@ -164,20 +180,7 @@ class MixedOperation(nn.Module):
         return torch.stack([group.permute(0, 2, 3, 1) for group in groups], dim=4).flatten(3).permute(0, 3, 1, 2)
 
     def _mix(self, x: Tensor, gate: Gate) -> Tensor | None:
-        output: Tensor | None = None
-        candidates = self.decision.candidates
-        for index in range(len(candidates)) if gate.active is None else gate.active:
-            if candidates[index] == NONE:
-                continue
-            term = self.operations[candidates[index]](x)
-            if gate.weights is not None:
-                term = term * gate.weights[index]
-            output = term if output is None else output + term
-        return output
-
-
-def _scaled(output: Any, gate: Gate) -> Any:
-    return output if output is None or gate.scale is None else output * gate.scale
+        return gate.mix(self.decision.candidates, lambda op: None if op == NONE else self.operations[op](x))
 
 
 def run_edges(

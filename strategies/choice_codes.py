@@ -1,4 +1,4 @@
-"""A space of categorical choices as small integers, for strategies that compute with architectures."""
+"""Integer codes of a space of categorical choices, for strategies that compute with architectures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any strategy, but only what a surrogate expects to leak little is trained."""
+"""Filter around any strategy: only architectures of low predicted AUC are trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many genotypes as arrays of small integers: what is computed for thousands of architectures at once starts here."""
+"""Genotypes as arrays of small integers, for computations on thousands of architectures at once."""
 
 from __future__ import annotations
 

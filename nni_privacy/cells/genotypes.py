@@ -1,4 +1,4 @@
-"""Genotypes of any of our spaces: told apart by how they are written, read from files, and taken apart into cells."""
+"""Genotypes of either space: parsed from text, read from files, and taken apart into cells."""
 
 from __future__ import annotations
 
