@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from nni_privacy.errors import ConfigError
+from nni_privacy.search_spaces.sizes import check_sizes
 
 __all__ = ["Skeleton"]
 
@@ -28,9 +28,7 @@ class Skeleton(nn.Module, ABC):
     @classmethod
     def check_sizes(cls, **sizes: object) -> None:
         """Raises ConfigError for the first of ``sizes`` that is not a whole number of at least its minimum."""
-        for name, value in sizes.items():
-            if type(value) is not int or value < cls.minimum[name]:
-                raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at least {cls.minimum[name]}")
+        check_sizes(sizes, cls.minimum)
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from nni_privacy.cells.operations import NO_CONNECTION, OperationKind, is_skip, 
 from nni_privacy.report.cell_graph import CellGraph, Role, cell_graph
 
 __all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode"]
-__all__ += ["draw_info", "operation_label"]
+__all__ += ["draw_info", "operation_kind", "operation_label"]
 
 Point = tuple[float, float]
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from nni_privacy.cells.darts import CELL_TYPES
 from nni_privacy.cells.genotypes import cells_of, present_edges
-from nni_privacy.cells.operations import operation_kind
 from nni_privacy.report.html import NOTHING, escape_text, fraction, interval
+from nni_privacy.report.layout import operation_kind
 from nni_privacy.runs.records import RunInfo, TrialInfo
 
 __all__ = ["Column", "TableCell", "columns_of", "operation_counts", "table_html"]

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from report.samples import random_cell
 
 from nni_privacy.cells.darts import Edge
-from nni_privacy.cells.operations import operation_kind
 from nni_privacy.report.layout import (
     LABEL_HEIGHT,
     LABEL_WIDTH,
     NODE_HEIGHT,
     NODE_WIDTH,
     draw_info,
+    operation_kind,
     operation_label,
 )
 
