@@ -32,8 +32,8 @@ def stream_seed(seed: int, *stream: int) -> int:
 
 
 @contextmanager
-def isolated() -> Iterator[None]:
-    """One torch thread, and generators of python, numpy and torch that are put back at the end.
+def isolated(*, threads: int = 1) -> Iterator[None]:
+    """So many torch threads, and generators of python, numpy and torch that are put back at the end.
 
     One thread, because the last bits of a training depend on their number: so a shadow comes out the same in this
     process as in a worker.
@@ -41,13 +41,13 @@ def isolated() -> Iterator[None]:
     import numpy as np
     import torch
 
-    threads = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is meant
     try:
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         with torch.random.fork_rng():
             yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads_before)
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002

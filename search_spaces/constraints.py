@@ -1,4 +1,4 @@
-"""What a pattern leaves to be searched: fixed edges, and the choices of a node that has some of them."""
+"""Constraints of a search by a pattern: fixed edges, and the choices left to a node that has some of them."""
 
 from __future__ import annotations
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nni
 from nni.mutable import Categorical, Mutable, Sample, SampleValidationError
-from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.space import current_model, model_context
-from torch import Tensor, nn
 
 from nni_privacy.cells.darts import (
     CELL_TYPES,
@@ -21,13 +18,12 @@ from nni_privacy.cells.darts import (
     node_labels,
     source_pairs,
 )
-from nni_privacy.errors import ConfigError, GenotypeError
+from nni_privacy.errors import ConfigError
 from nni_privacy.patterns import Pattern
 from nni_privacy.search_spaces.constraints import FixedEdges, choices_of_constrained_node
-from nni_privacy.search_spaces.network import CellNetwork, check_network_options
-
-if TYPE_CHECKING:
-    from nni_privacy.search_spaces.supernet import Supernet
+from nni_privacy.search_spaces.darts_supernet import build_darts_supernet, fixed_edges_of
+from nni_privacy.search_spaces.network import CellNetwork
+from nni_privacy.search_spaces.space import CellSpace
 
 __all__ = ["DARTS", "SourcePair"]
 
@@ -48,18 +44,16 @@ class SourcePair(Categorical):
         return error
 
 
-class DARTS(ModelSpace):
+class DARTS(CellSpace[Genotype]):
     """The cell-based space of DARTS (Liu et al., ICLR 2019), with the network of the CCS 2022 paper, section 4.1.
 
     Per node there is one choice over *pairs* of sources and one over the operation on either, so every sample,
     random, evolved or mutated, is a legal :class:`~nni_privacy.cells.Genotype`: no node ever takes one source twice.
-    All choices are plain categoricals, so NNI's TPE and the web UI's hyper-parameter chart work with them. Labels and
-    values are those of :meth:`Genotype.to_sample <nni_privacy.cells.Genotype.to_sample>`.
 
     Args:
         channels: channels of the first cells' nodes, C.
         cells: number of cells, N >= 3; the cells N // 3 and 2 N // 3 are reduction cells.
-        nodes: intermediate nodes a cell, M.
+        nodes: intermediate nodes per cell, M.
         in_channels: channels of the images: 1 grey, 3 RGB.
         num_classes: number of classes, K.
 
@@ -73,40 +67,10 @@ class DARTS(ModelSpace):
         self, *, channels: int = 16, cells: int = 5, nodes: int = 4, in_channels: int = 3, num_classes: int = 10
     ) -> None:
         super().__init__()
-        check_network_options(
-            channels=channels, cells=cells, nodes=nodes, in_channels=in_channels, num_classes=num_classes
-        )
-        sample = current_model()
-        if sample is None:
-            sample = {}
-            for mutable in self.choices(nodes).values():
-                self.add_mutable(mutable)
-                sample[mutable.label] = mutable.default()
-        self.network = CellNetwork(
-            Genotype.from_sample(sample, nodes=nodes),
-            channels=channels,
-            cells=cells,
-            in_channels=in_channels,
-            num_classes=num_classes,
-        )
-
-    @property
-    def genotype(self) -> Genotype:
-        """The architecture that this instance runs."""
-        return self.network.genotype
-
-    @property
-    def classifier(self) -> nn.Linear:
-        """The last layer."""
-        return self.network.classifier
-
-    def features(self, images: Tensor) -> Tensor:
-        """What the classifier sees: (n, in_channels, h, w) -> (n, F)."""
-        return self.network.features(images)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (n, in_channels, h, w) -> logits (n, K)."""
-        return self.network(images)
+        sizes = {"channels": channels, "cells": cells, "in_channels": in_channels, "num_classes": num_classes}
+        CellNetwork.check_sizes(nodes=nodes, **sizes)
+        genotype = Genotype.from_sample(self.chosen(self.choices(nodes)), nodes=nodes)
+        self.network = CellNetwork(genotype, **sizes)
 
     @staticmethod
     def choices(nodes: int) -> dict[str, Categorical]:
@@ -145,18 +109,11 @@ class DARTS(ModelSpace):
                         constrained[label] = type(constrained[label])(values, label=label)
         return constrained
 
-    @staticmethod
-    def supernet(choices: Mapping[str, Sequence[Any]], **options: Any) -> Supernet:
-        """The supernet of a (constrained) space; see :func:`~..darts_supernet.build_darts_supernet`."""
-        from nni_privacy.search_spaces.darts_supernet import build_darts_supernet
-
-        return build_darts_supernet(choices, **options)
+    supernet = staticmethod(build_darts_supernet)
 
     @classmethod
     def check_supernet(cls, choices: Mapping[str, Sequence[Any]], *, nodes: int = 4, **_: Any) -> None:
         """Raises ConfigError unless ``choices`` were narrowed by fixing edges only, which a supernet can follow."""
-        from nni_privacy.search_spaces.darts_supernet import fixed_edges_of
-
         allowed = cls.constrain(cls.choices(nodes), fixed_edges_of(choices, nodes))
         for label, values in choices.items():
             if label not in allowed or list(values) != list(allowed[label].values):
@@ -179,21 +136,3 @@ class DARTS(ModelSpace):
     def genotype_of(sample: Mapping[str, Any]) -> Genotype:
         """The architecture that ``sample`` stands for."""
         return Genotype.from_sample(sample)
-
-    def check_contains(self, sample: Sample) -> SampleValidationError | None:
-        """None if ``sample`` describes an architecture of this space; else what is wrong with it."""
-        for mutable in self.mutables:
-            error = mutable.check_contains(sample)
-            if error is not None:
-                return error
-        try:
-            Genotype.from_sample(sample)
-        except GenotypeError as error:
-            return SampleValidationError(str(error))
-        return None
-
-    def freeze(self, sample: Sample) -> DARTS:
-        """A fresh network for ``sample``; the space holds no weights worth keeping."""
-        self.validate(sample)
-        with model_context(sample):
-            return type(self)(**self.trace_kwargs)

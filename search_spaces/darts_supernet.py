@@ -18,19 +18,19 @@ from nni_privacy.cells.darts import (
     format_sources,
     node_labels,
 )
+from nni_privacy.cells.operations import is_skip
 from nni_privacy.search_spaces.constraints import FixedEdges
 from nni_privacy.search_spaces.network import CellShape, CellSkeleton, input_layers
 from nni_privacy.search_spaces.operations import build_operation
 from nni_privacy.search_spaces.supernet import (
     NONE,
     Decision,
-    Halves,
     Layout,
     MixedOperation,
     Sample,
     Supernet,
     Switchboard,
-    sum_into_node,
+    run_edges,
     use_batch_statistics,
 )
 
@@ -130,7 +130,7 @@ class CellLayout(Layout):
     def skip_connections(self, sample: Mapping[str, Any]) -> int:
         """Skip connections of both cells, fixed ones included."""
         genotype = Genotype.from_sample(sample, nodes=self.nodes)
-        return sum(edge.op == "skip_connect" for cell_type in CELL_TYPES for edge in genotype.cell(cell_type))
+        return sum(is_skip(edge.op) for cell_type in CELL_TYPES for edge in genotype.cell(cell_type))
 
 
 def _best(decision: Decision, scores: Mapping[str, Tensor]) -> tuple[float, int, str]:
@@ -189,10 +189,7 @@ class MixedCell(nn.Module):
     def forward(self, before_last: Tensor, last: Tensor) -> Tensor:
         """Outputs of the two cells before -> the output of this one, (n, channels * nodes, h', w')."""
         states = [self.preprocess0(before_last), self.preprocess1(last)]
-        split: dict[int, Halves] = {}
-        for into in self._into:
-            total = sum_into_node(((self.edges[name], source) for name, source in into), states, split)
-            states.append(self._zeros(states) if total is None else total)
+        run_edges(self.edges, self._into, states, absent=self._zeros)
         return cat(states[INPUT_NODES:], dim=1)
 
     def _zeros(self, states: list[Tensor]) -> Tensor:
@@ -210,25 +207,19 @@ def _stride(shape: CellShape, source: int) -> int:
 def build_darts_supernet(
     choices: Mapping[str, Sequence[Any]],
     *,
-    channels: int = 16,
-    cells: int = 5,
     nodes: int = 4,
-    in_channels: int = 3,
-    num_classes: int = 10,
     partial: int = 1,
     candidates: Mapping[str, Sequence[str]] | None = None,
+    **sizes: int,
 ) -> Supernet:
     """The supernet of a (constrained) DARTS space; BatchNorm without parameters and with batch statistics.
 
     Args:
         choices: label to the values that are left to choose.
-        channels: of the first cells' nodes.
-        cells: number of cells.
-        nodes: intermediate nodes a cell.
-        in_channels: channels of the images.
-        num_classes: number of classes.
+        nodes: intermediate nodes per cell.
         partial: the candidates of an edge see one in so many of its channels.
         candidates: for some decisions, what of the candidates is left.
+        **sizes: of :class:`~nni_privacy.search_spaces.network.CellSkeleton`.
     """
     layout, switchboard = CellLayout(choices, nodes=nodes, candidates=candidates), Switchboard()
     network = CellSkeleton(
@@ -239,10 +230,6 @@ def build_darts_supernet(
             switchboard=switchboard,
             partial=partial,
         ),
-        channels=channels,
-        cells=cells,
-        in_channels=in_channels,
-        num_classes=num_classes,
+        **sizes,
     )
-    use_batch_statistics(network)
-    return Supernet(network, layout, switchboard)
+    return Supernet(use_batch_statistics(network), layout, switchboard)

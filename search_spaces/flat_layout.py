@@ -1,4 +1,4 @@
-"""Spaces in which every choice is one operation that stands on its own: NAS-Bench-201, and NNI's LayerChoice spaces."""
+"""Layout of spaces whose choices are single operations: NAS-Bench-201, and NNI's LayerChoice spaces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from nni_privacy.search_spaces.supernet import SKIP, Decision, Layout, Sample
+from nni_privacy.cells.operations import is_skip
+from nni_privacy.search_spaces.supernet import Decision, Layout, Sample
 
 __all__ = ["FlatLayout"]
 
@@ -55,4 +56,4 @@ class FlatLayout(Layout):
 
     def skip_connections(self, sample: Mapping[str, Any]) -> int:
         """How many choices are skip connections, fixed ones included."""
-        return sum(str(value) == SKIP for value in sample.values())
+        return sum(is_skip(str(value)) for value in sample.values())

@@ -36,15 +36,10 @@ class MixedLayer(nn.Module):
             (layer,) = self.layers.values()
             return layer(*inputs, **options)
         gate = self._switchboard.gates[self.decision.key]
-        output: Tensor | None = None
-        for index in range(len(self.layers)) if gate.active is None else gate.active:
-            term = self.layers[self.decision.candidates[index]](*inputs, **options)
-            if gate.weights is not None:
-                term = term * gate.weights[index]
-            output = term if output is None else output + term
+        output = gate.mix(self.decision.candidates, lambda name: self.layers[name](*inputs, **options))
         if output is None:
             raise ConfigError(f"choice {self.decision.key!r}: its gate lets no candidate run")
-        return output if gate.scale is None else output * gate.scale
+        return gate.scaled(output)
 
 
 def build_layer_choice_supernet(

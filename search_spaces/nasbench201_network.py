@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from nni_privacy.cells.nasbench201 import NASBENCH201_NODES, NasBench201Genotype
-from nni_privacy.search_spaces.nasbench201_operations import ConvolutionUnit, build_nasbench201_operation
-from nni_privacy.search_spaces.sizes import check_sizes
+from nni_privacy.search_spaces.operations import ReLUConvBN, build_nasbench201_operation
+from nni_privacy.search_spaces.skeleton import Skeleton
 
-__all__ = ["NasBench201Cell", "NasBench201Network", "NasBench201Skeleton", "ReductionBlock", "check_nasbench201_sizes"]
+__all__ = ["NasBench201Cell", "NasBench201Network", "NasBench201Skeleton", "ReductionBlock"]
 
 STAGES = 3
-
-_MINIMUM = {"channels": 1, "cells": 1, "in_channels": 1, "num_classes": 2}
-
-
-def check_nasbench201_sizes(**sizes: object) -> None:
-    """Raises ConfigError for a size of the network that is not a whole number, or is too small."""
-    check_sizes(sizes, _MINIMUM)
 
 
 class ReductionBlock(nn.Module):
@@ -31,8 +25,8 @@ class ReductionBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            ConvolutionUnit(in_channels, out_channels, kernel=3, stride=2, affine=affine),
-            ConvolutionUnit(out_channels, out_channels, kernel=3, affine=affine),
+            ReLUConvBN(in_channels, out_channels, kernel=3, stride=2, affine=affine),
+            ReLUConvBN(out_channels, out_channels, kernel=3, affine=affine),
         )
         # ceil_mode matters where a side is odd only: shortcut and residual have the same size there too.
         self.shortcut = nn.Sequential(
@@ -69,21 +63,21 @@ class NasBench201Cell(nn.Module):
         return states[-1]
 
 
-class NasBench201Skeleton(nn.Module):
+class NasBench201Skeleton(Skeleton):
     """Stem, three stages with a reduction block between two of them, BN-ReLU, global pooling, linear classifier.
 
     Args:
         make_cell: channels -> a cell, which keeps the shape of what it is given.
         channels: channels of the first stage, C; doubled by each reduction block.
-        cells: cells a stage.
+        cells: cells per stage.
         in_channels: channels of the images.
         num_classes: number of classes, K.
-
-    Maps images (n, in_channels, h, w) to logits (n, K).
 
     Raises:
         ConfigError: if a size is not a whole number or too small.
     """
+
+    minimum: ClassVar[Mapping[str, int]] = {"channels": 1, "cells": 1, "in_channels": 1, "num_classes": 2}
 
     def __init__(
         self,
@@ -95,7 +89,7 @@ class NasBench201Skeleton(nn.Module):
         num_classes: int = 10,
     ) -> None:
         super().__init__()
-        check_nasbench201_sizes(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
+        self.check_sizes(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
         self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
         self.stages = nn.ModuleList()
         for stage in range(STAGES):
@@ -107,15 +101,11 @@ class NasBench201Skeleton(nn.Module):
         self.classifier = nn.Linear(channels, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the classifier sees: (n, in_channels, h, w) -> (n, 4 * channels)."""
+        """Penultimate features: (n, in_channels, h, w) -> (n, 4 * channels)."""
         state = self.stem(images)
         for stage in self.stages:
             state = stage(state)
         return self.last(state).mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (n, in_channels, h, w) -> logits (n, K)."""
-        return self.classifier(self.features(images))
 
 
 class NasBench201Network(NasBench201Skeleton):
@@ -123,28 +113,9 @@ class NasBench201Network(NasBench201Skeleton):
 
     Args:
         genotype: the cell, the same everywhere.
-        channels: channels of the first stage, C; doubled after each stage.
-        cells: cells a stage.
-        in_channels: channels of the images.
-        num_classes: number of classes, K.
-
-    Maps images (n, in_channels, h, w) to logits (n, K).
+        **sizes: of :class:`NasBench201Skeleton`.
     """
 
-    def __init__(
-        self,
-        genotype: NasBench201Genotype,
-        *,
-        channels: int = 16,
-        cells: int = 5,
-        in_channels: int = 3,
-        num_classes: int = 10,
-    ) -> None:
-        super().__init__(
-            lambda width: NasBench201Cell(genotype, width),
-            channels=channels,
-            cells=cells,
-            in_channels=in_channels,
-            num_classes=num_classes,
-        )
+    def __init__(self, genotype: NasBench201Genotype, **sizes: int) -> None:
+        super().__init__(lambda width: NasBench201Cell(genotype, width), **sizes)
         self.genotype = genotype

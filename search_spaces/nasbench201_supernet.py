@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_NODES, NasBench201Genotype, edge_label
 from nni_privacy.search_spaces.flat_layout import FlatLayout
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Skeleton
-from nni_privacy.search_spaces.nasbench201_operations import build_nasbench201_operation
+from nni_privacy.search_spaces.operations import build_nasbench201_operation
 from nni_privacy.search_spaces.supernet import (
     NONE,
-    Halves,
     MixedOperation,
     Supernet,
     Switchboard,
-    sum_into_node,
+    run_edges,
     use_batch_statistics,
 )
 
@@ -63,34 +62,25 @@ class NasBench201MixedCell(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The cell's input -> its last node, of the same shape."""
         states = [x]
-        split: dict[int, Halves] = {}
-        for into in self._into[1:]:
-            total = sum_into_node(((self.edges[label], source) for label, source in into), states, split)
-            # A product, not new zeros: what lies before keeps a gradient, of zero.
-            states.append(x * 0.0 if total is None else total)
+        # A product, not new zeros: what lies before keeps a gradient, of zero.
+        run_edges(self.edges, self._into[1:], states, absent=lambda _: x * 0.0)
         return states[-1]
 
 
 def build_nasbench201_supernet(
     choices: Mapping[str, Sequence[Any]],
     *,
-    channels: int = 16,
-    cells: int = 5,
-    in_channels: int = 3,
-    num_classes: int = 10,
     partial: int = 1,
     candidates: Mapping[str, Sequence[str]] | None = None,
+    **sizes: int,
 ) -> Supernet:
     """The supernet of a (constrained) NAS-Bench-201 space; BatchNorm of cells without parameters, batch statistics.
 
     Args:
         choices: label to the values that are left to choose.
-        channels: of the first stage.
-        cells: cells a stage.
-        in_channels: channels of the images.
-        num_classes: number of classes.
         partial: the candidates of an edge see one in so many of its channels.
         candidates: for some decisions, what of the candidates is left.
+        **sizes: of :class:`~nni_privacy.search_spaces.nasbench201_network.NasBench201Skeleton`.
     """
     layout = FlatLayout(
         choices, candidates=candidates, describe=lambda sample: str(NasBench201Genotype.from_sample(sample))
@@ -98,10 +88,6 @@ def build_nasbench201_supernet(
     switchboard = Switchboard()
     network = NasBench201Skeleton(
         lambda width: NasBench201MixedCell(layout, channels=width, switchboard=switchboard, partial=partial),
-        channels=channels,
-        cells=cells,
-        in_channels=in_channels,
-        num_classes=num_classes,
+        **sizes,
     )
-    use_batch_statistics(network)
-    return Supernet(network, layout, switchboard)
+    return Supernet(use_batch_statistics(network), layout, switchboard)

@@ -1,35 +1,28 @@
-"""The network that a genotype stands for: stem, N cells with two reductions, global pooling, linear classifier."""
+"""The network of a DARTS genotype: stem, N cells with two reductions, global pooling, linear classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, cat, nn
 
 from nni_privacy.cells.darts import INPUT_NODES, Cell, Genotype
 from nni_privacy.search_spaces.operations import FactorizedReduce, ReLUConvBN, build_operation
-from nni_privacy.search_spaces.sizes import check_sizes
+from nni_privacy.search_spaces.skeleton import Skeleton
 
 __all__ = [
     "CellNetwork",
     "CellShape",
     "CellSkeleton",
     "DiscreteCell",
-    "check_network_options",
     "input_layers",
     "reduction_positions",
 ]
 
 STEM_MULTIPLIER = 3
 """The stem is three times as wide as the first cell's nodes (DARTS' released code)."""
-
-_MINIMUM = {"channels": 1, "cells": 3, "nodes": 1, "in_channels": 1, "num_classes": 2}
-
-
-def check_network_options(**options: object) -> None:
-    """Raises ConfigError for a size of the network that is not a whole number, or is too small."""
-    check_sizes(options, _MINIMUM)
 
 
 def reduction_positions(cells: int) -> tuple[int, int]:
@@ -94,7 +87,7 @@ class DiscreteCell(nn.Module):
         return cat(states[INPUT_NODES:], dim=1)
 
 
-class CellSkeleton(nn.Module):
+class CellSkeleton(Skeleton):
     """Stem, N cells with two reductions, global pooling, linear classifier; ``make_cell`` says what the cells are.
 
     Args:
@@ -104,8 +97,11 @@ class CellSkeleton(nn.Module):
         in_channels: channels of the images.
         num_classes: number of classes, K.
 
-    Maps images (n, in_channels, h, w) to logits (n, K).
+    Raises:
+        ConfigError: if a size is not a whole number or too small.
     """
+
+    minimum: ClassVar[Mapping[str, int]] = {"channels": 1, "cells": 3, "nodes": 1, "in_channels": 1, "num_classes": 2}
 
     def __init__(
         self,
@@ -117,7 +113,7 @@ class CellSkeleton(nn.Module):
         num_classes: int = 10,
     ) -> None:
         super().__init__()
-        check_network_options(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
+        self.check_sizes(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
         stem_channels = STEM_MULTIPLIER * channels
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False), nn.BatchNorm2d(stem_channels)
@@ -134,15 +130,11 @@ class CellSkeleton(nn.Module):
         self.classifier = nn.Linear(last, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the classifier sees: (n, in_channels, h, w) -> (n, F)."""
+        """Penultimate features: (n, in_channels, h, w) -> (n, F)."""
         before_last = last = self.stem(images)
         for cell in self.cells:
             before_last, last = last, cell(before_last, last)
         return last.mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (n, in_channels, h, w) -> logits (n, K)."""
-        return self.classifier(self.features(images))
 
 
 class CellNetwork(CellSkeleton):
@@ -150,28 +142,12 @@ class CellNetwork(CellSkeleton):
 
     Args:
         genotype: the normal and the reduction cell.
-        channels: channels of the first cells' nodes, C; doubled by each reduction cell.
-        cells: number of cells, N >= 3.
-        in_channels: channels of the images.
-        num_classes: number of classes, K.
-
-    Maps images (n, in_channels, h, w) to logits (n, K).
+        **sizes: of :class:`CellSkeleton`.
     """
 
-    def __init__(
-        self,
-        genotype: Genotype,
-        *,
-        channels: int = 16,
-        cells: int = 5,
-        in_channels: int = 3,
-        num_classes: int = 10,
-    ) -> None:
+    def __init__(self, genotype: Genotype, **sizes: int) -> None:
         super().__init__(
             lambda shape: DiscreteCell(genotype.reduction if shape.reduction else genotype.normal, shape=shape),
-            channels=channels,
-            cells=cells,
-            in_channels=in_channels,
-            num_classes=num_classes,
+            **sizes,
         )
         self.genotype = genotype

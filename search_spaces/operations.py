@@ -1,4 +1,8 @@
-"""The operations of the DARTS space as torch modules (Liu et al., DARTS, ICLR 2019, section 3)."""
+"""The operations of both spaces as torch modules.
+
+DARTS: Liu et al., ICLR 2019, section 3. NAS-Bench-201: Dong & Yang, ICLR 2020, section 2.1; its pooling has no batch
+normalisation.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,20 @@ from torch import Tensor, cat, nn
 from torch.nn import functional
 
 from nni_privacy.cells.darts import DARTS_OPERATIONS
+from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS
 
-__all__ = ["OPERATIONS", "FactorizedReduce", "ReLUConvBN", "build_operation"]
+__all__ = ["FactorizedReduce", "ReLUConvBN", "build_nasbench201_operation", "build_operation"]
 
 
 class ReLUConvBN(nn.Sequential):
-    """ReLU, convolution, batch normalisation: brings a cell's input to the cell's width."""
+    """ReLU, convolution, batch normalisation: (n, in_channels, h, w) -> (n, out_channels, ceil(h / stride), ...)."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel: int = 1, stride: int = 1, affine: bool = True
+    ) -> None:
         super().__init__(
             nn.ReLU(),
-            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
             nn.BatchNorm2d(out_channels, affine=affine),
         )
 
@@ -53,6 +60,16 @@ class PoolBN(nn.Sequential):
         super().__init__(pool, nn.BatchNorm2d(channels, affine=False))
 
 
+class Zero(nn.Module):
+    """No connection: a tensor of zeros of the input's shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> zeros (n, c, h, w)."""
+        # A product keeps the graph whole: what lies before gets a gradient of zero rather than none at all, which
+        # per-sample gradients (white-box attacks, DP-SGD) need.
+        return x * 0.0
+
+
 def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
     padding = dilation * (kernel // 2)
     return [
@@ -63,52 +80,60 @@ def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int,
     ]
 
 
-def _max_pool(channels: int, stride: int, affine: bool) -> nn.Module:
-    return PoolBN(nn.MaxPool2d(3, stride, padding=1), channels)
+def _separable(channels: int, kernel: int, stride: int, affine: bool) -> nn.Module:
+    first = _depthwise_separable(channels, kernel, stride, 1, affine)
+    return nn.Sequential(*first, *_depthwise_separable(channels, kernel, 1, 1, affine))
 
 
-def _avg_pool(channels: int, stride: int, affine: bool) -> nn.Module:
-    return PoolBN(nn.AvgPool2d(3, stride, padding=1, count_include_pad=False), channels)
+def _dilated(channels: int, kernel: int, stride: int, affine: bool) -> nn.Module:
+    return nn.Sequential(*_depthwise_separable(channels, kernel, stride, 2, affine))
 
 
 def _skip_connect(channels: int, stride: int, affine: bool) -> nn.Module:
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
 
 
-def _separable(kernel: int) -> OperationBuilder:
-    def build(channels: int, stride: int, affine: bool) -> nn.Module:
-        first = _depthwise_separable(channels, kernel, stride, 1, affine)
-        return nn.Sequential(*first, *_depthwise_separable(channels, kernel, 1, 1, affine))
-
-    return build
-
-
-def _dilated(kernel: int) -> OperationBuilder:
-    def build(channels: int, stride: int, affine: bool) -> nn.Module:
-        return nn.Sequential(*_depthwise_separable(channels, kernel, stride, 2, affine))
-
-    return build
-
-
-OperationBuilder = Callable[[int, int, bool], nn.Module]
-
-OPERATIONS: Mapping[str, OperationBuilder] = MappingProxyType(
+_DARTS: Mapping[str, Callable[[int, int, bool], nn.Module]] = MappingProxyType(
     {
-        "max_pool_3x3": _max_pool,
-        "avg_pool_3x3": _avg_pool,
+        "max_pool_3x3": lambda channels, stride, _: PoolBN(nn.MaxPool2d(3, stride, padding=1), channels),
+        "avg_pool_3x3": lambda channels, stride, _: PoolBN(
+            nn.AvgPool2d(3, stride, padding=1, count_include_pad=False), channels
+        ),
         "skip_connect": _skip_connect,
-        "sep_conv_3x3": _separable(3),
-        "sep_conv_5x5": _separable(5),
-        "dil_conv_3x3": _dilated(3),
-        "dil_conv_5x5": _dilated(5),
+        "sep_conv_3x3": lambda channels, stride, affine: _separable(channels, 3, stride, affine),
+        "sep_conv_5x5": lambda channels, stride, affine: _separable(channels, 5, stride, affine),
+        "dil_conv_3x3": lambda channels, stride, affine: _dilated(channels, 3, stride, affine),
+        "dil_conv_5x5": lambda channels, stride, affine: _dilated(channels, 5, stride, affine),
     }
 )
-"""Builders (channels, stride, affine) -> module by operation name; every module keeps the number of channels."""
+"""DARTS: builders (channels, stride, affine) -> module by operation name; all keep the number of channels."""
 
-if tuple(OPERATIONS) != DARTS_OPERATIONS:  # a genotype must never name an operation that cannot be built
-    raise RuntimeError("operations.OPERATIONS and cells.DARTS_OPERATIONS differ")
+_NASBENCH201: Mapping[str, Callable[[int, bool], nn.Module]] = MappingProxyType(
+    {
+        "none": lambda channels, affine: Zero(),
+        "skip_connect": lambda channels, affine: nn.Identity(),
+        "nor_conv_1x1": lambda channels, affine: ReLUConvBN(channels, channels, kernel=1, affine=affine),
+        "nor_conv_3x3": lambda channels, affine: ReLUConvBN(channels, channels, kernel=3, affine=affine),
+        "avg_pool_3x3": lambda channels, affine: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False),
+    }
+)
+"""NAS-Bench-201: builders (channels, affine) -> module by operation name."""
+
+if (tuple(_DARTS), tuple(_NASBENCH201)) != (DARTS_OPERATIONS, NASBENCH201_OPERATIONS):
+    raise RuntimeError("a genotype must never name an operation that cannot be built")
 
 
 def build_operation(name: str, channels: int, *, stride: int = 1, affine: bool = True) -> nn.Module:
-    """The module of operation ``name``: (n, channels, h, w) -> (n, channels, ceil(h / stride), ceil(w / stride))."""
-    return OPERATIONS[name](channels, stride, affine)
+    """The module of a DARTS operation: (n, channels, h, w) -> (n, channels, ceil(h / stride), ceil(w / stride))."""
+    return _DARTS[name](channels, stride, affine)
+
+
+def build_nasbench201_operation(name: str, channels: int, *, affine: bool = True) -> nn.Module:
+    """The module of operation ``name``: (n, channels, h, w) -> (n, channels, h, w).
+
+    Args:
+        name: one of :data:`~nni_privacy.cells.nasbench201.NASBENCH201_OPERATIONS`.
+        channels: of input and output.
+        affine: whether a batch normalisation has weights of its own.
+    """
+    return _NASBENCH201[name](channels, affine)

@@ -1,4 +1,4 @@
-"""What a one-shot strategy is handed by NNI, seen as something that can become a supernet."""
+"""Access to the space that NNI hands to a one-shot strategy, and its supernets."""
 
 from __future__ import annotations
 

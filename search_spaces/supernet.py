@@ -16,25 +16,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nni_privacy.cells.operations import NO_CONNECTION, is_skip
+
 __all__ = [
     "BuildOperation",
     "Decision",
     "Gate",
     "Gates",
-    "Halves",
     "Layout",
     "MixedOperation",
     "Supernet",
     "Switchboard",
-    "sum_into_node",
+    "run_edges",
     "transfer_weights",
     "use_batch_statistics",
 ]
 
-NONE = "none"
+NONE = NO_CONNECTION
 """The candidate that outputs zeros: an edge that is not there."""
-
-SKIP = "skip_connect"
 
 Sample = dict[str, Any]
 BuildOperation = Callable[[str, int, int], nn.Module]
@@ -68,6 +67,20 @@ class Gate:
     weights: Tensor | None = None
     active: tuple[int, ...] | None = None
     scale: Tensor | None = None
+
+    def mix(self, candidates: Sequence[str], run: Callable[[str], Tensor | None]) -> Tensor | None:
+        """The weighted sum of what the active candidates compute, not scaled; None if all of them compute None."""
+        output: Tensor | None = None
+        for index in range(len(candidates)) if self.active is None else self.active:
+            term = run(candidates[index])
+            if term is not None and self.weights is not None:
+                term = term * self.weights[index]
+            output = _added(output, term)
+        return output
+
+    def scaled(self, output: Tensor) -> Tensor:
+        """The edge's output times its scale."""
+        return output if self.scale is None else output * self.scale
 
 
 Gates = Mapping[str, Gate]
@@ -134,7 +147,8 @@ class MixedOperation(nn.Module):
             halves = self.halves(*self.split(x))
             return None if halves is None else self.join(*halves)
         gate = self._switchboard.gates.get(self.decision.key)
-        return None if gate is None else _scaled(self._mix(x, gate), gate)
+        output = None if gate is None else self._mix(x, gate)
+        return None if gate is None or output is None else gate.scaled(output)
 
     def split(self, x: Tensor) -> Halves:
         """The channels that the candidates of a partial edge see, and those that bypass them."""
@@ -151,7 +165,8 @@ class MixedOperation(nn.Module):
         gate = self._switchboard.gates.get(self.decision.key)
         if gate is None:
             return None
-        return _scaled(self._mix(seen, gate), gate), _scaled(self.bypass(others), gate)
+        mixed = self._mix(seen, gate)
+        return None if mixed is None else gate.scaled(mixed), gate.scaled(self.bypass(others))
 
     def join(self, seen: Tensor | None, bypassed: Tensor) -> Tensor:
         """Halves put together and dealt out anew: the next edge sees others, and bypassed ones stay what they are."""
@@ -165,23 +180,31 @@ class MixedOperation(nn.Module):
         return torch.stack([group.permute(0, 2, 3, 1) for group in groups], dim=4).flatten(3).permute(0, 3, 1, 2)
 
     def _mix(self, x: Tensor, gate: Gate) -> Tensor | None:
-        output: Tensor | None = None
-        candidates = self.decision.candidates
-        for index in range(len(candidates)) if gate.active is None else gate.active:
-            if candidates[index] == NONE:
-                continue
-            term = self.operations[candidates[index]](x)
-            if gate.weights is not None:
-                term = term * gate.weights[index]
-            output = term if output is None else output + term
-        return output
+        return gate.mix(self.decision.candidates, lambda op: None if op == NONE else self.operations[op](x))
 
 
-def _scaled(output: Any, gate: Gate) -> Any:
-    return output if output is None or gate.scale is None else output * gate.scale
+def run_edges(
+    edges: nn.ModuleDict,
+    into: Sequence[Sequence[tuple[str, int]]],
+    states: list[Tensor],
+    *,
+    absent: Callable[[list[Tensor]], Tensor],
+) -> None:
+    """Appends the state of every node of a cell to ``states``: the sum of what the edges into it compute.
+
+    Args:
+        edges: operation or mixed operation by name.
+        into: for each node the names of its edges and the numbers of the states that they read.
+        states: the inputs of the cell; grows.
+        absent: the state of a node none of whose edges is there.
+    """
+    split: dict[int, Halves] = {}
+    for names in into:
+        total = _sum_into_node([(edges[name], source) for name, source in names], states, split)
+        states.append(absent(states) if total is None else total)
 
 
-def sum_into_node(
+def _sum_into_node(
     edges: Iterable[tuple[nn.Module, int]], states: Sequence[Tensor], split: dict[int, Halves]
 ) -> Tensor | None:
     """The sum of what the edges into a node compute; None if none of them is there.
@@ -249,7 +272,7 @@ class Layout(ABC):
     def skip_connections(self, sample: Mapping[str, Any]) -> int:
         """How many skip connections the architecture has; DARTS is known to collapse into them."""
         by_key = {decision.key: decision for decision in self.decisions}
-        return sum(by_key[key].candidates[index] == SKIP for key, index in self.path(sample).items())
+        return sum(is_skip(by_key[key].candidates[index]) for key, index in self.path(sample).items())
 
     def random_sample(self, generator: torch.Generator) -> Sample:
         """An architecture drawn uniformly: every choice independently, every allowed value as likely as the others."""
@@ -301,8 +324,8 @@ class Supernet(nn.Module):
         return {key: Gate(active=(index,)) for key, index in self.layout.path(sample).items()}
 
 
-def use_batch_statistics(module: nn.Module) -> None:
-    """Makes every BatchNorm below ``module`` normalise with the batch at hand, in training and evaluation alike.
+def use_batch_statistics(module: nn.Module) -> nn.Module:
+    """Makes every BatchNorm of ``module`` normalise with the batch at hand, in training and evaluation; returns it.
 
     Running statistics mix those of all paths and mixtures that passed through, and fit none of them.
     """
@@ -310,6 +333,7 @@ def use_batch_statistics(module: nn.Module) -> None:
         if isinstance(part, nn.BatchNorm2d):
             part.track_running_stats = False
             part.running_mean = part.running_var = part.num_batches_tracked = None
+    return module
 
 
 @torch.no_grad()
@@ -323,8 +347,3 @@ def transfer_weights(source: nn.Module, target: nn.Module) -> None:
         if name in known and known[name].ndim == tensor.ndim:
             overlap = tuple(slice(min(a, b)) for a, b in zip(known[name].shape, tensor.shape, strict=True))
             tensor[overlap] = known[name][overlap]
-
-
-def group_by_key(decisions: Sequence[Decision]) -> dict[str, Decision]:
-    """Decisions by their keys."""
-    return {decision.key: decision for decision in decisions}

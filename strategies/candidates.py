@@ -1,4 +1,4 @@
-"""Architectures judged with the shared weights of a supernet: drawing them, all different, and ranking them."""
+"""Candidate architectures of a weight-sharing search: sampling without replacement, and ranking by shared weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A space of categorical choices as small integers, for strategies that compute with architectures."""
+"""Integer codes of a space of categorical choices, for strategies that compute with architectures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nni.mutable import Categorical, MutableAnnotation
 from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.search_spaces.users_space import users_space
+from nni_privacy.search_spaces.space import unwrap_space
 
 __all__ = ["ChoiceCodes", "Codes"]
 
@@ -85,7 +85,7 @@ class ChoiceCodes:
 
 
 def _group_numbers(model_space: ExecutableModelSpace, labels: Sequence[str]) -> tuple[int, ...]:
-    groups_of = getattr(users_space(model_space), "groups", None)
+    groups_of = getattr(unwrap_space(model_space), "groups", None)
     groups = [set(group) for group in groups_of(labels)] if callable(groups_of) else []
     named = {label: number for number, group in enumerate(groups) for label in group}
     return tuple(named.get(label, len(groups) + place) for place, label in enumerate(labels))

@@ -1,20 +1,20 @@
-"""Searches by gradient: a distribution over the candidates of every decision, trained on the validation half."""
+"""Base class of differentiable searches: a distribution over the candidates of every decision, trained by gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nni_privacy.search_spaces.supernet import Decision, Gate, Gates, Sample
+from nni_privacy.search_spaces.supernet import Decision, Gate, Gates, Layout, Sample
 from nni_privacy.strategies.one_shot import OneShotOptions
 from nni_privacy.strategies.search_data import Batch
 from nni_privacy.strategies.weight_sharing import WeightSharing, WeightSharingOptions, check_finite
 
-__all__ = ["ArchitectureParameters", "Differentiable", "DifferentiableOptions"]
+__all__ = ["ArchitectureParameters", "Differentiable", "DifferentiableOptions", "gumbel_max"]
 
 INITIAL_SCALE = 1e-3
 SAMPLING_ROUNDS = 50
@@ -162,12 +162,7 @@ class Differentiable(WeightSharing):
         layout, found = self.layout(), {}
         log_probabilities = {key: p.clamp_min(1e-12).log().cpu() for key, p in self.scores().items()}
         for _ in range(SAMPLING_ROUNDS * count):
-            # Gumbel-max: the export of perturbed log-probabilities is a draw from the distribution.
-            noisy = {
-                key: value - torch.empty_like(value).exponential_(generator=generator).log()
-                for key, value in log_probabilities.items()
-            }
-            sample = layout.export(noisy)
+            sample = gumbel_max(layout, log_probabilities, generator)
             if sample != best:
                 found[layout.describe(sample)] = sample
         likeliest = sorted(
@@ -183,16 +178,20 @@ class Differentiable(WeightSharing):
         """Mean entropy of the decisions' distributions, in nats."""
         return float(torch.stack([torch.special.entr(p).sum() for p in self.probabilities().values()]).mean())
 
-    def search_state(self) -> dict[str, Any]:
+    def trained_parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """Weights, architecture and both optimisers."""
         return {
-            **super().search_state(),
-            "architecture": self.architecture.state_dict(),
-            "architecture_optimizer": self.architecture_optimizer.state_dict(),
+            **super().trained_parts(),
+            "architecture": self.architecture,
+            "architecture_optimizer": self.architecture_optimizer,
         }
 
-    def load_search_state(self, state: Mapping[str, Any]) -> None:
-        """Restores weights, architecture and both optimisers."""
-        super().load_search_state(state)
-        self.architecture.load_state_dict(state["architecture"])
-        self.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
+
+def gumbel_max(layout: Layout, log_probabilities: Mapping[str, Tensor], generator: torch.Generator) -> Sample:
+    """A draw from the distribution: the export of log-probabilities perturbed by Gumbel noise."""
+    return layout.export(
+        {
+            key: values - torch.empty_like(values).exponential_(generator=generator).log()
+            for key, values in log_probabilities.items()
+        }
+    )

@@ -15,7 +15,7 @@ from nni_privacy.strategies.candidates import judging, ranked_by_accuracy, sampl
 from nni_privacy.strategies.enas_controller import Controller
 from nni_privacy.strategies.one_shot import OneShotOptions
 from nni_privacy.strategies.search_data import Batch
-from nni_privacy.strategies.weight_sharing import WeightSharing, WeightSharingOptions
+from nni_privacy.strategies.weight_sharing import CandidateOptions, WeightSharing
 
 __all__ = ["ENAS", "ControllerTrainer", "ENASOptions"]
 
@@ -26,7 +26,7 @@ DRAWS_PER_CANDIDATE = 20
 """How often the controller is asked for each of the different candidates before fewer are taken."""
 
 
-class ENASOptions(WeightSharingOptions):
+class ENASOptions(CandidateOptions):
     """Options of :class:`ENAS`; those of the weights are DARTS' (arXiv 1806.09055, section 3.1)."""
 
     controller_steps: int | None = Field(
@@ -43,10 +43,6 @@ class ENASOptions(WeightSharingOptions):
     temperature: float = Field(5.0, gt=0, description="what logits are divided by before the tanh")
     entropy_weight: float = Field(1e-4, ge=0, description="of the entropy in the reward")
     baseline_decay: float = Field(0.99, ge=0, lt=1, description="of the moving average of rewards")
-    candidates: int = Field(100, ge=1, description="architectures drawn from the controller and scored at the end")
-    score_batch_size: int = Field(
-        512, ge=2, description="validation records that candidates are scored on, at most all of the half"
-    )
 
 
 class ControllerTrainer:
@@ -199,18 +195,19 @@ class ENAS(WeightSharing):
 
     # --- checkpoints ---
 
-    def search_state(self) -> dict[str, Any]:
-        """Weights, controller, both optimisers and the baseline."""
+    def trained_parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """Weights, controller and both optimisers."""
         return {
-            **super().search_state(),
-            "controller": self.controller.state_dict(),
-            "controller_optimizer": self.trainer.optimizer.state_dict(),
-            "baseline": self.trainer.baseline,
+            **super().trained_parts(),
+            "controller": self.controller,
+            "controller_optimizer": self.trainer.optimizer,
         }
 
+    def search_state(self) -> dict[str, Any]:
+        """The state of all parts, and the baseline."""
+        return {**super().search_state(), "baseline": self.trainer.baseline}
+
     def load_search_state(self, state: Mapping[str, Any]) -> None:
-        """Restores weights, controller, both optimisers and the baseline."""
+        """Restores all parts and the baseline."""
         super().load_search_state(state)
-        self.controller.load_state_dict(state["controller"])
-        self.trainer.optimizer.load_state_dict(state["controller_optimizer"])
         self.trainer.baseline = state["baseline"]

@@ -61,9 +61,7 @@ class GDAS(Differentiable):
 
     def temperature_at(self, epoch: int) -> float:
         """Temperature in an epoch, counted from 0: linear from ``temperature`` to ``temperature_min``."""
-        first, last = self.options.temperature, self.options.temperature_min
-        done = epoch / max(self.total_epochs() - 1, 1)
-        return first * (1 - done) + last * done
+        return self.ramp(self.options.temperature, self.options.temperature_min, epoch)
 
     def gates(self) -> Gates:
         """A fresh sample: the one operation of each decision that runs, multiplied by its h."""

@@ -1,4 +1,4 @@
-"""Which metrics a multi-objective search is after, and what a trial's report means for them."""
+"""Objectives of a multi-objective search: metrics with directions, and the costs of a trial's report."""
 
 from __future__ import annotations
 

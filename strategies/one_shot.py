@@ -1,9 +1,8 @@
-"""What all one-shot strategies have in common: the way into NNI, checkpoints, and telling how the search goes."""
+"""Base class of one-shot strategies: the way into NNI, checkpoints, and the log of the search."""
 
 from __future__ import annotations
 
 import io
-import random
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from nni.nas.execution import ExecutionEngine
 from nni.nas.space import ExecutableModelSpace
@@ -21,7 +19,7 @@ from torch import Tensor
 
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.files import UNREADABLE, atomic_write, writing_run
-from nni_privacy.rng import stream_seed
+from nni_privacy.rng import isolated, stream_seed
 from nni_privacy.runs.epochs import EpochRecord, SearchLog
 from nni_privacy.search_spaces.searchable import Searchable, open_space
 from nni_privacy.search_spaces.supernet import Sample
@@ -100,7 +98,7 @@ class OneShotStrategy(Strategy):
         searchable = open_space(model_space)
         self._open_data(model_space).check_batch_size(self.options.batch_size)
         self._checkpoint()  # a damaged one is said before anything is started
-        with self._compute_settings():
+        with isolated(threads=self.threads):
             self.check_space(searchable)
 
     def check_space(self, searchable: Searchable) -> None:
@@ -119,7 +117,7 @@ class OneShotStrategy(Strategy):
             self.seed = int(getattr(getattr(model_space, "evaluator", None), "seed", 0))
         self.searchable = open_space(model_space)
         self.data = self._open_data(model_space)
-        with self._compute_settings():
+        with isolated(threads=self.threads):
             self.begin()
             self._restore()
 
@@ -144,7 +142,7 @@ class OneShotStrategy(Strategy):
         Returns:
             The best architectures, the best first, at most ``top_k``, all different.
         """
-        with self._compute_settings(), SearchLog(self.folder) as log:
+        with isolated(threads=self.threads), SearchLog(self.folder) as log:
             for epoch in range(self.epoch, self.total_epochs()):
                 started = time.perf_counter()
                 metrics = self.run_epoch(epoch)
@@ -216,20 +214,6 @@ class OneShotStrategy(Strategy):
         if self.seed is None:
             raise RuntimeError("prepare() comes first")
         return stream_seed(self.seed, *stream)
-
-    @contextmanager
-    def _compute_settings(self) -> Iterator[None]:
-        """The strategy's number of threads, and global generators to seed as it likes; put back afterwards."""
-        threads = torch.get_num_threads()
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that supernets are seeded with
-        torch.set_num_threads(self.threads)
-        try:
-            with torch.random.fork_rng():
-                yield
-        finally:
-            torch.set_num_threads(threads)
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
 
     # --- checkpoints ---
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -108,11 +107,6 @@ class PCDARTS(Differentiable):
         """Whether the warm-up is over."""
         return epoch >= self.warmup_epochs()
 
-    def search_state(self) -> dict[str, Any]:
+    def trained_parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """Weights, alpha, beta and both optimisers."""
-        return {**super().search_state(), "edges": self.edges.state_dict()}
-
-    def load_search_state(self, state: Mapping[str, Any]) -> None:
-        """Restores weights, alpha, beta and both optimisers."""
-        super().load_search_state(state)
-        self.edges.load_state_dict(state["edges"])
+        return {**super().trained_parts(), "edges": self.edges}

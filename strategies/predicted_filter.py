@@ -1,4 +1,4 @@
-"""Any strategy, but only what a surrogate expects to leak little is trained."""
+"""Filter around any strategy: only architectures of low predicted AUC are trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.search_spaces.users_space import users_space
+from nni_privacy.search_spaces.space import unwrap_space
 from nni_privacy.strategies.choice_codes import ChoiceCodes
 from nni_privacy.strategies.one_shot import OneShotStrategy
 from nni_privacy.strategies.variation import random_codes
@@ -141,7 +141,7 @@ class PredictedFilter(Strategy):
 
     def _quantile_of(self, model_space: ExecutableModelSpace, share: float) -> float:
         choices, generator = ChoiceCodes.of(model_space), np.random.default_rng(self.seed)
-        genotype_of = users_space(model_space).genotype_of
+        genotype_of = unwrap_space(model_space).genotype_of
         drawn = [choices.decode(random_codes(choices.counts, generator)) for _ in range(SAMPLED)]
         return float(np.quantile(self._predictor.predict([genotype_of(sample) for sample in drawn]), share))
 

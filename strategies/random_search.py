@@ -5,27 +5,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 
 from nni_privacy.search_spaces.supernet import Sample
 from nni_privacy.strategies.candidates import distinct_random_samples, ranked_by_accuracy
 from nni_privacy.strategies.one_shot import OneShotOptions
 from nni_privacy.strategies.search_data import Batch
-from nni_privacy.strategies.weight_sharing import WeightSharing, WeightSharingOptions
+from nni_privacy.strategies.weight_sharing import CandidateOptions, WeightSharing
 
-__all__ = ["RandomSearch", "RandomSearchOptions"]
+__all__ = ["RandomSearch"]
 
 PREVIEWED = 5
 """Candidates that are scored after every epoch, to say where the search stands at little cost."""
-
-
-class RandomSearchOptions(WeightSharingOptions):
-    """Options of :class:`RandomSearch`; those of the weights are DARTS' (arXiv 1806.09055, section 3.1)."""
-
-    candidates: int = Field(100, ge=1, description="random architectures that are scored at the end")
-    score_batch_size: int = Field(
-        512, ge=2, description="validation records that candidates are scored on, at most all of the half"
-    )
 
 
 class RandomSearch(WeightSharing):
@@ -41,7 +31,7 @@ class RandomSearch(WeightSharing):
     Defaults: 100 candidates (as in NAS-Bench-201's comparison, arXiv 2001.00326); epochs and weights as for DARTS.
     """
 
-    Options: ClassVar[type[OneShotOptions]] = RandomSearchOptions
+    Options: ClassVar[type[OneShotOptions]] = CandidateOptions
 
     def search_step(self, train: Batch, validation: Batch, epoch: int) -> dict[str, float]:
         """One step of the weights on a uniformly random path."""

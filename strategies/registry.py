@@ -75,8 +75,8 @@ def strategy_names() -> list[str]:
 def _entry(name: str) -> _Entry:
     if name in ONE_SHOT:
         module, kind = ONE_SHOT[name].split(".")
-        strategy = getattr(import_module(f"nni_privacy.strategies.{module}"), kind)
-        return _Entry(strategy.Options, lambda options, seed: strategy(seed=seed, **options.model_dump()))
+        module = f"nni_privacy.strategies.{module}"
+        return _Entry(getattr(import_module(module), kind).Options, _built_by(module, kind))
     if name in _STRATEGIES:
         return _STRATEGIES[name]
     raise ConfigError(f"strategy.name: unknown strategy {name!r}; {nearest(str(name), strategy_names())}")
@@ -164,25 +164,19 @@ class ParetoOptions(StrategyOptions):
         return self
 
 
-@register_strategy("pareto", ParetoOptions)
-def _pareto(options: ParetoOptions, seed: int) -> Strategy:
-    from nni_privacy.strategies.pareto_evolution import ParetoEvolution
+def _built_by(module: str, kind: str) -> Callable[[Any, int], Strategy]:
+    """What imports a class when it is needed, and gives it the options as they are."""
 
-    return ParetoEvolution(**options.model_dump(), seed=seed)
+    def build(options: StrategyOptions, seed: int) -> Strategy:
+        return getattr(import_module(module), kind)(**options.model_dump(), seed=seed)
 
-
-@register_strategy("random", RandomOptions)
-def _random(options: RandomOptions, seed: int) -> Strategy:
-    from nni.nas.strategy import Random
-
-    return Random(dedup=options.dedup, seed=seed)
+    return build
 
 
-@register_strategy("regularized_evolution", EvolutionOptions)
-def _regularized_evolution(options: EvolutionOptions, seed: int) -> Strategy:
-    from nni.nas.strategy import RegularizedEvolution
-
-    return RegularizedEvolution(**options.model_dump(), seed=seed)
+register_strategy("pareto", ParetoOptions)(_built_by("nni_privacy.strategies.pareto_evolution", "ParetoEvolution"))
+register_strategy("random", RandomOptions)(_built_by("nni.nas.strategy", "Random"))
+register_strategy("regularized_evolution", EvolutionOptions)(_built_by("nni.nas.strategy", "RegularizedEvolution"))
+register_strategy("grid_search", GridSearchOptions)(_built_by("nni.nas.strategy", "GridSearch"))
 
 
 @register_strategy("tpe", TPEOptions)
@@ -192,10 +186,3 @@ def _tpe(options: TPEOptions, seed: int) -> Strategy:
     # NNI's default is to minimise; what a trial reports as "default" is its accuracy.
     arguments = {"n_startup_jobs": options.startup_trials, "n_ei_candidates": options.candidates}
     return TPE(optimize_mode="maximize", seed=seed, tpe_args=arguments)
-
-
-@register_strategy("grid_search", GridSearchOptions)
-def _grid_search(options: GridSearchOptions, seed: int) -> Strategy:
-    from nni.nas.strategy import GridSearch
-
-    return GridSearch(shuffle=options.shuffle, seed=seed, dedup=options.dedup)

@@ -82,9 +82,7 @@ class SDARTS(Differentiable):
 
     def epsilon_at(self, epoch: int) -> float:
         """Size of the perturbation in an epoch, counted from 0: linear from ``epsilon`` to ``epsilon_max``."""
-        first, last = self.options.epsilon, self.options.epsilon_max
-        done = epoch / max(self.total_epochs() - 1, 1)
-        return first * (1 - done) + last * done
+        return self.ramp(self.options.epsilon, self.options.epsilon_max, epoch)
 
     def search_step(self, train: Batch, validation: Batch, epoch: int) -> dict[str, float]:
         """One step of the architecture as it is, then one of the weights on the perturbed architecture."""

@@ -1,4 +1,4 @@
-"""The records that a one-shot search sees: the two halves of target-train, in batches."""
+"""Data of a one-shot search: the two halves of target-train, in batches."""
 
 from __future__ import annotations
 

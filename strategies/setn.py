@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nni_privacy.search_spaces.supernet import Gates, Sample
 from nni_privacy.strategies.candidates import ranked_by_accuracy, sample_at, sample_key, space_size
-from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions
+from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions, gumbel_max
 from nni_privacy.strategies.one_shot import OneShotOptions
 
 __all__ = ["SETN", "SETNOptions"]
@@ -81,12 +81,7 @@ class SETN(Differentiable):
         best = layout.export(log_probabilities)
         found: dict[tuple[Any, ...], Sample] = {sample_key(layout, best): best}
         for _ in range(draws):
-            # Gumbel-max: the export of perturbed log-probabilities is a draw from the distribution.
-            noisy = {
-                key: values - torch.empty_like(values).exponential_(generator=generator).log()
-                for key, values in log_probabilities.items()
-            }
-            sample = layout.export(noisy)
+            sample = gumbel_max(layout, log_probabilities, generator)
             found.setdefault(sample_key(layout, sample), sample)
         return list(found.values())
 

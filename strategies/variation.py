@@ -1,4 +1,4 @@
-"""How new architectures come from old ones: crossover and mutation of integer codes."""
+"""Variation operators of evolutionary strategies: crossover and mutation of integer codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches that train one supernet: its weights, and the loop over batches."""
+"""Base class of searches that train one supernet: its weights, and the loop over batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
 from nni_privacy.strategies.search_data import Batch
 from nni_privacy.training.fit import TrainingDiverged
 
-__all__ = ["WeightSharing", "WeightSharingOptions"]
+__all__ = ["CandidateOptions", "WeightSharing", "WeightSharingOptions", "check_finite"]
 
 
 class WeightSharingOptions(OneShotOptions):
@@ -29,6 +29,15 @@ class WeightSharingOptions(OneShotOptions):
     weight_decay: float = Field(3e-4, ge=0)
     nesterov: bool = False
     gradient_clip: float = Field(5.0, gt=0, description="largest norm of the weights' gradient")
+
+
+class CandidateOptions(WeightSharingOptions):
+    """Options of strategies that score candidates with the shared weights at the end."""
+
+    candidates: int = Field(100, ge=1, description="architectures that are drawn and scored at the end")
+    score_batch_size: int = Field(
+        512, ge=2, description="validation records that candidates are scored on, at most all of the half"
+    )
 
 
 class WeightSharing(OneShotStrategy):
@@ -97,6 +106,11 @@ class WeightSharing(OneShotStrategy):
     def search_step(self, train: Batch, validation: Batch, epoch: int) -> dict[str, float]:
         """One step of the algorithm. Returns numbers that are averaged over the epoch."""
 
+    def ramp(self, first: float, last: float, epoch: int) -> float:
+        """A value in an epoch, counted from 0, that goes linearly from ``first`` to ``last`` over all epochs."""
+        done = epoch / max(self.total_epochs() - 1, 1)
+        return first * (1 - done) + last * done
+
     def learning_rate_at(self, epoch: int) -> float:
         """Cosine from ``learning_rate`` down to ``learning_rate_min``, constant within an epoch."""
         low, high = self.options.learning_rate_min, self.options.learning_rate
@@ -131,14 +145,18 @@ class WeightSharing(OneShotStrategy):
         """The layout of the supernet."""
         return self.supernet.layout
 
+    def trained_parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """All that the epochs change, by its name in a checkpoint: here weights and optimiser."""
+        return {"supernet": self.supernet, "weight_optimizer": self.weight_optimizer}
+
     def search_state(self) -> dict[str, Any]:
-        """Weights and optimiser."""
-        return {"supernet": self.supernet.state_dict(), "weight_optimizer": self.weight_optimizer.state_dict()}
+        """The state of each of :meth:`trained_parts`."""
+        return {name: part.state_dict() for name, part in self.trained_parts().items()}
 
     def load_search_state(self, state: Mapping[str, Any]) -> None:
-        """Restores weights and optimiser."""
-        self.supernet.load_state_dict(state["supernet"])
-        self.weight_optimizer.load_state_dict(state["weight_optimizer"])
+        """Restores each of :meth:`trained_parts`."""
+        for name, part in self.trained_parts().items():
+            part.load_state_dict(state[name])
 
 
 def check_finite(loss: float, epoch: int) -> float:

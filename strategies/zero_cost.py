@@ -1,4 +1,4 @@
-"""What is known of a network before it is trained: how well gradients can fit it, and how finely it cuts its inputs."""
+"""Zero-cost proxies of an untrained network: condition number of its tangent kernel, and number of linear regions."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def test_an_import_that_climbs_is_found(copy: Path, lines: list[str]) -> None:
 
 
 def test_an_import_that_climbs_out_of_a_mapped_folder_is_found(copy: Path) -> None:
-    add(copy / "search_spaces" / "sizes.py", "def late():", "    from nni_privacy.strategies import ENAS")
+    add(copy / "search_spaces" / "constraints.py", "def late():", "    from nni_privacy.strategies import ENAS")
     assert [line.partition(" ")[2] for line in climbs(copy)] == [
         "search_spaces imports nni_privacy.strategies, which stands above it"
     ]

@@ -6,22 +6,19 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from nni_privacy.cells.darts import INPUT_NODES, Cell
+from nni_privacy.cells.operations import operation_kind
 
 __all__ = ["PROPERTIES", "depth", "width"]
 
 
-def _is_convolution(op: str) -> bool:
-    return "conv" in op
-
-
 def convolutions(cell: Cell) -> float:
     """Number of edges that carry a convolution, separable or dilated."""
-    return float(sum(_is_convolution(edge.op) for edge in cell))
+    return float(sum(operation_kind(edge.op) == "convolution" for edge in cell))
 
 
 def input_convolutions(cell: Cell) -> float:
     """Number of convolutions on edges from one of the cell's two inputs."""
-    return float(sum(_is_convolution(edge.op) and edge.source < INPUT_NODES for edge in cell))
+    return float(sum(operation_kind(edge.op) == "convolution" and edge.source < INPUT_NODES for edge in cell))
 
 
 def depth(cell: Cell) -> float:

@@ -1,4 +1,4 @@
-"""Many genotypes as arrays of small integers: what is computed for thousands of architectures at once starts here."""
+"""Genotypes as arrays of small integers, for computations on thousands of architectures at once."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Cell, Edge, Genotype
+from nni_privacy.cells.operations import OperationKind, operation_kind
 from nni_privacy.errors import GenotypeError
 
-__all__ = ["GenotypeCodes"]
+__all__ = ["GenotypeCodes", "operation_mask"]
 
 Codes = npt.NDArray[np.int8]
 
 _OPERATION_CODE = {operation: code for code, operation in enumerate(DARTS_OPERATIONS)}
 
 
+def operation_mask(kind: OperationKind) -> npt.NDArray[np.bool_]:
+    """(7,) which operations are of ``kind``; ``operation_mask(kind)[codes.operations]`` are the edges that are."""
+    return np.array([operation_kind(op) == kind for op in DARTS_OPERATIONS])
+
+
 @dataclass(frozen=True, eq=False)
 class GenotypeCodes:
-    """n genotypes with M intermediate nodes each, one row a genotype, in canonical order.
+    """n genotypes with M intermediate nodes each, one row per genotype, in canonical order.
 
     The axes of both arrays are: genotype; type of cell in the order of :data:`~nni_privacy.cells.darts.CELL_TYPES`
     (normal, reduction); intermediate node (0 stands for node 2); in-edge (the one with the lower source first).

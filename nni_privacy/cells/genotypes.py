@@ -1,4 +1,4 @@
-"""Genotypes of any of our spaces: told apart by how they are written, read from files, and taken apart into cells."""
+"""Genotypes of either space: parsed from text, read from files, and taken apart into cells."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from nni_privacy.cells.darts import CELL_TYPES, Cell, Edge, Genotype
 from nni_privacy.cells.nasbench201 import NASBENCH201_CELL, NasBench201Genotype
+from nni_privacy.cells.operations import operation_kind
 from nni_privacy.errors import DataError, GenotypeError
 
 __all__ = [
     "CELL_NAMES",
-    "NO_CONNECTION",
     "AnyCell",
     "AnyGenotype",
     "cells_of",
@@ -30,9 +30,6 @@ AnyCell = Cell | NasBench201Genotype
 
 CELL_NAMES: Mapping[str, str] = {**{name: f"{name} cell" for name in CELL_TYPES}, NASBENCH201_CELL: "cell"}
 """Name of a searched cell to what it is called in a sentence."""
-
-NO_CONNECTION = "none"
-"""The operation that stands for a missing edge (in NAS-Bench-201)."""
 
 
 def parse_genotype(text: str) -> AnyGenotype:
@@ -98,4 +95,4 @@ def cells_of(genotype: AnyGenotype) -> dict[str, AnyCell]:
 
 def present_edges(cell: AnyCell) -> tuple[Edge, ...]:
     """The edges that connect something."""
-    return tuple(edge for edge in cell.edges if edge.op != NO_CONNECTION)
+    return tuple(edge for edge in cell.edges if operation_kind(edge.op) != "none")

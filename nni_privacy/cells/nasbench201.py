@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nni_privacy.cells.darts import Edge
+from nni_privacy.cells.darts import Edge, _shorten
 from nni_privacy.errors import GenotypeError, nearest
 
 __all__ = [
@@ -140,8 +140,3 @@ class NasBench201Genotype:
     def to_sample(self) -> dict[str, str]:
         """The sample of :class:`nni_privacy.search_spaces.NasBench201` that stands for this genotype."""
         return {edge_label(edge.source, edge.target): edge.op for edge in self.edges}
-
-
-def _shorten(text: str, limit: int = 100) -> str:
-    text = " ".join(text.split())
-    return repr(text if len(text) <= limit else text[: limit - 3] + "...")

@@ -1,4 +1,4 @@
-"""Cell patterns: what they are, those that ship with the package, and how they modify a cell."""
+"""Cell patterns: their definition, the ones that ship with the package, and how they modify a cell."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import numpy as np
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Edge, Genotype
 from nni_privacy.cells.genotypes import AnyGenotype
 from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS, NasBench201Genotype
+from nni_privacy.cells.operations import NO_CONNECTION
 from nni_privacy.errors import ConfigError
 from nni_privacy.patterns.apply import modify_cell
 from nni_privacy.patterns.pattern import Pattern
@@ -51,7 +52,7 @@ def placebo(genotype: AnyGenotype, pattern: Pattern, *, seed: int) -> AnyGenotyp
 def _nasbench201_placebo(
     genotype: NasBench201Genotype, pattern: Pattern, generator: np.random.Generator
 ) -> NasBench201Genotype:
-    operations = tuple(op for op in NASBENCH201_OPERATIONS if op != "none")
+    operations = tuple(op for op in NASBENCH201_OPERATIONS if op != NO_CONNECTION)
     modified = pattern.apply(genotype)
     for edge in modified.edges:
         if edge not in genotype.edges:

@@ -1,10 +1,10 @@
-"""Cross-fitting by halves: surrogates that saw one half of the architectures, and what they predict of the other.
+"""Repeated two-fold cross-fitting: surrogates fitted to one fold of the architectures predict the other.
 
-The data are cut in two at random, again and again. Each half fits a surrogate, which then predicts the architectures of
-the other half only: nothing is ever predicted by a model that saw it. And as the estimates from two halves differ about
-as much as two estimates from new data of full size would differ from the truth (the delete-half jackknife: Shao and Wu,
-1989), their spread is the standard error of the whole: of the surrogate's training as of the choice of architectures.
-Predicted effects say how the AUC changes when the first m edges of a pattern are fixed.
+The data are cut into two folds at random, again and again. Each fold fits a surrogate, which then predicts the
+architectures of the other fold only: nothing is ever predicted by a model that saw it. And as the estimates from two
+folds differ about as much as two estimates from new data of full size would differ from the truth (the delete-half
+jackknife: Shao and Wu, 1989), their spread is the standard error of the whole: of the surrogate's training as of the
+choice of architectures. Predicted effects say how the AUC changes when the first m edges of a pattern are fixed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = [
     "EdgesInCell",
     "Effect",
     "Fit",
-    "HalfFit",
+    "FoldFit",
     "effect_of",
-    "effects_by_half",
-    "fit_halves",
+    "effects_by_fold",
+    "fit_folds",
     "held_out_importance",
     "held_out_predictions",
 ]
@@ -43,8 +43,8 @@ TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True, eq=False)
-class HalfFit:
-    """A surrogate of one half.
+class FoldFit:
+    """A surrogate of one fold.
 
     Attributes:
         predict: predicted AUC of genotypes.
@@ -57,7 +57,7 @@ class HalfFit:
     partner: int
 
 
-def fit_halves(
+def fit_folds(
     codes: GenotypeCodes,
     auc: Floats,
     fit: Fit,
@@ -65,7 +65,7 @@ def fit_halves(
     repeats: int,
     seed: int,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[HalfFit]:
+) -> list[FoldFit]:
     """Fits ``2 * repeats`` surrogates, two for each random cut of the data.
 
     Args:
@@ -77,28 +77,28 @@ def fit_halves(
         progress: is told of each cut.
     """
     generator = np.random.default_rng(seed)
-    halves: list[HalfFit] = []
+    folds: list[FoldFit] = []
     for repeat in range(repeats):
         progress(f"fitting surrogates: cut {repeat + 1} of {repeats}")
         first = np.zeros(len(codes), dtype=bool)
         first[generator.permutation(len(codes))[: len(codes) // 2]] = True
         for held_out in (~first, first):
             predict = fit(codes[~held_out], auc[~held_out], int(generator.integers(2**31)))
-            halves.append(HalfFit(predict, held_out, partner=len(halves) ^ 1))
-    return halves
+            folds.append(FoldFit(predict, held_out, partner=len(folds) ^ 1))
+    return folds
 
 
-def held_out_predictions(halves: Sequence[HalfFit], codes: GenotypeCodes) -> Floats:
+def held_out_predictions(folds: Sequence[FoldFit], codes: GenotypeCodes) -> Floats:
     """(n,) the mean of the predictions by the surrogates that did not see the architecture."""
     total, count = np.zeros(len(codes)), np.zeros(len(codes))
-    for half in halves:
-        total[half.held_out] += half.predict(codes[half.held_out])
-        count += half.held_out
+    for fold in folds:
+        total[fold.held_out] += fold.predict(codes[fold.held_out])
+        count += fold.held_out
     return total / count
 
 
 def held_out_importance(
-    halves: Sequence[HalfFit],
+    folds: Sequence[FoldFit],
     codes: GenotypeCodes,
     rows: npt.NDArray[np.intp],
     progress: Callable[[str], None] = lambda _: None,
@@ -106,19 +106,19 @@ def held_out_importance(
     """For each surrogate the Operation Importance of the architectures ``rows``; nan in the rows that it saw.
 
     Args:
-        halves: h surrogates.
+        folds: h surrogates.
         codes: all n architectures.
         rows: (r,) indices of those that count.
         progress: is told of each cut.
     """
     tables = []
-    for number, half in enumerate(halves):
+    for number, fold in enumerate(folds):
         if number % 2 == 0:
-            progress(f"operation importance: cut {number // 2 + 1} of {len(halves) // 2}")
-        unseen = half.held_out[rows]
-        table = operation_importance(codes[rows[unseen]], half.predict)
+            progress(f"operation importance: cut {number // 2 + 1} of {len(folds) // 2}")
+        unseen = fold.held_out[rows]
+        table = operation_importance(codes[rows[unseen]], fold.predict)
         full = ImportanceTable(*(np.full((len(rows), *codes.sources.shape[1:]), np.nan) for _ in range(2)))
-        full.importance[unseen], full.typical[unseen] = table.importance, table.typical
+        full.importance[unseen], full.median_contrast[unseen] = table.importance, table.median_contrast
         tables.append(full)
     return tables
 
@@ -137,18 +137,18 @@ class Effect:
 
 
 def effect_of(changes: Floats) -> Effect:
-    """The effect from one estimate a half-sample surrogate; their standard deviation is the standard error."""
+    """The effect from one estimate per fold's surrogate; their standard deviation is the standard error."""
     change, error = float(changes.mean()), float(changes.std(ddof=1))
     return Effect(change, change - TWO_SIDED_95 * error, change + TWO_SIDED_95 * error)
 
 
-def effects_by_half(
-    half: HalfFit, codes: GenotypeCodes, rows: npt.NDArray[np.intp], patterns: Sequence[EdgesInCell]
+def effects_by_fold(
+    fold: FoldFit, codes: GenotypeCodes, rows: npt.NDArray[np.intp], patterns: Sequence[EdgesInCell]
 ) -> list[Floats]:
     """The mean predicted change of the AUC over those architectures of ``rows`` that the surrogate did not see.
 
     Args:
-        half: the surrogate.
+        fold: the surrogate.
         codes: all n architectures.
         rows: indices of the sample.
         patterns: ordered edges, each for a type of cell.
@@ -156,11 +156,11 @@ def effects_by_half(
     Returns:
         For each pattern an array of its length: the change with its first 1, 2, ... edges fixed.
     """
-    base = codes[rows[half.held_out[rows]]]
+    base = codes[rows[fold.held_out[rows]]]
     changed = [
         apply_edges(base, cell, edges[:budget]) for cell, edges in patterns for budget in range(1, len(edges) + 1)
     ]
     distinct, place = GenotypeCodes.concatenate([base, *changed]).unique()
-    predicted = half.predict(distinct)[place].reshape(1 + len(changed), len(base))
+    predicted = fold.predict(distinct)[place].reshape(1 + len(changed), len(base))
     changes = (predicted[1:] - predicted[0]).mean(axis=1)
     return np.split(changes, np.cumsum([len(edges) for _, edges in patterns])[:-1])

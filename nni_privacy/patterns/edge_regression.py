@@ -1,12 +1,12 @@
-"""Linear models of the single edges: their importance in the measurements alone, and a correction of surrogates.
+"""Linear models of the single edges: OLS contrasts of the measurements alone, and a correction of surrogates.
 
 A surrogate lends strength from one edge to others that look alike to it (all average poolings, say), so it may find an
-edge important which the data say nothing about. Least squares on the edges is the check: the same contrast as Operation
-Importance, with an honest standard error, of a linear model that knows every edge by itself.
+edge important which the data say nothing about. Ordinary least squares (OLS) on the edges is the check: the same
+contrast as Operation Importance, with an honest standard error, of a linear model that knows every edge by itself.
 
 Where one edge matters much, every alternative to it differs from the mean of its neighbours, and a surrogate that
-hardly tells one place from another sees it in edges that look alike. Beside the edges that the measurements single
-out, such an echo says nothing more.
+hardly tells one place from another sees it in edges that look alike. The t-statistic of such an echo, conditional on
+the edges that forward selection takes, is small.
 
 The best predictors of the AUC describe an architecture by features of its topology, in which the same operation at two
 places is nearly the same. The correction regresses what a surrogate leaves unexplained on the single edges, and
@@ -28,21 +28,21 @@ from nni_privacy.patterns.cross_fitting import Fit
 from nni_privacy.patterns.importance import Predict, edge_count, edge_from_id, edge_table
 
 __all__ = [
-    "DOMINANT",
-    "MeasuredImportance",
-    "beside_dominant",
+    "SELECTION_T",
+    "OLSContrasts",
+    "conditional_t_statistics",
     "edge_design",
-    "measure_importance",
+    "ols_contrasts",
     "with_edge_correction",
 ]
 
 Floats = npt.NDArray[np.float64]
 
-DOMINANT = 4.0
-"""Standard errors at which an edge is singled out: by chance one of 200 candidates in 80 data sets."""
+SELECTION_T = 4.0
+"""t-statistic at which forward selection takes an edge: by chance one of 200 candidates in 80 data sets."""
 
 _INDEPENDENT = 1e-6
-"""Share of a column's variance that must be left beside the others for it to be told apart from them."""
+"""Share of a column's variance that the others must leave for it not to be collinear with them."""
 
 RANK_TOLERANCE = 1e-8
 """Relative size below which an eigenvalue counts as 0: the design is rank-deficient, as every node has two in-edges."""
@@ -57,37 +57,37 @@ def edge_design(codes: GenotypeCodes) -> Floats:
     return table - table.mean(axis=0)
 
 
-def beside_dominant(codes: GenotypeCodes, auc: Floats) -> dict[CellType, Floats]:
-    """How clearly each edge lowers the measured AUC beside the edges that the measurements single out.
+def conditional_t_statistics(codes: GenotypeCodes, auc: Floats) -> dict[CellType, Floats]:
+    """Conditional t-statistics: of each edge in a regression on it and the forward-selected edges.
 
     Args:
         codes: n architectures.
         auc: (n,) measured AUCs.
 
     Returns:
-        By cell type (E,) standard errors; positive: the edge lowers the AUC. 0 for an edge that no architecture has or
-        that cannot be told apart from the others.
+        By cell type (E,) t-statistics; positive: the edge lowers the AUC. 0 for an edge that no architecture has or
+        that is collinear with the others.
     """
     design, response = edge_design(codes), auc - auc.mean()
-    chosen = _singled_out(design, response)
-    z = _z_beside(design, response, chosen)
+    chosen = _forward_selection(design, response)
+    t = _conditional_t(design, response, chosen)
     for one in chosen:
-        z[one] = _z_beside(design, response, [other for other in chosen if other != one])[one]
-    return dict(zip(CELL_TYPES, -z.reshape(len(CELL_TYPES), -1), strict=True))
+        t[one] = _conditional_t(design, response, [other for other in chosen if other != one])[one]
+    return dict(zip(CELL_TYPES, -t.reshape(len(CELL_TYPES), -1), strict=True))
 
 
-def _singled_out(design: Floats, response: Floats) -> list[int]:
+def _forward_selection(design: Floats, response: Floats) -> list[int]:
     """Forward selection (Efroymson 1960): the column with the most standard errors joins, if it has more than four."""
     chosen: list[int] = []
-    z = _z_beside(design, response, chosen)
-    while np.abs(z).max() > DOMINANT:
-        chosen.append(int(np.abs(z).argmax()))
-        z = _z_beside(design, response, chosen)
+    t = _conditional_t(design, response, chosen)
+    while np.abs(t).max() > SELECTION_T:
+        chosen.append(int(np.abs(t).argmax()))
+        t = _conditional_t(design, response, chosen)
     return chosen
 
 
-def _z_beside(design: Floats, response: Floats, chosen: Sequence[int]) -> Floats:
-    """(P,) t statistics of every column's coefficient in least squares with the chosen columns."""
+def _conditional_t(design: Floats, response: Floats, chosen: Sequence[int]) -> Floats:
+    """(P,) t-statistics of every column's coefficient, conditional on the chosen columns."""
     basis = np.linalg.qr(design[:, list(chosen)])[0]
     columns = design - basis @ (basis.T @ design)
     rest = response - basis @ (basis.T @ response)
@@ -102,29 +102,23 @@ def _z_beside(design: Floats, response: Floats, chosen: Sequence[int]) -> Floats
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredImportance:
-    """Least-squares importance of the E edges of one cell type.
+class OLSContrasts:
+    """OLS contrasts of the E edges of one cell type.
 
     Attributes:
-        importance: (E,) mean change of the AUC when the edge gives way to a neighbour, in units of AUC; positive
+        contrast: (E,) mean change of the AUC when the edge gives way to a neighbour, in units of AUC; positive
             mitigates the attack; nan where there is no such legal edge.
-        error: (E,) its standard error.
-        beside: (E,) how many standard errors the edge lowers the AUC by in a model that holds, besides the edge, only
-            those that the measurements single out; see :func:`~nni_privacy.patterns.edge_regression.beside_dominant`.
+        standard_error: (E,) of ``contrast``.
+        conditional_t: (E,) see :func:`conditional_t_statistics`.
     """
 
-    importance: Floats
-    error: Floats
-    beside: Floats
-
-    def z(self, number: int, sign: int) -> float:
-        """How many standard errors the edge lies on the side ``sign`` (1 or -1) of 0; 0 where it is not known."""
-        value, error = sign * self.importance[number], self.error[number]
-        return float(value / error) if np.isfinite(value) and error > 0 else 0.0
+    contrast: Floats
+    standard_error: Floats
+    conditional_t: Floats
 
 
-def measure_importance(codes: GenotypeCodes, auc: Floats) -> dict[CellType, MeasuredImportance]:
-    """Least squares of the measured AUC on the presence of every edge of both cells; then contrasts of coefficients.
+def ols_contrasts(codes: GenotypeCodes, auc: Floats) -> dict[CellType, OLSContrasts]:
+    """OLS of the measured AUC on the presence of every edge of both cells; then contrasts of the coefficients.
 
     Args:
         codes: n architectures.
@@ -140,14 +134,14 @@ def measure_importance(codes: GenotypeCodes, auc: Floats) -> dict[CellType, Meas
     residual = auc - auc.mean() - centred @ coefficients
     dof = max(len(codes) - 1 - round(float(np.trace(inverse @ gram))), 1)
     covariance = inverse * (residual @ residual) / dof
-    beside, found = beside_dominant(codes, auc), {}
+    conditional, found = conditional_t_statistics(codes, auc), {}
     for kind, cell in enumerate(CELL_TYPES):
         contrasts = np.zeros((size, len(CELL_TYPES), size))
         contrasts[:, kind] = _contrasts(codes.nodes, seen.reshape(len(CELL_TYPES), size)[kind])
         rows = contrasts.reshape(size, -1)
         variance = np.einsum("ij,jk,ik->i", rows, covariance, rows, optimize=True)
-        found[cell] = MeasuredImportance(rows @ coefficients, np.sqrt(np.maximum(variance, 0.0)), beside[cell])
-        found[cell].importance[~contrasts.any(axis=(1, 2))] = np.nan
+        found[cell] = OLSContrasts(rows @ coefficients, np.sqrt(np.maximum(variance, 0.0)), conditional[cell])
+        found[cell].contrast[~contrasts.any(axis=(1, 2))] = np.nan
     return found
 
 

@@ -1,4 +1,4 @@
-"""What speaks for an edge: intervals and stability under resampling, and the verdict."""
+"""Evidence for an edge: intervals and stability under resampling, and the verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nni_privacy.cells.darts import Edge
 from nni_privacy.patterns.cross_fitting import TWO_SIDED_95
-from nni_privacy.patterns.edge_regression import DOMINANT, MeasuredImportance
+from nni_privacy.patterns.edge_regression import SELECTION_T, OLSContrasts
 from nni_privacy.patterns.importance import (
     MIN_SUPPORT,
     SIGN,
@@ -33,9 +33,9 @@ Floats = npt.NDArray[np.float64]
 FALSE_DISCOVERY_RATE = 0.05
 """Of the edges called supported, by Benjamini and Hochberg (1995), over all candidates of a group and cell."""
 
-TYPICAL_LEVEL, TYPICAL_SHARE = 0.05, 0.5
-"""One-sided level at which an edge must beat its median alternative, and the share of its importance that it must keep
-against that one. Where one alternative is what matters, an edge differs from the mean of them, not from the median."""
+MEDIAN_LEVEL, MEDIAN_SHARE = 0.05, 0.5
+"""One-sided level at which the median contrast must differ from 0, and its least share of the importance. Where one
+alternative is what matters, an edge differs from the mean of them, not from the median."""
 
 RELEVANT_SHARE = 0.25
 """Of the importance of the strongest supported edge, which another one needs."""
@@ -43,9 +43,9 @@ RELEVANT_SHARE = 0.25
 BEYOND_DOUBT = 4.0
 """Standard errors: by chance in one of 30,000."""
 
-MEASURED_LEVEL = 0.10
-"""One-sided level at which the measurements alone must agree. Mild, as it comes on top of the other two, and as a
-single edge of a real search is in a tenth of the architectures, whose AUCs are four fifths noise."""
+OLS_LEVEL = 0.10
+"""One-sided level at which OLS contrast and conditional t-statistic must agree. Mild, as it comes on top of the other
+two, and as a single edge of a real search is in a tenth of the architectures, whose AUCs are four fifths noise."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,11 @@ class EdgeFinding:
         support: architectures of the group that contain it.
         importance: mean Operation Importance, in units of AUC; positive mitigates the attack.
         error: standard error of the importance, of surrogates and architectures together.
-        typical: its mean importance against the median neighbour.
+        typical: its median contrast, the importance against the median neighbour.
         typical_error: standard error of that.
-        measured: its importance by least squares on all measurements, without a surrogate.
+        measured: its OLS contrast, on all measurements and without a surrogate.
         measured_error: standard error of that.
-        beside: standard errors by which the measurements say that it lowers the AUC, beside the edges that they single
-            out by themselves.
+        beside: its conditional t-statistic, given the forward-selected edges; positive: it lowers the AUC.
         stability: fraction of the resamples in which Algorithm 1 took the edge.
         reason: why the edge is not supported; empty if it is.
     """
@@ -85,17 +84,17 @@ class EdgeFinding:
         return not self.reason
 
     @property
-    def singled_out(self) -> bool:
-        """Whether the measurements alone leave no room for chance among all candidates."""
-        return abs(self.beside) > DOMINANT
+    def forward_selected(self) -> bool:
+        """Whether forward selection on the measurements alone takes the edge, among all candidates."""
+        return abs(self.beside) > SELECTION_T
 
     @property
     def beyond_doubt(self) -> bool:
-        """Whether the measurements, or importance and least squares each by itself, leave no room for chance."""
+        """Whether it is forward-selected, or importance and OLS contrast each by itself leave no room for chance."""
         each = (
             abs(self.importance) > BEYOND_DOUBT * self.error and abs(self.measured) > BEYOND_DOUBT * self.measured_error
         )
-        return self.supported and (each or self.singled_out)
+        return self.supported and (each or self.forward_selected)
 
     @property
     def low(self) -> float:
@@ -120,9 +119,9 @@ class GroupImportance:
     Attributes:
         support: (E,) architectures that contain the edge.
         importance: (E,) mean importance, nan without support.
-        typical: (E,) the same against the median neighbour.
+        median_contrast: (E,) the same against the median neighbour.
         importance_error: (E,) standard error of ``importance``.
-        typical_error: (E,) standard error of ``typical``.
+        median_contrast_error: (E,) standard error of ``median_contrast``.
         stability: fraction of the resamples in which Algorithm 1 took an edge, by edge.
         nodes: the number M of intermediate nodes.
         surrogates: how many the resamples drew from.
@@ -130,9 +129,9 @@ class GroupImportance:
 
     support: npt.NDArray[np.int_]
     importance: Floats
-    typical: Floats
+    median_contrast: Floats
     importance_error: Floats
-    typical_error: Floats
+    median_contrast_error: Floats
     stability: dict[Edge, float]
     nodes: int
     surrogates: int
@@ -154,11 +153,11 @@ def group_importance(
     """Means over all surrogates, and over resamples of surrogates and architectures.
 
     A resample takes one surrogate and draws as many architectures as the group has, with replacement, from those that
-    the surrogate did not see. So it differs from the mean by surrogate, by half and by bootstrap: a little more than
+    the surrogate did not see. So it differs from the mean by surrogate, by fold and by bootstrap: a little more than
     new data would, never less.
 
     Args:
-        tables: one a surrogate, (g, 2, M, 2), nan for architectures that it saw.
+        tables: one per surrogate, (g, 2, M, 2), nan for architectures that it saw.
         ids: (g, M, 2) edge numbers of the group's cells.
         kind: index of the cell type.
         objective: of the group; Algorithm 1 is run for it in each resample.
@@ -168,9 +167,9 @@ def group_importance(
     nodes = ids.shape[1]
     overall = [
         edge_means(ids, np.nanmean([getattr(table, name)[:, kind] for table in tables], axis=0), nodes=nodes)
-        for name in ("importance", "typical")
+        for name in ("importance", "median_contrast")
     ]
-    drawn: dict[str, list[Floats]] = {"importance": [], "typical": []}
+    drawn: dict[str, list[Floats]] = {"importance": [], "median_contrast": []}
     taken: Counter[Edge] = Counter()
     for number in range(resamples):
         table = tables[number % len(tables)]
@@ -183,9 +182,9 @@ def group_importance(
     return GroupImportance(
         support=overall[0].support.astype(np.int_),
         importance=overall[0].mean,
-        typical=overall[1].mean,
+        median_contrast=overall[1].mean,
         importance_error=_spread(drawn["importance"]),
-        typical_error=_spread(drawn["typical"]),
+        median_contrast_error=_spread(drawn["median_contrast"]),
         stability={edge: count / resamples for edge, count in taken.items()},
         nodes=nodes,
         surrogates=len(tables),
@@ -227,23 +226,23 @@ def _candidates(means: EdgeMeans, nodes: int) -> dict[Edge, float]:
 
 
 def find_edges(
-    group: GroupImportance, measured: MeasuredImportance, objective: Objective, *, predictive: bool
+    group: GroupImportance, contrasts: OLSContrasts, objective: Objective, *, predictive: bool
 ) -> dict[Edge, EdgeFinding]:
     """A finding, with its verdict, for every edge that the group contains.
 
     An edge is supported if enough architectures contain it; if its importance has the objective's sign with a false
-    discovery rate of 5% over the candidates; if it also beats its median neighbour, so that its importance is not owed
-    to one other edge; and if the measurements alone agree, also beside the edges that they single out. Those edges
-    themselves need nothing else than enough architectures and the right sign.
+    discovery rate of 5% over the candidates; if its median contrast has it too, so that its importance is not owed to
+    one other edge; and if OLS contrast and conditional t-statistic agree. Forward-selected edges need nothing else than
+    enough architectures and the right sign.
 
     Args:
         group: importance in the objective's group.
-        measured: least-squares importance of the same cell type.
+        contrasts: of the same cell type.
         objective: which sign serves.
         predictive: whether the surrogate predicts unseen architectures at all; if not, nothing is supported.
     """
     sign = SIGN[objective]
-    agreement, typical = (NormalDist().inv_cdf(1 - level) for level in (MEASURED_LEVEL, TYPICAL_LEVEL))
+    agreement, least = (NormalDist().inv_cdf(1 - level) for level in (OLS_LEVEL, MEDIAN_LEVEL))
     findings: dict[Edge, EdgeFinding] = {}
     for number in np.flatnonzero(group.support):
         edge = edge_from_id(int(number), group.nodes)
@@ -252,11 +251,11 @@ def find_edges(
             support=int(group.support[number]),
             importance=float(group.importance[number]),
             error=float(group.importance_error[number]),
-            typical=float(group.typical[number]),
-            typical_error=float(group.typical_error[number]),
-            measured=float(measured.importance[number]),
-            measured_error=float(measured.error[number]),
-            beside=float(measured.beside[number]),
+            typical=float(group.median_contrast[number]),
+            typical_error=float(group.median_contrast_error[number]),
+            measured=float(contrasts.contrast[number]),
+            measured_error=float(contrasts.standard_error[number]),
+            beside=float(contrasts.conditional_t[number]),
             stability=group.stability.get(edge, 0.0),
         )
     discovered = _discoveries(list(findings.values()), sign, group.surrogates - 1)
@@ -269,12 +268,12 @@ def find_edges(
         evidence = {
             "its importance may be chance": edge not in discovered,
             "its importance is owed to a few alternatives": sign * found.typical
-            < TYPICAL_SHARE * sign * found.importance
-            or _z(sign * found.typical, found.typical_error) < typical,
+            < MEDIAN_SHARE * sign * found.importance
+            or _z(sign * found.typical, found.typical_error) < least,
             "the measurements alone do not confirm it": _z(sign * found.measured, found.measured_error) < agreement,
             "it says nothing more beside the edges that the measurements single out": sign * found.beside < agreement,
         }
-        reasons = needed if found.singled_out and sign * found.beside > 0 else {**needed, **evidence}
+        reasons = needed if found.forward_selected and sign * found.beside > 0 else {**needed, **evidence}
         findings[edge] = replace(found, reason=next((reason for reason, holds in reasons.items() if holds), ""))
     return findings
 
@@ -304,7 +303,7 @@ def only_relevant(all_findings: Sequence[dict[Edge, EdgeFinding]]) -> list[dict[
     """The findings of several groups and cells, with edges of little importance no longer supported.
 
     Little is less than a quarter of the importance of the strongest supported edge of all. Where one edge matters much,
-    every alternative to it matters a little, which is true and of no use. Edges that the measurements single out stay.
+    every alternative to it matters a little, which is true and of no use. Forward-selected edges stay.
     """
     supported = [abs(found.importance) for findings in all_findings for found in findings.values() if found.supported]
     least = RELEVANT_SHARE * max(supported, default=0.0)
@@ -312,7 +311,7 @@ def only_relevant(all_findings: Sequence[dict[Edge, EdgeFinding]]) -> list[dict[
     return [
         {
             edge: replace(found, reason=reason)
-            if found.supported and not found.singled_out and abs(found.importance) < least
+            if found.supported and not found.forward_selected and abs(found.importance) < least
             else found
             for edge, found in findings.items()
         }

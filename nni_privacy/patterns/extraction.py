@@ -16,14 +16,14 @@ from nni_privacy.patterns.cross_fitting import (
     EdgesInCell,
     Effect,
     Fit,
-    HalfFit,
+    FoldFit,
     effect_of,
-    effects_by_half,
-    fit_halves,
+    effects_by_fold,
+    fit_folds,
     held_out_importance,
     held_out_predictions,
 )
-from nni_privacy.patterns.edge_regression import measure_importance
+from nni_privacy.patterns.edge_regression import ols_contrasts
 from nni_privacy.patterns.evidence import (
     EdgeFinding,
     find_edges,
@@ -74,9 +74,9 @@ def extract_patterns(
     """
     options = options or ExtractionOptions()
     groups = _groups(auc, options)
-    halves = fit_halves(codes, auc, fit, repeats=options.cuts, seed=options.seed, progress=progress)
-    predictiveness = _predictiveness(held_out_predictions(halves, codes), auc)
-    drafts = _drafts(codes, auc, halves, groups, predictiveness, options, progress)
+    folds = fit_folds(codes, auc, fit, repeats=options.cuts, seed=options.seed, progress=progress)
+    predictiveness = _predictiveness(held_out_predictions(folds, codes), auc)
+    drafts = _drafts(codes, auc, folds, groups, predictiveness, options, progress)
     progress("predicted effects")
     sample = np.sort(np.random.default_rng([options.seed, 2]).permutation(len(codes))[: options.effect_sample])
     return Extraction(
@@ -85,10 +85,10 @@ def extract_patterns(
         options=options,
         groups=groups,
         predictiveness=predictiveness,
-        found=_with_effects(drafts, halves, codes, sample),
+        found=_with_effects(drafts, folds, codes, sample),
         assessed=tuple(
             _assess(pattern, drafts, effects)
-            for pattern, effects in zip(assess, _foreign_effects(assess, halves, codes, sample), strict=True)
+            for pattern, effects in zip(assess, _foreign_effects(assess, folds, codes, sample), strict=True)
         ),
     )
 
@@ -126,20 +126,20 @@ def _predictiveness(predicted: Floats, auc: Floats) -> Predictiveness:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A pattern whose effects are still to be predicted; ``by_half`` are the patterns of each surrogate alone."""
+    """A pattern whose effects are still to be predicted; ``by_fold`` are the patterns of each surrogate alone."""
 
     cell: CellType
     objective: Objective
     findings: dict[Edge, EdgeFinding]
     literal: tuple[Edge, ...]
     edges: tuple[Edge, ...]
-    by_half: tuple[tuple[Edge, ...], ...]
+    by_fold: tuple[tuple[Edge, ...], ...]
 
 
 def _drafts(
     codes: GenotypeCodes,
     auc: Floats,
-    halves: Sequence[HalfFit],
+    folds: Sequence[FoldFit],
     groups: dict[Objective, Rows],
     predictiveness: Predictiveness,
     options: ExtractionOptions,
@@ -147,9 +147,9 @@ def _drafts(
 ) -> list[_Draft]:
     """The patterns, from Operation Importance and Algorithm 1."""
     rows = np.concatenate([groups[objective] for objective in OBJECTIVES])
-    tables = held_out_importance(halves, codes, rows, progress)
+    tables = held_out_importance(folds, codes, rows, progress)
     progress("resamples")
-    measured, generator = measure_importance(codes, auc), np.random.default_rng([options.seed, 1])
+    contrasts, generator = ols_contrasts(codes, auc), np.random.default_rng([options.seed, 1])
     drafts: list[_Draft] = []
     start = 0
     for objective in OBJECTIVES:
@@ -161,10 +161,10 @@ def _drafts(
             group = group_importance(
                 own, ids, kind, objective=objective, resamples=options.resamples, generator=generator
             )
-            findings = find_edges(group, measured[cell], objective, predictive=predictiveness.holds)
+            findings = find_edges(group, contrasts[cell], objective, predictive=predictiveness.holds)
             literal = assemble_pattern(order_edges(group.candidates(), objective))
-            by_half = tuple(patterns_by_table(own, ids, kind, objective))
-            drafts.append(_Draft(cell, objective, findings, literal, (), by_half))
+            by_fold = tuple(patterns_by_table(own, ids, kind, objective))
+            drafts.append(_Draft(cell, objective, findings, literal, (), by_fold))
     relevant = only_relevant([draft.findings for draft in drafts])
     return [
         replace(draft, findings=findings, edges=supported_edges(findings, draft.objective))
@@ -173,23 +173,23 @@ def _drafts(
 
 
 def _with_effects(
-    drafts: Sequence[_Draft], halves: Sequence[HalfFit], codes: GenotypeCodes, sample: Rows
+    drafts: Sequence[_Draft], folds: Sequence[FoldFit], codes: GenotypeCodes, sample: Rows
 ) -> tuple[FoundPattern, ...]:
     """Predicts the effects of every draft: three patterns a draft and surrogate."""
-    by_half: list[list[Floats]] = []
-    for half in halves:
+    by_fold: list[list[Floats]] = []
+    for fold in folds:
         wanted: list[EdgesInCell] = []
         for draft in drafts:
             wanted += [
                 (draft.cell, draft.literal),
                 (draft.cell, draft.edges),
-                (draft.cell, draft.by_half[half.partner]),
+                (draft.cell, draft.by_fold[fold.partner]),
             ]
-        by_half.append(effects_by_half(half, codes, sample, wanted))
+        by_fold.append(effects_by_fold(fold, codes, sample, wanted))
     found = []
     for number, draft in enumerate(drafts):
         literal, supported, replicated = (
-            _effects([changes[3 * number + position] for changes in by_half]) for position in range(3)
+            _effects([changes[3 * number + position] for changes in by_fold]) for position in range(3)
         )
         found.append(
             FoundPattern(
@@ -213,11 +213,11 @@ def _effects(changes: Sequence[Floats]) -> tuple[Effect, ...]:
 
 
 def _foreign_effects(
-    patterns: Sequence[CellPattern], halves: Sequence[HalfFit], codes: GenotypeCodes, sample: Rows
+    patterns: Sequence[CellPattern], folds: Sequence[FoldFit], codes: GenotypeCodes, sample: Rows
 ) -> list[tuple[Effect, ...]]:
     wanted = [(pattern.cell, pattern.edges) for pattern in patterns]
-    by_half = [effects_by_half(half, codes, sample, wanted) for half in halves] if wanted else []
-    return [_effects([changes[number] for changes in by_half]) for number in range(len(patterns))]
+    by_fold = [effects_by_fold(fold, codes, sample, wanted) for fold in folds] if wanted else []
+    return [_effects([changes[number] for changes in by_fold]) for number in range(len(patterns))]
 
 
 def _assess(pattern: CellPattern, drafts: Sequence[_Draft], effects: tuple[Effect, ...]) -> Assessment:

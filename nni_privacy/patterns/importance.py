@@ -99,7 +99,7 @@ def edge_means(ids: npt.NDArray[np.intp], values: Floats, *, nodes: int, weights
 
     Args:
         ids: (n, M, 2) of :func:`edge_ids`.
-        values: (n, M, 2), one an edge.
+        values: (n, M, 2), one per edge.
         nodes: the number M of intermediate nodes.
         weights: (n,) how often each architecture counts; by default once.
     """
@@ -126,19 +126,19 @@ class ImportanceTable:
 
     Attributes:
         importance: (n, 2, M, 2), equation 1: the mean predicted AUC of the edge's neighbours, less the architecture's.
-        typical: (n, 2, M, 2), the same with the *median* neighbour. An edge whose importance is owed to a single
-            alternative, which is itself the important edge, has a ``typical`` importance near 0.
+        median_contrast: (n, 2, M, 2), the same with the *median* neighbour: near 0 for an edge whose importance is
+            owed to a single alternative, which is itself the important edge.
     """
 
     importance: Floats
-    typical: Floats
+    median_contrast: Floats
 
     def __len__(self) -> int:
         return len(self.importance)
 
     def __getitem__(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> ImportanceTable:
         """The rows of a mask or an index array."""
-        return ImportanceTable(self.importance[rows], self.typical[rows])
+        return ImportanceTable(self.importance[rows], self.median_contrast[rows])
 
 
 def operation_importance(codes: GenotypeCodes, predict: Predict) -> ImportanceTable:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from nni_privacy.cells.codes import GenotypeCodes
+from nni_privacy.cells.codes import GenotypeCodes, operation_mask
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, CellType, Edge
 from nni_privacy.files import Row, to_csv
 from nni_privacy.patterns.cross_fitting import Effect
@@ -205,7 +205,7 @@ def distribution_info(extraction: Extraction, cell: CellType) -> DistributionInf
 def topology_info(extraction: Extraction, cell: CellType) -> TopologyInfo:
     """How many convolutions start at an input, and how many at an intermediate node."""
     kind, most = CELL_TYPES.index(cell), 2 * extraction.codes.nodes
-    convolutions = np.array(["conv" in operation for operation in DARTS_OPERATIONS])
+    convolutions = operation_mask("convolution")
     shares: list[list[Floats]] = [[], []]
     for codes in _groups(extraction):
         convolution = convolutions[codes.operations[:, kind]]

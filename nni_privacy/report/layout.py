@@ -13,16 +13,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
-from typing import Literal
 
 from nni_privacy.cells.darts import Edge
-from nni_privacy.cells.genotypes import NO_CONNECTION, AnyCell
+from nni_privacy.cells.genotypes import AnyCell
+from nni_privacy.cells.operations import NO_CONNECTION, OperationKind, is_skip, operation_kind
 from nni_privacy.report.cell_graph import CellGraph, Role, cell_graph
 
-__all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode", "Kind"]
+__all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode"]
 __all__ += ["draw_info", "operation_kind", "operation_label"]
 
-Kind = Literal["convolution", "pooling", "skip"]
 Point = tuple[float, float]
 
 NODE_WIDTH, NODE_HEIGHT = 0.56, 0.34
@@ -51,7 +50,7 @@ class DrawnEdge:
     """An edge: the points it runs through, and the centre of its label's box (``LABEL_WIDTH`` x ``LABEL_HEIGHT``)."""
 
     edge: Edge
-    kind: Kind
+    kind: OperationKind
     label: str
     fixed: bool
     path: tuple[Point, ...]
@@ -80,24 +79,13 @@ class CellDrawing:
     height: float
 
 
-def operation_kind(op: str) -> Kind:
-    """What kind of operation ``op`` is.
-
-    >>> operation_kind("dil_conv_5x5")
-    'convolution'
-    """
-    if "pool" in op:
-        return "pooling"
-    return "convolution" if "conv" in op else "skip"
-
-
 def operation_label(op: str) -> str:
     """``op`` as it stands on an edge.
 
     >>> operation_label("dil_conv_5x5")
     'dil conv 5×5'
     """
-    if op == "skip_connect":
+    if is_skip(op):
         return "skip"
     *words, last = op.split("_")
     return " ".join([*words, last.replace("x", "×") if last[:1].isdigit() else last])

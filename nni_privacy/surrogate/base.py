@@ -32,7 +32,6 @@ __all__ = [
     "Surrogate",
     "as_codes",
     "build_surrogate",
-    "describe_surrogate",
     "load_surrogate",
     "register_surrogate",
     "save_surrogate",
@@ -200,15 +199,6 @@ def surrogates_without_extra() -> tuple[str, ...]:
     return tuple(name for name in surrogate_names() if name not in _NEED_EXTRA)
 
 
-def describe_surrogate(name: str) -> str:
-    """The first line of what its builder says of it.
-
-    Raises:
-        ConfigError: if the name is unknown.
-    """
-    return (inspect.getdoc(_builder(name)) or "").partition("\n")[0]
-
-
 def build_surrogate(name: str, **options: Any) -> Surrogate:
     """An unfitted surrogate.
 
@@ -222,12 +212,8 @@ def build_surrogate(name: str, **options: Any) -> Surrogate:
     builder = _builder(name)
     check_keys(f"surrogate {name!r}", options, inspect.signature(builder).parameters)
     surrogate = builder(**options)
-    surrogate.name, surrogate.options = name, _frozen(options)
+    surrogate.name, surrogate.options = name, dict(sorted(options.items()))
     return surrogate
-
-
-def _frozen(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    return dict(sorted(options.items()))
 
 
 def _builder(name: str) -> Callable[..., Surrogate]:

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from nni_privacy.cells.codes import Codes, GenotypeCodes
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES
-from nni_privacy.errors import GenotypeError
 from nni_privacy.surrogate.topology import encode_topology
 
 __all__ = [
@@ -28,12 +27,10 @@ __all__ = [
     "EDGE_LABELS",
     "NODE_LABELS",
     "GraphRows",
-    "decode_one_hot",
     "encode_graphs",
     "encode_one_hot",
     "encode_paths",
     "graph_edges",
-    "one_hot_names",
 ]
 
 OPERATIONS = len(DARTS_OPERATIONS)
@@ -61,36 +58,6 @@ def encode_one_hot(codes: GenotypeCodes) -> npt.NDArray[np.float32]:
     encoded = np.zeros((len(codes), len(CELL_TYPES) * per_cell), dtype=np.float32)
     np.put_along_axis(encoded, columns.reshape(len(codes), -1), 1.0, axis=1)
     return encoded
-
-
-def decode_one_hot(encoded: npt.NDArray[np.float32], *, nodes: int) -> GenotypeCodes:
-    """The genotypes that :func:`encode_one_hot` made ``encoded`` from.
-
-    Raises:
-        GenotypeError: if a row has not two ones for each node.
-    """
-    shape = (len(encoded), len(CELL_TYPES), nodes, 2)
-    columns = np.nonzero(encoded)[1]
-    if encoded.shape[1] != len(CELL_TYPES) * _slots(nodes) * OPERATIONS or len(columns) != np.prod(shape):
-        raise GenotypeError(f"an array of shape {encoded.shape} is not the encoding of cells with {nodes} nodes")
-    slots, operations = np.divmod(columns % (_slots(nodes) * OPERATIONS), OPERATIONS)
-    targets = np.repeat(np.arange(nodes), np.arange(nodes) + INPUT_NODES)[slots]
-    expected = np.tile(np.repeat(np.arange(nodes), 2), len(encoded) * len(CELL_TYPES))
-    if not np.array_equal(targets, expected):
-        raise GenotypeError("a node of an encoded cell does not have two in-edges")
-    sources = slots - np.array([_slots(node) for node in range(nodes)])[targets]
-    return GenotypeCodes(sources.reshape(shape).astype(np.int8), operations.reshape(shape).astype(np.int8))
-
-
-def one_hot_names(nodes: int) -> tuple[str, ...]:
-    """The columns' names, such as ``normal (0, 2, sep_conv_3x3)``."""
-    return tuple(
-        f"{cell_type} ({source}, {target}, {operation})"
-        for cell_type in CELL_TYPES
-        for target in range(INPUT_NODES, INPUT_NODES + nodes)
-        for source in range(target)
-        for operation in DARTS_OPERATIONS
-    )
 
 
 def _slots(nodes: int) -> int:

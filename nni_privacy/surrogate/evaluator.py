@@ -18,7 +18,7 @@ from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError, GenotypeError
-from nni_privacy.search_spaces.users_space import users_space
+from nni_privacy.search_spaces.space import unwrap_space
 from nni_privacy.surrogate import load_surrogate
 from nni_privacy.surrogate.base import Floats
 from nni_privacy.surrogate.search import PredictedArchitecture
@@ -43,10 +43,10 @@ class ModelPredictor:
         """Raises ConfigError unless the surrogate can predict the architectures of ``model_space``."""
         choices = model_space.simplify()
         sample = {label: choice.default() for label, choice in choices.items() if isinstance(choice, Categorical)}
-        genotype_of = getattr(users_space(model_space), "genotype_of", None)
+        genotype_of = getattr(unwrap_space(model_space), "genotype_of", None)
         genotype = genotype_of(sample) if genotype_of is not None else None
         if not isinstance(genotype, Genotype):
-            name = getattr(users_space(model_space), "__name__", "this space")
+            name = getattr(unwrap_space(model_space), "__name__", "this space")
             raise ConfigError(
                 f"search_space: a surrogate predicts architectures of the DARTS space only, not of {name}"
             )
@@ -61,7 +61,7 @@ class ModelPredictor:
         Raises:
             GenotypeError: if the surrogate cannot predict it.
         """
-        genotype_of = getattr(users_space(model), "genotype_of", None)
+        genotype_of = getattr(unwrap_space(model), "genotype_of", None)
         return self.of_genotype(genotype_of(model.sample) if genotype_of is not None else None)
 
     def of_genotype(self, genotype: object) -> PredictedArchitecture:

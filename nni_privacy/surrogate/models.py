@@ -1,107 +1,78 @@
-"""The surrogates that ship: each a function that builds one, under the name that commands know it by.
-
-Every ``members`` option is the number of fits that are averaged; each leaves out another part of the data.
-"""
+"""The surrogates that ship, as a table: committees of regressors under the names that commands know them by."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import NamedTuple
+
 from nni_privacy.surrogate.base import Surrogate, register_surrogate
-from nni_privacy.surrogate.committee import Committee
+from nni_privacy.surrogate.committee import Committee, Regressor
 
 __all__: list[str] = []
 
 
-@register_surrogate("default")
-def _default(*, members: int = 5) -> Surrogate:
-    """Ridge and boosted trees on topology features, averaged: what ships."""
-    from nni_privacy.surrogate.sklearn_models import BoostedTrees, Ridge
+class _Model(NamedTuple):
+    """A row: what the model is, how many fits are averaged, and each part's name in files to its module and class."""
 
-    return Committee({"ridge": Ridge, "boosting": BoostedTrees}, members=members)
-
-
-@register_surrogate("ridge")
-def _ridge(*, members: int = 10) -> Surrogate:
-    """Ridge regression on topology features."""
-    from nni_privacy.surrogate.sklearn_models import Ridge
-
-    return Committee({"ridge": Ridge}, members=members)
+    summary: str
+    members: int
+    parts: Mapping[str, str]
 
 
-@register_surrogate("ridge_one_hot")
-def _ridge_one_hot(*, members: int = 10) -> Surrogate:
-    """Ridge regression on one-hot edges."""
-    from nni_privacy.surrogate.sklearn_models import OneHotRidge
+_BOOSTING = {"boosting": "sklearn_models.BoostedTrees"}
+_RIDGE = {"ridge": "sklearn_models.Ridge"}
+_STORES_DATA = "a saved one holds encoded training data."
 
-    return Committee({"ridge": OneHotRidge}, members=members)
-
-
-@register_surrogate("boosting")
-def _boosting(*, members: int = 5) -> Surrogate:
-    """scikit-learn's gradient boosting on topology features."""
-    from nni_privacy.surrogate.sklearn_models import BoostedTrees
-
-    return Committee({"boosting": BoostedTrees}, members=members)
-
-
-@register_surrogate("random_forest")
-def _random_forest(*, members: int = 5) -> Surrogate:
-    """A random forest on topology features."""
-    from nni_privacy.surrogate.sklearn_models import RandomForest
-
-    return Committee({"forest": RandomForest}, members=members)
-
-
-@register_surrogate("svr")
-def _svr(*, members: int = 5) -> Surrogate:
-    """Support vector regression on topology features; a saved one holds encoded training data."""
-    from nni_privacy.surrogate.sklearn_models import SupportVectors
-
-    return Committee({"svr": SupportVectors}, members=members)
-
-
-@register_surrogate("gp")
-def _gp(*, members: int = 1) -> Surrogate:
-    """A Gaussian process on topology features; a saved one holds encoded training data."""
-    from nni_privacy.surrogate.sklearn_models import GaussianProcess
-
-    return Committee({"gp": GaussianProcess}, members=members)
+_MODELS = {
+    "default": _Model(
+        "Ridge and boosted trees on topology features, averaged: what ships.", 5, {**_RIDGE, **_BOOSTING}
+    ),
+    "ridge": _Model("Ridge regression on topology features.", 10, _RIDGE),
+    "ridge_one_hot": _Model("Ridge regression on one-hot edges.", 10, {"ridge": "sklearn_models.OneHotRidge"}),
+    "boosting": _Model("scikit-learn's gradient boosting on topology features.", 5, _BOOSTING),
+    "random_forest": _Model("A random forest on topology features.", 5, {"forest": "sklearn_models.RandomForest"}),
+    "svr": _Model(
+        f"Support vector regression on topology features; {_STORES_DATA}", 5, {"svr": "sklearn_models.SupportVectors"}
+    ),
+    "gp": _Model(
+        f"A Gaussian process on topology features; {_STORES_DATA}", 1, {"gp": "sklearn_models.GaussianProcess"}
+    ),
+    "gin": _Model(
+        "A graph network over both cells with topology features at its readout, trained to predict and to rank.",
+        4,
+        {"gin": "torch_models.GIN"},
+    ),
+    "gin_paper": _Model(
+        "The paper's graph network with its mislabelled edges: for comparison only.",
+        1,
+        {"gin": "torch_models.PaperGIN"},
+    ),
+    "bananas": _Model(
+        "BANANAS: a multi-layer perceptron on path encodings.", 2, {"perceptron": "torch_models.PathPerceptron"}
+    ),
+    "xgboost": _Model("XGBoost on topology features.", 5, {"xgboost": "boosting.XGBoost"}),
+    "lightgbm": _Model("LightGBM on topology features.", 5, {"lightgbm": "boosting.LightGBM"}),
+}
+_NEED_EXTRA = ("xgboost", "lightgbm")
 
 
-@register_surrogate("gin")
-def _gin(*, members: int = 4) -> Surrogate:
-    """A graph network over both cells with topology features at its readout, trained to predict and to rank."""
-    from nni_privacy.surrogate.torch_models import GIN
+def _builder(model: _Model) -> Callable[..., Surrogate]:
+    def build(*, members: int = model.members) -> Surrogate:
+        return Committee({part: _regressor(place) for part, place in model.parts.items()}, members=members)
 
-    return Committee({"gin": GIN}, members=members)
-
-
-@register_surrogate("gin_paper")
-def _gin_paper(*, members: int = 1) -> Surrogate:
-    """The paper's graph network with its mislabelled edges: for comparison only."""
-    from nni_privacy.surrogate.torch_models import PaperGIN
-
-    return Committee({"gin": PaperGIN}, members=members)
+    build.__doc__ = (
+        f"{model.summary}\n\nArgs:\n    members: number of fits that are averaged; each leaves out other data."
+    )
+    return build
 
 
-@register_surrogate("bananas")
-def _bananas(*, members: int = 2) -> Surrogate:
-    """BANANAS: a multi-layer perceptron on path encodings."""
-    from nni_privacy.surrogate.torch_models import PathPerceptron
-
-    return Committee({"perceptron": PathPerceptron}, members=members)
-
-
-@register_surrogate("xgboost", needs_extra=True)
-def _xgboost(*, members: int = 5) -> Surrogate:
-    """XGBoost on topology features."""
-    from nni_privacy.surrogate.boosting import XGBoost
-
-    return Committee({"xgboost": XGBoost}, members=members)
+def _regressor(place: str) -> Callable[[], Regressor]:
+    """The class at ``module.Class``; imported here, as scikit-learn and torch take seconds."""
+    module, _, name = place.partition(".")
+    regressor: Callable[[], Regressor] = getattr(import_module(f"nni_privacy.surrogate.{module}"), name)
+    return regressor
 
 
-@register_surrogate("lightgbm", needs_extra=True)
-def _lightgbm(*, members: int = 5) -> Surrogate:
-    """LightGBM on topology features."""
-    from nni_privacy.surrogate.boosting import LightGBM
-
-    return Committee({"lightgbm": LightGBM}, members=members)
+for _name, _model in _MODELS.items():
+    register_surrogate(_name, needs_extra=_name in _NEED_EXTRA)(_builder(_model))

@@ -7,6 +7,7 @@ holds a part of the data, and is not for publishing where the data must not be.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,9 +21,11 @@ from nni_privacy.surrogate.trees import TreeEnsemble
 
 __all__ = ["BoostedTrees", "GaussianProcess", "OneHotRidge", "RandomForest", "Ridge", "SupportVectors"]
 
-STRENGTHS = np.logspace(0, 5, 31)
+ALPHAS = np.logspace(0, 5, 31)
+"""Penalties that ridge regression chooses from."""
 
 _CHUNK = 2048
+"""Rows whose kernel is computed at once: bounds the memory."""
 
 
 class Ridge(Regressor):
@@ -39,7 +42,7 @@ class Ridge(Regressor):
         from sklearn.linear_model import RidgeCV
 
         centre, scale = standardise(features)
-        model = RidgeCV(alphas=STRENGTHS).fit((features - centre) / scale, target)
+        model = RidgeCV(alphas=ALPHAS).fit((features - centre) / scale, target)
         self._weights = model.coef_ / scale
         self._intercept = float(model.intercept_ - centre @ self._weights)
 
@@ -64,20 +67,20 @@ class OneHotRidge(Ridge):
 
 
 class _KernelExpansion(Regressor):
-    """A prediction that is a weighted sum of similarities exp(-width |x - z|^2) to stored rows z."""
+    """A prediction that is a weighted sum of similarities exp(-gamma |x - z|^2) to stored rows z."""
 
     encoder: ClassVar[Encoder] = staticmethod(encode_topology)
 
     def __init__(self) -> None:
         self._centre = self._scale = self._weights = np.empty(0)
         self._rows = np.empty((0, 0))
-        self._width, self._intercept = 0.0, 0.0
+        self._gamma, self._intercept = 0.0, 0.0
 
     def predict(self, features: Any) -> Floats:
         """(n,) kernel (n, m) @ weights (m,) + intercept."""
         scaled = (features - self._centre) / self._scale
         parts = [
-            np.exp(-self._width * _squared_distances(scaled[begin : begin + _CHUNK], self._rows)) @ self._weights
+            np.exp(-self._gamma * _squared_distances(scaled[begin : begin + _CHUNK], self._rows)) @ self._weights
             for begin in range(0, len(scaled), _CHUNK)
         ]
         return np.concatenate([*parts, np.empty(0)]) + self._intercept
@@ -90,7 +93,7 @@ class _KernelExpansion(Regressor):
     def state(self) -> State:
         """Stored rows, their weights, and how features are scaled."""
         arrays = {"centre": self._centre, "scale": self._scale, "weights": self._weights, "rows": self._rows}
-        return State(arrays, {"width": self._width, "intercept": self._intercept})
+        return State(arrays, {"width": self._gamma, "intercept": self._intercept})  # gamma's name in files
 
     def restore(self, state: State) -> None:
         """Takes all of it over."""
@@ -100,29 +103,30 @@ class _KernelExpansion(Regressor):
         )
         if self._rows.shape != (len(self._weights), len(self._centre)):
             raise ValueError("the stored rows do not fit their weights")
-        self._width, self._intercept = float(state.facts["width"]), float(state.facts["intercept"])
+        self._gamma, self._intercept = float(state.facts["width"]), float(state.facts["intercept"])
 
 
 class SupportVectors(_KernelExpansion):
     """Support vector regression.
 
     Args:
-        penalty: of an error beyond the tube, C.
-        tube: half the width of the tube without penalty, in standard deviations of the AUC.
-        reach: the kernel's width is ``reach`` / number of features.
+        C: penalty of an error beyond ``epsilon``.
+        epsilon: largest error without penalty, in standard deviations of the AUC.
+        gamma: of the kernel, times the number of features: 1 is scikit-learn's ``"auto"``.
     """
 
-    def __init__(self, *, penalty: float = 0.3, tube: float = 0.3, reach: float = 0.3) -> None:
+    def __init__(self, *, C: float = 0.3, epsilon: float = 0.3, gamma: float = 0.3) -> None:
         super().__init__()
-        self._penalty, self._tube, self._reach = penalty, tube, reach
+        self._options = {"C": C, "epsilon": epsilon}
+        self._gamma_times_features = gamma
 
     def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
         """Solves the quadratic program; neither ``held`` nor ``seed`` is used."""
         from sklearn.svm import SVR
 
         scaled = self._scale_features(features)
-        self._width = self._reach / scaled.shape[1]
-        model = SVR(C=self._penalty, epsilon=self._tube, gamma=self._width).fit(scaled, target)
+        self._gamma = self._gamma_times_features / scaled.shape[1]
+        model = SVR(gamma=self._gamma, **self._options).fit(scaled, target)
         self._rows, self._weights = model.support_vectors_, model.dual_coef_[0]
         self._intercept = float(model.intercept_[0])
 
@@ -131,33 +135,32 @@ class GaussianProcess(_KernelExpansion):
     """A Gaussian process with a squared-exponential kernel; its three scales have the greatest marginal likelihood.
 
     Args:
-        reaches: kernel widths to try, as multiples of 1 / number of features.
+        gammas: kernel parameters to try, times the number of features.
         noises: ratios of noise to signal variance to try.
     """
 
     def __init__(
-        self, *, reaches: tuple[float, ...] = (0.03, 0.1, 0.3), noises: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0)
+        self, *, gammas: tuple[float, ...] = (0.03, 0.1, 0.3), noises: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0)
     ) -> None:
         super().__init__()
-        self._reaches, self._noises = reaches, noises
+        self._gammas, self._noises = gammas, noises
 
     def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
-        """Tries all scales on one eigendecomposition a kernel width; neither ``held`` nor ``seed`` is used."""
+        """Tries all scales on one eigendecomposition per gamma; neither ``held`` nor ``seed`` is used."""
         from scipy.linalg import eigh
 
         scaled = self._scale_features(features)
         self._rows, self._intercept = scaled, float(target.mean())
         distances = _squared_distances(scaled, scaled)
         best = -np.inf
-        for reach in self._reaches:
-            width = reach / scaled.shape[1]
-            values, vectors = eigh(np.exp(-width * distances), check_finite=False)
+        for gamma in np.array(self._gammas) / scaled.shape[1]:
+            values, vectors = eigh(np.exp(-gamma * distances), check_finite=False)
             rotated = vectors.T @ (target - self._intercept)
             for noise in self._noises:
                 spectrum = np.maximum(values, 0.0) + noise
                 evidence = _log_evidence(spectrum, rotated)
                 if evidence > best:
-                    best, self._width, self._weights = evidence, width, vectors @ (rotated / spectrum)
+                    best, self._gamma, self._weights = evidence, float(gamma), vectors @ (rotated / spectrum)
 
 
 def _log_evidence(spectrum: Floats, rotated: Floats) -> float:
@@ -173,9 +176,19 @@ def _squared_distances(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Float
 
 
 class _Trees(Regressor):
-    """What all of them share: the trees do the predicting."""
+    """Trees that scikit-learn grows and :class:`TreeEnsemble` evaluates.
+
+    Args:
+        **options: of scikit-learn's estimator, instead of :attr:`defaults`.
+    """
+
+    encoder: ClassVar[Encoder] = staticmethod(encode_topology)
+    defaults: ClassVar[Mapping[str, Any]]
 
     _trees: TreeEnsemble
+
+    def __init__(self, **options: Any) -> None:
+        self._options = {**self.defaults, **options}
 
     def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
         """Grows the trees; ``held`` is not used."""
@@ -198,55 +211,28 @@ class _Trees(Regressor):
 
 
 class BoostedTrees(_Trees):
-    """Gradient boosting on topology features: small trees, slow learning, a few features a split.
+    """Gradient boosting on topology features: small trees, slow learning, a few features per split."""
 
-    Args:
-        rounds: number of trees.
-        learning_rate: what each of them counts.
-        leaves: of a tree, at most.
-        share: of the features that a split may choose from.
-        smallest_leaf: architectures in a leaf, at least.
-    """
-
-    encoder: ClassVar[Encoder] = staticmethod(encode_topology)
-
-    def __init__(
-        self,
-        *,
-        rounds: int = 150,
-        learning_rate: float = 0.04,
-        leaves: int = 12,
-        share: float = 0.15,
-        smallest_leaf: int = 20,
-    ) -> None:
-        self._options = {
-            "max_iter": rounds,
-            "learning_rate": learning_rate,
-            "max_leaf_nodes": leaves,
-            "max_features": share,
-            "min_samples_leaf": smallest_leaf,
-        }
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "max_iter": 150,
+        "learning_rate": 0.04,
+        "max_leaf_nodes": 12,
+        "max_features": 0.15,
+        "min_samples_leaf": 20,
+        "early_stopping": False,
+    }
 
     def _grow(self, features: Any, target: Floats, seed: int) -> TreeEnsemble:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
-        model = HistGradientBoostingRegressor(early_stopping=False, random_state=seed, **self._options)
+        model = HistGradientBoostingRegressor(random_state=seed, **self._options)
         return TreeEnsemble.from_boosting(model.fit(features, target))
 
 
 class RandomForest(_Trees):
-    """A random forest on topology features.
+    """A random forest on topology features."""
 
-    Args:
-        trees: how many.
-        share: of the features that a split may choose from.
-        smallest_leaf: architectures in a leaf, at least.
-    """
-
-    encoder: ClassVar[Encoder] = staticmethod(encode_topology)
-
-    def __init__(self, *, trees: int = 60, share: float = 0.15, smallest_leaf: int = 5) -> None:
-        self._options = {"n_estimators": trees, "max_features": share, "min_samples_leaf": smallest_leaf}
+    defaults: ClassVar[Mapping[str, Any]] = {"n_estimators": 60, "max_features": 0.15, "min_samples_leaf": 5}
 
     def _grow(self, features: Any, target: Floats, seed: int) -> TreeEnsemble:
         from sklearn.ensemble import RandomForestRegressor

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.cells.codes import Codes, GenotypeCodes
+from nni_privacy.cells.codes import Codes, GenotypeCodes, operation_mask
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES
+from nni_privacy.cells.operations import operation_kind
 
 __all__ = [
     "CONVOLUTIONS",
@@ -58,13 +59,12 @@ PATH_NAMES = (
 LAYOUT: tuple[int, ...] = (0, 1, 0, 1, 0)
 """The cells of the paper's network, as indices of :data:`~nni_privacy.cells.darts.CELL_TYPES`: N R N R N."""
 
-_IS_CONVOLUTION = np.array(["conv" in op for op in DARTS_OPERATIONS], dtype=np.float64)
+_IS_CONVOLUTION = operation_mask("convolution")
+_IS_LARGE = np.array([op.endswith("5x5") for op in DARTS_OPERATIONS])
+_KINDS = np.stack([_IS_CONVOLUTION, operation_mask("pooling"), operation_mask("skip"), _IS_LARGE], axis=1).astype(float)
 _PER_EDGE = np.zeros((len(DARTS_OPERATIONS), LARGE + 1))
 _PER_EDGE[:, EDGES] = 1
-_PER_EDGE[:, CONVOLUTIONS] = _IS_CONVOLUTION
-_PER_EDGE[:, POOLS] = ["pool" in op for op in DARTS_OPERATIONS]
-_PER_EDGE[:, SKIPS] = ["skip" in op for op in DARTS_OPERATIONS]
-_PER_EDGE[:, LARGE] = ["5x5" in op for op in DARTS_OPERATIONS]
+_PER_EDGE[:, CONVOLUTIONS:] = _KINDS
 
 COST_NAMES = ("parameters", "multiply_adds")
 CHANNELS, STEM_MULTIPLIER, COLOURS, CLASSES = 16, 3, 3, 10
@@ -104,10 +104,6 @@ TOPOLOGY_NAMES: tuple[str, ...] = (
 )
 """Names of the columns of :func:`encode_topology`."""
 
-_CONVOLUTION_MASK = np.array(["conv" in op for op in DARTS_OPERATIONS])
-_KINDS = np.array(
-    [["conv" in op, "pool" in op, "skip" in op, "5x5" in op] for op in DARTS_OPERATIONS], dtype=np.float64
-)
 _CHUNK = 8192
 """Architectures at once: their intermediate arrays stay in the processor's cache."""
 
@@ -216,12 +212,12 @@ def _edges(codes: GenotypeCodes, kind: int, place: _Place) -> Cost:
 
 def _operation(name: str, place: _Place) -> Cost:
     """(2,): of one operation; poolings cost no multiply-add of a convolution and have no parameters."""
-    if "pool" in name:
+    kind, (channels, side, halves) = operation_kind(name), place
+    if kind == "pooling":
         return np.zeros(2)
-    channels, side, halves = place
-    if name == "skip_connect":
+    if kind == "skip":
         return _convolution(channels, channels, 1, side) + _norm(channels) if halves else np.zeros(2)
-    kernel = 5 if "5x5" in name else 3
+    kernel = int(name[-1])
     once = _depthwise(channels, kernel, side) + _convolution(channels, channels, 1, side) + _norm(channels)
     return 2 * once if name.startswith("sep") else once
 
@@ -271,7 +267,7 @@ def _cell_features(sources: Codes, operations: Codes) -> Floats:
 
 def _shape(sources: Codes, operations: Codes, tallies: Floats) -> Floats:
     """(n, k), as _SHAPE_NAMES has them."""
-    convolution = _CONVOLUTION_MASK[operations]
+    convolution = _IS_CONVOLUTION[operations]
     per_node = convolution.sum(axis=2)
     depths = _depths(sources)
     # A node that no other intermediate node reads is a loose end: it reaches the output alone.

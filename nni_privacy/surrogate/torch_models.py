@@ -15,9 +15,10 @@ stand. So an operation often sits on another edge than its own.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,10 +95,17 @@ class Inputs:
 
 
 class NetworkRegressor(Regressor):
-    """A regressor whose model is a torch module that maps :class:`Inputs` to (n,) predictions."""
+    """A regressor whose model is a torch module that maps :class:`Inputs` to (n,) predictions.
 
-    training: Training
+    Args:
+        build: makes the untrained network.
+        training: how it learns.
+    """
+
     _network: nn.Module
+
+    def __init__(self, build: Callable[[], nn.Module], training: Training) -> None:
+        self._build, self.training = build, training
 
     def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
         """Trains for a fixed number of epochs: ``held`` is too small and noisy to stop by."""
@@ -131,10 +139,6 @@ class NetworkRegressor(Regressor):
         arrays = {name.removeprefix(start): array for name, array in state.arrays.items() if name.startswith(start)}
         self._network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
         self._network.eval()
-
-    @abstractmethod
-    def _build(self) -> nn.Module:
-        """The untrained network."""
 
     @abstractmethod
     def _inputs(self, features: Any) -> Inputs:
@@ -209,11 +213,7 @@ class PathPerceptron(NetworkRegressor):
     encoder: ClassVar[Encoder] = staticmethod(encode_paths)
 
     def __init__(self, *, width: int = 20, layers: int = 10, epochs: int = 40) -> None:
-        self._network_options = (width, layers)
-        self.training = Training(epochs=epochs, batch=32, learning_rate=1e-3)
-
-    def _build(self) -> nn.Module:
-        return _Perceptron(*self._network_options)
+        super().__init__(partial(_Perceptron, width, layers), Training(epochs=epochs, batch=32, learning_rate=1e-3))
 
     def _inputs(self, features: Any) -> Inputs:
         return Inputs((torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)),))
@@ -248,21 +248,13 @@ class GIN(NetworkRegressor):
     def __init__(
         self, *, width: int = 32, layers: int = 3, dropout: float = 0.5, epochs: int = 12, ranking: float = 0.5
     ) -> None:
-        self._network_options = (width, layers, dropout)
-        self.training = Training(epochs=epochs, ranking=ranking)
+        build = partial(GraphNetwork, width=width, layers=layers, dropout=dropout)
+        super().__init__(build, Training(epochs=epochs, ranking=ranking))
         self._centre = self._scale = np.empty(0)
-
-    def _build(self) -> nn.Module:
-        width, layers, dropout = self._network_options
-        return GraphNetwork(width=width, layers=layers, dropout=dropout)
 
     def _inputs(self, features: GraphRows) -> Inputs:
         topology = ((features.topology - self._centre) / self._scale).astype(np.float32)
-        rows = (features.sources, features.labels, topology)
-        return Inputs(
-            tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in rows),
-            (torch.from_numpy(features.targets), torch.from_numpy(features.roles)),
-        )
+        return _graph_inputs(features, features.sources, features.labels, topology)
 
     def _learn_scales(self, features: GraphRows) -> None:
         self._centre, self._scale = standardise(features.topology)
@@ -272,6 +264,13 @@ class GIN(NetworkRegressor):
 
     def _restore_scales(self, state: State) -> None:
         self._centre, self._scale = np.asarray(state.arrays["centre"]), np.asarray(state.arrays["scale"])
+
+
+def _graph_inputs(features: GraphRows, *rows: npt.NDArray[Any]) -> Inputs:
+    return Inputs(
+        tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in rows),
+        (torch.from_numpy(features.targets), torch.from_numpy(features.roles)),
+    )
 
 
 class GraphNetwork(nn.Module):
@@ -338,19 +337,10 @@ class PaperGIN(NetworkRegressor):
     encoder: ClassVar[Encoder] = staticmethod(encode_mislabelled)
 
     def __init__(self, *, width: int = 32, layers: int = 5, epochs: int = 20) -> None:
-        self._network_options = (width, layers)
-        self.training = Training(epochs=epochs, learning_rate=1e-3)
-
-    def _build(self) -> nn.Module:
-        width, layers = self._network_options
-        return _Network(width=width, layers=layers)
+        super().__init__(partial(_Network, width=width, layers=layers), Training(epochs=epochs, learning_rate=1e-3))
 
     def _inputs(self, features: GraphRows) -> Inputs:
-        arrays: tuple[npt.NDArray[Any], ...] = (features.sources, features.labels)
-        return Inputs(
-            tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays),
-            (torch.from_numpy(features.targets), torch.from_numpy(features.roles)),
-        )
+        return _graph_inputs(features, features.sources, features.labels)
 
 
 class _Network(nn.Module):
@@ -359,7 +349,9 @@ class _Network(nn.Module):
         # Roles are the same in both cells: only the edges that join them tell the cells apart.
         self.roles = nn.Embedding(len(NODE_LABELS) // 2, width)
         self.labels = nn.Embedding(len(EDGE_LABELS), width)
-        self.convolutions = nn.ModuleList(GINEConv(_paper_perceptron(width), train_eps=True) for _ in range(layers))
+        self.convolutions = nn.ModuleList(
+            GINEConv(_perceptron(width).append(nn.ReLU()), train_eps=True) for _ in range(layers)
+        )
         self.head = nn.Linear(width, 1)
 
     def forward(self, sources: Tensor, labels: Tensor, targets: Tensor, roles: Tensor) -> Tensor:
@@ -377,7 +369,3 @@ class _Network(nn.Module):
         for convolution in self.convolutions:
             states = convolution(states, edges, attributes)
         return self.head(states.view(graphs, size, -1).mean(dim=1)).squeeze(1)
-
-
-def _paper_perceptron(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())

@@ -1,4 +1,4 @@
-"""The searches that a strategy is put through: both spaces, without a pattern and with two."""
+"""Cases of the conformance suites: both spaces, without a pattern and with two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An execution engine that runs nothing: it takes note of what a strategy submits, and answers with made-up metrics."""
+"""An execution engine for tests: it records what a strategy submits, and answers with made-up metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every one-shot strategy must do."""
+"""Conformance suite of one-shot strategies."""
 
 from __future__ import annotations
 

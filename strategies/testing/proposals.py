@@ -1,4 +1,4 @@
-"""What every strategy must do, one-shot or not."""
+"""Conformance suite of all strategies, one-shot or not."""
 
 from __future__ import annotations
 

@@ -66,7 +66,9 @@ def test_importance_is_its_definition(architectures: list[Genotype]) -> None:
                 place = (row, kind, *divmod(position, 2))
                 expected = fmean(map(score, near)) - score(genotype)
                 assert table.importance[place] == pytest.approx(expected, abs=1e-9)
-                assert table.typical[place] == pytest.approx(median(map(score, near)) - score(genotype), abs=1e-9)
+                assert table.median_contrast[place] == pytest.approx(
+                    median(map(score, near)) - score(genotype), abs=1e-9
+                )
 
 
 @given(genotypes())

@@ -17,7 +17,7 @@ from nni_privacy.errors import ConfigError
 from nni_privacy.patterns import load_pattern
 from nni_privacy.search_spaces import SPACES, NasBench201, NasBench201Network
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Cell, ReductionBlock
-from nni_privacy.search_spaces.nasbench201_operations import build_nasbench201_operation
+from nni_privacy.search_spaces.operations import build_nasbench201_operation
 
 SMALL = {"channels": 4, "cells": 1}
 

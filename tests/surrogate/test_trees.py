@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from configparser import ConfigParser
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
+from nni_privacy.errors import ConfigError
 from nni_privacy.surrogate.base import State
-from nni_privacy.surrogate.trees import TreeEnsemble
+from nni_privacy.surrogate.trees import SCIKIT_LEARN, TreeEnsemble
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(size=(600, 7)).astype(np.float32)
@@ -20,6 +24,28 @@ def test_boosted_trees_equal_scikit_learn() -> None:
     trees = TreeEnsemble.from_boosting(model)
     np.testing.assert_array_equal(trees.predict(UNSEEN), model.predict(UNSEEN))
     np.testing.assert_array_equal(trees.predict(FEATURES), model.predict(FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("version", "known"), [("1.3.2", False), ("1.4.0", True), ("1.9.1", True), ("1.10rc1", False), ("2.0", False)]
+)
+def test_boosted_trees_of_versions_that_were_not_tried_are_refused(
+    version: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = HistGradientBoostingRegressor(max_iter=2, random_state=0).fit(FEATURES, TARGET)
+    monkeypatch.setattr(sklearn, "__version__", version)
+    if known:
+        TreeEnsemble.from_boosting(model)
+        return
+    with pytest.raises(ConfigError, match=rf"^scikit-learn {version}: .* install 'scikit-learn>=1\.4,<1\.10'$"):
+        TreeEnsemble.from_boosting(model)
+
+
+def test_requirements_have_the_same_versions() -> None:
+    setup = ConfigParser()
+    setup.read(Path(__file__).resolve().parents[2] / "setup.cfg", encoding="utf-8")
+    first, beyond = (".".join(map(str, version)) for version in SCIKIT_LEARN)
+    assert f"scikit-learn >={first}, <{beyond}" in setup["options"]["install_requires"].splitlines()
 
 
 @pytest.mark.parametrize("leaf", [1, 60], ids=["deep trees", "small trees"])
