@@ -32,6 +32,7 @@ __all__ = [
     "ACCESS_REPAIRS",
     "ManagerAccess",
     "check_host",
+    "check_port",
     "current_access",
     "manager_access",
     "manager_headers",
@@ -155,6 +156,18 @@ def check_host(host: str, port: int) -> None:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ConfigError(f"host: {host!r}: not an address of this machine with port {port} free ({reason})") from None
+
+
+def check_port(port: int) -> None:
+    """Raises ConfigError unless the manager can listen on ``port`` of 127.0.0.1."""
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"port: {port}; allowed is 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HERE, port))
+        except OSError as error:
+            raise ConfigError(f"port: {port} is in use or not allowed ({error.strerror}); choose another") from None
 
 
 # --- the token of a manager, by its port ---

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -24,7 +23,7 @@ from nni.nas.strategy import Strategy
 from nni_privacy.errors import ConfigError
 from nni_privacy.files import writing_run
 from nni_privacy.nni_runtime import install
-from nni_privacy.nni_runtime.access import manager_access
+from nni_privacy.nni_runtime.access import check_port, manager_access
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
@@ -33,7 +32,7 @@ from nni_privacy.runs.directory import RunDirectory, TrialRecord, describe_envir
 from nni_privacy.runs.processes import leftovers, stop_processes
 from nni_privacy.runs.replay import Course
 
-__all__ = ["PrivacyExperiment", "check_port"]
+__all__ = ["PrivacyExperiment"]
 
 _logger = logging.getLogger(__name__)
 
@@ -279,15 +278,3 @@ def _parent_told() -> Iterator[None]:
         yield
     finally:
         del os.environ[PARENT_VARIABLE]
-
-
-def check_port(port: int) -> None:
-    """Raises ConfigError unless the manager can listen on ``port`` of 127.0.0.1."""
-    if not 1 <= port <= 65535:
-        raise ConfigError(f"port: {port}; allowed is 1 to 65535")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(f"port: {port} is in use or not allowed ({error.strerror}); choose another") from None
