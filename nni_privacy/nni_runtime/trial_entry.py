@@ -51,11 +51,11 @@ def main() -> None:
 
 
 def _read_with_care(types: str, *, pickles: bool) -> None:
-    from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
     from nni_privacy.nni_runtime.message_repairs import READING, trial_repairs, trust_of_trial
+    from nni_privacy.nni_runtime.proxies import trial_receive_proxy, trial_send_proxy
 
-    proxies = [repair for repair in ACCESS_REPAIRS if repair.owner == "HttpChannel"]
-    for repair in (*READING, *proxies, *trial_repairs(trust_of_trial(types, pickles=pickles))):
+    trust = trust_of_trial(types, pickles=pickles)
+    for repair in (*READING, trial_send_proxy, trial_receive_proxy, *trial_repairs(trust)):
         repair.apply()
 
 
