@@ -1,4 +1,4 @@
-"""Who may talk to NNI's manager: the token that it wants of everyone, and that this user's processes carry to it.
+"""Access to NNI's manager: the token that it wants of everyone, and that this user's processes carry to it.
 
 Every manager that is started here gets a random token. It goes to the manager through the environment, never through a
 command line or a log, and is kept where only this user can read it, for processes that talk to the manager later.
@@ -47,7 +47,7 @@ _HERE = "127.0.0.1"
 
 @dataclass(frozen=True)
 class ManagerAccess:
-    """Who may reach the managers that this process starts, and what they may be sent.
+    """Access to the managers that this process starts, and what they may be sent.
 
     Attributes:
         host: an address of this machine to listen on besides 127.0.0.1.
@@ -91,7 +91,7 @@ class ManagerAccess:
         print(f"  {self.address(port)}", flush=True)
 
     def variables(self) -> dict[str, str]:
-        """What the manager reads from its environment when it starts."""
+        """Environment variables that the manager reads when it starts."""
         given = {TOKEN_VARIABLE: self.token}
         if self.host is not None:
             given[HOST_VARIABLE] = self.host
@@ -107,7 +107,7 @@ _tokens: dict[int, str] = {}
 
 
 def current_access() -> ManagerAccess:
-    """What holds for a manager that is started now."""
+    """The access of a manager that is started now."""
     return _access.get() or _default[0]
 
 

@@ -192,7 +192,7 @@ class PrivacyExperiment(NasExperiment):
             self.run_directory.lock.note_manager(manager.pid)
 
     def _reached(self) -> AbstractContextManager[object]:
-        """Who may reach a manager that is started meanwhile, as the arguments say."""
+        """Access to a manager that is started meanwhile, as the arguments say."""
         if self._token is None and self._allow_pickle is None:
             return nullcontext()
         return manager_access(wants_token=self._token, allow_pickle=self._allow_pickle)
@@ -264,7 +264,7 @@ def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_t
 
 
 def _plain(value: Any) -> Any:
-    """What is written of a value that YAML cannot hold: a function's name, a number's value, a path's text."""
+    """Plain text or number for a value that YAML cannot hold: a function's name, a number's value, a path's text."""
     if callable(value):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return value.item() if hasattr(value, "item") else str(value)

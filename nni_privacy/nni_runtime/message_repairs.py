@@ -39,7 +39,7 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 NEEDED = frozenset({"nni.nas.space.space.SimplifiedModelSpace", "nni.nas.space.metrics.Metrics"})
-"""What NNI itself puts around a model space and an evaluator to send an architecture to a trial."""
+"""Types that NNI itself puts around a model space and an evaluator to send an architecture to a trial."""
 
 ENTRY = "nni_privacy.nni_runtime.trial_entry"
 _SERIALIZER = "nni.common.serializer"
@@ -166,7 +166,7 @@ def _without_model(data: str) -> str:
 
 
 def experiment_trust(experiment: Any) -> Trust | None:
-    """What an experiment's trials may be sent: the types of its space and evaluator, pickles where allowed.
+    """The trust of an experiment's messages to its trials: the types of its space and evaluator, pickles where allowed.
 
     Args:
         experiment: NNI's ``NasExperiment``; of anything else that an engine is given in its place nothing is known.
@@ -232,7 +232,7 @@ def listed_models(original: Original, self: Any, status: Any = None) -> Iterator
 
 
 def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
-    """What to write for ``python`` in the command of a trial that is to read its parameters under ``trust``.
+    """The words that replace ``python`` in the command of a trial that is to read its parameters under ``trust``.
 
     Args:
         python: the interpreter.
@@ -311,10 +311,10 @@ def tuner_commands(original: Original, self: Any, command: Any, data: Any) -> No
 
 
 TUNING = (tuner_commands,)
-"""What a process that is one tuner needs besides."""
+"""Further repairs of a process that is one tuner."""
 
 READING = (message_reading, message_objects, message_types)
-"""What makes NNI's serializer ask how far a message is trusted; needed in every process that reads some."""
+"""Repairs that make NNI's serializer ask how far a message is trusted; needed in every process that reads some."""
 
 _SEARCHING = (
     Repair(

@@ -1,4 +1,4 @@
-"""Repairs of NNI's Python side: methods replaced in memory, each only where NNI's own is what it was written for."""
+"""Registry of the repairs of NNI's Python side, and those of the web UI's chart, of checkpoints and of the start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 # Where NNI's web UI looks for the choices of an architecture (RETIARIIPARAMETERS in webui/src/static/const.ts).
 _SUMMARY = "mutation_summary"
 START_SECONDS = 60
-"""How long NNI's manager may take to start."""
+"""Time that NNI's manager may take to start."""
 
 
 def chart_label(label: str) -> str:
@@ -136,7 +136,7 @@ def safe_checkpoints(original: Original, self: Any, path: Any) -> Any:
 
 
 def _checkpoint_types() -> list[Any]:
-    """What states of NNI's strategies are made of besides plain values; none of it runs what a file says."""
+    """Types of NNI's strategies' states besides plain values; none of them runs what a file says."""
     import numpy as np
 
     individual = import_module("nni.nas.strategy.evolution").Individual

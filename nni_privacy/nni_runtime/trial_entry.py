@@ -1,4 +1,4 @@
-"""What a trial on this machine is started with: NNI's own entry, in a process that reads its parameters with care.
+"""Entry point of trials on this machine: NNI's own, in a process that reads its parameters with care.
 
 ``python -m nni_privacy.nni_runtime.trial_entry [OPTIONS] -m MODULE ARGUMENTS`` runs ``MODULE`` as ``python -m`` does.
 NNI's manager stops its trials when it is stopped; when it is killed, they would train on with nobody to report to. And

@@ -1,4 +1,4 @@
-"""What the manager starts a tuner of hyper-parameters with: NNI's own, in a process that reads plain data only.
+"""Entry point of tuners of hyper-parameters: NNI's own, in a process that reads plain data only.
 
 ``python -m nni_privacy.nni_runtime.tuner_entry --exp_params ...`` does what ``python -m nni --exp_params ...`` does.
 """
