@@ -23,16 +23,7 @@ from nni_privacy.errors import PrivacyError, RunStoppedError
 
 __all__ = ["main"]
 
-COMMANDS = (
-    add_search,
-    add_measure,
-    add_audit,
-    add_patterns,
-    add_surrogate,
-    add_report,
-    add_doctor,
-    add_nnictl,
-)
+COMMANDS = (add_search, add_measure, add_audit, add_patterns, add_surrogate, add_report, add_doctor, add_nnictl)
 """What adds each command's parser and names the function that runs it, in the order of ``--help``."""
 
 

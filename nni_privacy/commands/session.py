@@ -35,14 +35,7 @@ if TYPE_CHECKING:
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.studies.config import StudyConfig
 
-__all__ = [
-    "SearchProgress",
-    "Session",
-    "check_resumable",
-    "differences",
-    "interruptible",
-    "run_folder",
-]
+__all__ = ["SearchProgress", "Session", "check_resumable", "differences", "interruptible", "run_folder"]
 
 FREE = ("name", "trials", "strategy.top_k", "concurrency", "gpus_per_trial", "training_service", "trial_timeout")
 """Fields that may change from one start of a run to the next; ``trials``, and ``top_k`` with it, may only grow."""

@@ -333,12 +333,6 @@ def channel_key(original: Original, self: Any) -> None:
 
 
 ACCESS_REPAIRS = (
-    manager_token,
-    manager_address,
-    manager_stop,
-    request_token,
-    channel_key,
-    channel_proxy,
-    trial_send_proxy,
-    trial_receive_proxy,
+    *(manager_token, manager_address, manager_stop, request_token),
+    *(channel_key, channel_proxy, trial_send_proxy, trial_receive_proxy),
 )

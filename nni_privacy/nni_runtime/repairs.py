@@ -146,18 +146,9 @@ def _checkpoint_types() -> list[Any]:
     return [individual, label, frozenset, reconstruct, np.ndarray, np.dtype, type(state.dtype)]
 
 
-REPAIRS: dict[str, Repair] = {
-    found.name: found
-    for found in (
-        chart_parameters,
-        chart_search_space,
-        safe_checkpoints,
-        lost_connection,
-        patient_start,
-        *MESSAGE_REPAIRS,
-        *ACCESS_REPAIRS,
-    )
-}
+_OURS = (chart_parameters, chart_search_space, safe_checkpoints, lost_connection, patient_start)
+
+REPAIRS: dict[str, Repair] = {found.name: found for found in (*_OURS, *MESSAGE_REPAIRS, *ACCESS_REPAIRS)}
 
 
 def apply_repairs(*, without: Collection[str] = ()) -> None:
