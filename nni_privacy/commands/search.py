@@ -52,8 +52,8 @@ def run_search(
     Args:
         config: path of the YAML file.
         output: the run directory; by default ``runs/<name>-<time>``.
-        trials: instead of the configuration's.
-        resume: go on with the run in ``output``, which was interrupted; ``trials`` may be more than before.
+        trials: instead of the configuration's; of a run that is resumed, as many as before or more.
+        resume: go on with the interrupted run in ``output``.
         **web_ui: ``port``, ``exit_when_done``, ``host``, ``token``; see :class:`~nni_privacy.commands.session.Session`.
 
     Returns:
@@ -70,7 +70,7 @@ def run_search(
     directory = run_folder(output, settings.name)
     session = Session(settings=settings, directory=directory, trials=settings.trials, resume=resume, **web_ui)
     _check(settings, session, output)
-    return _predict(settings, directory) if settings.predicted else _measure(settings, session)
+    return _search_predicted(settings, directory) if settings.predicted else _search_measured(settings, session)
 
 
 def _check(settings: SearchConfig, session: Session, output: str | Path | None) -> None:
@@ -94,7 +94,7 @@ def _check(settings: SearchConfig, session: Session, output: str | Path | None) 
 # --- a search whose trials are trained and attacked ---
 
 
-def _measure(settings: SearchConfig, session: Session) -> ExitCode:
+def _search_measured(settings: SearchConfig, session: Session) -> ExitCode:
     if session.conclude_complete():
         return ExitCode.DONE
     with session.opened():
@@ -116,7 +116,7 @@ def _build_experiment(settings: SearchConfig, session: Session) -> PrivacyExperi
 # --- a search whose trials are predicted ---
 
 
-def _predict(settings: SearchConfig, directory: Path) -> ExitCode:
+def _search_predicted(settings: SearchConfig, directory: Path) -> ExitCode:
     """Runs the search and writes its run directory, in which every AUC is called predicted.
 
     Raises:

@@ -116,12 +116,8 @@ class Session:
 
         nni.silence_stdout()  # its log stays in the run directory, nni/<id>/log
         settings = self.settings
-        size: dict[str, Any] = {
-            "name": settings.name,
-            "trials": self.trials,
-            "concurrency": settings.concurrency,
-            "gpus_per_trial": settings.gpus_per_trial,
-        }
+        size: dict[str, Any] = {key: getattr(settings, key) for key in ("name", "concurrency", "gpus_per_trial")}
+        size["trials"] = self.trials
         service = settings.training_service
         return PrivacyExperiment(
             space,

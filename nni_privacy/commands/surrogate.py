@@ -154,6 +154,7 @@ def _report_progress(model: ModelScores) -> None:
 
 
 def _write_benchmark(folder: Path, info: BenchmarkInfo, table: str) -> None:
+    from nni_privacy.files import new_folder
     from nni_privacy.report.surrogate_figure import benchmark_svg
     from nni_privacy.surrogate.benchmark import scores_csv
 
@@ -162,12 +163,9 @@ def _write_benchmark(folder: Path, info: BenchmarkInfo, table: str) -> None:
         "surrogates.csv": scores_csv(info),
         "surrogates.svg": benchmark_svg(info) + "\n",
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as draft:
         for name, text in contents.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"output: {folder}: {error.strerror or error}") from None
+            (draft / name).write_text(text, encoding="utf-8")
     print(f"written: {', '.join(str(folder / name) for name in contents)}")
 
 
