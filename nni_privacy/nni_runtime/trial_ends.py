@@ -1,4 +1,4 @@
-"""Ends of trials: success, fault, signal from outside, timeout, or full disk."""
+"""Ends of a trial: by itself, by a signal from outside, timed out, or disk full."""
 
 from __future__ import annotations
 
