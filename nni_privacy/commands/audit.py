@@ -1,16 +1,16 @@
-"""An audit of a user's own model and records: what ``nni-privacy audit`` does."""
+"""The command ``nni-privacy audit``: membership inference against a user's own model and records."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
+from nni_privacy.commands.options import parse_names
 from nni_privacy.errors import ConfigError, DataError, check_keys
 from nni_privacy.files import CORRUPT_FILE
 from nni_privacy.plugins import import_from_here, import_plugins
@@ -19,103 +19,108 @@ if TYPE_CHECKING:
     import torch
 
     from nni_privacy.auditing.audit import AuditReport
-    from nni_privacy.auditing.shadows import ShadowOptions
-    from nni_privacy.data import Dataset, Normalizer
+    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.data import Dataset
     from nni_privacy.training.recipe import Recipe
 
-__all__ = ["AuditRequest", "parse_assignments", "run_audit"]
+__all__ = ["add_audit", "run_audit"]
 
 ANY_NUMBER_OF_CLASSES = 2**31 - 1
 """A file of members need not hold every class; the model says how many there are."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditRequest:
-    """The arguments of the command.
-
-    Attributes:
-        model: ``package.module:factory``; the factory takes no arguments and returns the untrained network.
-        weights: a state dict saved by torch or as safetensors.
-        members: ``.npz`` of records that the model was trained on.
-        nonmembers: ``.npz`` of records that it was not trained on.
-        output: folder of the results.
-        population: ``.npz`` of further records of the attacker's own, halved for the paper's shadow models.
-        attacks: names, the primary one first.
-        normalize: ``none``: the model normalises by itself; ``members``: by statistics of the members.
-        recipe: how the target was trained; shadow models are trained the same way.
-        shadows: number of reference models.
-        workers: processes that train shadow models.
-        effort: fields of :class:`~nni_privacy.auditing.Effort`.
-        seed: of everything that is drawn.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        allow_shared: accept images that are on both sides.
-        plugins: modules to import first, which may register attacks.
-    """
-
-    model: str
-    weights: Path
-    members: Path
-    nonmembers: Path
-    output: Path
-    population: Path | None = None
-    attacks: Sequence[str] = ("black_box_partial", "loss_threshold")
-    normalize: str = "none"
-    recipe: Mapping[str, Any]
-    shadows: int = 4
-    workers: int = 0
-    effort: Mapping[str, int]
-    seed: int = 0
-    device: str = "auto"
-    allow_shared: bool = False
-    plugins: Sequence[str] = ()
+def add_audit(commands: Any) -> None:
+    """Adds the command to a parser's ``commands``."""
+    audit = commands.add_parser("audit", help="attack your own trained model with membership inference")
+    needed = audit.add_argument_group("what to audit")
+    needed.add_argument("--model", required=True, metavar="PACKAGE.MODULE:FACTORY", help="makes the untrained network")
+    needed.add_argument("--weights", required=True, type=Path, metavar="FILE", help="a state dict: .pt, .safetensors")
+    needed.add_argument("--members", required=True, type=Path, metavar="A.npz", help="records it was trained on")
+    needed.add_argument("--nonmembers", required=True, type=Path, metavar="B.npz", help="records it never saw")
+    needed.add_argument("--output", required=True, type=Path, metavar="DIR", help="a new folder for the results")
+    audit.add_argument("--population", type=Path, metavar="C.npz", help="further records: shadow models, RMIA")
+    audit.add_argument(
+        "--attacks", type=parse_names, metavar="NAMES", default="black_box_partial,loss_threshold", help="by commas"
+    )
+    audit.add_argument("--normalize", choices=("none", "members"), default="none", help="members: their statistics")
+    audit.add_argument("--recipe", nargs="*", default=[], metavar="KEY=VALUE", help="how the target was trained")
+    audit.add_argument("--shadows", type=int, default=4, metavar="N", help="reference models (lira, rmia)")
+    audit.add_argument("--workers", type=int, default=0, metavar="N", help="processes that train shadow models")
+    audit.add_argument("--effort", nargs="*", default=[], metavar="KEY=VALUE", help="views, boundary_records, ...")
+    audit.add_argument("--plugins", nargs="*", default=[], metavar="MODULE", help="import these: your own attacks")
+    audit.add_argument("--seed", type=int, default=0, metavar="S")
+    audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
+    audit.set_defaults(run=run_audit)
 
 
-def run_audit(request: AuditRequest) -> int:
-    """Audits the model, writes the results, and prints a line for each attack.
+def run_audit(
+    *,
+    model: str,
+    weights: Path,
+    members: Path,
+    nonmembers: Path,
+    output: Path,
+    population: Path | None,
+    attacks: Sequence[str],
+    normalize: str,
+    recipe: Sequence[str],
+    shadows: int,
+    workers: int,
+    effort: Sequence[str],
+    plugins: Sequence[str],
+    seed: int,
+    **options: Any,
+) -> int:
+    """Audits the model, writes the results, and prints a line for each attack. The keywords are the command's options.
 
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
     """
-    from nni_privacy.attacks import get_attack
     from nni_privacy.auditing.audit import audit
-    from nni_privacy.auditing.collect import Effort
-    from nni_privacy.auditing.shadows import ModelSpec
+    from nni_privacy.auditing.shadows import ModelSpec, ShadowOptions
     from nni_privacy.data import Normalizer
     from nni_privacy.report.audit_page import write_audit
-    from nni_privacy.runs.directory import RunDirectory
-    from nni_privacy.training.recipe import Recipe
 
-    RunDirectory.check_free(request.output.absolute())
-    import_plugins(request.plugins)
-    for name in request.attacks:
-        get_attack(name)
-    recipe = Recipe.from_mapping(request.recipe)
-    check_keys("--effort", request.effort, asdict(Effort()))
-    members, nonmembers = _records(request.members), _records(request.nonmembers)
+    trained = _parse_assignments(recipe, option="--recipe")
+    budget = _parse_assignments(effort, option="--effort")
+    how, queries = _check(output, plugins, attacks, trained, budget)
+    inside, outside = _records(members), _records(nonmembers)
     import_from_here()
-    spec = ModelSpec(request.model)
-    model = spec.build()
-    _load_weights(model, request.weights)
-    normalize: Normalizer | None = Normalizer.fit(members.images) if request.normalize == "members" else None
+    spec = ModelSpec(model)
+    network = spec.build()
+    _load_weights(network, weights)
+    halves = {} if population is None else _halves(_records(population), seed=seed)
     report = audit(
-        model,
-        (members.images, members.labels),
-        (nonmembers.images, nonmembers.labels),
-        attacks=request.attacks,
-        shadow=_shadow_options(request, spec, recipe),
-        effort=Effort(**request.effort),
-        seed=request.seed,
-        device=request.device,
-        normalize=normalize,
-        allow_shared=request.allow_shared,
+        network,
+        (inside.images, inside.labels),
+        (outside.images, outside.labels),
+        attacks=attacks,
+        shadow=ShadowOptions(recipe=how, model=spec, count=shadows, workers=workers, **halves),
+        effort=queries,
+        seed=seed,
+        normalize=Normalizer.fit(inside.images) if normalize == "members" else None,
+        **options,
     )
-    page = write_audit(report, request.output, title=f"Audit of {request.model}", facts=_facts(request))
+    facts = {
+        "Model": model,
+        "Weights": weights,
+        "Members": members,
+        "Non-members": nonmembers,
+        "Population": population or "none",
+        "Normalisation": normalize,
+        "Recipe of shadow models": ", ".join(f"{key}: {value}" for key, value in trained.items()) or "the paper's",
+        "Seed": seed,
+    }
+    page = write_audit(
+        report, output, title=f"Audit of {model}", facts={key: str(value) for key, value in facts.items()}
+    )
     _print(report)
     print(f"report: {page}")
     return 0
 
 
-def parse_assignments(texts: Sequence[str], *, option: str) -> dict[str, Any]:
+def _parse_assignments(texts: Sequence[str], *, option: str) -> dict[str, Any]:
     """``["epochs=30", "learning_rate=0.1"]`` -> ``{"epochs": 30, "learning_rate": 0.1}``.
 
     Raises:
@@ -133,17 +138,31 @@ def parse_assignments(texts: Sequence[str], *, option: str) -> dict[str, Any]:
     return values
 
 
-def _shadow_options(request: AuditRequest, spec: Any, recipe: Recipe) -> ShadowOptions:
-    from nni_privacy.auditing.shadows import ShadowOptions
+def _check(
+    output: Path, plugins: Sequence[str], attacks: Sequence[str], recipe: Mapping[str, Any], effort: Mapping[str, Any]
+) -> tuple[Recipe, Effort]:
+    """Checks what can be checked before a file is read. Returns the recipe and the effort as options."""
+    from nni_privacy.attacks import get_attack
+    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.runs.directory import RunDirectory
+    from nni_privacy.training.recipe import Recipe
 
-    halves: dict[str, Any] = {}
-    if request.population is not None:
-        population = _records(request.population)
-        order = np.random.default_rng(request.seed).permutation(len(population))
-        half = len(order) // 2
-        for name, rows in (("train", order[:half]), ("test", order[half : 2 * half])):
-            halves[name] = (population.images[rows], population.labels[rows])
-    return ShadowOptions(recipe=recipe, model=spec, count=request.shadows, workers=request.workers, **halves)
+    RunDirectory.check_free(output.absolute())
+    import_plugins(plugins)
+    for name in attacks:
+        get_attack(name)
+    check_keys("--effort", effort, asdict(Effort()))
+    return Recipe.from_mapping(recipe), Effort(**effort)
+
+
+def _halves(population: Dataset, *, seed: int) -> dict[str, Any]:
+    """The attacker's own records in two random halves, ``train`` and ``test`` of the shadow models."""
+    import numpy as np
+
+    order = np.random.default_rng(seed).permutation(len(population))
+    half = len(order) // 2
+    rows = {"train": order[:half], "test": order[half : 2 * half]}
+    return {name: (population.images[chosen], population.labels[chosen]) for name, chosen in rows.items()}
 
 
 def _records(path: Path) -> Dataset:
@@ -183,20 +202,6 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise DataError(f"{path}: holds a {type(state).__name__}, expected a state_dict")
     return state
-
-
-def _facts(request: AuditRequest) -> dict[str, str]:
-    return {
-        "Model": request.model,
-        "Weights": str(request.weights),
-        "Members": str(request.members),
-        "Non-members": str(request.nonmembers),
-        "Population": str(request.population or "none"),
-        "Normalisation": request.normalize,
-        "Recipe of shadow models": ", ".join(f"{key}: {value}" for key, value in request.recipe.items())
-        or "the paper's",
-        "Seed": str(request.seed),
-    }
 
 
 def _print(report: AuditReport) -> None:

@@ -1,4 +1,4 @@
-"""Builders of a run's parts from its configuration: model space, evaluator, strategy and training service."""
+"""Builders of a search's parts from its configuration: model space, evaluator and strategy."""
 
 from __future__ import annotations
 
@@ -8,38 +8,18 @@ from typing import TYPE_CHECKING
 
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError
-from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
 
 if TYPE_CHECKING:
-    from nni.nas.experiment import NasExperimentConfig
     from nni.nas.strategy import Strategy
 
     from nni_privacy.data import Dataset
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.runs.epochs import EpochRecord
     from nni_privacy.search_spaces import DARTS, NasBench201
-    from nni_privacy.studies.config import StudyConfig
 
-__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_objectives", "training_services"]
+__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_objectives"]
 
 SKIPPED_FILE = "skipped.jsonl"
-
-
-def training_services(
-    settings: SearchConfig | StudyConfig, host: str | None, *, trials: int
-) -> NasExperimentConfig | None:
-    """Where the trials run; None for this machine."""
-    if settings.training_service is None:
-        return None
-    check_reachable(settings.training_service, host)
-    return experiment_config(
-        settings.training_service,
-        name=settings.name,
-        trials=trials,
-        concurrency=settings.concurrency,
-        gpus_per_trial=settings.gpus_per_trial,
-        host=host,
-    )
 
 
 def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
@@ -55,13 +35,13 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     )
 
 
-def build_space(settings: SearchConfig, data: Dataset) -> DARTS | NasBench201:
+def build_space(settings: SearchConfig, data: Dataset | None = None) -> DARTS | NasBench201:
     """The model space of a configuration, for images and classes as in ``data``."""
     from nni_privacy import search_spaces
 
     section = settings.search_space
-    space = getattr(search_spaces, search_spaces.SPACES[section.name])
-    return space(**section.options, in_channels=data.image_shape[0], num_classes=data.num_classes)
+    shape = {} if data is None else {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
+    return getattr(search_spaces, search_spaces.SPACES[section.name])(**section.options, **shape)
 
 
 def check_objectives(settings: SearchConfig) -> None:

@@ -1,4 +1,4 @@
-"""What is installed, which repairs of NNI are active, and what is missing: what ``nni-privacy doctor`` prints."""
+"""The command ``nni-privacy doctor``: what is installed, which repairs of NNI are active, and what is missing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nni_privacy.errors import PrivacyError
 
-__all__ = ["Finding", "examine", "print_examination"]
+__all__ = ["Finding", "add_doctor", "examine", "print_examination"]
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 _MIN_PYTHON = (3, 10)
+
+
+def add_doctor(commands: Any) -> None:
+    """Adds the command to a parser's ``commands``."""
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, which repairs of NNI are active, what is missing"
+    )
+    doctor.set_defaults(run=print_examination)
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Looks at everything that a search needs."""
+    """Findings on everything that a search needs."""
     for look in _EXAMINATIONS:
         yield from look()
 

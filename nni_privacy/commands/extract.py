@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.surrogate import read_measured
-from nni_privacy.errors import DataError
-from nni_privacy.files import new_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,32 +16,8 @@ if TYPE_CHECKING:
     from nni_privacy.patterns.cross_fitting import Fit
     from nni_privacy.patterns.findings import Extraction
     from nni_privacy.patterns.importance import Predict
-    from nni_privacy.surrogate import MIAData
 
-__all__ = ["ExtractRequest", "add_extract", "run_extract", "surrogate_fit"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractRequest:
-    """The arguments of the command.
-
-    Attributes:
-        data: what :func:`nni_privacy.surrogate.read_mia_data` reads: a CSV, a run directory, ...
-        output: a new or empty folder for the results.
-        surrogate: its name.
-        resamples: number of resamples.
-        seed: of everything.
-        high: architectures with an AUC above it make the promotion patterns.
-        low: architectures with an AUC below it make the demotion patterns.
-    """
-
-    data: Path
-    output: Path
-    surrogate: str = "default"
-    resamples: int = 100
-    seed: int = 0
-    high: float = 0.84
-    low: float = 0.78
+__all__ = ["add_extract", "run_extract", "surrogate_fit"]
 
 
 def add_extract(actions: Any) -> None:
@@ -58,15 +30,17 @@ def add_extract(actions: Any) -> None:
     extract.add_argument("--seed", metavar="S", type=int, default=0)
     extract.add_argument("--high", metavar="AUC", type=float, default=0.84, help="promotion: above it (default: .84)")
     extract.add_argument("--low", metavar="AUC", type=float, default=0.78, help="demotion: below it (default: .78)")
-    extract.set_defaults(run=_run)
+    extract.set_defaults(run=run_extract)
 
 
-def _run(options: argparse.Namespace) -> int:
-    return run_extract(ExtractRequest(**{key: value for key, value in vars(options).items() if key != "run"}))
+def run_extract(data: Path, *, output: Path, surrogate: str, **options: Any) -> int:
+    """Extracts patterns from measured architectures, writes them with a report, and prints a line for each.
 
-
-def run_extract(request: ExtractRequest) -> int:
-    """Extracts patterns, writes them with a report, and prints a line for each.
+    Args:
+        data: what :func:`nni_privacy.surrogate.read_mia_data` reads: a CSV, a run directory, ...
+        output: a new or empty folder for the results.
+        surrogate: its name.
+        **options: fields of :class:`~nni_privacy.patterns.findings.ExtractionOptions`.
 
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
@@ -75,29 +49,33 @@ def run_extract(request: ExtractRequest) -> int:
     from nni_privacy.patterns import list_patterns
     from nni_privacy.patterns.extraction import extract_patterns
     from nni_privacy.patterns.findings import ExtractionOptions
+    from nni_privacy.runs.directory import RunDirectory
 
-    if request.output.exists() and (not request.output.is_dir() or any(request.output.iterdir())):
-        raise DataError(f"{request.output}: exists already; choose a new folder for the results")
-    options = ExtractionOptions(high=request.high, low=request.low, resamples=request.resamples, seed=request.seed)
-    fit = surrogate_fit(request.surrogate)
-    data = read_measured(request.data)
-    published = [pattern for pattern in list_patterns() if "Figure 7" in pattern.source]
+    RunDirectory.check_free(output.absolute())
+    given = ExtractionOptions(**options)
+    fit = surrogate_fit(surrogate)
+    measured = read_measured(data)
     extraction = extract_patterns(
-        GenotypeCodes.from_genotypes(data.genotypes),
-        data.mia_auc,
+        GenotypeCodes.from_genotypes(measured.genotypes),
+        measured.mia_auc,
         fit,
-        options=options,
-        assess=published,
+        options=given,
+        assess=[pattern for pattern in list_patterns() if "Figure 7" in pattern.source],
         progress=_say,
     )
-    _write(extraction, request, data)
+    source = (
+        f"extracted by nni-privacy from {data.name} ({len(measured):,} architectures; AUC < {given.low} or > "
+        f"{given.high}), surrogate {surrogate}, seed {given.seed}; effects are predicted"
+    )
+    facts = {"Data": f"{data.name}: {measured.summary()}", "Surrogate": surrogate}
+    _write(extraction, output, title=f"Patterns of {data.name}", facts=facts, source=source)
     _print(extraction)
-    print(f"report: {request.output / 'report.html'}")
+    print(f"report: {output / 'report.html'}")
     return 0
 
 
 def surrogate_fit(name: str) -> Fit:
-    """What fits a new surrogate called ``name``, and lets single edges correct it.
+    """A function that fits a new surrogate called ``name`` and corrects it by single edges.
 
     Raises:
         ConfigError: if there is no such surrogate.
@@ -118,19 +96,14 @@ def _say(line: str) -> None:
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
 
-def _write(extraction: Extraction, request: ExtractRequest, data: MIAData) -> None:
-    """Writes all files, in one step."""
+def _write(extraction: Extraction, output: Path, *, title: str, facts: dict[str, str], source: str) -> None:
+    """Writes patterns, importance and report: all of them or none."""
+    from nni_privacy.files import new_folder
     from nni_privacy.patterns import write_pattern
     from nni_privacy.report.extraction_page import oi_csv, render_extraction
 
-    name = request.data.name
-    source = (
-        f"extracted by nni-privacy from {name} ({len(data):,} architectures; AUC < {request.low} or > {request.high}), "
-        f"surrogate {request.surrogate}, seed {request.seed}; effects are predicted"
-    )
-    facts = {"Data": f"{name}: {data.summary()}", "Surrogate": request.surrogate}
-    page = render_extraction(extraction, title=f"Patterns of {name}", facts=facts)
-    with new_folder(request.output) as draft:
+    page = render_extraction(extraction, title=title, facts=facts)
+    with new_folder(output) as draft:
         for found in extraction.found:
             pattern = found.pattern(name=found.name, source=source)
             if len(pattern):

@@ -1,4 +1,4 @@
-"""A session of a search or a study: progress in the terminal, interruption, resumption, and its conclusion."""
+"""A run on NNI's manager, as ``search`` and ``measure`` start it: its checks, progress, end, and resumption."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,35 +17,234 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from nni_privacy.commands.options import ExitCode
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.files import DISK_FAULTS, unwritten
-from nni_privacy.nni_runtime.access import check_host
+from nni_privacy.nni_runtime.access import ManagerAccess, check_host, check_port, manager_access
+from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
+from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord
 from nni_privacy.runs.records import TrialRecord
 
 if TYPE_CHECKING:
-    from nni_privacy.nni_runtime.experiment import PrivacyExperiment
+    from nni.nas.evaluator import Evaluator
+    from nni.nas.nn.pytorch import ModelSpace
+    from nni.nas.strategy import Strategy
 
-__all__ = [
-    "EXIT_INTERRUPTED",
-    "SearchProgress",
-    "check_host_and_port",
-    "check_resumable",
-    "conclude",
-    "conclude_complete",
-    "differences",
-    "interruptible",
-    "is_complete",
-    "run_to_end",
-]
+    from nni_privacy.nni_runtime.experiment import PrivacyExperiment
+    from nni_privacy.studies.config import StudyConfig
+
+__all__ = ["SearchProgress", "Session", "check_resumable", "differences", "interruptible", "run_folder"]
 
 FREE = ("name", "trials", "strategy.top_k", "concurrency", "gpus_per_trial", "training_service", "trial_timeout")
 """Fields that may change from one start of a run to the next; ``trials``, and ``top_k`` with it, may only grow."""
 
-EXIT_ALL_FAILED = 1
-EXIT_INTERRUPTED = 130
+
+def run_folder(output: str | Path | None, name: str) -> Path:
+    """The run directory: ``output``, or by default ``runs/<name>-<time>``."""
+    return Path(output or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A run from its checks to its conclusion, in the order of the methods.
+
+    Attributes:
+        settings: the configuration.
+        directory: the run directory.
+        trials: how many there are to be.
+        resume: whether to go on with the run in ``directory``.
+        port: of the web UI on 127.0.0.1.
+        host: an address of this machine that the web UI is open at, too, for whoever has its token.
+        token: whether the web UI wants the token in the address that is printed.
+        exit_when_done: whether the web UI is stopped when the run is done, not by Ctrl-C.
+        access: of NNI's manager; set while the session is open.
+        progress: the observer of finished trials; set while the session is open.
+    """
+
+    settings: SearchConfig | StudyConfig
+    directory: Path
+    trials: int = 0
+    resume: bool = False
+    port: int = 8080
+    host: str | None = None
+    token: bool = True
+    exit_when_done: bool = False
+    access: ManagerAccess = field(init=False)
+    progress: SearchProgress = field(init=False)
+
+    def check(self) -> None:
+        """Raises ConfigError unless the web UI can be open as wanted, and trials on other machines can reach it."""
+        if self.host is not None:
+            check_host(self.host, self.port)
+            if not self.token:
+                raise ConfigError(f"--no-token: not with --host {self.host}; whoever reaches it could run code as you")
+        check_reachable(self.settings.training_service, self.host)
+
+    def conclude_complete(self) -> bool:
+        """Reports a resumed run that has all its trials; False if there is something left to run."""
+        count = len(RunDirectory(self.directory, resumable=True).records()) if self.resume else 0
+        if not self.resume or count < self.trials:
+            return False
+        report = write_report(self.directory)
+        print(f"complete: all {count} trials are finished, there is nothing to resume; report: {report}")
+        return True
+
+    @contextmanager
+    def opened(self) -> Iterator[Session]:
+        """Gives the manager that is started meanwhile its token, shows progress, and takes SIGTERM as Ctrl-C.
+
+        Raises:
+            ConfigError: if the port is in use.
+        """
+        check_port(self.port)
+        with manager_access(host=self.host, wants_token=self.token, announce=False) as self.access:
+            address = self.access.plain_address(self.port)
+            with SearchProgress(self.trials, address) as self.progress, interruptible():
+                yield self
+
+    def experiment(self, space: ModelSpace, evaluator: Evaluator, strategy: Strategy) -> PrivacyExperiment:
+        """The experiment in this session's run directory, on the configuration's training service.
+
+        Raises:
+            PrivacyError: if the parts do not fit together, or NNI does not accept the training service.
+        """
+        import nni
+
+        from nni_privacy.nni_runtime.experiment import PrivacyExperiment
+
+        nni.silence_stdout()  # its log stays in the run directory, nni/<id>/log
+        settings = self.settings
+        size: dict[str, Any] = {key: getattr(settings, key) for key in ("name", "concurrency", "gpus_per_trial")}
+        size["trials"] = self.trials
+        service = settings.training_service
+        return PrivacyExperiment(
+            space,
+            evaluator,
+            strategy,
+            None if service is None else experiment_config(service, host=self.host, **size),
+            output=self.directory,
+            settings=settings.resolved(),
+            observers=[self.progress],
+            trial_timeout=settings.trial_timeout,
+            **size,
+        )
+
+    def run_to_end(self, experiment: PrivacyExperiment, *, what: str = "trials") -> bool:
+        """Whether the run went to its end; NNI stops the manager itself when it is interrupted.
+
+        Raises:
+            RunStoppedError: if a fault of the machine ends it.
+            PrivacyError: if the strategy cannot go on; what there is has been reported.
+        """
+        word, start = ("resumed, ", experiment.resume) if self.resume else ("", experiment.run)
+        self.access.say(f"{self.settings.name}: {word}{self.trials} {what}", self.directory, self.port)
+        try:
+            return bool(start(self.port))
+        except PrivacyError:
+            # A filter that lets nothing through ends a search that may have results: they are kept and reported.
+            _stop_and_report(experiment)
+            raise
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+                _stop_and_report(experiment)
+                raise RunStoppedError(unwritten(error)) from error
+            log = experiment.run_directory.path / "nni" / experiment.id / "log"
+            raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
+
+    def conclude(self, experiment: PrivacyExperiment, *, finished: bool) -> ExitCode:
+        """Reports a run and keeps its web UI up until Ctrl-C, where there is one."""
+        done, failed = self.progress.done, self.progress.failed
+        report, word = write_report(self.directory), "done" if finished else "interrupted"
+        print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
+        if not finished:
+            return ExitCode.INTERRUPTED
+        try:
+            if not self.exit_when_done and experiment.port is not None:
+                print(f"the web UI stays up at {self.access.page(self.port)} until Ctrl-C", flush=True)
+                with interruptible():
+                    threading.Event().wait()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+        finally:
+            experiment.stop()
+        return ExitCode.DONE if done > failed else ExitCode.ALL_FAILED
+
+
+def _stop_and_report(experiment: PrivacyExperiment) -> None:
+    """Stops what runs and reports what there is; of a run that this process has not started, nothing."""
+    if experiment.run_directory.lock.held:
+        experiment.stop()
+        with suppress(DataError):  # the disk may be full
+            write_report(experiment.run_directory.path)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept.
+
+    Ctrl-C's own signal is set too: a shell starts a background job with it ignored.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+# --- resumption ---
+
+
+def check_resumable(settings: SearchConfig, output: str | Path | None) -> None:
+    """Raises ConfigError unless ``output`` holds an interrupted run of this search; changes nothing."""
+    if output is None:
+        raise ConfigError("--resume: name the directory of the run with --output")
+    if settings.predicted:
+        raise ConfigError("--resume: with evaluator.kind: predicted a search takes seconds; start it anew")
+    directory = Path(output).absolute()
+    if not RunDirectory.holds_run(directory):
+        raise ConfigError(f"output: {directory} holds no run to resume")
+    run = RunDirectory(directory, resumable=True)
+    run.lock.check()
+    recorded, wanted = run.config(), settings.resolved()
+    for path, before, now in differences(recorded, wanted):
+        raise ConfigError(f"{path}: {now!r:.80}; the run in {directory} was started with {before!r:.80}")
+    before = recorded.get("trials")
+    if isinstance(before, int) and settings.trials < before:
+        raise ConfigError(
+            f"trials: {settings.trials}; the run in {directory} was started with {before}: allowed is more"
+        )
+
+
+def differences(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The fields in which a search differs from the recorded one, of those that matter: path, recorded, wanted.
+
+    >>> list(differences({"trials": 3, "evaluator": {"threads": 1}}, {"trials": 4, "evaluator": {"threads": 2}}))
+    [('evaluator.threads', 1, 2)]
+    """
+    for key in dict.fromkeys((*wanted, *recorded)):
+        if key in recorded:  # a newer version may know more
+            yield from _differences(key, recorded[key], wanted.get(key))
+
+
+def _differences(path: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    if path in FREE:
+        return
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys((*now, *before)):
+            yield from _differences(f"{path}.{key}", before.get(key), now.get(key))
+    elif before != now:
+        yield path, before, now
+
+
+# --- progress ---
 
 
 class SearchProgress:
@@ -141,135 +341,3 @@ def _duration(seconds: float | None) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def check_resumable(settings: SearchConfig, output: str | Path | None) -> None:
-    """Raises ConfigError unless ``output`` holds an interrupted run of this search; changes nothing."""
-    if output is None:
-        raise ConfigError("--resume: name the directory of the run with --output")
-    if settings.predicted:
-        raise ConfigError("--resume: with evaluator.kind: predicted a search takes seconds; start it anew")
-    directory = Path(output).absolute()
-    if not RunDirectory.holds_run(directory):
-        raise ConfigError(f"output: {directory} holds no run to resume")
-    run = RunDirectory(directory, resumable=True)
-    run.lock.check()
-    recorded, wanted = run.config(), settings.resolved()
-    for field, before, now in differences(recorded, wanted):
-        raise ConfigError(f"{field}: {now!r:.80}; the run in {directory} was started with {before!r:.80}")
-    before = recorded.get("trials")
-    if isinstance(before, int) and settings.trials < before:
-        raise ConfigError(
-            f"trials: {settings.trials}; the run in {directory} was started with {before}: allowed is more"
-        )
-
-
-def differences(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """The fields in which a search differs from the recorded one, of those that matter: path, recorded, wanted.
-
-    >>> list(differences({"trials": 3, "evaluator": {"threads": 1}}, {"trials": 4, "evaluator": {"threads": 2}}))
-    [('evaluator.threads', 1, 2)]
-    """
-    for key in dict.fromkeys((*wanted, *recorded)):
-        if key in recorded:  # a newer version may know more
-            yield from _differences(key, recorded[key], wanted.get(key))
-
-
-def _differences(path: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    if path in FREE:
-        return
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in dict.fromkeys((*now, *before)):
-            yield from _differences(f"{path}.{key}", before.get(key), now.get(key))
-    elif before != now:
-        yield path, before, now
-
-
-def is_complete(settings: SearchConfig, directory: Path) -> bool:
-    """Whether the run in ``directory`` has all its trials."""
-    return len(RunDirectory(directory, resumable=True).records()) >= settings.trials
-
-
-def conclude_complete(directory: Path) -> int:
-    """Reports a run that has all its trials. Returns the exit code, 0."""
-    from nni_privacy.report import write_report
-
-    count = len(RunDirectory(directory, resumable=True).records())
-    print(f"complete: all {count} trials are finished, there is nothing to resume; report: {write_report(directory)}")
-    return 0
-
-
-def check_host_and_port(host: str | None, port: int) -> None:
-    """Raises ConfigError unless the web UI can be open there."""
-    from nni_privacy.nni_runtime.experiment import check_port
-
-    check_port(port)
-    if host is not None:
-        check_host(host, port)
-
-
-def run_to_end(experiment: PrivacyExperiment, port: int, *, resume: bool = False) -> bool:
-    """Whether the search ran to its end; NNI stops the manager itself when it is interrupted."""
-    try:
-        return bool(experiment.resume(port) if resume else experiment.run(port))
-    except PrivacyError:
-        # A filter that lets nothing through ends a search that may have results: they are kept and reported.
-        _stop_and_report(experiment)
-        raise
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
-            _stop_and_report(experiment)
-            raise RunStoppedError(unwritten(error)) from error
-        log = experiment.run_directory.path / "nni" / experiment.id / "log"
-        raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
-
-
-def _stop_and_report(experiment: PrivacyExperiment) -> None:
-    """Stops what runs and reports what there is; of a run that this process has not started, nothing."""
-    from nni_privacy.report import write_report
-
-    if experiment.run_directory.lock.held:
-        experiment.stop()
-        with suppress(DataError):  # the disk may be full
-            write_report(experiment.run_directory.path)
-
-
-def conclude(
-    experiment: PrivacyExperiment, progress: SearchProgress, address: str, *, finished: bool, exit_when_done: bool
-) -> int:
-    """Reports a run and keeps its web UI up until Ctrl-C, where there is one. Returns the exit code."""
-    from nni_privacy.report import write_report
-
-    report = write_report(experiment.run_directory.path)
-    word = "done" if finished else "interrupted"
-    print(f"{word}: {progress.done} trials, {progress.failed} failed; report: {report}", flush=True)
-    if not finished:
-        return EXIT_INTERRUPTED
-    try:
-        if not exit_when_done and experiment.port is not None:
-            print(f"the web UI stays up at {address} until Ctrl-C", flush=True)
-            with interruptible():
-                threading.Event().wait()
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-    finally:
-        experiment.stop()
-    return 0 if progress.done > progress.failed else EXIT_ALL_FAILED
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept.
-
-    Ctrl-C's own signal is set too: a shell starts a background job with it ignored.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

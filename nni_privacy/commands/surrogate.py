@@ -5,24 +5,23 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nni_privacy.commands.options import parse_names
 from nni_privacy.errors import ConfigError, GenotypeError
 
 if TYPE_CHECKING:
     from nni_privacy.cells.genotypes import AnyGenotype
+    from nni_privacy.patterns import Cells, Pattern
     from nni_privacy.report.predicted_page import PredictedGroup
     from nni_privacy.surrogate import MIAData
     from nni_privacy.surrogate.benchmark import BenchmarkInfo, ModelScores
     from nni_privacy.surrogate.search import PredictedSearch
 
-__all__ = ["PredictedRequest", "add_predicted_search", "add_surrogate", "read_measured", "run_predicted_search"]
+__all__ = ["add_surrogate", "read_measured"]
 
 _DATA = "CSV with the columns genotype and mia_auc, run directories, or the authors' repository"
 
@@ -36,49 +35,68 @@ def add_surrogate(commands: Any) -> None:
     fit.add_argument("--output", required=True, type=Path, metavar="FILE", help="a new file for the surrogate (.npz)")
     fit.add_argument("--model", default="default", metavar="NAME", help="default, ridge, gin, ... (default: default)")
     fit.add_argument("--seed", type=int, default=0, metavar="S")
-    fit.set_defaults(run=_fit)
+    fit.set_defaults(run=run_fit)
     predict = actions.add_parser("predict", help="write the predicted (not measured) AUC of genotypes, one a line")
     predict.add_argument("file", metavar="FILE", help="one Genotype(...) a line, or CSV with genotype; - is stdin")
     predict.add_argument("--surrogate", type=Path, metavar="FILE", help="of `fit` (default: the one that ships)")
-    predict.set_defaults(run=_predict)
-    add_predicted_search(actions)
+    predict.set_defaults(run=run_predict)
+    search = actions.add_parser("search", help="order thousands of random architectures by predicted AUC")
+    search.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder for the results")
+    search.add_argument("--surrogate", metavar="FILE", type=Path, help="of `fit` (default: the one that ships)")
+    search.add_argument("--count", metavar="N", type=int, default=10_000, help="architectures (default: 10000)")
+    search.add_argument("--pattern", metavar="NAME", help="search again with its edges fixed; a name or a YAML file")
+    search.add_argument("--cells", choices=("normal", "reduction", "dual"), help="where --pattern is a family")
+    search.add_argument("--budget", metavar="M", type=int, default=4, help="edges to fix (default: 4)")
+    search.add_argument("--best", metavar="K", type=int, default=20, help="shown in the report (default: 20)")
+    search.add_argument("--seed", metavar="S", type=int, default=0)
+    search.set_defaults(run=run_search)
     compare = actions.add_parser("benchmark", help="how well surrogates predict, over many random splits")
     compare.add_argument("data", metavar="DATA", nargs="+", type=Path, help=_DATA)
     compare.add_argument("--splits", type=int, default=30, metavar="N", help="10%% test each (default: 30)")
-    compare.add_argument("--models", metavar="NAMES", help="by commas (default: all that need no extra)")
+    compare.add_argument(
+        "--models", metavar="NAMES", type=parse_names, default=(), help="by commas (default: all that need no extra)"
+    )
     compare.add_argument("--output", type=Path, metavar="DIR", help="a new folder for table, scores and figure")
     compare.add_argument("--workers", type=int, default=1, metavar="N", help="processes of one thread (default: 1)")
     compare.add_argument("--seed", type=int, default=0, metavar="S")
-    compare.set_defaults(run=_benchmark)
+    compare.set_defaults(run=run_benchmark)
 
 
-def _fit(options: argparse.Namespace) -> int:
+def run_fit(data: Sequence[Path], *, output: Path, model: str, seed: int) -> int:
+    """Fits a surrogate to measured architectures and writes it to a new file.
+
+    Raises:
+        PrivacyError: if the input is not valid; nothing has been written then.
+    """
     from nni_privacy.surrogate import build_surrogate
 
     _quiet()
-    _check_seed(options.seed)
-    output: Path = options.output
+    _check_seed(seed)
     if output.exists():
         raise ConfigError(f"output: {output} exists; name a new file")
     if not output.absolute().parent.is_dir():
         raise ConfigError(f"output: {output.absolute().parent} is not a folder")
-    surrogate = build_surrogate(options.model)
-    data = read_measured(options.data)
-    surrogate.fit(data.genotypes, data.mia_auc, seed=options.seed).save(output)
-    print(f"{data.summary()}\n{options.model}: {output}")
+    surrogate = build_surrogate(model)
+    measured = read_measured(data)
+    surrogate.fit(measured.genotypes, measured.mia_auc, seed=seed).save(output)
+    print(f"{measured.summary()}\n{model}: {output}")
     return 0
 
 
-def _predict(options: argparse.Namespace) -> int:
+def run_predict(file: str, *, surrogate: Path | None) -> int:
+    """Prints the predicted AUC of the genotypes in ``file`` (``-``: standard input), one per line.
+
+    Raises:
+        PrivacyError: if the input is not valid; nothing has been printed then.
+    """
     from nni_privacy.cells.genotypes import read_genotypes
     from nni_privacy.surrogate import load_surrogate
 
     _quiet()
-    surrogate = load_surrogate(options.surrogate)
-    genotypes = read_genotypes(options.file)
-    _check_space(genotypes, file=options.file)
-    predicted = surrogate.predict(genotypes)
-    sys.stdout.write("".join(f"{value:.6f}\n" for value in predicted.tolist()))
+    model = load_surrogate(surrogate)
+    genotypes = read_genotypes(file)
+    _check_space(genotypes, file=file)
+    sys.stdout.write("".join(f"{value:.6f}\n" for value in model.predict(genotypes).tolist()))
     sys.stdout.flush()
     return 0
 
@@ -100,25 +118,32 @@ def _check_space(genotypes: Sequence[AnyGenotype], *, file: str) -> None:
             )
 
 
-def _benchmark(options: argparse.Namespace) -> int:
+def run_benchmark(
+    data: Sequence[Path], *, splits: int, models: Sequence[str], output: Path | None, workers: int, seed: int
+) -> int:
+    """Compares surrogates (by default all that need no extra) over random splits of measured architectures.
+
+    Prints the table; writes it with scores and a figure where ``output`` names a new or empty folder.
+
+    Raises:
+        PrivacyError: if the input is not valid; nothing has been written then.
+    """
     from nni_privacy.runs.directory import RunDirectory
     from nni_privacy.surrogate.base import surrogates_without_extra
     from nni_privacy.surrogate.benchmark import benchmark, benchmark_table
 
     _quiet()
-    _check_seed(options.seed)
-    if options.output is not None:
-        RunDirectory.check_free(options.output.absolute())
-    names = [name for name in (options.models or "").split(",") if name] or surrogates_without_extra()
-    data = read_measured(options.data)
-    print(data.summary(), flush=True)
-    info = benchmark(
-        data, names, splits=options.splits, seed=options.seed, workers=options.workers, observe=_report_progress
-    )
+    _check_seed(seed)
+    if output is not None:
+        RunDirectory.check_free(output.absolute())
+    measured = read_measured(data)
+    print(measured.summary(), flush=True)
+    names = models or surrogates_without_extra()
+    info = benchmark(measured, names, splits=splits, seed=seed, workers=workers, observe=_report_progress)
     table = benchmark_table(info)
     sys.stdout.write(table)
-    if options.output is not None:
-        _write_benchmark(options.output, info, table)
+    if output is not None:
+        _write_benchmark(output, info, table)
     return 0
 
 
@@ -129,6 +154,7 @@ def _report_progress(model: ModelScores) -> None:
 
 
 def _write_benchmark(folder: Path, info: BenchmarkInfo, table: str) -> None:
+    from nni_privacy.files import new_folder
     from nni_privacy.report.surrogate_figure import benchmark_svg
     from nni_privacy.surrogate.benchmark import scores_csv
 
@@ -137,12 +163,9 @@ def _write_benchmark(folder: Path, info: BenchmarkInfo, table: str) -> None:
         "surrogates.csv": scores_csv(info),
         "surrogates.svg": benchmark_svg(info) + "\n",
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as draft:
         for name, text in contents.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"output: {folder}: {error.strerror or error}") from None
+            (draft / name).write_text(text, encoding="utf-8")
     print(f"written: {', '.join(str(folder / name) for name in contents)}")
 
 
@@ -169,106 +192,77 @@ def _quiet() -> None:
 
 
 def _check_seed(seed: int) -> None:
+    """Raises ConfigError if ``seed`` is negative."""
     if seed < 0:
         raise ConfigError(f"--seed: {seed}; allowed is a whole number from 0 up")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictedRequest:
-    """The arguments of the command.
+def run_search(
+    *,
+    output: Path,
+    surrogate: Path | None,
+    count: int,
+    pattern: str | None,
+    cells: Cells | None,
+    budget: int,
+    best: int,
+    seed: int,
+) -> int:
+    """Orders ``count`` random architectures by predicted AUC, with and without the edges of a pattern.
 
-    Attributes:
-        output: a new or empty folder for the results.
-        surrogate: file of a fitted surrogate; by default the one that ships.
-        count: architectures to draw for each search.
-        pattern: name or YAML file of a pattern for a second search; by default there is none.
-        cells: which cells, where ``pattern`` is a family.
-        budget: how many of the pattern's edges to fix.
-        best: how many architectures of either search the report shows.
-        seed: of the draw.
-    """
-
-    output: Path
-    surrogate: Path | None = None
-    count: int = 10_000
-    pattern: str | None = None
-    cells: str | None = None
-    budget: int = 4
-    best: int = 20
-    seed: int = 0
-
-
-def add_predicted_search(actions: Any) -> None:
-    """Adds the command to the parser of ``surrogate``."""
-    search = actions.add_parser("search", help="order thousands of random architectures by predicted AUC")
-    search.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder for the results")
-    search.add_argument("--surrogate", metavar="FILE", type=Path, help="of `fit` (default: the one that ships)")
-    search.add_argument("--count", metavar="N", type=int, default=10_000, help="architectures (default: 10000)")
-    search.add_argument("--pattern", metavar="NAME", help="search again with its edges fixed; a name or a YAML file")
-    search.add_argument("--cells", choices=("normal", "reduction", "dual"), help="where --pattern is a family")
-    search.add_argument("--budget", metavar="M", type=int, default=4, help="edges to fix (default: 4)")
-    search.add_argument("--best", metavar="K", type=int, default=20, help="shown in the report (default: 20)")
-    search.add_argument("--seed", metavar="S", type=int, default=0)
-    search.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> int:
-    return run_predicted_search(
-        PredictedRequest(**{key: value for key, value in vars(options).items() if key != "run"})
-    )
-
-
-def run_predicted_search(request: PredictedRequest) -> int:
-    """Searches, writes ``architectures.csv`` and ``report.html``, and prints a line for each search.
+    Writes ``architectures.csv`` and ``report.html`` and prints the best. The keywords are the command's options.
 
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
     """
-    from nni_privacy.patterns import load_pattern
-    from nni_privacy.patterns.library import warn_unsupported
     from nni_privacy.report.predicted_page import group_of_search
     from nni_privacy.runs.directory import RunDirectory
     from nni_privacy.surrogate import load_surrogate
     from nni_privacy.surrogate.search import search_predicted
 
-    RunDirectory.check_free(request.output.absolute())
-    if request.best < 1:
-        raise ConfigError(f"best: {request.best}; allowed is a whole number of at least 1")
-    if request.cells is not None and request.pattern is None:
+    RunDirectory.check_free(output.absolute())
+    if best < 1:
+        raise ConfigError(f"best: {best}; allowed is a whole number of at least 1")
+    if cells is not None and pattern is None:
         raise ConfigError("cells: without a pattern it has no meaning; add --pattern")
-    patterns: list[Any] = [None]
-    if request.pattern is not None:
-        cells: Any = request.cells
-        patterns.append(load_pattern(request.pattern, cells=cells).first(request.budget))
-        warn_unsupported(patterns[-1])
-    surrogate = load_surrogate(request.surrogate)
-    searches = [
-        search_predicted(surrogate, count=request.count, pattern=pattern, seed=request.seed) for pattern in patterns
-    ]
-    groups = [group_of_search(search, best=request.best) for search in searches]
-    _write_search(request, searches, groups)
+    patterns = [None] if pattern is None else [None, _load_pattern(pattern, cells, budget)]
+    model = load_surrogate(surrogate)
+    searches = [search_predicted(model, count=count, pattern=fixed, seed=seed) for fixed in patterns]
+    groups = [group_of_search(search, best=best) for search in searches]
+    facts = {
+        "Surrogate": str(surrogate or "the one that ships"),
+        "Architectures": f"{count:,} random ones a search, the same before the pattern's edges are fixed",
+        "Seed": str(seed),
+        "Time": ", ".join(f"{group.name}: {group.seconds:.1f} s" for group in groups),
+    }
+    _write_search(output, searches, groups, facts)
     for group in groups:
-        best, auc = group.best[0], group.predicted_mia_auc
+        first, auc = group.best[0], group.predicted_mia_auc
         print(
             f"PREDICTED, {group.name}: {len(auc)} architectures in {group.seconds:.1f} s, "
-            f"lowest AUC {best.predicted_mia_auc:.4f} ± {best.predicted_sd:.4f}, mean {auc.mean():.4f}"
+            f"lowest AUC {first.predicted_mia_auc:.4f} ± {first.predicted_sd:.4f}, mean {auc.mean():.4f}"
         )
-    print(f"report: {request.output / 'report.html'}")
+    print(f"report: {output / 'report.html'}")
     return 0
 
 
-def _write_search(request: PredictedRequest, searches: list[PredictedSearch], groups: list[PredictedGroup]) -> None:
+def _load_pattern(name: str, cells: Cells | None, budget: int) -> Pattern:
+    from nni_privacy.patterns import load_pattern
+    from nni_privacy.patterns.library import warn_unsupported
+
+    pattern = load_pattern(name, cells=cells).first(budget)
+    warn_unsupported(pattern)
+    return pattern
+
+
+def _write_search(
+    output: Path, searches: list[PredictedSearch], groups: list[PredictedGroup], facts: Mapping[str, str]
+) -> None:
     from nni_privacy.files import new_folder
     from nni_privacy.report.predicted_page import render_predicted_search
     from nni_privacy.surrogate.search import predicted_csv
 
-    facts = {
-        "Surrogate": "the one that ships" if request.surrogate is None else os.fspath(request.surrogate),
-        "Architectures": f"{request.count:,} random ones a search, the same before the pattern's edges are fixed",
-        "Seed": str(request.seed),
-        "Time": ", ".join(f"{group.name}: {group.seconds:.1f} s" for group in groups),
-    }
     page = render_predicted_search(groups, title="Search on predicted AUC", facts=facts)
-    with new_folder(request.output) as draft:
+    with new_folder(output) as draft:
         (draft / "architectures.csv").write_text(predicted_csv(searches), encoding="utf-8")
         (draft / "report.html").write_text(page, encoding="utf-8")

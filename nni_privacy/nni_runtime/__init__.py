@@ -1,4 +1,4 @@
-"""What makes NNI 3.0 correct and safe today, without touching the installed package.
+"""Repairs that make NNI 3.0 correct and safe today, without touching the installed package.
 
 >>> from nni_privacy import nni_runtime
 >>> nni_runtime.install()                      # doctest: +SKIP
@@ -14,10 +14,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nni_privacy.lazy import lazy_attributes
 from nni_privacy.nni_runtime.access import set_default_access
 from nni_privacy.nni_runtime.overlay import MARKER, PACKAGE, make_overlay
 from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE
@@ -93,7 +93,4 @@ def _active_patches() -> list[str]:
     return []
 
 
-def __getattr__(name: str) -> Any:
-    if name == "PrivacyExperiment":
-        return import_module("nni_privacy.nni_runtime.experiment").PrivacyExperiment
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_attributes(__name__, {"PrivacyExperiment": "nni_privacy.nni_runtime.experiment"})

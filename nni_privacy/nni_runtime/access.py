@@ -1,4 +1,4 @@
-"""Who may talk to NNI's manager: the token that it wants of everyone, and that this user's processes carry to it.
+"""Access to NNI's manager: the token that it wants of everyone, and that this user's processes carry to it.
 
 Every manager that is started here gets a random token. It goes to the manager through the environment, never through a
 command line or a log, and is kept where only this user can read it, for processes that talk to the manager later.
@@ -15,7 +15,7 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -26,13 +26,14 @@ from urllib.parse import urlsplit
 from nni_privacy.errors import ConfigError
 from nni_privacy.files import cache_folder, private_folder
 from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
-from nni_privacy.nni_runtime.proxies import direct_connection, direct_receive, direct_request, direct_send
-from nni_privacy.nni_runtime.repairing import Repair
+from nni_privacy.nni_runtime.proxies import channel_proxy, direct_request, trial_receive_proxy, trial_send_proxy
+from nni_privacy.nni_runtime.repairing import Original, repair
 
 __all__ = [
     "ACCESS_REPAIRS",
     "ManagerAccess",
     "check_host",
+    "check_port",
     "current_access",
     "here",
     "manager_access",
@@ -48,7 +49,7 @@ _HERE = "127.0.0.1"
 
 @dataclass(frozen=True)
 class ManagerAccess:
-    """Who may reach the managers that this process starts, and what they may be sent.
+    """Access to the managers that this process starts, and what they may be sent.
 
     Attributes:
         host: an address of this machine to listen on besides 127.0.0.1.
@@ -92,7 +93,7 @@ class ManagerAccess:
         print(f"  {self.address(port)}", flush=True)
 
     def variables(self) -> dict[str, str]:
-        """What the manager reads from its environment when it starts."""
+        """Environment variables that the manager reads when it starts."""
         given = {TOKEN_VARIABLE: self.token}
         if self.host is not None:
             given[HOST_VARIABLE] = self.host
@@ -108,7 +109,7 @@ _tokens: dict[int, str] = {}
 
 
 def current_access() -> ManagerAccess:
-    """What holds for a manager that is started now."""
+    """The access of a manager that is started now."""
     return _access.get() or _default[0]
 
 
@@ -157,6 +158,18 @@ def check_host(host: str, port: int) -> None:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise ConfigError(f"host: {host!r}: not an address of this machine with port {port} free ({reason})") from None
+
+
+def check_port(port: int) -> None:
+    """Raises ConfigError unless the manager can listen on ``port`` of 127.0.0.1."""
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"port: {port}; allowed is 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HERE, port))
+        except OSError as error:
+            raise ConfigError(f"port: {port} is in use or not allowed ({error.strerror}); choose another") from None
 
 
 # --- the token of a manager, by its port ---
@@ -231,19 +244,22 @@ def _kept_token(port: int) -> str | None:
 # --- repairs of NNI's Python side ---
 
 
-def _started_with_token(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _start_rest_server(nni_manager_args: Any, run_mode: Any) -> Any:
-        access, port = current_access(), int(nni_manager_args.port)
-        # What trials log names their channel's key.
-        folder = Path(nni_manager_args.experiments_directory, nni_manager_args.experiment_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        with _environment(access.variables()):
-            process = original(nni_manager_args, run_mode)
-        _keep_token(port, access.token, process.pid)
-        return process
-
-    return _start_rest_server
+@repair(
+    "every user of this machine can drive the manager, and can have it run code",
+    "nni.experiment.launcher:_start_rest_server",
+    "cmd = [node, '--max-old-space-size=4096'",
+    "nni_manager_args.to_command_line_args()",
+)
+def manager_token(original: Original, nni_manager_args: Any, run_mode: Any) -> Any:
+    access, port = current_access(), int(nni_manager_args.port)
+    # What trials log names their channel's key.
+    folder = Path(nni_manager_args.experiments_directory, nni_manager_args.experiment_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    with _environment(access.variables()):
+        process = original(nni_manager_args, run_mode)
+    _keep_token(port, access.token, process.pid)
+    return process
 
 
 @contextmanager
@@ -259,132 +275,78 @@ def _environment(given: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _announced(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _start_nni_manager(self: Any, port: int, *arguments: Any, **options: Any) -> Any:
-        logger = logging.getLogger("nni.experiment")
-        logger.addFilter(_is_no_address)
-        try:
-            result = original(self, port, *arguments, **options)
-        finally:
-            logger.removeFilter(_is_no_address)
-        access = current_access()
-        if access.announce:
-            print(f"web UI: {access.address(port, prefix=self.url_prefix)}", flush=True)
-        return result
-
-    return _start_nni_manager
+@repair(
+    "the addresses that NNI says its web UI is at do not hold the token, and most of them do not answer",
+    "nni.experiment.experiment:Experiment._start_nni_manager",
+    "'Web portal URLs: ${CYAN}'",
+    "self.port = port",
+)
+def manager_address(original: Original, self: Any, port: int, *arguments: Any, **options: Any) -> Any:
+    logger = logging.getLogger("nni.experiment")
+    logger.addFilter(_is_no_address)
+    try:
+        result = original(self, port, *arguments, **options)
+    finally:
+        logger.removeFilter(_is_no_address)
+    access = current_access()
+    if access.announce:
+        print(f"web UI: {access.address(port, prefix=self.url_prefix)}", flush=True)
+    return result
 
 
 def _is_no_address(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Web portal URLs:")
 
 
-def _forgotten(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _stop_nni_manager(self: Any) -> Any:
-        port = self.port
-        try:
-            return original(self)
-        finally:
-            _forget_token(port)
-
-    return _stop_nni_manager
-
-
-def _request_with_token(original: Callable[..., Any]) -> Callable[..., Any]:
-    def request(method: str, port: int | None, api: str, data: Any = None, prefix: str | None = None) -> Any:
-        if port is None:
-            return original(method, port, api, data, prefix)  # which says that nothing runs
-        from nni.experiment import rest
-
-        url = "/".join(part.strip("/") for part in (f"http://{_HERE}:{port}", prefix, "api/v1/nni", api) if part)
-        answer = direct_request(method, url, json=data, headers=manager_headers(port), timeout=rest.timeout)
-        if not answer.ok:
-            rest._logger.error("request %s %s failed: %s %s", method.upper(), url, answer.status_code, answer.text)
-        answer.raise_for_status()
-        return answer.json() if answer.content and method.lower() in ("get", "post") else None
-
-    return request
+@repair(
+    "the token of a manager that has ended is of no use to anybody",
+    "nni.experiment.experiment:Experiment._stop_nni_manager",
+    "rest.delete(self.port, '/experiment', self.url_prefix)",
+)
+def manager_stop(original: Original, self: Any) -> Any:
+    port = self.port
+    try:
+        return original(self)
+    finally:
+        _forget_token(port)
 
 
-def _with_channel_key(original: Callable[..., Any]) -> Callable[..., Any]:
-    def connect(self: Any) -> None:
-        plain = self._url
-        self._url = with_key(here(plain))  # the address that others see and log stays without
-        try:
-            original(self)
-        finally:
-            self._url = plain
+@repair(
+    "NNI's own requests to its manager carry no token, and go to a proxy where the environment names one",
+    "nni.experiment.rest:request",
+    "requests.request(method, url, timeout=timeout)",
+    "'api/v1/nni'",
+)
+def request_token(
+    original: Original, method: str, port: int | None, api: str, data: Any = None, prefix: str | None = None
+) -> Any:
+    if port is None:
+        return original(method, port, api, data, prefix)  # which says that nothing runs
+    from nni.experiment import rest
 
-    return connect
+    url = "/".join(part.strip("/") for part in (f"http://{_HERE}:{port}", prefix, "api/v1/nni", api) if part)
+    answer = direct_request(method, url, json=data, headers=manager_headers(port), timeout=rest.timeout)
+    if not answer.ok:
+        rest._logger.error("request %s %s failed: %s %s", method.upper(), url, answer.status_code, answer.text)
+    answer.raise_for_status()
+    return answer.json() if answer.content and method.lower() in ("get", "post") else None
 
 
-_CHANNEL = "nni.runtime.command_channel"
+@repair(
+    "the strategy's own channel to a manager that wants a token has no key",
+    "nni.runtime.command_channel.websocket.connection:WsConnection.connect",
+    "_connect_async(self._url)",
+)
+def channel_key(original: Original, self: Any) -> None:
+    plain = self._url
+    self._url = with_key(here(plain))  # the address that others see and log stays without
+    try:
+        original(self)
+    finally:
+        self._url = plain
+
 
 ACCESS_REPAIRS = (
-    Repair(
-        name="manager_token",
-        why="every user of this machine can drive the manager, and can have it run code",
-        module="nni.experiment.launcher",
-        owner="",
-        method="_start_rest_server",
-        expects=("cmd = [node, '--max-old-space-size=4096'", "nni_manager_args.to_command_line_args()"),
-        make=_started_with_token,
-    ),
-    Repair(
-        name="manager_address",
-        why="the addresses that NNI says its web UI is at do not hold the token, and most of them do not answer",
-        module="nni.experiment.experiment",
-        owner="Experiment",
-        method="_start_nni_manager",
-        expects=("'Web portal URLs: ${CYAN}'", "self.port = port"),
-        make=_announced,
-    ),
-    Repair(
-        name="manager_stop",
-        why="the token of a manager that has ended is of no use to anybody",
-        module="nni.experiment.experiment",
-        owner="Experiment",
-        method="_stop_nni_manager",
-        expects=("rest.delete(self.port, '/experiment', self.url_prefix)",),
-        make=_forgotten,
-    ),
-    Repair(
-        name="request_token",
-        why="NNI's own requests to its manager carry no token, and go to a proxy where the environment names one",
-        module="nni.experiment.rest",
-        owner="",
-        method="request",
-        expects=("requests.request(method, url, timeout=timeout)", "'api/v1/nni'"),
-        make=_request_with_token,
-    ),
-    Repair(
-        name="channel_key",
-        why="the strategy's own channel to a manager that wants a token has no key",
-        module=f"{_CHANNEL}.websocket.connection",
-        owner="WsConnection",
-        method="connect",
-        expects=("_connect_async(self._url)",),
-        make=_with_channel_key,
-    ),
-    Repair(
-        name="channel_proxy",
-        why="the strategy's own channel to the manager goes to a proxy where the environment names one",
-        module=f"{_CHANNEL}.websocket.connection",
-        owner="",
-        method="_connect_async",
-        expects=("websockets.connect(url, max_size=None)",),
-        make=direct_connection,
-    ),
-    *(
-        Repair(
-            name=f"trial_{method}_proxy",
-            why="what trials and the manager tell each other goes to a proxy where the environment names one",
-            module=f"{_CHANNEL}.http",
-            owner="HttpChannel",
-            method=method,
-            expects=(f"requests.{verb}(self._url",),
-            make=make,
-        )
-        for method, verb, make in (("send", "put", direct_send), ("receive", "get", direct_receive))
-    ),
+    *(manager_token, manager_address, manager_stop, request_token),
+    *(channel_key, channel_proxy, trial_send_proxy, trial_receive_proxy),
 )

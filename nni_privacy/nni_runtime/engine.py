@@ -36,10 +36,10 @@ TrialObserver = Callable[[TrialRecord], None]
 ScoresObserver = Callable[[str, bytes], None]
 
 POLL_SECONDS = 1.0
-"""How long the engine waits between two looks at what has happened."""
+"""Interval at which the engine polls for what has happened."""
 
 _RETRIES = 2
-"""How often a trial that was killed is run again."""
+"""Times that a trial that was killed is run again."""
 
 _GOING_ON = ("INITIALIZED", "RUNNING", "TUNER_NO_MORE_TRIAL")
 
@@ -49,7 +49,7 @@ _QUIET_POLLS = 10
 
 @dataclass
 class _Trial:
-    """What was handed to NNI's manager and has not ended.
+    """A trial that was handed to NNI's manager and has not ended.
 
     Attributes:
         number: of the proposal.

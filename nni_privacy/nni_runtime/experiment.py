@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -24,7 +23,7 @@ from nni.nas.strategy import Strategy
 from nni_privacy.errors import ConfigError
 from nni_privacy.files import writing_run
 from nni_privacy.nni_runtime import install
-from nni_privacy.nni_runtime.access import manager_access
+from nni_privacy.nni_runtime.access import check_port, manager_access
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
@@ -34,7 +33,7 @@ from nni_privacy.runs.processes import leftovers, stop_processes
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
 
-__all__ = ["PrivacyExperiment", "check_port"]
+__all__ = ["PrivacyExperiment"]
 
 _logger = logging.getLogger(__name__)
 
@@ -194,7 +193,7 @@ class PrivacyExperiment(NasExperiment):
             self.run_directory.lock.note_manager(manager.pid)
 
     def _reached(self) -> AbstractContextManager[object]:
-        """Who may reach a manager that is started meanwhile, as the arguments say."""
+        """Access to a manager that is started meanwhile, as the arguments say."""
         if self._token is None and self._allow_pickle is None:
             return nullcontext()
         return manager_access(wants_token=self._token, allow_pickle=self._allow_pickle)
@@ -266,7 +265,7 @@ def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_t
 
 
 def _plain(value: Any) -> Any:
-    """What is written of a value that YAML cannot hold: a function's name, a number's value, a path's text."""
+    """Plain text or number for a value that YAML cannot hold: a function's name, a number's value, a path's text."""
     if callable(value):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return value.item() if hasattr(value, "item") else str(value)
@@ -280,15 +279,3 @@ def _parent_told() -> Iterator[None]:
         yield
     finally:
         del os.environ[PARENT_VARIABLE]
-
-
-def check_port(port: int) -> None:
-    """Raises ConfigError unless the manager can listen on ``port`` of 127.0.0.1."""
-    if not 1 <= port <= 65535:
-        raise ConfigError(f"port: {port}; allowed is 1 to 65535")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(f"port: {port} is in use or not allowed ({error.strerror}); choose another") from None

@@ -19,7 +19,7 @@ _ERRORS = "nnictl_stderr.log"
 
 
 def log_folder(experiment: Any) -> Path:
-    """Where NNI keeps the logs of an experiment."""
+    """The folder in which NNI keeps the logs of an experiment."""
     return Path(experiment.config.experiment_working_directory) / experiment.id / "log"
 
 
@@ -43,7 +43,7 @@ def manager_errors_kept(folder: Path) -> Iterator[None]:
 
 
 def why_it_ended(folder: Path) -> str:
-    """What is known of a manager that has ended: that its disk is full, or where its last words are."""
+    """Explains why a manager has ended: that its disk is full, or where its last words are."""
     full, errors = full_disk(folder), folder / _ERRORS
     if full is not None:
         return f": {full}"
@@ -58,4 +58,4 @@ def forgive_unwritable_logs() -> None:
 
 
 def _ignored(record: logging.LogRecord) -> None:
-    """What cannot be logged is not worth stopping for."""
+    """Ignores what cannot be logged: it is not worth stopping for."""

@@ -1,9 +1,11 @@
-"""What the engine asks NNI's manager, and what it makes of a manager that does not answer."""
+"""Client of NNI's manager, with errors for a manager that does not answer."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -65,16 +67,14 @@ class ManagerClient:
             )
 
     def max_trials(self) -> int | None:
-        """How many trials the manager will run, those that are run again included; None if there is no limit.
+        """Number of trials that the manager will run, those that are run again included; None if there is no limit.
 
         Raises:
             RunStoppedError: if the manager has ended or does not answer.
         """
         self.status()
-        try:
+        with _answering():
             number = self._get("/experiment")["params"].get("maxTrialNumber")
-        except requests.RequestException as error:
-            raise RunStoppedError(_silence(error)) from error
         return None if number is None else int(number)
 
     def allow_one_more(self) -> None:
@@ -85,10 +85,8 @@ class ManagerClient:
         """
         limit = self.max_trials()
         if limit is not None:
-            try:
+            with _answering():
                 self._experiment.update_max_trial_number(limit + 1)
-            except requests.RequestException as error:
-                raise RunStoppedError(_silence(error)) from error
 
     def running(self) -> list[str]:
         """The ids of the trials that run now; none if the manager does not answer."""
@@ -99,10 +97,8 @@ class ManagerClient:
 
     def cancel(self, trial: str) -> None:
         """Stops a trial; if the manager does not answer, it is asked again at the next occasion by its caller."""
-        try:
+        with suppress(requests.RequestException):
             rest.delete(self._experiment.port, f"/trial-jobs/{quote(trial, safe='')}", self._experiment.url_prefix)
-        except requests.RequestException:
-            return
 
     def intended_parameter(self, trial: str) -> int:
         """The parameter id that the manager recorded when it created ``trial``.
@@ -127,6 +123,15 @@ class ManagerClient:
 
     def _get(self, path: str) -> Any:
         return rest.get(self._experiment.port, path, self._experiment.url_prefix)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Raises RunStoppedError where the manager does not answer."""
+    try:
+        yield
+    except requests.RequestException as error:
+        raise RunStoppedError(_silence(error)) from error
 
 
 def _silence(error: Exception) -> str:

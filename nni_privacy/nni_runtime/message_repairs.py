@@ -10,7 +10,7 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ from nni_privacy.nni_runtime.messages import (
     objects_in,
     trusting,
 )
-from nni_privacy.nni_runtime.repairing import Repair
+from nni_privacy.nni_runtime.repairing import Original, Repair, repair
 
 __all__ = [
     "MESSAGE_REPAIRS",
@@ -40,9 +40,10 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 NEEDED = frozenset({"nni.nas.space.space.SimplifiedModelSpace", "nni.nas.space.metrics.Metrics"})
-"""What NNI itself puts around a model space and an evaluator to send an architecture to a trial."""
+"""Types that NNI itself puts around a model space and an evaluator to send an architecture to a trial."""
 
 ENTRY = "nni_privacy.nni_runtime.trial_entry"
+_SERIALIZER = "nni.common.serializer"
 _NO_LIMIT = 1 << 40
 _TRUST = "_nni_privacy_trust"
 
@@ -50,46 +51,56 @@ _TRUST = "_nni_privacy_trust"
 # --- reading and writing ---
 
 
-def _checked_load(original: Callable[..., Any]) -> Callable[..., Any]:
-    def load(string: str | None = None, *, fp: Any = None, **options: Any) -> Any:
-        trust = current_trust()
-        if trust is None:
-            return original(string, fp=fp, **options)
-
-        def check(found: Any) -> Any:
-            return check_object(found, trust)
-
-        # Machines write no comments; taking them out would change texts that hold a `#`.
-        options = {**options, "ignore_comments": False, "extra_obj_pairs_hooks": (check,)}
+@repair(
+    "NNI unpickles whatever a message holds, and calls any function that it names",
+    f"{_SERIALIZER}:load",
+    "_json_tricks_any_object_decode",
+    "json_tricks.loads(string, obj_pairs_hooks=hooks",
+    everywhere=True,
+)
+def message_reading(original: Original, string: str | None = None, *, fp: Any = None, **options: Any) -> Any:
+    trust = current_trust()
+    if trust is None:
         return original(string, fp=fp, **options)
 
-    return load
+    def check(found: Any) -> Any:
+        return check_object(found, trust)
+
+    # Machines write no comments; taking them out would change texts that hold a `#`.
+    options = {**options, "ignore_comments": False, "extra_obj_pairs_hooks": (check,)}
+    return original(string, fp=fp, **options)
 
 
-def _checked_objects(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _json_tricks_any_object_encode(obj: Any, primitives: bool = False, pickle_size_limit: int = 4096) -> Any:
-        trust = current_trust()
-        plain = isinstance(obj, (list, dict)) or not (hasattr(obj, "__dict__") or hasattr(obj, "__slots__"))
-        if trust is not None and not trust.pickles and not plain:
-            raise UnsafeMessageError(f"{_described(obj)} would have to be pickled")
-        return original(obj, primitives, pickle_size_limit)
+@repair(
+    "NNI pickles what it cannot write otherwise, also into messages",
+    f"{_SERIALIZER}:_json_tricks_any_object_encode",
+    "cloudpickle.dumps(obj)",
+    "'__nni_obj__'",
+)
+def message_objects(original: Original, obj: Any, primitives: bool = False, pickle_size_limit: int = 4096) -> Any:
+    trust = current_trust()
+    plain = isinstance(obj, (list, dict)) or not (hasattr(obj, "__dict__") or hasattr(obj, "__slots__"))
+    if trust is not None and not trust.pickles and not plain:
+        raise UnsafeMessageError(f"{_described(obj)} would have to be pickled")
+    return original(obj, primitives, pickle_size_limit)
 
-    return _json_tricks_any_object_encode
 
-
-def _checked_types(original: Callable[..., Any]) -> Callable[..., Any]:
-    def get_hybrid_cls_or_func_name(cls_or_func: Any, pickle_size_limit: int = 4096) -> str:
-        name = str(original(cls_or_func, pickle_size_limit))
-        trust = current_trust()
-        if trust is None:
-            return name
-        if name.startswith("bytes:") and not trust.pickles:
-            raise UnsafeMessageError(f"{_described(cls_or_func)} cannot be imported and would have to be pickled")
-        if not name.startswith("bytes:") and not trust.has_type(name.removeprefix("path:")):
-            raise UnsafeMessageError(f"{name.removeprefix('path:')} is none of this experiment's types")
+@repair(
+    "NNI pickles classes and functions that cannot be imported, also into messages",
+    f"{_SERIALIZER}:get_hybrid_cls_or_func_name",
+    "cloudpickle.dumps(cls_or_func)",
+    "return 'path:' + name",
+)
+def message_types(original: Original, cls_or_func: Any, pickle_size_limit: int = 4096) -> str:
+    name = str(original(cls_or_func, pickle_size_limit))
+    trust = current_trust()
+    if trust is None:
         return name
-
-    return get_hybrid_cls_or_func_name
+    if name.startswith("bytes:") and not trust.pickles:
+        raise UnsafeMessageError(f"{_described(cls_or_func)} cannot be imported and would have to be pickled")
+    if not name.startswith("bytes:") and not trust.has_type(name.removeprefix("path:")):
+        raise UnsafeMessageError(f"{name.removeprefix('path:')} is none of this experiment's types")
+    return name
 
 
 def _described(value: Any) -> str:
@@ -100,28 +111,29 @@ def _described(value: Any) -> str:
 # --- where messages come in, in the process that searches ---
 
 
-def _plain(original: Callable[..., Any]) -> Callable[..., Any]:
-    def reading(*arguments: Any, **options: Any) -> Any:
-        with trusting(PLAIN):
-            return original(*arguments, **options)
-
-    return reading
+def _read_plain(original: Original, *arguments: Any, **options: Any) -> Any:
+    with trusting(PLAIN):
+        return original(*arguments, **options)
 
 
-def _plain_commands(original: Callable[..., Any]) -> Callable[..., Any]:
-    def receive(self: Any) -> Any:
-        while True:
-            command, data = self._receive()  # a connection that is lost ends the listening, as NNI means it to
-            try:
-                with trusting(PLAIN):
-                    received = original(SimpleNamespace(_receive=lambda: (command, data)))  # noqa: B023 - at once
-                if hasattr(received, "value"):
-                    received.value = _as_metric(received.value)
-                return received
-            except Exception as error:  # the thread that listens goes on: whoever sent this must not end the search
-                _logger.warning("a message from NNI's manager is refused: %s", " ".join(str(error).split()))
-
-    return receive
+@repair(
+    "a metric from a trial, or from whoever passes for one, can run code in the searching process",
+    "nni.runtime.tuner_command_channel.channel:TunerCommandChannel.receive",
+    "command_type, data = self._receive()",
+    "data['value'] = load(data['value'])",
+    "load(data['hyper_params'])['parameter_id']",
+)
+def metric_messages(original: Original, self: Any) -> Any:
+    while True:
+        command, data = self._receive()  # a connection that is lost ends the listening, as NNI means it to
+        try:
+            with trusting(PLAIN):
+                received = original(SimpleNamespace(_receive=lambda: (command, data)))  # noqa: B023 - called at once
+            if hasattr(received, "value"):
+                received.value = _as_metric(received.value)
+            return received
+        except Exception as error:  # the thread that listens goes on: whoever sent this must not end the search
+            _logger.warning("a message from NNI's manager is refused: %s", " ".join(str(error).split()))
 
 
 def _as_metric(value: Any) -> Any:
@@ -146,22 +158,25 @@ def _without_arrays(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _needed_commands(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _receive(self: Any) -> Any:
-        commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
-        # What is imported is in the strategy's checkpoint already; a customized trial is no architecture, and the
-        # space is the strategy's own.
-        ignored = (commands.ImportData, commands.AddCustomizedTrialJob, commands.UpdateSearchSpace, commands.Ping)
-        while True:
-            command, data = original(self)
-            if command in ignored:
-                _logger.debug("the command %s of NNI's manager means nothing to a NAS strategy: ignored", command)
-            elif command == commands.TrialEnd:
-                return command, _without_model(data)
-            else:
-                return command, data
-
-    return _receive
+@repair(
+    "resuming, or 'Customized trial' in the web UI, kills the thread that listens to trials: the search hangs",
+    "nni.runtime.tuner_command_channel.channel:TunerCommandChannel._receive",
+    "self._channel.receive()",
+    "CommandType(command['type'])",
+)
+def unknown_commands(original: Original, self: Any) -> Any:
+    commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
+    # What is imported is in the strategy's checkpoint already; a customized trial is no architecture, and the
+    # space is the strategy's own.
+    ignored = (commands.ImportData, commands.AddCustomizedTrialJob, commands.UpdateSearchSpace, commands.Ping)
+    while True:
+        command, data = original(self)
+        if command in ignored:
+            _logger.debug("the command %s of NNI's manager means nothing to a NAS strategy: ignored", command)
+        elif command == commands.TrialEnd:
+            return command, _without_model(data)
+        else:
+            return command, data
 
 
 def _without_model(data: str) -> str:
@@ -178,7 +193,7 @@ def _without_model(data: str) -> str:
 
 
 def experiment_trust(experiment: Any) -> Trust | None:
-    """What an experiment's trials may be sent: the types of its space and evaluator, pickles where allowed.
+    """The trust of an experiment's messages to its trials: the types of its space and evaluator, pickles where allowed.
 
     Args:
         experiment: NNI's ``NasExperiment``; of anything else that an engine is given in its place nothing is known.
@@ -216,30 +231,35 @@ def _find_trust(experiment: Any) -> Trust:
     return Trust(NEEDED | names, pickles=pickled)
 
 
-def _trusted_submissions(original: Callable[..., Any]) -> Callable[..., Any]:
-    def submit_models(self: Any, *models: Any) -> None:
+@repair(
+    "parts of a space or an evaluator are sent to trials as pickles, without a word",
+    "nni.nas.execution.training_service:TrainingServiceExecutionEngine.submit_models",
+    "self._channel.send_trial(",
+    "parameters=cast(Any, model)",
+)
+def sent_models(original: Original, self: Any, *models: Any) -> None:
+    with trusting(experiment_trust(self.nodejs_binding)):
+        original(self, *models)
+
+
+@repair(
+    "models are made of whatever the manager says that trials were given",
+    "nni.nas.execution.training_service:TrainingServiceExecutionEngine.list_models",
+    "nni.load(nni.dump(param.parameters))",
+)
+def listed_models(original: Original, self: Any, status: Any = None) -> Iterator[Any]:
+    models = iter(original(self, status))
+    while True:
         with trusting(experiment_trust(self.nodejs_binding)):
-            original(self, *models)
-
-    return submit_models
-
-
-def _trusted_models(original: Callable[..., Any]) -> Callable[..., Any]:
-    def list_models(self: Any, status: Any = None) -> Iterator[Any]:
-        models = iter(original(self, status))
-        while True:
-            with trusting(experiment_trust(self.nodejs_binding)):
-                try:
-                    model = next(models)
-                except StopIteration:
-                    return
-            yield model
-
-    return list_models
+            try:
+                model = next(models)
+            except StopIteration:
+                return
+        yield model
 
 
 def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
-    """What to write for ``python`` in the command of a trial that is to read its parameters under ``trust``.
+    """The words that replace ``python`` in the command of a trial that is to read its parameters under ``trust``.
 
     Args:
         python: the interpreter.
@@ -257,20 +277,22 @@ def trust_of_trial(types: str, *, pickles: bool) -> Trust:
     return Trust(frozenset(name for name in types.split(",") if name), pickles=pickles)
 
 
-def _careful_trials(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _start_nni_manager(self: Any, *arguments: Any, **options: Any) -> Any:
-        services = self.config.training_service
-        platforms = {service.platform for service in (services if isinstance(services, list) else [services])}
-        trust = experiment_trust(self) if self._action != "view" and platforms <= {"local", "remote"} else None
-        if trust is not None:
-            given = dict(self.config._trial_command_params or {})
-            python = given.get("python", sys.executable)
-            if ENTRY not in python:
-                python = trial_python(python, trust, outlives="remote" in platforms)
-            self.config._trial_command_params = {**given, "python": python}
-        return original(self, *arguments, **options)
-
-    return _start_nni_manager
+@repair(
+    "a trial unpickles and calls whatever it is given as its parameters",
+    "nni.nas.experiment.experiment:NasExperiment._start_nni_manager",
+    "super()._start_nni_manager(port, debug, run_mode, tuner_command_channel, tags",
+)
+def careful_trials(original: Original, self: Any, *arguments: Any, **options: Any) -> Any:
+    services = self.config.training_service
+    platforms = {service.platform for service in (services if isinstance(services, list) else [services])}
+    trust = experiment_trust(self) if self._action != "view" and platforms <= {"local", "remote"} else None
+    if trust is not None:
+        given = dict(self.config._trial_command_params or {})
+        python = given.get("python", sys.executable)
+        if ENTRY not in python:
+            python = trial_python(python, trust, outlives="remote" in platforms)
+        self.config._trial_command_params = {**given, "python": python}
+    return original(self, *arguments, **options)
 
 
 # --- in a trial ---
@@ -279,51 +301,37 @@ def _careful_trials(original: Callable[..., Any]) -> Callable[..., Any]:
 def trial_repairs(trust: Trust) -> tuple[Repair, ...]:
     """The repairs of a process that is one trial, whose parameters are read under ``trust``."""
 
-    def _trusted_parameter(original: Callable[..., Any]) -> Callable[..., Any]:
-        def receive_parameter(self: Any) -> Any:
-            with trusting(trust):
-                return original(self)
+    @repair(
+        "what the manager gives a trial as its parameters can run code in it",
+        "nni.runtime.trial_command_channel.v3:TrialCommandChannelV3.receive_parameter",
+        "nni.load(res['parameter'])",
+    )
+    def trial_parameters(original: Original, self: Any) -> Any:
+        with trusting(trust):
+            return original(self)
 
-        return receive_parameter
-
-    def _without_key(original: Callable[..., Any]) -> Callable[..., Any]:
-        def __init__(self: Any, url: str) -> None:  # noqa: N807 - takes the place of one
-            logger = logging.getLogger(original.__module__)
-            before, logger.disabled = logger.disabled, True  # it writes the address, with its key, into a log
-            try:
-                original(self, url)
-            finally:
-                logger.disabled = before
-
-        return __init__
+    @repair(
+        "a trial's log holds the key of its channel",
+        "nni.runtime.trial_command_channel.v3:TrialCommandChannelV3.__init__",
+        "Connect to trial command channel {url}",
+    )
+    def trial_log(original: Original, self: Any, url: str) -> None:
+        logger = logging.getLogger(original.__module__)
+        before, logger.disabled = logger.disabled, True
+        try:
+            original(self, url)
+        finally:
+            logger.disabled = before
 
     return (
+        trial_log,
+        trial_parameters,
         Repair(
-            name="trial_log",
-            why="a trial's log holds the key of its channel",
-            module="nni.runtime.trial_command_channel.v3",
-            owner="TrialCommandChannelV3",
-            method="__init__",
-            expects=("Connect to trial command channel {url}",),
-            make=_without_key,
-        ),
-        Repair(
-            name="trial_parameters",
-            why="what the manager gives a trial as its parameters can run code in it",
-            module="nni.runtime.trial_command_channel.v3",
-            owner="TrialCommandChannelV3",
-            method="receive_parameter",
-            expects=("nni.load(res['parameter'])",),
-            make=_trusted_parameter,
-        ),
-        Repair(
-            name="trial_metrics",
-            why="a metric that is no plain data is pickled, and refused where it arrives",
-            module="nni.runtime.trial_command_channel.v3",
-            owner="TrialCommandChannelV3",
-            method="send_metric",
-            expects=("nni.dump(value)",),
-            make=_plain,
+            "trial_metrics",
+            "a metric that is no plain data is pickled, and refused where it arrives",
+            "nni.runtime.trial_command_channel.v3:TrialCommandChannelV3.send_metric",
+            ("nni.dump(value)",),
+            _read_plain,
         ),
     )
 
@@ -331,161 +339,68 @@ def trial_repairs(trust: Trust) -> tuple[Repair, ...]:
 # --- in a tuner of hyper-parameters ---
 
 
-def _forgiving_commands(original: Callable[..., Any]) -> Callable[..., Any]:
-    def process_command(self: Any, command: Any, data: Any) -> None:
-        commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
-        try:
-            original(self, command, data)
-        except Exception as error:
-            if command not in (commands.ReportMetricData, commands.ImportData, commands.TrialEnd):
-                raise
-            # What a trial or an import says must not end the tuner, and with it the experiment.
-            _logger.warning("the command %s of NNI's manager is refused: %r", command, error)
-
-    return process_command
-
-
-TUNING = (
-    Repair(
-        name="tuner_commands",
-        why="a metric that the tuner cannot read ends it, and with it the experiment",
-        module="nni.runtime.msg_dispatcher_base",
-        owner="MsgDispatcherBase",
-        method="process_command",
-        expects=("command_handlers[command](data)",),
-        make=_forgiving_commands,
-    ),
+@repair(
+    "a metric that the tuner cannot read ends it, and with it the experiment",
+    "nni.runtime.msg_dispatcher_base:MsgDispatcherBase.process_command",
+    "command_handlers[command](data)",
 )
-"""What a process that is one tuner needs besides."""
+def tuner_commands(original: Original, self: Any, command: Any, data: Any) -> None:
+    commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
+    try:
+        original(self, command, data)
+    except Exception as error:
+        if command not in (commands.ReportMetricData, commands.ImportData, commands.TrialEnd):
+            raise
+        # What a trial or an import says must not end the tuner, and with it the experiment.
+        _logger.warning("the command %s of NNI's manager is refused: %r", command, error)
 
-_SERIALIZER = "nni.common.serializer"
 
-READING = (
-    Repair(
-        name="message_reading",
-        why="NNI unpickles whatever a message holds, and calls any function that it names",
-        module=_SERIALIZER,
-        owner="",
-        method="load",
-        expects=("_json_tricks_any_object_decode", "json_tricks.loads(string, obj_pairs_hooks=hooks"),
-        make=_checked_load,
-        everywhere=True,
-    ),
-    Repair(
-        name="message_objects",
-        why="NNI pickles what it cannot write otherwise, also into messages",
-        module=_SERIALIZER,
-        owner="",
-        method="_json_tricks_any_object_encode",
-        expects=("cloudpickle.dumps(obj)", "'__nni_obj__'"),
-        make=_checked_objects,
-    ),
-    Repair(
-        name="message_types",
-        why="NNI pickles classes and functions that cannot be imported, also into messages",
-        module=_SERIALIZER,
-        owner="",
-        method="get_hybrid_cls_or_func_name",
-        expects=("cloudpickle.dumps(cls_or_func)", "return 'path:' + name"),
-        make=_checked_types,
-    ),
-)
-"""What makes NNI's serializer ask how far a message is trusted; needed in every process that reads some."""
+TUNING = (tuner_commands,)
+"""Further repairs of a process that is one tuner."""
+
+READING = (message_reading, message_objects, message_types)
+"""Repairs that make NNI's serializer ask how far a message is trusted; needed in every process that reads some."""
 
 _SEARCHING = (
     Repair(
-        name="command_messages",
-        why="whoever reaches the manager's port can send the searching process a message that runs code in it",
-        module="nni.runtime.command_channel.websocket.connection",
-        owner="WsConnection",
-        method="receive",
-        expects=("return nni.load(msg)",),
-        make=_plain,
+        "command_messages",
+        "whoever reaches the manager's port can send the searching process a message that runs code in it",
+        "nni.runtime.command_channel.websocket.connection:WsConnection.receive",
+        ("return nni.load(msg)",),
+        _read_plain,
+    ),
+    metric_messages,
+    unknown_commands,
+    sent_models,
+    listed_models,
+    careful_trials,
+    Repair(
+        "json_checkpoints",
+        "a checkpoint written as JSON can run code when the experiment is resumed",
+        "nni.nas.utils.serializer:JsonSerializer.load",
+        ("return nni.load(fp=f)",),
+        _read_plain,
     ),
     Repair(
-        name="metric_messages",
-        why="a metric from a trial, or from whoever passes for one, can run code in the searching process",
-        module="nni.runtime.tuner_command_channel.channel",
-        owner="TunerCommandChannel",
-        method="receive",
-        expects=(
-            "command_type, data = self._receive()",
-            "data['value'] = load(data['value'])",
-            "load(data['hyper_params'])['parameter_id']",
-        ),
-        make=_plain_commands,
+        "checkpoint_config",
+        "the configuration in a checkpoint can run code when the experiment is resumed",
+        "nni.nas.experiment.experiment:NasExperiment.load_checkpoint",
+        ("NasExperimentConfig(**nni.load(fp=f))",),
+        _read_plain,
     ),
     Repair(
-        name="unknown_commands",
-        why="resuming, or 'Customized trial' in the web UI, kills the thread that listens to trials: the search hangs",
-        module="nni.runtime.tuner_command_channel.channel",
-        owner="TunerCommandChannel",
-        method="_receive",
-        expects=("self._channel.receive()", "CommandType(command['type'])"),
-        make=_needed_commands,
+        "database_config",
+        "the configuration in an experiment's database can run code when it is looked at or resumed",
+        "nni.tools.nnictl.config_utils:Config.refresh_config",
+        ("config_v0_to_v1(nni.load(",),
+        _read_plain,
     ),
     Repair(
-        name="sent_models",
-        why="parts of a space or an evaluator are sent to trials as pickles, without a word",
-        module="nni.nas.execution.training_service",
-        owner="TrainingServiceExecutionEngine",
-        method="submit_models",
-        expects=("self._channel.send_trial(", "parameters=cast(Any, model)"),
-        make=_trusted_submissions,
-    ),
-    Repair(
-        name="listed_models",
-        why="models are made of whatever the manager says that trials were given",
-        module="nni.nas.execution.training_service",
-        owner="TrainingServiceExecutionEngine",
-        method="list_models",
-        expects=("nni.load(nni.dump(param.parameters))",),
-        make=_trusted_models,
-    ),
-    Repair(
-        name="careful_trials",
-        why="a trial unpickles and calls whatever it is given as its parameters",
-        module="nni.nas.experiment.experiment",
-        owner="NasExperiment",
-        method="_start_nni_manager",
-        expects=("super()._start_nni_manager(port, debug, run_mode, tuner_command_channel, tags",),
-        make=_careful_trials,
-    ),
-    Repair(
-        name="json_checkpoints",
-        why="a checkpoint written as JSON can run code when the experiment is resumed",
-        module="nni.nas.utils.serializer",
-        owner="JsonSerializer",
-        method="load",
-        expects=("return nni.load(fp=f)",),
-        make=_plain,
-    ),
-    Repair(
-        name="checkpoint_config",
-        why="the configuration in a checkpoint can run code when the experiment is resumed",
-        module="nni.nas.experiment.experiment",
-        owner="NasExperiment",
-        method="load_checkpoint",
-        expects=("NasExperimentConfig(**nni.load(fp=f))",),
-        make=_plain,
-    ),
-    Repair(
-        name="database_config",
-        why="the configuration in an experiment's database can run code when it is looked at or resumed",
-        module="nni.tools.nnictl.config_utils",
-        owner="Config",
-        method="refresh_config",
-        expects=("config_v0_to_v1(nni.load(",),
-        make=_plain,
-    ),
-    Repair(
-        name="manifest",
-        why="NNI's list of experiments can run code when it is read",
-        module="nni.tools.nnictl.config_utils",
-        owner="Experiments",
-        method="read_file",
-        expects=("return nni.load(fp=file)",),
-        make=_plain,
+        "manifest",
+        "NNI's list of experiments can run code when it is read",
+        "nni.tools.nnictl.config_utils:Experiments.read_file",
+        ("return nni.load(fp=file)",),
+        _read_plain,
     ),
 )
 

@@ -53,7 +53,7 @@ class UnsafeMessageError(PrivacyError, ValueError):
 
 @dataclass(frozen=True)
 class Trust:
-    """What may be in a message besides plain data: numbers, texts, lists, mappings and arrays of numbers.
+    """Allow-list of what a message may hold besides plain data: numbers, texts, lists, mappings, arrays of numbers.
 
     Attributes:
         types: dotted names of classes and functions that may be imported; ``None``: any, for what is only written.
@@ -79,7 +79,7 @@ _of_process: list[Trust] = []
 
 @contextmanager
 def trusting(trust: Trust | None) -> Iterator[None]:
-    """What this thread reads and writes meanwhile is a message from, or to, somebody who is trusted that far only.
+    """Context in which what this thread reads and writes is a message from, or to, somebody trusted that far only.
 
     ``None``: it is no message.
     """
@@ -96,7 +96,7 @@ def trust_only(trust: Trust) -> None:
 
 
 def current_trust() -> Trust | None:
-    """How far what is read now is trusted; ``None``: it is no message."""
+    """The trust under which this thread reads now; ``None``: what it reads is no message."""
     trust = _trust.get()
     return trust if trust is not None or not _of_process else _of_process[0]
 
@@ -156,7 +156,7 @@ def _check_array(found: Mapping[str, Any]) -> None:
 
 
 def objects_in(text: str) -> tuple[frozenset[str], bool]:
-    """What reading a message would import, and whether it would unpickle anything.
+    """Names that reading a message would import, and whether it would unpickle anything.
 
     Args:
         text: JSON as NNI writes it.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nni_privacy.errors import RuntimeRepairError
-from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
 
 __all__ = ["free_port", "lone_manager"]
 
@@ -60,27 +60,30 @@ def lone_manager(overlay: Path, *, environment: Mapping[str, str] | None = None)
         with (Path(folder) / "output").open("w+", encoding="utf-8", errors="replace") as output:
             manager = subprocess.Popen(command, cwd=package, env=variables, stdout=output, stderr=output)  # noqa: S603
             try:
-                _wait(manager, port, Path(output.name))
+                _wait(manager, port, variables.get(TOKEN_VARIABLE), Path(output.name))
                 yield port
             finally:
                 _stop(manager)
 
 
-def _wait(manager: subprocess.Popen[bytes], port: int, output: Path) -> None:
+def _wait(manager: subprocess.Popen[bytes], port: int, token: str | None, output: Path) -> None:
     deadline = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < deadline and manager.poll() is None:
-        if _answers(port):
+        if _answers(port, token):
             return
         time.sleep(0.1)
     lines = [line for line in output.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     raise RuntimeRepairError(f"NNI's manager does not start: {lines[-1] if lines else 'it says nothing'}")
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, token: str | None = None) -> bool:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    headers = {TOKEN_HEADER: token} if token else {}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/nni/check-status", headers=headers)
     try:
-        with direct.open(f"http://127.0.0.1:{port}/api/v1/nni/check-status", timeout=5):
-            return True
+        with direct.open(request, timeout=5) as answer:
+            # Before its routes are there, the manager answers everything with the web UI's page.
+            return str(answer.headers.get_content_type()) == "application/json"
     except urllib.error.HTTPError as error:
         return error.code == 401  # it wants a token, which shows that it is up
     except OSError:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Callable
 from typing import Any
 
-__all__ = ["direct_connection", "direct_receive", "direct_request", "direct_send", "proxy_variables"]
+from nni_privacy.nni_runtime.repairing import Original, repair
+
+__all__ = ["channel_proxy", "direct_request", "proxy_variables", "trial_receive_proxy", "trial_send_proxy"]
 
 _logger = logging.getLogger(__name__)
 
 _NAMES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy", "socks_proxy")
 _NOTHING_YET, _GONE = 408, 410
+_CHANNEL = "nni.runtime.command_channel"
 
 
 def proxy_variables() -> list[str]:
@@ -34,41 +36,47 @@ def direct_request(method: str, url: str, **options: Any) -> Any:
         return session.request(method, url, **options)
 
 
-def direct_connection(original: Callable[..., Any]) -> Callable[..., Any]:
-    """NNI's ``_connect_async`` without a proxy; since its release 15 the library asks the environment for one."""
-
-    async def _connect_async(url: str) -> Any:
-        import websockets
-
-        options: dict[str, Any] = {"max_size": None}
-        if "proxy" in inspect.signature(websockets.connect).parameters:
-            options["proxy"] = None
-        return await websockets.connect(url, **options)
-
-    return _connect_async
+# --- repairs of NNI's Python side ---
 
 
-def direct_send(original: Callable[..., Any]) -> Callable[..., Any]:
-    """NNI's ``HttpChannel.send``, from a trial to the manager, without a proxy."""
+@repair(
+    "the strategy's own channel to the manager goes to a proxy where the environment names one",
+    f"{_CHANNEL}.websocket.connection:_connect_async",
+    "websockets.connect(url, max_size=None)",
+)
+async def channel_proxy(original: Original, url: str) -> Any:
+    """Connects without a proxy; since its release 15 the library asks the environment for one."""
+    import websockets
 
-    def send(self: Any, command: Any) -> None:
-        answer = direct_request("put", self._url, json=command)
-        if not answer.ok and answer.status_code != _GONE:
-            _logger.error("NNI's manager refused what this trial sent: %s %.200s", answer.status_code, answer.text)
-
-    return send
+    options: dict[str, Any] = {"max_size": None}
+    if "proxy" in inspect.signature(websockets.connect).parameters:
+        options["proxy"] = None
+    return await websockets.connect(url, **options)
 
 
-def direct_receive(original: Callable[..., Any]) -> Callable[..., Any]:
-    """NNI's ``HttpChannel.receive``, in a trial, without a proxy: it asks until the manager has something to say."""
+@repair(
+    "what trials and the manager tell each other goes to a proxy where the environment names one",
+    f"{_CHANNEL}.http:HttpChannel.send",
+    "requests.put(self._url",
+)
+def trial_send_proxy(original: Original, self: Any, command: Any) -> None:
+    """Sends from a trial to the manager, without a proxy."""
+    answer = direct_request("put", self._url, json=command)
+    if not answer.ok and answer.status_code != _GONE:
+        _logger.error("NNI's manager refused what this trial sent: %s %.200s", answer.status_code, answer.text)
 
-    def receive(self: Any) -> Any:
-        while (answer := direct_request("get", self._url)).status_code == _NOTHING_YET:
-            continue
-        if answer.status_code == _GONE:
-            return None
-        if not answer.ok:
-            raise OSError(f"NNI's manager refused to answer this trial: {answer.status_code} {answer.text:.200}")
-        return answer.json()
 
-    return receive
+@repair(
+    "what trials and the manager tell each other goes to a proxy where the environment names one",
+    f"{_CHANNEL}.http:HttpChannel.receive",
+    "requests.get(self._url",
+)
+def trial_receive_proxy(original: Original, self: Any) -> Any:
+    """Asks in a trial, without a proxy, until the manager has something to say."""
+    while (answer := direct_request("get", self._url)).status_code == _NOTHING_YET:
+        continue
+    if answer.status_code == _GONE:
+        return None
+    if not answer.ok:
+        raise OSError(f"NNI's manager refused to answer this trial: {answer.status_code} {answer.text:.200}")
+    return answer.json()

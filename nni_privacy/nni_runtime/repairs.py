@@ -1,16 +1,16 @@
-"""Repairs of NNI's Python side: methods replaced in memory, each only where NNI's own is what it was written for."""
+"""Registry of the repairs of NNI's Python side, and those of the web UI's chart, of checkpoints and of the start."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from typing import Any
 
 from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
 from nni_privacy.nni_runtime.message_repairs import MESSAGE_REPAIRS
 from nni_privacy.nni_runtime.patches.registry import PATCHES, check_names
-from nni_privacy.nni_runtime.repairing import Repair
+from nni_privacy.nni_runtime.repairing import Original, Repair, repair
 
 __all__ = ["REPAIRS", "Repair", "apply_repairs", "chart_label", "chart_space", "chart_value"]
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 # Where NNI's web UI looks for the choices of an architecture (RETIARIIPARAMETERS in webui/src/static/const.ts).
 _SUMMARY = "mutation_summary"
 START_SECONDS = 60
-"""How long NNI's manager may take to start."""
+"""Time that NNI's manager may take to start."""
 
 
 def chart_label(label: str) -> str:
@@ -70,59 +70,73 @@ def _is_fixed(mutable: Any) -> bool:
     return len(getattr(mutable, "values", ())) == 1
 
 
-def _chart_parameters(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _dump(self: Any) -> dict[str, Any]:
-        dumped = original(self)
-        if dumped.get("sample"):
-            dumped[_SUMMARY] = {
-                chart_label(label): chart_value(value)
-                for label, value in dumped["sample"].items()
-                if not _is_fixed(self.mutables.mutables.get(label))
-            }
-        return dumped
-
-    return _dump
-
-
-def _chart_search_space(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _send_space_to_nni_manager(self: Any) -> None:
-        searched = getattr(self.strategy, "searched_space", None)
-        mutables = searched() if callable(searched) else self.model_space.simplify()
-        self.update_search_space(chart_space(mutables))
-
-    return _send_space_to_nni_manager
+@repair(
+    "the web UI does not find the choices inside the model that NNI sends: its hyper-parameter chart is empty",
+    "nni.nas.space:SimplifiedModelSpace._dump",
+    "rv['sample'] = self.sample",
+    "return rv",
+)
+def chart_parameters(original: Original, self: Any) -> dict[str, Any]:
+    dumped = original(self)
+    if dumped.get("sample"):
+        dumped[_SUMMARY] = {
+            chart_label(label): chart_value(value)
+            for label, value in dumped["sample"].items()
+            if not _is_fixed(self.mutables.mutables.get(label))
+        }
+    return dumped
 
 
-def _lost_connection(original: Callable[..., Any]) -> Callable[..., Any]:
-    def listen(self: Any, stop_event: Any) -> None:
-        try:
-            original(self, stop_event)
-        except Exception as error:  # websockets' own, or what it makes of a refused connection
-            _logger.debug("the connection to NNI's manager is lost: %r", error)
-            stop_event.set()
-
-    return listen
-
-
-def _patient_start(original: Callable[..., Any]) -> Callable[..., Any]:
-    def _check_rest_server(port: int, retry: int = 3, url_prefix: str | None = None) -> None:
-        original(port, max(retry, START_SECONDS), url_prefix)
-
-    return _check_rest_server
+@repair(
+    "the web UI gets the model's space, not the one that is searched, and lists in it break the chart",
+    "nni.nas.experiment.experiment:NasExperiment._send_space_to_nni_manager",
+    "self.model_space.simplify().items()",
+    "self.update_search_space(legacy_space_dict)",
+)
+def chart_search_space(original: Original, self: Any) -> None:
+    searched = getattr(self.strategy, "searched_space", None)
+    mutables = searched() if callable(searched) else self.model_space.simplify()
+    self.update_search_space(chart_space(mutables))
 
 
-def _safe_checkpoints(original: Callable[..., Any]) -> Callable[..., Any]:
-    def load(self: Any, path: Any) -> Any:
-        from torch.serialization import safe_globals
+@repair(
+    "when the manager is killed, the thread that listens to it ends with a traceback on the screen",
+    "nni.runtime.tuner_command_channel.channel:TunerCommandChannel.listen",
+    "received = self.receive()",
+    "stop_event.is_set()",
+)
+def lost_connection(original: Original, self: Any, stop_event: Any) -> None:
+    try:
+        original(self, stop_event)
+    except Exception as error:  # websockets' own, or what it makes of a refused connection
+        _logger.debug("the connection to NNI's manager is lost: %r", error)
+        stop_event.set()
 
-        with safe_globals(_checkpoint_types()):
-            return original(self, path)
 
-    return load
+@repair(
+    "a manager that needs more than three seconds to start, on a busy machine, is given up",
+    "nni.experiment.launcher:_check_rest_server",
+    "for i in range(retry):",
+    "time.sleep(1)",
+)
+def patient_start(original: Original, port: int, retry: int = 3, url_prefix: str | None = None) -> None:
+    original(port, max(retry, START_SECONDS), url_prefix)
+
+
+@repair(
+    "NNI's own resume ends in an UnpicklingError: today's torch refuses what strategies are saved as",
+    "nni.nas.utils.serializer:TorchSerializer.load",
+    "torch.load(str(path), map_location=self._map_location)",
+)
+def safe_checkpoints(original: Original, self: Any, path: Any) -> Any:
+    from torch.serialization import safe_globals
+
+    with safe_globals(_checkpoint_types()):
+        return original(self, path)
 
 
 def _checkpoint_types() -> list[Any]:
-    """What states of NNI's strategies are made of besides plain values; none of it runs what a file says."""
+    """Types of NNI's strategies' states besides plain values; none of them runs what a file says."""
     import numpy as np
 
     individual = import_module("nni.nas.strategy.evolution").Individual
@@ -132,57 +146,9 @@ def _checkpoint_types() -> list[Any]:
     return [individual, label, frozenset, reconstruct, np.ndarray, np.dtype, type(state.dtype)]
 
 
-_ALL = (
-    Repair(
-        name="chart_parameters",
-        why="the web UI does not find the choices inside the model that NNI sends: its hyper-parameter chart is empty",
-        module="nni.nas.space",
-        owner="SimplifiedModelSpace",
-        method="_dump",
-        expects=("rv['sample'] = self.sample", "return rv"),
-        make=_chart_parameters,
-    ),
-    Repair(
-        name="chart_search_space",
-        why="the web UI gets the model's space, not the one that is searched, and lists in it break the chart",
-        module="nni.nas.experiment.experiment",
-        owner="NasExperiment",
-        method="_send_space_to_nni_manager",
-        expects=("self.model_space.simplify().items()", "self.update_search_space(legacy_space_dict)"),
-        make=_chart_search_space,
-    ),
-    Repair(
-        name="safe_checkpoints",
-        why="NNI's own resume ends in an UnpicklingError: today's torch refuses what strategies are saved as",
-        module="nni.nas.utils.serializer",
-        owner="TorchSerializer",
-        method="load",
-        expects=("torch.load(str(path), map_location=self._map_location)",),
-        make=_safe_checkpoints,
-    ),
-    Repair(
-        name="lost_connection",
-        why="when the manager is killed, the thread that listens to it ends with a traceback on the screen",
-        module="nni.runtime.tuner_command_channel.channel",
-        owner="TunerCommandChannel",
-        method="listen",
-        expects=("received = self.receive()", "stop_event.is_set()"),
-        make=_lost_connection,
-    ),
-    Repair(
-        name="patient_start",
-        why="a manager that needs more than three seconds to start, on a busy machine, is given up",
-        module="nni.experiment.launcher",
-        owner="",
-        method="_check_rest_server",
-        expects=("for i in range(retry):", "time.sleep(1)"),
-        make=_patient_start,
-    ),
-    *MESSAGE_REPAIRS,
-    *ACCESS_REPAIRS,
-)
+_OURS = (chart_parameters, chart_search_space, safe_checkpoints, lost_connection, patient_start)
 
-REPAIRS: dict[str, Repair] = {repair.name: repair for repair in _ALL}
+REPAIRS: dict[str, Repair] = {found.name: found for found in (*_OURS, *MESSAGE_REPAIRS, *ACCESS_REPAIRS)}
 
 
 def apply_repairs(*, without: Collection[str] = ()) -> None:
@@ -192,8 +158,8 @@ def apply_repairs(*, without: Collection[str] = ()) -> None:
         RuntimeRepairError: when NNI's Python side is not the one that the repairs were written for.
     """
     check_names(without, known=(*PATCHES, *REPAIRS))
-    for repair in REPAIRS.values():
-        if repair.name in without:
-            repair.remove()
+    for name, found in REPAIRS.items():
+        if name in without:
+            found.remove()
         else:
-            repair.apply()
+            found.apply()

@@ -7,7 +7,8 @@ them is NNI's hybrid service.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
 
@@ -105,7 +106,7 @@ def experiment_config(
     config.log_level = "warning"
     # Set even where no agent connects: without it NNI looks for one platform in a list of services, and fails.
     config.nni_manager_ip = host or _HERE[1]
-    if _elsewhere(content):
+    if any(service["platform"] != "local" for _, service in _services(content)):
         # This machine's interpreter has another path there; NNI puts `python_path` first on the search path.
         config._trial_command_params = {"python": "python3"}
     _accept(config)
@@ -149,10 +150,6 @@ def _services(content: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if not isinstance(service, Mapping):
             raise ConfigError(f"{index}: {service!r:.80}; a mapping with platform and its options is expected")
         yield f"{index}.", service
-
-
-def _elsewhere(content: Any) -> bool:
-    return any(service["platform"] != "local" for _, service in _services(content))
 
 
 def _is_elsewhere(service: Mapping[str, Any]) -> bool:
@@ -219,18 +216,12 @@ def _plain(hint: Any) -> Any:
     arguments = get_args(hint)
     if not arguments or get_origin(hint) is Literal:
         return hint
-    plain = tuple(_plain(argument) for argument in arguments)
-    origin = get_origin(hint)
-    if origin in (list, dict):
-        return origin[plain if len(plain) > 1 else plain[0]]
-    union = plain[0]
-    for argument in plain[1:]:
-        union = union | argument
-    return union
+    origin: Any = Union if get_origin(hint) is UnionType else get_origin(hint)
+    return origin[tuple(_plain(argument) for argument in arguments)]
 
 
 def _accept(config: NasExperimentConfig) -> None:
-    """What NNI itself checks besides types: that files are there, that options fit together."""
+    """Has NNI check what it checks besides types: that files are there, that options fit together."""
     try:
         config.canonical_copy()
     except Exception as error:  # NNI raises whatever it likes: assertions, attribute errors, type errors

@@ -21,14 +21,14 @@ _SHELL_SIGNAL = 128
 """A shell gives a command that was killed by signal n the exit code 128 + n."""
 
 _CANCELED = ("USER_CANCELED", "SYS_CANCELED", "UNKNOWN")
-"""What NNI calls a trial whose exit code it does not know."""
+"""NNI's statuses of a trial whose exit code it does not know."""
 
 _DISK_FAULTS = ("No space left on device", "Disk quota exceeded", "Read-only file system")
 
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """How a trial ended; with nothing set, well.
+    """The end of a trial; with nothing set, a success.
 
     Attributes:
         fault: why it failed.
@@ -42,7 +42,7 @@ class TrialEnd:
 
 
 def end_of_trial(event: str, final: Any, timeout: float | None, file: Callable[[str], bytes | None]) -> TrialEnd:
-    """What became of a trial.
+    """Classifies the end of a trial.
 
     Args:
         event: NNI's status of it.
@@ -64,7 +64,7 @@ def end_of_trial(event: str, final: Any, timeout: float | None, file: Callable[[
 
 
 def _killer(event: str, exit_file: bytes | None) -> str | None:
-    """What killed a trial that neither ended by itself nor was stopped by a user."""
+    """The killer of a trial that neither ended by itself nor was stopped by a user."""
     try:
         status = dict(json.loads(exit_file or b""))
     except (ValueError, TypeError):
@@ -87,7 +87,7 @@ def _last_words(content: bytes | None) -> str | None:
 
 
 class Timeouts:
-    """Which trials have run for too long, whatever the clock on the wall does.
+    """Finds trials that have run for too long, by a monotonic clock.
 
     Args:
         seconds: that a trial may run; None: for ever.

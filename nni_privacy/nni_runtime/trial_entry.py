@@ -1,4 +1,4 @@
-"""What a trial on this machine is started with: NNI's own entry, in a process that reads its parameters with care.
+"""Entry point of trials on this machine: NNI's own, in a process that reads its parameters with care.
 
 ``python -m nni_privacy.nni_runtime.trial_entry [OPTIONS] -m MODULE ARGUMENTS`` runs ``MODULE`` as ``python -m`` does.
 NNI's manager stops its trials when it is stopped; when it is killed, they would train on with nobody to report to. And
@@ -51,11 +51,11 @@ def main() -> None:
 
 
 def _read_with_care(types: str, *, pickles: bool) -> None:
-    from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
     from nni_privacy.nni_runtime.message_repairs import READING, trial_repairs, trust_of_trial
+    from nni_privacy.nni_runtime.proxies import trial_receive_proxy, trial_send_proxy
 
-    proxies = [repair for repair in ACCESS_REPAIRS if repair.owner == "HttpChannel"]
-    for repair in (*READING, *proxies, *trial_repairs(trust_of_trial(types, pickles=pickles))):
+    trust = trust_of_trial(types, pickles=pickles)
+    for repair in (*READING, trial_send_proxy, trial_receive_proxy, *trial_repairs(trust)):
         repair.apply()
 
 

@@ -1,4 +1,4 @@
-"""What a trial reported, compared with what was proposed, and as a line of ``trials.jsonl``."""
+"""Results of trials: compared with what was proposed, and as lines of ``trials.jsonl``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nni_privacy.runs.records import TrialRecord, finite_metrics, finite_number
 __all__ = ["mismatch", "proposed_architecture", "record_of"]
 
 _NOT_METRICS = ("default", "seconds", "architecture", "factors")
-"""What a trial reports besides its metrics."""
+"""Keys of a trial's result that are no metrics."""
 
 
 def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, fault: str | None) -> TrialRecord:
@@ -45,7 +45,7 @@ def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, 
 
 
 def mismatch(model: ExecutableModelSpace, value: Any) -> str | None:
-    """What a trial that was to evaluate ``model`` and reported ``value`` did instead; None if it did as proposed."""
+    """Describes how a trial's reported ``value`` differs from the proposed ``model``; None if it does not."""
     final, proposed, factors = _as_mapping(value), proposed_architecture(model), _factors(model)
     if factors is not None and final.get("factors") != factors_text(factors):
         return f"it measured {final.get('factors')}, but {factors} was proposed"
@@ -72,6 +72,6 @@ def _as_mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:
-    """What a trial of a study is set to; None of a trial of a search."""
+    """Factors of a trial of a study; None for a trial of a search."""
     factors = getattr(getattr(model, "evaluator", None), "factors", None)
     return None if factors is None else dict(factors)

@@ -12,12 +12,14 @@ from nni_privacy.commands.doctor import Finding
 from nni_privacy.nni_runtime import overlay, probe
 
 
-def by_name(name: str) -> Finding:
-    return next(finding for finding in doctor.examine() if finding.name == name)
+@pytest.fixture(scope="module")
+def findings() -> dict[str, Finding]:
+    """All findings on this machine by their names; the manager is started once for them."""
+    return {finding.name: finding for finding in doctor.examine()}
 
 
-def test_the_manager_is_really_started_and_stopped() -> None:
-    found = by_name("NNI's manager")
+def test_the_manager_is_really_started_and_stopped(findings: dict[str, Finding]) -> None:
+    found = findings["NNI's manager"]
     assert found.ok
     port = int(found.detail.partition("127.0.0.1:")[2].split()[0])
     assert not probe._answers(port)
@@ -67,15 +69,9 @@ def test_missing_programs_are_named_but_not_needed(name: str, monkeypatch: pytes
     assert found.detail.startswith("none found; ")
 
 
-def test_every_repair_is_listed_with_its_fault() -> None:
-    names = {finding.name for finding in doctor.examine() if finding.name.startswith("repair ")}
-    assert {
-        "repair access",
-        "repair loopback",
-        "repair pairing",
-        "repair remote_recovery",
-        "repair channel_key",
-    } <= names
+def test_every_repair_is_listed_with_its_fault(findings: dict[str, Finding]) -> None:
+    for name in ("access", "loopback", "pairing", "remote_recovery", "channel_key"):
+        assert findings[f"repair {name}"].detail
 
 
 def test_extras_are_listed() -> None:

@@ -18,8 +18,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from mutations import spoiled_bytes, spoiled_yaml
 
-from nni_privacy.commands import search
+from nni_privacy import patterns
 from nni_privacy.commands.main import main
+from nni_privacy.commands.session import Session
 from nni_privacy.errors import DataError
 from nni_privacy.nni_runtime.probe import free_port
 
@@ -119,8 +120,8 @@ def runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         found.started += 1
         return True
 
-    monkeypatch.setattr(search, "run_to_end", start)
-    monkeypatch.setattr(search, "conclude", lambda *_, **__: 0)
+    monkeypatch.setattr(Session, "run_to_end", start)
+    monkeypatch.setattr(Session, "conclude", lambda *_, **__: 0)
     yield found
     assert not list(tmp_path.rglob("pwned")) and not Path("pwned").exists()
 
@@ -187,7 +188,7 @@ def test_spoiled_configurations_of_a_one_shot_search(runs: Runs, content: bytes)
 
 
 PATTERN = yaml.safe_load(
-    (Path(search.__file__).parents[1] / "patterns" / "shipped" / "demotion-reduction.yaml").read_text(encoding="utf-8")
+    (Path(patterns.__file__).parent / "shipped" / "demotion-reduction.yaml").read_text(encoding="utf-8")
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nni_privacy import PrivacyEvaluator, PrivacyExperiment
 from nni_privacy.errors import ConfigError
-from nni_privacy.nni_runtime.experiment import check_port
+from nni_privacy.nni_runtime.access import check_port
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.strategies import FixedPattern, build_strategy
 

@@ -1,4 +1,4 @@
-"""Who may talk to NNI's manager: the repairs of a server that asks nobody who they are.
+"""Access patches of NNI's manager, a server that asks nobody who they are.
 
 Every request and every websocket is checked for Host (DNS rebinding) and Origin (a web page that drives the manager
 from the user's browser), and each must carry a token: in a header, in the cookie that the address with the token sets,

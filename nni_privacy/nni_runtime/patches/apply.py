@@ -1,4 +1,4 @@
-"""What a patch of NNI's node package is, and how it is applied: exactly, or not at all."""
+"""Patches of NNI's node package, applied exactly or not at all."""
 
 from __future__ import annotations
 

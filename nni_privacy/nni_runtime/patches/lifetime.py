@@ -1,4 +1,4 @@
-"""How processes of NNI end, and what is told of it."""
+"""Patches of how processes of NNI end, and what is told of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the manager's routes accept: nothing that a running search does not need, and nothing that could run code."""
+"""Patches of the manager's routes, which accept nothing that a search does not need or that could run code."""
 
 from __future__ import annotations
 

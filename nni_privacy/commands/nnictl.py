@@ -1,7 +1,8 @@
-"""NNI's own command line, ``nnictl``, for managers that want a token: what ``nni-privacy nnictl`` does."""
+"""The command ``nni-privacy nnictl``: NNI's own command line, with the tokens of this user's running managers."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,14 +12,16 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from nni_privacy.nni_runtime import install
-from nni_privacy.nni_runtime.access import here, manager_headers
-from nni_privacy.nni_runtime.proxies import direct_request
-
-__all__ = ["run_nnictl"]
-
+__all__ = ["add_nnictl"]
 
 _VERBS = ("get", "put", "post", "delete")
+
+
+def add_nnictl(commands: Any) -> None:
+    """Adds the command to a parser's ``commands``."""
+    nnictl = commands.add_parser("nnictl", help="NNI's own command line, with the tokens of your running managers")
+    nnictl.add_argument("words", metavar="...", nargs=argparse.REMAINDER, help="as after nnictl, e.g.: experiment list")
+    nnictl.set_defaults(run=run_nnictl)
 
 
 class _TokenRequests:
@@ -31,6 +34,9 @@ class _TokenRequests:
         return partial(self._ask, name) if name in _VERBS else getattr(self._original, name)
 
     def _ask(self, method: str, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), **options: Any) -> Any:
+        from nni_privacy.nni_runtime.access import here, manager_headers
+        from nni_privacy.nni_runtime.proxies import direct_request
+
         carried = {**headers, **manager_headers(urlsplit(url).port)}
         return direct_request(method, here(url), headers=carried, **options)
 
@@ -41,6 +47,8 @@ def run_nnictl(words: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    from nni_privacy.nni_runtime import install
+
     install()
     rest: Any = import_module("nni.tools.nnictl.rest_utils")
     rest.requests = _TokenRequests(rest.requests)

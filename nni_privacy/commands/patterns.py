@@ -1,0 +1,80 @@
+"""The commands ``nni-privacy patterns list | show | apply``; ``extract`` has a file of its own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nni_privacy.commands.extract import add_extract
+
+if TYPE_CHECKING:
+    from nni_privacy.patterns import Cells
+
+__all__ = ["add_patterns"]
+
+
+def add_patterns(commands: Any) -> None:
+    """Adds the command to a parser's ``commands``."""
+    patterns = commands.add_parser("patterns", help="list, show, apply and extract cell patterns")
+    actions = patterns.add_subparsers(required=True, metavar="ACTION", title="actions")
+    add_extract(actions)
+    actions.add_parser("list", help="the patterns that ship with the package").set_defaults(run=run_list)
+    show = actions.add_parser("show", help="one pattern, edge by edge")
+    apply = actions.add_parser("apply", help="write a pattern's first edges into genotypes, one a line")
+    for action, run in ((show, run_show), (apply, run_apply)):
+        action.add_argument("name", metavar="NAME", help="a shipped pattern, a family such as demotion, or a YAML file")
+        action.add_argument(
+            "--cells", choices=("normal", "reduction", "dual"), help="which cells, where NAME is a family"
+        )
+        action.set_defaults(run=run)
+    apply.add_argument("--budget", metavar="M", type=int, default=4, help="number of edges (default: 4)")
+    apply.add_argument(
+        "file", metavar="FILE", help="one Genotype(...) or |op~0|+... a line, or CSV with a column genotype; - is stdin"
+    )
+
+
+def run_list() -> int:
+    """Prints the shipped patterns, one per line."""
+    from nni_privacy.patterns import list_patterns
+
+    for pattern in list_patterns():
+        print(f"{pattern.name:<26} {pattern.cell:<10} {len(pattern)} edges  {pattern.source}")
+    return 0
+
+
+def run_show(name: str, *, cells: Cells | None) -> int:
+    """Prints the edges of a pattern in their order.
+
+    Raises:
+        PrivacyError: if there is no such pattern.
+    """
+    from nni_privacy.cells.darts import CELL_TYPES
+    from nni_privacy.patterns import load_pattern
+    from nni_privacy.patterns.library import warn_unsupported
+
+    pattern = load_pattern(name, cells=cells)
+    print(pattern.name)
+    for cell_type in CELL_TYPES:
+        for position, edge in enumerate(pattern.edges_of(cell_type), start=1):
+            print(f"  {cell_type:<10} {position}. {edge.source} -> {edge.target}  {edge.op}")
+    warn_unsupported(pattern)
+    return 0
+
+
+def run_apply(name: str, file: str, *, cells: Cells | None, budget: int) -> int:
+    """Prints the genotypes of ``file`` with the first ``budget`` edges of a pattern in them, one per line.
+
+    Raises:
+        PrivacyError: if the pattern or a genotype is not valid; nothing has been printed then.
+    """
+    from nni_privacy.cells.genotypes import read_genotypes
+    from nni_privacy.patterns import load_pattern
+    from nni_privacy.patterns.library import warn_unsupported
+
+    pattern = load_pattern(name, cells=cells).first(budget)
+    # All lines are read before the first is written: bad input leaves no half a result.
+    lines = [str(pattern.apply(genotype)) for genotype in read_genotypes(file)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+    warn_unsupported(pattern)
+    return 0
