@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ArgsKwargs
 
+from nni_privacy.auditing.options import MeasuringOptions
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.plugins import import_plugins
-from nni_privacy.schema import NamedSection, Section, one_line, read_section, validated
+from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, one_line, options, read_section, validated
 from nni_privacy.search_spaces import SPACES
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 
 __all__ = [
     "DatasetConfig",
-    "EffortConfig",
     "EvaluatorConfig",
     "FilterConfig",
     "PatternConfig",
     "SearchConfig",
     "SearchSpaceConfig",
-    "ShadowConfig",
     "StrategyConfig",
     "check_run_name",
     "load_config",
@@ -130,101 +130,44 @@ class FilterConfig(Section):
         return self
 
 
-class EffortConfig(Section):
-    """``evaluator.effort``: how many questions the attacks may ask of a trained architecture."""
-
-    views: int = Field(2, ge=1, le=18)
-    boundary_records: int = Field(1000, ge=1, le=10**9)
-    boundary_queries: int = Field(1000, ge=1, le=10**9)
-
-
-class ShadowConfig(Section):
-    """``evaluator.shadow``: the shadow models of the attacks that need some."""
-
-    count: int = Field(4, ge=1, le=10_000)
-    workers: int = Field(0, ge=0, le=1024)
-    cache: str | None = None
-
-
-class EvaluatorConfig(Section):
+@options(section="evaluator")
+class EvaluatorConfig(MeasuringOptions):
     """``evaluator``: how an architecture is trained and attacked; or that its AUC is predicted instead."""
 
     kind: Literal["measured", "predicted"] = "measured"
     surrogate: str | None = None
-    recipe: dict[str, Any] = Field(default_factory=dict, validate_default=True)
-    plugins: list[str] = Field(default_factory=list)
-    attacks: list[str] = Field(default_factory=lambda: ["black_box_partial"], min_length=1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(1, ge=1, le=1024)
-    effort: EffortConfig = EffortConfig()
-    shadow: ShadowConfig = ShadowConfig()
 
-    @field_validator("recipe")
+    @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, recipe: dict[str, Any]) -> dict[str, Any]:
-        from nni_privacy.training.recipe import Recipe
-
-        return Recipe.from_mapping(recipe).to_dict()
-
-    @field_validator("plugins")
-    @classmethod
-    def _imported(cls, plugins: list[str]) -> list[str]:
-        # Fields are checked in order: what a plugin registers is known when the attacks are looked at.
-        import_plugins(plugins)
-        return plugins
-
-    @field_validator("attacks")
-    @classmethod
-    def _known(cls, attacks: list[str]) -> list[str]:
-        from nni_privacy.attacks import get_attack
-
-        for name in attacks:
-            get_attack(name)
-        if len(set(attacks)) != len(attacks):
-            raise ConfigError(f"{', '.join(attacks)}: an attack is named twice")
-        return attacks
-
-    @field_validator("device")
-    @classmethod
-    def _there(cls, device: str) -> str:
-        from nni_privacy.training.fit import resolve_device
-
-        resolve_device(device)
-        return device
-
-    @model_validator(mode="after")
-    def _of_one_kind(self) -> EvaluatorConfig:
-        if self.kind == "measured" and self.surrogate is not None:
-            raise ConfigError(f"surrogate: {self.surrogate!r}; only kind: predicted has one")
-        further = sorted(self.model_fields_set - _PREDICTED_FIELDS)
-        if self.kind == "predicted" and further:
+    def _of_one_kind(cls, content: Any) -> Any:
+        given = content.kwargs or {} if isinstance(content, ArgsKwargs) else content
+        if not isinstance(given, Mapping):
+            return content
+        kind, surrogate = given.get("kind", "measured"), given.get("surrogate")
+        if kind == "measured" and surrogate is not None:
+            raise ConfigError(f"surrogate: {surrogate!r:.80}; only kind: predicted has one")
+        further = sorted(set(given) & {field.name for field in fields(MeasuringOptions)})
+        if kind == "predicted" and further:
             raise ConfigError(f"{further[0]}: nothing is trained or attacked with kind: predicted; leave it out")
-        return self
-
-    def measuring(self) -> dict[str, Any]:
-        """The arguments of a :class:`~nni_privacy.PrivacyEvaluator` that say how it trains and attacks."""
-        return {name: value for name, value in self.model_dump().items() if name not in _PREDICTED_FIELDS}
-
-
-_PREDICTED_FIELDS = {"kind", "surrogate"}
+        return content
 
 
 class SearchConfig(Section):
     """A whole search, as ``nni-privacy search`` runs it."""
 
     name: str = Field(min_length=1)
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: Seed = 0
     dataset: DatasetConfig | None = None
     search_space: SearchSpaceConfig
     pattern: PatternConfig | None = None
     filter: FilterConfig | None = None
     strategy: StrategyConfig
     evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
-    trials: int = Field(ge=1, le=10**9)
+    trials: Count
     concurrency: int = Field(1, ge=1, le=10_000)
     gpus_per_trial: int = Field(0, ge=0, le=1024)
     training_service: TrainingService = None
-    trial_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
+    trial_timeout: Positive | None = None
 
     @model_validator(mode="before")
     @classmethod

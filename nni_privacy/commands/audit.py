@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from nni_privacy.errors import ConfigError, DataError, check_keys
+from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.files import SPOILED
 from nni_privacy.plugins import import_from_here, import_plugins
 
@@ -78,7 +78,7 @@ def run_audit(request: AuditRequest) -> int:
     """
     from nni_privacy.attacks import get_attack
     from nni_privacy.auditing.audit import audit
-    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ModelSpec
     from nni_privacy.data import Normalizer
     from nni_privacy.report.audit_page import write_audit
@@ -90,7 +90,7 @@ def run_audit(request: AuditRequest) -> int:
     for name in request.attacks:
         get_attack(name)
     recipe = Recipe.from_mapping(request.recipe)
-    check_keys("--effort", request.effort, asdict(Effort()))
+    effort = Effort.from_mapping(request.effort)
     members, nonmembers = _records(request.members), _records(request.nonmembers)
     import_from_here()
     spec = ModelSpec(request.model)
@@ -103,7 +103,7 @@ def run_audit(request: AuditRequest) -> int:
         (nonmembers.images, nonmembers.labels),
         attacks=request.attacks,
         shadow=_shadow_options(request, spec, recipe),
-        effort=Effort(**request.effort),
+        effort=effort,
         seed=request.seed,
         device=request.device,
         normalize=normalize,

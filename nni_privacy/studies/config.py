@@ -13,10 +13,11 @@ from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
-from nni_privacy.schema import Section, read_section, validated
+from nni_privacy.schema import Section, Seed, read_section, validated
 from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
+from nni_privacy.training.contour_options import ContourOptions
 
-__all__ = ["ContoursConfig", "StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
+__all__ = ["StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
 
 
 class StudyDataset(DatasetConfig):
@@ -30,32 +31,17 @@ class StudyDataset(DatasetConfig):
         return self.label or self.name
 
 
-class ContoursConfig(Section):
-    """``contours``: the loss around the trained weights (:func:`nni_privacy.training.loss_contour`)."""
-
-    steps: int = Field(21, ge=3, le=201)
-    span: float = Field(1.0, gt=0, allow_inf_nan=False)
-    records: int = Field(512, ge=1)
-
-    @field_validator("steps")
-    @classmethod
-    def _has_a_middle(cls, steps: int) -> int:
-        if steps % 2 == 0:
-            raise ConfigError(f"{steps}; allowed are odd numbers, so that the weights are a point of the grid")
-        return steps
-
-
 class StudyConfig(Section):
     """A whole study: every architecture on every data set with every defence and seed."""
 
     name: str = Field(min_length=1)
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
     datasets: list[StudyDataset] = Field(min_length=1)
     search_space: SearchSpaceConfig = Field(default_factory=lambda: SearchSpaceConfig(name="darts"))
     architectures: list[SerializeAsAny[ArchitecturesEntry]] = Field(min_length=1)
     defences: list[Literal["none"] | dict[str, Any]] = Field(["none"], min_length=1)
     evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
-    contours: ContoursConfig | None = None
+    contours: ContourOptions | None = None
     concurrency: int = Field(1, ge=1)
     gpus_per_trial: int = Field(0, ge=0)
     training_service: TrainingService = None
@@ -69,9 +55,6 @@ class StudyConfig(Section):
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: list[int]) -> list[int]:
-        for seed in seeds:
-            if not 0 <= seed < 2**32:
-                raise ConfigError(f"{seed}; allowed are whole numbers from 0 to 2**32 - 1")
         if len(set(seeds)) != len(seeds):
             raise ConfigError(f"{seeds}: one is there twice")
         return seeds
