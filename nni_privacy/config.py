@@ -17,12 +17,13 @@ from nni_privacy.nni_runtime.training_services import TrainingService, without_s
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, one_line, options, read_section, validated
 from nni_privacy.search_spaces import SPACES
+from nni_privacy.search_spaces.sizes import MOST
+from nni_privacy.strategies.filter_options import FilterOptions
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 
 __all__ = [
     "DatasetConfig",
     "EvaluatorConfig",
-    "FilterConfig",
     "PatternConfig",
     "SearchConfig",
     "SearchSpaceConfig",
@@ -45,16 +46,16 @@ class DatasetConfig(NamedSection):
 class DartsSizes(Section):
     """Sizes of ``search_space: {name: darts}``."""
 
-    channels: int = Field(16, ge=1, le=4096)
-    cells: int = Field(5, ge=3, le=100)
-    nodes: int = Field(4, ge=1, le=16)
+    channels: int = Field(16, ge=1, le=MOST["channels"])
+    cells: int = Field(5, ge=3, le=MOST["cells"])
+    nodes: int = Field(4, ge=1, le=MOST["nodes"])
 
 
 class NasBench201Sizes(Section):
     """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
 
-    channels: int = Field(16, ge=1, le=4096)
-    cells: int = Field(5, ge=1, le=100)
+    channels: int = Field(16, ge=1, le=MOST["channels"])
+    cells: int = Field(5, ge=1, le=MOST["cells"])
 
 
 _SIZES: Mapping[str, type[Section]] = {"darts": DartsSizes, "nasbench201": NasBench201Sizes}
@@ -114,22 +115,6 @@ class StrategyConfig(NamedSection):
         return strategy_options(self.name)(**super().options).model_dump()
 
 
-class FilterConfig(Section):
-    """``filter``: only architectures whose predicted AUC is low enough are trained."""
-
-    below: float | None = None
-    quantile: float | None = None
-    surrogate: str | None = None
-    max_rejections: int = 1000
-
-    @model_validator(mode="after")
-    def _check(self) -> FilterConfig:
-        from nni_privacy.strategies.predicted_filter import check_filter_options
-
-        check_filter_options(below=self.below, quantile=self.quantile, max_rejections=self.max_rejections)
-        return self
-
-
 @options(section="evaluator")
 class EvaluatorConfig(MeasuringOptions):
     """``evaluator``: how an architecture is trained and attacked; or that its AUC is predicted instead."""
@@ -160,7 +145,7 @@ class SearchConfig(Section):
     dataset: DatasetConfig | None = None
     search_space: SearchSpaceConfig
     pattern: PatternConfig | None = None
-    filter: FilterConfig | None = None
+    filter: FilterOptions | None = None
     strategy: StrategyConfig
     evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
     trials: Count
@@ -183,7 +168,9 @@ class SearchConfig(Section):
         if top_k is None:
             return {**content, "strategy": {**strategy, "top_k": trials}}
         if trials != top_k:
-            raise ConfigError(f"trials: {trials}, but strategy.top_k is {top_k}; a one-shot search audits top_k trials")
+            raise ConfigError(
+                f"trials: {trials!r}, but strategy.top_k is {top_k!r}; a one-shot search audits top_k trials"
+            )
         return content
 
     @field_validator("name")

@@ -29,6 +29,8 @@ __all__ = [
     "Positive",
     "Section",
     "Seed",
+    "Several",
+    "Share",
     "checked",
     "one_line",
     "options",
@@ -45,6 +47,8 @@ Count = Annotated[int, Field(ge=1, le=_MOST)]
 Natural = Annotated[int, Field(ge=0, le=_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """Numpy's range."""
+Several = Annotated[Count, Field(ge=2)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]

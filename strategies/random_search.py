@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
+from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Sample
 from nni_privacy.strategies.candidates import distinct_random_samples, ranked_by_accuracy
 from nni_privacy.strategies.one_shot import OneShotOptions
@@ -22,7 +23,7 @@ PREVIEWED = 5
 class RandomSearchOptions(WeightSharingOptions):
     """Options of :class:`RandomSearch`; those of the weights are DARTS' (arXiv 1806.09055, section 3.1)."""
 
-    candidates: int = Field(100, ge=1, description="random architectures that are scored at the end")
+    candidates: Count = Field(100, description="random architectures that are scored at the end")
     score_batch_size: int = Field(
         512, ge=2, description="validation records that candidates are scored on, at most all of the half"
     )

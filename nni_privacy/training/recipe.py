@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict, field_validator, model_serializer, model_validator
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.schema import Count, FractionBelowOne, OpenFraction, Options, Positive, options
+from nni_privacy.schema import Count, FractionBelowOne, OpenFraction, Options, Positive, Share, options
 
 __all__ = ["MIN_BATCH", "DPOptions", "Recipe"]
 
@@ -80,7 +80,7 @@ class Recipe(Options):
     momentum: FractionBelowOne = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     milestones: Annotated[tuple[OpenFraction, ...], Strict(False)] = (0.5, 0.75)
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.1
+    decay: Share = 0.1
     augmentation: bool = False
     label_smoothing: FractionBelowOne = 0.0
     dp: DPOptions | None = None
