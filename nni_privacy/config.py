@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from nni_privacy.auditing.options import MeasuringOptions
@@ -15,7 +15,7 @@ from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, one_line, options, read_section, validated
+from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, options, read_section, validated
 from nni_privacy.search_spaces import SPACES
 from nni_privacy.search_spaces.sizes import MOST
 from nni_privacy.strategies.filter_options import FilterOptions
@@ -25,6 +25,7 @@ __all__ = [
     "DatasetConfig",
     "EvaluatorConfig",
     "PatternConfig",
+    "RunConfig",
     "SearchConfig",
     "SearchSpaceConfig",
     "StrategyConfig",
@@ -68,10 +69,7 @@ class SearchSpaceConfig(NamedSection):
     def _check(self) -> SearchSpaceConfig:
         if self.name not in SPACES:
             raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
-        try:
-            _SIZES[self.name](**super().options)
-        except ValidationError as error:
-            raise ConfigError(one_line(error, _SIZES[self.name])) from None
+        validated(_SIZES[self.name], super().options)
         return self
 
     @property
@@ -102,11 +100,7 @@ class StrategyConfig(NamedSection):
 
     @model_validator(mode="after")
     def _check(self) -> StrategyConfig:
-        kind = strategy_options(self.name)
-        try:
-            kind(**super().options)
-        except ValidationError as error:
-            raise ConfigError(one_line(error, kind)) from None
+        validated(strategy_options(self.name), super().options)
         return self
 
     @property
@@ -137,22 +131,33 @@ class EvaluatorConfig(MeasuringOptions):
         return content
 
 
-class SearchConfig(Section):
+class RunConfig(Section):
+    """What searches and studies have in common."""
+
+    # Fields are checked in order: the evaluator's plugins may register data sets and strategies.
+    name: str = Field(min_length=1)
+    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
+    concurrency: int = Field(1, ge=1, le=10_000)
+    gpus_per_trial: int = Field(0, ge=0, le=1024)
+    training_service: TrainingService = None
+    trial_timeout: Positive | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_file_name(cls, name: str) -> str:
+        return check_run_name(name)
+
+
+class SearchConfig(RunConfig):
     """A whole search, as ``nni-privacy search`` runs it."""
 
-    name: str = Field(min_length=1)
     seed: Seed = 0
     dataset: DatasetConfig | None = None
     search_space: SearchSpaceConfig
     pattern: PatternConfig | None = None
     filter: FilterOptions | None = None
     strategy: StrategyConfig
-    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
     trials: Count
-    concurrency: int = Field(1, ge=1, le=10_000)
-    gpus_per_trial: int = Field(0, ge=0, le=1024)
-    training_service: TrainingService = None
-    trial_timeout: Positive | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -172,11 +177,6 @@ class SearchConfig(Section):
                 f"trials: {trials!r}, but strategy.top_k is {top_k!r}; a one-shot search audits top_k trials"
             )
         return content
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_file_name(cls, name: str) -> str:
-        return check_run_name(name)
 
     @model_validator(mode="after")
     def _fits_together(self) -> SearchConfig:

@@ -18,33 +18,15 @@ from typing_extensions import Self, dataclass_transform
 from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.files import read_yaml
 
-__all__ = [
-    "Count",
-    "Fraction",
-    "FractionBelowOne",
-    "NamedSection",
-    "Natural",
-    "OpenFraction",
-    "Options",
-    "Positive",
-    "Section",
-    "Seed",
-    "Several",
-    "Share",
-    "checked",
-    "one_line",
-    "options",
-    "plain",
-    "read_section",
-    "validated",
-]
+__all__ = ["Count", "Fraction", "FractionBelowOne", "OpenFraction", "Positive", "Seed", "Several", "Share"]
+__all__ += ["NamedSection", "Options", "Section", "checked", "one_line", "options", "plain", "read_section"]
+__all__ += ["validated"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Class = TypeVar("_Class", bound="type[Options]")
 
 _MOST = 10**9
 Count = Annotated[int, Field(ge=1, le=_MOST)]
-Natural = Annotated[int, Field(ge=0, le=_MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """Numpy's range."""
 Several = Annotated[Count, Field(ge=2)]
@@ -149,14 +131,26 @@ def told_by(kind: type[Options]) -> Iterator[None]:
         yield
     except ValidationError as error:
         raise kind.error(one_line(error, kind, section=kind.section)) from None
+    except ConfigError as error:
+        raise kind.error(str(error)) from None
 
 
-def plain(value: Any) -> Any:
-    """Numpy's numbers as Python's, paths as texts, also inside of mappings, lists and tuples; all else as it is."""
-    if isinstance(value, Mapping):
-        return {plain(key): plain(entry) for key, entry in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(plain, value))
+def plain(value: Any, known: dict[int, Any] | None = None) -> Any:
+    """Numpy's numbers as Python's, paths as texts, also inside of mappings, lists and tuples; all else as it is.
+
+    ``known`` is what was met before, by identity: YAML's anchors may name one list in many places, or in itself.
+    """
+    if isinstance(value, Mapping) or type(value) in (list, tuple):
+        known = {} if known is None else known
+        if id(value) not in known:
+            known[id(value)] = Options  # until it is finished
+            if isinstance(value, Mapping):
+                known[id(value)] = {plain(key, known): plain(entry, known) for key, entry in value.items()}
+            else:
+                known[id(value)] = type(value)([plain(entry, known) for entry in value])
+        if known[id(value)] is Options:
+            raise ConfigError("a value contains itself")
+        return known[id(value)]
     if isinstance(value, PathLike):
         return fspath(value)
     numpy = sys.modules.get("numpy")

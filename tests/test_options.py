@@ -245,6 +245,30 @@ def test_options_of_data_sets(tmp_path: Path, dataset: dict[str, Any], message: 
         assert message in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_data_set_of_a_plugin_is_known_to_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plugin_of_options.py").write_text(
+        "from nni_privacy.data import load_dataset, register_dataset\n"
+        "@register_dataset('mine_of_options')\n"
+        "def load(*, size: 'Unknown' = 3):\n    return load_dataset('digits')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    path, dataset = tmp_path / "search.yaml", {"name": "mine_of_options", "size": 4}
+    path.write_text(
+        yaml.safe_dump(nested("evaluator", {"plugins": ["plugin_of_options"]}, {**BASE, "dataset": dataset}))
+    )
+    assert load_config(path).dataset is not None
+    assert PrivacyEvaluator(dataset, plugins=["plugin_of_options"]).dataset == dataset
+
+
+def test_what_contains_itself_is_refused(tmp_path: Path) -> None:
+    for read, text in ((load_config, "name: &a [*a]"), (read_pattern, "edges: &a [*a]")):
+        path = tmp_path / "endless.yaml"
+        path.write_text(text)
+        with pytest.raises(PrivacyError, match="contains itself") as caught:
+            read(path)
+        assert str(caught.value).startswith(str(path))
+
+
 def valid(kind: Any) -> st.SearchStrategy[dict[str, Any]]:
     """Some of the numbers and truth values of options, within their limits."""
 

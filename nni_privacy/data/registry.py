@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter
 
 from nni_privacy.errors import ConfigError, nearest
-from nni_privacy.schema import Count, Natural, checked
+from nni_privacy.schema import Count, Seed, checked
 
 if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
@@ -25,7 +25,7 @@ _LOADERS: dict[str, Callable[..., Any]] = {}
 _BUILT_IN = "nni_privacy.data.sources"
 _COMMON: Mapping[str, Any] = {
     "limit": Count | None,
-    "limit_seed": Natural,
+    "limit_seed": Seed,
     "image_size": Annotated[int, Field(ge=1, le=4096)] | None,
     "stratified": bool,
 }

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig, check_run_name
+from nni_privacy.config import DatasetConfig, RunConfig, SearchSpaceConfig
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
-from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
-from nni_privacy.schema import Section, Seed, read_section, validated
+from nni_privacy.nni_runtime.training_services import without_secrets
+from nni_privacy.schema import Seed, read_section, validated
 from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
 from nni_privacy.training.contour_options import ContourOptions
 
@@ -31,26 +31,15 @@ class StudyDataset(DatasetConfig):
         return self.label or self.name
 
 
-class StudyConfig(Section):
+class StudyConfig(RunConfig):
     """A whole study: every architecture on every data set with every defence and seed."""
 
-    name: str = Field(min_length=1)
     seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
     datasets: list[StudyDataset] = Field(min_length=1)
     search_space: SearchSpaceConfig = Field(default_factory=lambda: SearchSpaceConfig(name="darts"))
     architectures: list[SerializeAsAny[ArchitecturesEntry]] = Field(min_length=1)
     defences: list[Literal["none"] | dict[str, Any]] = Field(["none"], min_length=1)
-    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
     contours: ContourOptions | None = None
-    concurrency: int = Field(1, ge=1)
-    gpus_per_trial: int = Field(0, ge=0)
-    training_service: TrainingService = None
-    trial_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_file_name(cls, name: str) -> str:
-        return check_run_name(name)
 
     @field_validator("seeds")
     @classmethod
