@@ -55,7 +55,7 @@ def run_target(target: str, options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from nni_privacy import Recipe, audit
-    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ShadowOptions
     from nni_privacy.data import Normalizer, load_dataset, split_four_ways
     from nni_privacy.training.fit import fit, predict_logits, seed_everything

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import ArgsKwargs
 
+from nni_privacy.auditing.options import MeasuringOptions
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.plugins import PluginsFirst, import_plugins
-from nni_privacy.schema import NamedSection, Section, one_line, read_section, validated
+from nni_privacy.plugins import PluginsFirst
+from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, options, read_section, validated
 from nni_privacy.search_spaces import SPACES
+from nni_privacy.search_spaces.sizes import MOST
+from nni_privacy.strategies.filter_options import FilterOptions
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 
 __all__ = [
     "DatasetConfig",
-    "EffortConfig",
     "EvaluatorConfig",
-    "FilterConfig",
     "PatternConfig",
+    "RunConfig",
     "SearchConfig",
     "SearchSpaceConfig",
-    "ShadowConfig",
     "StrategyConfig",
     "check_run_name",
     "load_config",
@@ -45,16 +48,16 @@ class DatasetConfig(NamedSection):
 class DartsSizes(Section):
     """Sizes of ``search_space: {name: darts}``."""
 
-    channels: int = Field(16, ge=1, le=4096)
-    cells: int = Field(5, ge=3, le=100)
-    nodes: int = Field(4, ge=1, le=16)
+    channels: int = Field(16, ge=1, le=MOST["channels"])
+    cells: int = Field(5, ge=3, le=MOST["cells"])
+    nodes: int = Field(4, ge=1, le=MOST["nodes"])
 
 
 class NasBench201Sizes(Section):
     """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
 
-    channels: int = Field(16, ge=1, le=4096)
-    cells: int = Field(5, ge=1, le=100)
+    channels: int = Field(16, ge=1, le=MOST["channels"])
+    cells: int = Field(5, ge=1, le=MOST["cells"])
 
 
 _SIZES: Mapping[str, type[Section]] = {"darts": DartsSizes, "nasbench201": NasBench201Sizes}
@@ -67,10 +70,7 @@ class SearchSpaceConfig(NamedSection):
     def _check(self) -> SearchSpaceConfig:
         if self.name not in SPACES:
             raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
-        try:
-            _SIZES[self.name](**super().options)
-        except ValidationError as error:
-            raise ConfigError(one_line(error, _SIZES[self.name])) from None
+        validated(_SIZES[self.name], super().options)
         return self
 
     @property
@@ -101,11 +101,7 @@ class StrategyConfig(NamedSection):
 
     @model_validator(mode="after")
     def _check(self) -> StrategyConfig:
-        kind = strategy_options(self.name)
-        try:
-            kind(**super().options)
-        except ValidationError as error:
-            raise ConfigError(one_line(error, kind)) from None
+        validated(strategy_options(self.name), super().options)
         return self
 
     @property
@@ -114,117 +110,55 @@ class StrategyConfig(NamedSection):
         return strategy_options(self.name)(**super().options).model_dump()
 
 
-class FilterConfig(Section):
-    """``filter``: only architectures whose predicted AUC is low enough are trained."""
-
-    below: float | None = None
-    quantile: float | None = None
-    surrogate: str | None = None
-    max_rejections: int = 1000
-
-    @model_validator(mode="after")
-    def _check(self) -> FilterConfig:
-        from nni_privacy.strategies.predicted_filter import check_filter_options
-
-        check_filter_options(below=self.below, quantile=self.quantile, max_rejections=self.max_rejections)
-        return self
-
-
-class EffortConfig(Section):
-    """``evaluator.effort``: how many questions the attacks may ask of a trained architecture."""
-
-    views: int = Field(2, ge=1, le=18)
-    boundary_records: int = Field(1000, ge=1, le=10**9)
-    boundary_queries: int = Field(1000, ge=1, le=10**9)
-
-
-class ShadowConfig(Section):
-    """``evaluator.shadow``: the shadow models of the attacks that need some."""
-
-    count: int = Field(4, ge=1, le=10_000)
-    workers: int = Field(0, ge=0, le=1024)
-    cache: str | None = None
-
-
-class EvaluatorConfig(Section):
+@options(section="evaluator")
+class EvaluatorConfig(MeasuringOptions):
     """``evaluator``: how an architecture is trained and attacked; or that its AUC is predicted instead."""
 
     kind: Literal["measured", "predicted"] = "measured"
     surrogate: str | None = None
-    recipe: dict[str, Any] = Field(default_factory=dict, validate_default=True)
-    plugins: list[str] = Field(default_factory=list)
-    attacks: list[str] = Field(default_factory=lambda: ["black_box_partial"], min_length=1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(1, ge=1, le=1024)
-    effort: EffortConfig = EffortConfig()
-    shadow: ShadowConfig = ShadowConfig()
 
-    @field_validator("recipe")
+    @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, recipe: dict[str, Any]) -> dict[str, Any]:
-        from nni_privacy.training.recipe import Recipe
-
-        return Recipe.from_mapping(recipe).to_dict()
-
-    @field_validator("plugins")
-    @classmethod
-    def _imported(cls, plugins: list[str]) -> list[str]:
-        # Fields are checked in order: what a plugin registers is known when the attacks are looked at.
-        import_plugins(plugins)
-        return plugins
-
-    @field_validator("attacks")
-    @classmethod
-    def _known(cls, attacks: list[str]) -> list[str]:
-        from nni_privacy.attacks import get_attack
-
-        for name in attacks:
-            get_attack(name)
-        if len(set(attacks)) != len(attacks):
-            raise ConfigError(f"{', '.join(attacks)}: an attack is named twice")
-        return attacks
-
-    @field_validator("device")
-    @classmethod
-    def _there(cls, device: str) -> str:
-        from nni_privacy.training.fit import resolve_device
-
-        resolve_device(device)
-        return device
-
-    @model_validator(mode="after")
-    def _of_one_kind(self) -> EvaluatorConfig:
-        if self.kind == "measured" and self.surrogate is not None:
-            raise ConfigError(f"surrogate: {self.surrogate!r}; only kind: predicted has one")
-        further = sorted(self.model_fields_set - _PREDICTED_FIELDS)
-        if self.kind == "predicted" and further:
+    def _of_one_kind(cls, content: Any) -> Any:
+        given = content.kwargs or {} if isinstance(content, ArgsKwargs) else content
+        if not isinstance(given, Mapping):
+            return content
+        kind, surrogate = given.get("kind", "measured"), given.get("surrogate")
+        if kind == "measured" and surrogate is not None:
+            raise ConfigError(f"surrogate: {surrogate!r:.80}; only kind: predicted has one")
+        further = sorted(set(given) & {field.name for field in fields(MeasuringOptions)})
+        if kind == "predicted" and further:
             raise ConfigError(f"{further[0]}: nothing is trained or attacked with kind: predicted; leave it out")
-        return self
-
-    def measuring(self) -> dict[str, Any]:
-        """The arguments of a :class:`~nni_privacy.PrivacyEvaluator` that say how it trains and attacks."""
-        return {name: value for name, value in self.model_dump().items() if name not in _PREDICTED_FIELDS}
+        return content
 
 
-_PREDICTED_FIELDS = {"kind", "surrogate"}
+class RunConfig(PluginsFirst):
+    """What searches and studies have in common."""
 
-
-class SearchConfig(PluginsFirst):
-    """A whole search, as ``nni-privacy search`` runs it."""
-
+    # Fields are checked in order: the evaluator's plugins may register data sets and strategies.
     name: str = Field(min_length=1)
-    seed: int = Field(0, ge=0, lt=2**32)
-    dataset: DatasetConfig | None = None
-    search_space: SearchSpaceConfig
-    pattern: PatternConfig | None = None
-    filter: FilterConfig | None = None
-    strategy: StrategyConfig
     evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
-    trials: int = Field(ge=1, le=10**9)
     concurrency: int = Field(1, ge=1, le=10_000)
     gpus_per_trial: int = Field(0, ge=0, le=1024)
     training_service: TrainingService = None
-    trial_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
+    trial_timeout: Positive | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_file_name(cls, name: str) -> str:
+        return check_run_name(name)
+
+
+class SearchConfig(RunConfig):
+    """A whole search, as ``nni-privacy search`` runs it."""
+
+    seed: Seed = 0
+    dataset: DatasetConfig | None = None
+    search_space: SearchSpaceConfig
+    pattern: PatternConfig | None = None
+    filter: FilterOptions | None = None
+    strategy: StrategyConfig
+    trials: Count
 
     @model_validator(mode="before")
     @classmethod
@@ -240,13 +174,10 @@ class SearchConfig(PluginsFirst):
         if top_k is None:
             return {**content, "strategy": {**strategy, "top_k": trials}}
         if trials != top_k:
-            raise ConfigError(f"trials: {trials}, but strategy.top_k is {top_k}; a one-shot search audits top_k trials")
+            raise ConfigError(
+                f"trials: {trials!r}, but strategy.top_k is {top_k!r}; a one-shot search audits top_k trials"
+            )
         return content
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_file_name(cls, name: str) -> str:
-        return check_run_name(name)
 
     @model_validator(mode="after")
     def _fits_together(self) -> SearchConfig:

@@ -6,9 +6,8 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import nni
@@ -18,14 +17,15 @@ import torch
 from nni.nas.evaluator import Evaluator
 from torch import nn
 
-from nni_privacy.attacks import TargetSignals, check_reference_models, get_attack, roc_curve
+from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
 from nni_privacy.auditing.audit import AuditReport, audit_signals
-from nni_privacy.auditing.collect import Effort, gather_signals
+from nni_privacy.auditing.collect import gather_signals
+from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
 from nni_privacy.auditing.shadows.models import ModelSource
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset
-from nni_privacy.errors import ConfigError, check_keys
-from nni_privacy.plugins import import_plugins
+from nni_privacy.errors import ConfigError
+from nni_privacy.schema import Seed, checked
 from nni_privacy.training.fit import fit, predict_logits, resolve_device, seed_everything
 from nni_privacy.training.recipe import Recipe
 
@@ -36,8 +36,6 @@ MONITORED_RECORDS = (256, 1024)
 measured on all of them they would cost two thirds of the training."""
 
 EVALUATION_BATCH = 256
-
-SHADOW_DEFAULTS: Mapping[str, Any] = MappingProxyType({"count": 4, "workers": 0, "cache": None})
 
 SCORES_FILE = "scores.npz"
 
@@ -64,9 +62,9 @@ class PrivacyEvaluator(Evaluator):
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch's threads a trial on the CPU. With one a run is fastest as a whole (one trial a core) and
             reproducible bit for bit.
-        effort: how many questions the attacks may ask, fields of :class:`~nni_privacy.auditing.Effort`.
+        effort: the attacks' query budget, an :class:`~nni_privacy.auditing.Effort` or its fields.
         shadow: ``count`` of reference models (``lira``, ``rmia``), ``workers`` that train them (0: the trial itself)
-            and ``cache``, their folder; see :class:`~nni_privacy.auditing.shadows.ShadowOptions`. Shadow models are
+            and ``cache``, their folder; see :class:`~nni_privacy.auditing.options.ShadowSettings`. Shadow models are
             trained on the shadow halves of the data by the same recipe, and remembered: the small CNN of
             ``black_box_shadow`` is trained once for all trials.
         plugins: modules of your own to import first, also in the trials: they may register attacks and data sets.
@@ -84,41 +82,28 @@ class PrivacyEvaluator(Evaluator):
         seed: int = 0,
         device: str = "auto",
         threads: int = 1,
-        effort: Mapping[str, int] | None = None,
-        shadow: Mapping[str, Any] | None = None,
+        effort: Effort | Mapping[str, int] | None = None,
+        shadow: ShadowSettings | Mapping[str, Any] | None = None,
         plugins: Sequence[str] = (),
     ) -> None:
-        self.dataset = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
-        self.recipe = recipe if isinstance(recipe, Recipe) else Recipe.from_mapping(recipe or {})
-        self.attacks = tuple(attacks)
-        self.seed = seed
-        self.device = device
-        self.threads = threads
-        self.effort = {**asdict(Effort()), **(effort or {})}
-        self.shadow = {**SHADOW_DEFAULTS, **(shadow or {})}
-        self.plugins = tuple(plugins)
-        self._check()
-
-    def _check(self) -> None:
-        import_plugins(self.plugins)
-        if "name" not in self.dataset:
+        given = {"recipe": recipe, "effort": effort, "shadow": shadow}
+        options = MeasuringOptions.from_mapping(
+            {"plugins": plugins, "attacks": attacks, "device": str(device), "threads": threads}
+            | {name: value for name, value in given.items() if value is not None}
+        )
+        self.recipe = options.recipe
+        self.attacks = options.attacks
+        self.seed = checked(Seed, seed, "seed")
+        self.device = options.device
+        self.threads = options.threads
+        self.effort = options.effort
+        self.shadow = options.shadow
+        self.plugins = options.plugins
+        content = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
+        if "name" not in content:
             raise ConfigError("dataset: 'name' is missing")
-        check_dataset_options(self.dataset["name"], {k: v for k, v in self.dataset.items() if k != "name"})
-        if not self.attacks:
-            raise ConfigError("attacks: the list is empty; name at least one attack")
-        for name in self.attacks:
-            get_attack(name)
-        if len(set(self.attacks)) != len(self.attacks):
-            raise ConfigError(f"attacks: {', '.join(self.attacks)}: one is named twice")
-        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
-            raise ConfigError(f"seed: {self.seed!r}; allowed is a whole number from 0 to 2**32 - 1")
-        if type(self.threads) is not int or self.threads < 1:
-            raise ConfigError(f"threads: {self.threads!r}; allowed is a whole number of at least 1")
-        resolve_device(self.device)
-        check_keys("effort", self.effort, asdict(Effort()))
-        check_keys("shadow", self.shadow, SHADOW_DEFAULTS)
-        Effort(**self.effort)
-        check_reference_models(self.attacks, ShadowOptions(recipe=self.recipe, **self.shadow).count)
+        name = content.pop("name")
+        self.dataset = {"name": name, **check_dataset_options(name, content)}
 
     def extra_repr(self) -> str:
         """For ``repr``."""
@@ -205,13 +190,13 @@ class PrivacyEvaluator(Evaluator):
             device=device,
             batch_size=EVALUATION_BATCH,
             seed=self.seed,
-            effort=Effort(**self.effort),
+            effort=self.effort,
             shadow=ShadowOptions(
                 recipe=self.recipe,
                 model=self.shadow_model(data),
                 train=halves[0],
                 test=halves[1],
-                **self.shadow,
+                **self.shadow.to_dict(),
             ),
         )
         return audit_signals(signals, attacks=self.attacks, seed=self.seed)
@@ -229,8 +214,8 @@ class PrivacyEvaluator(Evaluator):
             "seed": self.seed,
             "device": self.device,
             "threads": self.threads,
-            "effort": self.effort,
-            "shadow": self.shadow,
+            "effort": self.effort.to_dict(),
+            "shadow": self.shadow.to_dict(),
             "plugins": list(self.plugins),
         }
 

@@ -11,12 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from nni_privacy.errors import ConfigError, check_keys, nearest
+from nni_privacy.schema import Count, Several, checked
 
 __all__ = [
     "FAMILIES",
@@ -145,14 +147,9 @@ def _check(name: str, in_channels: int, num_classes: int, image_size: int, stem:
     check_network_options(name, _OPTIONS)
     if stem not in get_args(Stem):
         raise ConfigError(f"stem: {stem!r}; {nearest(str(stem), get_args(Stem))}")
-    least = {
-        "in_channels": (in_channels, 1),
-        "num_classes": (num_classes, 2),
-        "image_size": (image_size, SMALLEST_IMAGE),
-    }
-    for field, (value, smallest) in least.items():
-        if type(value) is not int or value < smallest:
-            raise ConfigError(f"{field}: {value!r}; allowed is a whole number of at least {smallest}")
+    checked(Count, in_channels, "in_channels")
+    checked(Several, num_classes, "num_classes")
+    checked(Annotated[Count, Field(ge=SMALLEST_IMAGE)], image_size, "image_size")
 
 
 def _make_classifier_linear(network: Any) -> None:

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Sample
 from nni_privacy.strategies.candidates import judging, ranked_by_accuracy, sample_key
 from nni_privacy.strategies.enas_controller import Controller
@@ -34,11 +35,11 @@ class ENASOptions(CandidateOptions):
         ge=1,
         description="steps of the controller after an epoch; by default one a step of the weights, at most 50",
     )
-    samples_per_step: int = Field(20, ge=1, description="architectures whose rewards make up one controller step")
+    samples_per_step: Count = Field(20, description="architectures whose rewards make up one controller step")
     controller_learning_rate: float = Field(1e-3, gt=0, description="of the controller (Adam)")
     controller_gradient_clip: float = Field(5.0, gt=0, description="largest norm of the controller's gradient")
-    controller_hidden: int = Field(32, ge=1, description="units of an LSTM layer")
-    controller_layers: int = Field(2, ge=1, description="layers of the LSTM")
+    controller_hidden: Count = Field(32, description="units of an LSTM layer")
+    controller_layers: Count = Field(2, description="layers of the LSTM")
     tanh_constant: float = Field(2.5, gt=0, description="largest absolute logit")
     temperature: float = Field(5.0, gt=0, description="what logits are divided by before the tanh")
     entropy_weight: float = Field(1e-4, ge=0, description="of the entropy in the reward")

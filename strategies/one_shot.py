@@ -14,13 +14,14 @@ import torch
 from nni.nas.execution import ExecutionEngine
 from nni.nas.space import ExecutableModelSpace
 from nni.nas.strategy import Strategy
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
-from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.errors import ConfigError
 from nni_privacy.files import UNREADABLE, atomic_write, writing_run
 from nni_privacy.rng import isolated, stream_seed
 from nni_privacy.runs.epochs import EpochRecord, SearchLog
+from nni_privacy.schema import Count, Seed, Several, checked, validated
 from nni_privacy.search_spaces.searchable import Searchable, open_space
 from nni_privacy.search_spaces.supernet import Sample
 from nni_privacy.strategies.registry import StrategyOptions
@@ -34,8 +35,8 @@ CHECKPOINT = "checkpoint.pt"
 class OneShotOptions(StrategyOptions):
     """Options of every one-shot strategy."""
 
-    batch_size: int = Field(64, ge=2, description="records a step, of either half")
-    top_k: int = Field(1, ge=1, description="architectures to train from scratch and audit at the end")
+    batch_size: Several = Field(64, description="records a step, of either half")
+    top_k: Count = Field(1, description="architectures to train from scratch and audit at the end")
 
 
 class OneShotStrategy(Strategy):
@@ -76,9 +77,9 @@ class OneShotStrategy(Strategy):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.options = _validated(self.Options, options)
-        self.given_data, self.device, self.threads = data, device, threads
-        self.seed = seed
+        self.options: Any = validated(self.Options, options)
+        self.given_data, self.device, self.threads = data, device, checked(Count, threads, "threads")
+        self.seed = checked(Seed | None, seed, "seed")
         self.folder = None if folder is None else Path(folder)
         self.on_epoch = on_epoch
         self.epoch = 0
@@ -283,14 +284,3 @@ class OneShotStrategy(Strategy):
         except UNREADABLE as error:
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(f"{self.folder}/{CHECKPOINT}: not a checkpoint of a search: {reason}") from None
-
-
-def _validated(kind: type[OneShotOptions], options: Mapping[str, Any]) -> Any:
-    try:
-        return kind(**options)
-    except ValidationError as error:
-        fault: Any = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            raise ConfigError(f"{name}: unknown option; {nearest(name, kind.model_fields)}") from None
-        raise ConfigError(f"{name}: {fault['input']!r:.80}; {fault['msg']}") from None

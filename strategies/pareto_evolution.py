@@ -17,6 +17,7 @@ from nni.nas.strategy import Strategy
 
 from nni_privacy.analysis.pareto import binary_tournament, environmental_selection
 from nni_privacy.errors import ConfigError
+from nni_privacy.schema import Seed, Several, Share, checked
 from nni_privacy.strategies.choice_codes import ChoiceCodes, Codes
 from nni_privacy.strategies.objectives import Direction, Objectives
 from nni_privacy.strategies.variation import crossover, diverse_codes, mutate, random_codes
@@ -94,17 +95,13 @@ class ParetoEvolution(Strategy):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if type(population_size) is not int or population_size < 2:
-            raise ConfigError(f"population_size: {population_size!r}; allowed is a whole number of at least 2")
-        if mutation_prob is not None and not 0 < mutation_prob <= 1:
-            raise ConfigError(f"mutation_prob: {mutation_prob!r}; allowed is a number above 0 and up to 1")
         self.objectives = Objectives.of(objectives)
-        self.population_size = population_size
-        self.mutation_prob = mutation_prob
+        self.population_size = checked(Several, population_size, "population_size")
+        self.mutation_prob = checked(Share | None, mutation_prob, "mutation_prob")
         self.crossover = crossover
         self.dedup = dedup
-        self.seed = seed
-        self._rng = np.random.default_rng(seed)
+        self.seed = checked(Seed, seed, "seed")
+        self._rng = np.random.default_rng(self.seed)
         self._population: list[_Individual] = []
         self._proposed: set[Codes] = set()
         self._unfinished: list[Codes] = []  # of an earlier session: proposed again first

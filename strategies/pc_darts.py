@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Gate, Gates
 from nni_privacy.strategies.differentiable import INITIAL_SCALE, Differentiable, DifferentiableOptions
 from nni_privacy.strategies.one_shot import OneShotOptions
@@ -18,7 +19,7 @@ __all__ = ["PCDARTS", "PCDARTSOptions"]
 class PCDARTSOptions(DifferentiableOptions):
     """Options of PC-DARTS; the defaults are the paper's (section 4.2) but for those of the two optimisers."""
 
-    partial: int = Field(4, ge=1, description="K: an edge's candidates see one in so many of its channels")
+    partial: Count = Field(4, description="K: an edge's candidates see one in so many of its channels")
     warmup: float = Field(
         0.3, ge=0, lt=1, description="part of the epochs, from the first, in which only the weights are trained"
     )

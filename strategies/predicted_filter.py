@@ -17,30 +17,21 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
+from nni_privacy.schema import Seed, checked
 from nni_privacy.search_spaces.space import unwrap_space
 from nni_privacy.strategies.choice_codes import ChoiceCodes
+from nni_privacy.strategies.filter_options import FilterOptions
 from nni_privacy.strategies.one_shot import OneShotStrategy
 from nni_privacy.strategies.variation import random_codes
 from nni_privacy.surrogate.evaluator import ModelPredictor
 from nni_privacy.surrogate.search import PredictedArchitecture
 
-__all__ = ["PredictedFilter", "check_filter_options"]
+__all__ = ["PredictedFilter"]
 
 _logger = logging.getLogger(__name__)
 
 SAMPLED = 2000
 """Random architectures whose predictions give the quantile."""
-
-
-def check_filter_options(*, below: float | None, quantile: float | None, max_rejections: int) -> None:
-    """Raises ConfigError unless exactly one of ``below`` and ``quantile`` is given, and all are in range."""
-    if (below is None) == (quantile is None):
-        raise ConfigError("filter: give either below, a predicted AUC, or quantile, a share of the architectures")
-    for name, value in (("below", below), ("quantile", quantile)):
-        if value is not None and (isinstance(value, bool) or not 0 < value < 1):
-            raise ConfigError(f"{name}: {value!r}; allowed is a number between 0 and 1")
-    if type(max_rejections) is not int or max_rejections < 1:
-        raise ConfigError(f"max_rejections: {max_rejections!r}; allowed is a whole number of at least 1")
 
 
 class PredictedFilter(Strategy):
@@ -87,21 +78,23 @@ class PredictedFilter(Strategy):
         log: Path | None = None,
     ) -> None:
         super().__init__()
-        check_filter_options(below=below, quantile=quantile, max_rejections=max_rejections)
+        options = FilterOptions.from_mapping(
+            {"below": below, "quantile": quantile, "surrogate": surrogate, "max_rejections": max_rejections}
+        )
         if isinstance(getattr(strategy, "strategy", strategy), OneShotStrategy):
             raise ConfigError(
                 "filter: a one-shot search proposes its top_k architectures once; there is none to go on to"
             )
         self.strategy = strategy
-        self.below = below
-        self.quantile = quantile
-        self.max_rejections = max_rejections
-        self.seed = seed
+        self.below = options.below
+        self.quantile = options.quantile
+        self.max_rejections = options.max_rejections
+        self.seed = checked(Seed, seed, "seed")
         self.log = log
-        self.bound = below
+        self.bound = options.below
         self.accepted = self.skipped = self._in_a_row = 0
         self._lowest = np.inf
-        self._predictor = ModelPredictor(surrogate)
+        self._predictor = ModelPredictor(options.surrogate)
 
     def extra_repr(self) -> str:
         """For ``repr``."""

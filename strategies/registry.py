@@ -8,9 +8,10 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.schema import Count, Fraction, Section, Seed, Several, Share, checked, validated
 
 if TYPE_CHECKING:
     from nni.nas.strategy import Strategy
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["ONE_SHOT", "StrategyOptions", "build_strategy", "register_strategy", "strategy_names", "strategy_options"]
 
 
-class StrategyOptions(BaseModel):
+class StrategyOptions(Section):
     """Base of every strategy's options: unknown ones and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 @dataclass(frozen=True)
@@ -95,12 +94,11 @@ def build_strategy(name: str, options: Mapping[str, Any] | StrategyOptions | Non
     """The strategy ``name`` with ``options``, its random choices driven by ``seed``.
 
     Raises:
-        ConfigError: if there is no such strategy.
-        pydantic.ValidationError: if an option is unknown, has the wrong type or is out of range.
+        ConfigError: if there is no such strategy, or an option is unknown, has the wrong type or is out of range.
     """
     kind = strategy_options(name)
-    checked = options if isinstance(options, kind) else kind(**dict(options or {}))
-    return _entry(name).build(checked, seed)
+    valid = options if isinstance(options, kind) else validated(kind, dict(options or {}))
+    return _entry(name).build(valid, checked(Seed, seed, "seed"))
 
 
 class RandomOptions(StrategyOptions):
@@ -112,9 +110,9 @@ class RandomOptions(StrategyOptions):
 class EvolutionOptions(StrategyOptions):
     """NNI's regularised evolution (Real et al., AAAI 2019)."""
 
-    population_size: int = Field(100, ge=1, description="architectures kept; the first ones are random")
-    sample_size: int = Field(25, ge=1, description="architectures in a tournament")
-    mutation_prob: float = Field(0.05, ge=0.0, le=1.0, description="chance that a choice is drawn anew")
+    population_size: Count = Field(100, description="architectures kept; the first ones are random")
+    sample_size: Count = Field(25, description="architectures in a tournament")
+    mutation_prob: Fraction = Field(0.05, description="chance that a choice is drawn anew")
     crossover: bool = False
     dedup: bool = True
 
@@ -130,8 +128,8 @@ class EvolutionOptions(StrategyOptions):
 class TPEOptions(StrategyOptions):
     """NNI's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011)."""
 
-    startup_trials: int = Field(20, ge=1, description="random trials before the estimator takes over")
-    candidates: int = Field(24, ge=1, description="candidates a proposal")
+    startup_trials: Count = Field(20, description="random trials before the estimator takes over")
+    candidates: Count = Field(24, description="candidates a proposal")
 
 
 class GridSearchOptions(StrategyOptions):
@@ -147,9 +145,9 @@ class ParetoOptions(StrategyOptions):
     objectives: dict[str, str] = Field(
         {"accuracy": "maximize", "mia_auc": "minimize"}, description="metric to maximize or minimize"
     )
-    population_size: int = Field(20, ge=2, description="architectures kept; the first ones are random")
-    mutation_prob: float | None = Field(
-        None, gt=0.0, le=1.0, description="chance that a choice is drawn anew; by default two choices a child"
+    population_size: Several = Field(20, description="architectures kept; the first ones are random")
+    mutation_prob: Share | None = Field(
+        None, description="chance that a choice is drawn anew; by default two choices a child"
     )
     crossover: bool = True
     dedup: bool = True

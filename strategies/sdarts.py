@@ -11,6 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Gate, Gates
 from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions
 from nni_privacy.strategies.one_shot import OneShotOptions
@@ -28,7 +29,7 @@ class SDARTSOptions(DifferentiableOptions):
     variant: Literal["adversarial", "random"] = Field("adversarial", description="the worst perturbation, or any")
     epsilon: float = Field(0.03, ge=0, le=1, description="largest perturbation of a probability in the first epoch")
     epsilon_max: float = Field(0.3, ge=0, le=1, description="in the last epoch")
-    ascent_steps: int = Field(7, ge=1, description="steps of projected gradient ascent (adversarial)")
+    ascent_steps: Count = Field(7, description="steps of projected gradient ascent (adversarial)")
 
     @model_validator(mode="after")
     def _grows(self) -> SDARTSOptions:

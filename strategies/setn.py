@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Gates, Sample
 from nni_privacy.strategies.candidates import ranked_by_accuracy, sample_at, sample_key, space_size
 from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions, gumbel_max
@@ -19,7 +20,7 @@ __all__ = ["SETN", "SETNOptions"]
 class SETNOptions(DifferentiableOptions):
     """Options of :class:`SETN`; the others are DARTS' (arXiv 1806.09055, section 3.1)."""
 
-    candidates: int = Field(100, ge=1, description="likeliest architectures that are scored at the end")
+    candidates: Count = Field(100, description="likeliest architectures that are scored at the end")
     draws: int = Field(
         2000, ge=1, description="architectures drawn to find the likeliest, in spaces of more than 20,000"
     )

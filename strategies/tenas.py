@@ -13,6 +13,7 @@ from pydantic import Field
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from nni_privacy.schema import Several
 from nni_privacy.search_spaces.supernet import NONE, Gate, Gates, Layout, Sample, Supernet
 from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
 from nni_privacy.strategies.search_data import Batch
@@ -33,13 +34,13 @@ Remaining = dict[str, tuple[int, ...]]
 class TENASOptions(OneShotOptions):
     """Options of :class:`TENAS`. There is no training: what it takes depends on rounds, repeats and batches."""
 
-    batch_size: int = Field(8, ge=2, description="images of the neural tangent kernel; the cost is in proportion")
+    batch_size: Several = Field(8, description="images of the neural tangent kernel; the cost is in proportion")
     repeats: int | None = Field(
         None,
         ge=1,
         description="initialisations over which both indicators are averaged; by default 1 where edges compete, else 3",
     )
-    region_inputs: int = Field(300, ge=2, description="inputs on which linear regions are counted")
+    region_inputs: Several = Field(300, description="inputs on which linear regions are counted")
     removed_per_round: int | None = Field(
         None, ge=1, description="candidates that a decision loses a round; by default 3 where edges compete, else 1"
     )

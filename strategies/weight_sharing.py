@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Gates, Layout, Sample, Supernet
 from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
 from nni_privacy.strategies.search_data import Batch
@@ -22,7 +23,7 @@ __all__ = ["CandidateOptions", "WeightSharing", "WeightSharingOptions", "check_f
 class WeightSharingOptions(OneShotOptions):
     """Options of strategies that train a supernet; the defaults are those of DARTS (arXiv 1806.09055, section 3.1)."""
 
-    epochs: int = Field(50, ge=1, description="passes over the search halves")
+    epochs: Count = Field(50, description="passes over the search halves")
     learning_rate: float = Field(0.025, gt=0, description="of the weights, at the start")
     learning_rate_min: float = Field(0.001, ge=0, description="at the end of the cosine")
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -34,7 +35,7 @@ class WeightSharingOptions(OneShotOptions):
 class CandidateOptions(WeightSharingOptions):
     """Options of strategies that score candidates with the shared weights at the end."""
 
-    candidates: int = Field(100, ge=1, description="architectures that are drawn and scored at the end")
+    candidates: Count = Field(100, description="architectures that are drawn and scored at the end")
     score_batch_size: int = Field(
         512, ge=2, description="validation records that candidates are scored on, at most all of the half"
     )

@@ -27,7 +27,7 @@ def test_the_smallest_configuration_fills_in_the_rest() -> None:
         f"({source}, {target}, avg_pool_3x3)" for source, target in ((1, 2), (0, 2), (1, 3), (0, 3))
     ]
     assert config.strategy.options["mutation_prob"] == 0.05
-    assert config.evaluator.recipe["learning_rate"] == 0.01
+    assert config.evaluator.recipe.learning_rate == 0.01
 
 
 def test_what_is_written_as_resolved_reads_the_same() -> None:
@@ -44,7 +44,7 @@ def test_what_is_written_as_resolved_reads_the_same() -> None:
         ("search_space.chanels", 3, "search_space.chanels: unknown key; did you mean 'channels'"),
         ("pattern.budgt", 3, "pattern.budgt: unknown key; did you mean 'budget'"),
         ("strategy.population", 3, "strategy.population: unknown key; did you mean 'population_size'"),
-        ("evaluator.recipe.epoch", 3, "evaluator.recipe: unknown key 'epoch': did you mean 'epochs'"),
+        ("evaluator.recipe.epoch", 3, "evaluator.recipe.epoch: unknown key; did you mean 'epochs'"),
         ("dataset.lmit", 3, "dataset: dataset 'digits' has no option 'lmit': did you mean 'limit'"),
         ("trials", "ten", "trials: 'ten'"),
         ("trials", True, "trials: True"),
@@ -68,7 +68,7 @@ def test_what_is_written_as_resolved_reads_the_same() -> None:
         ("evaluator.attacks", ["black_box"], "evaluator.attacks: unknown attack 'black_box': did you mean 'black_box"),
         ("evaluator.attacks", [], "evaluator.attacks: []"),
         ("evaluator.attacks", ["loss_threshold"] * 2, "named twice"),
-        ("evaluator.recipe.epochs", 0, "evaluator.recipe: epochs is 0"),
+        ("evaluator.recipe.epochs", 0, "evaluator.recipe.epochs: 0"),
         ("evaluator.device", "gpu", "evaluator.device: 'gpu'"),
         ("dataset.name", "mnist", "dataset: unknown dataset 'mnist'"),
     ],

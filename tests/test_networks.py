@@ -136,7 +136,7 @@ def test_the_table_in_the_docs_is_that_of_the_code() -> None:
         ({"name": "resnet81"}, "unknown network 'resnet81'; did you mean 'resnet18'"),
         ({"name": "resnets"}, "did you mean 'resnet'"),
         ({"name": "transformer"}, "known: bit, cspnet, cspresnet50"),
-        ({"image_size": 7}, "image_size: 7; allowed is a whole number of at least 8"),
+        ({"image_size": 7}, "image_size: 7; input should be greater than or equal to 8"),
         ({"in_channels": 0}, "in_channels: 0"),
         ({"num_classes": 1}, "num_classes: 1"),
         ({"stem": "smal"}, "stem: 'smal'; did you mean 'small'"),

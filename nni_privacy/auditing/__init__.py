@@ -11,14 +11,15 @@ from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from nni_privacy.auditing.audit import AuditReport, audit_signals
-    from nni_privacy.auditing.collect import Effort, gather_signals
+    from nni_privacy.auditing.collect import gather_signals
     from nni_privacy.auditing.forward import extract_signals
+    from nni_privacy.auditing.options import Effort
 
 __all__ = ["AuditReport", "Effort", "audit_signals", "extract_signals", "gather_signals"]
 
 _LAZY = {
     "AuditReport": "nni_privacy.auditing.audit",
-    "Effort": "nni_privacy.auditing.collect",
+    "Effort": "nni_privacy.auditing.options",
     "audit_signals": "nni_privacy.auditing.audit",
     "extract_signals": "nni_privacy.auditing.forward",
     "gather_signals": "nni_privacy.auditing.collect",

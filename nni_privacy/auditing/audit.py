@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ShadowOptions
 
 __all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals"]
@@ -136,7 +136,8 @@ def audit(
     """
     import torch
 
-    from nni_privacy.auditing.collect import Effort, gather_signals
+    from nni_privacy.auditing.collect import gather_signals
+    from nni_privacy.auditing.options import Effort
     from nni_privacy.data import Normalizer
     from nni_privacy.training.fit import resolve_device
 

@@ -14,36 +14,16 @@ from torch import Tensor, nn
 from nni_privacy.attacks import TargetSignals
 from nni_privacy.attacks.label_only import measure_distances
 from nni_privacy.auditing.forward import extract_signals
+from nni_privacy.auditing.options import Effort
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.shadows.paper import small_cnn_signals, twin_signals
 from nni_privacy.auditing.shadows.plan import Normalization
 from nni_privacy.auditing.shadows.references import Population, Records, reference_shadows
 from nni_privacy.errors import AuditError
 
-__all__ = ["Effort", "gather_signals"]
+__all__ = ["gather_signals"]
 
 Pair = tuple[Records, Records]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effort:
-    """How many questions the attacks may ask.
-
-    Attributes:
-        views: queries a record of LiRA, RMIA and the robustness attack: the plain image and augmented ones, 1 to 18.
-        boundary_records: members, and non-members, whose distance to the decision boundary is searched (paper: 1,000).
-        boundary_queries: the most predictions for each of them.
-    """
-
-    views: int = 2
-    boundary_records: int = 1000
-    boundary_queries: int = 1000
-
-    def __post_init__(self) -> None:
-        for name, least in (("views", 1), ("boundary_records", 1), ("boundary_queries", 1)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise AuditError(f"{name} is {value!r}: allowed are whole numbers of {least} or more")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -18,18 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nni_privacy.attacks import TargetSignals
+from nni_privacy.auditing.options import Views
 from nni_privacy.data import to_float
-from nni_privacy.errors import AuditError, ConfigError
+from nni_privacy.errors import AuditError
+from nni_privacy.schema import Count, checked
 from nni_privacy.training.fit import check_logits, evaluation_mode, resolve_device
 
-__all__ = ["MAX_VIEWS", "extract_signals", "view_images"]
+__all__ = ["extract_signals", "view_images"]
 
 Transform = Callable[[Tensor], Tensor]
 
 _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
-
-MAX_VIEWS = 2 * len(_SHIFTS)
-"""Plain and mirrored, each unshifted and shifted by a pixel in eight directions: the 18 queries of LiRA."""
 
 MAX_GRADIENT_BYTES = 2**30
 """Explicit gradients (models without a linear classifier) may take 1 GiB; beyond, fewer records must be audited."""
@@ -98,10 +97,9 @@ def extract_signals(
 
 
 def _check_request(images: Tensor, labels: Tensor, batch_size: int, views: int | None) -> None:
-    if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}: allowed are integers of 1 or more")
-    if views is not None and not 1 <= views <= MAX_VIEWS:
-        raise ConfigError(f"views is {views}: allowed are integers from 1 to {MAX_VIEWS}")
+    checked(Count, batch_size, "batch_size")
+    if views is not None:
+        checked(Views, views, "views")
     if not len(images) or labels.shape != (len(images),):
         raise AuditError(f"{len(images)} images, labels {tuple(labels.shape)}: expected (n,) for n images, n >= 1")
 

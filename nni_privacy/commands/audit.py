@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from nni_privacy.commands.options import parse_names
-from nni_privacy.errors import ConfigError, DataError, check_keys
+from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.files import CORRUPT_FILE
 from nni_privacy.plugins import import_from_here, import_plugins
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from nni_privacy.auditing.audit import AuditReport
-    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.auditing.options import Effort
     from nni_privacy.data import Dataset
     from nni_privacy.training.recipe import Recipe
 
@@ -143,7 +142,7 @@ def _check(
 ) -> tuple[Recipe, Effort]:
     """Checks what can be checked before a file is read. Returns the recipe and the effort as options."""
     from nni_privacy.attacks import get_attack
-    from nni_privacy.auditing.collect import Effort
+    from nni_privacy.auditing.options import Effort
     from nni_privacy.runs.directory import RunDirectory
     from nni_privacy.training.recipe import Recipe
 
@@ -151,8 +150,7 @@ def _check(
     import_plugins(plugins)
     for name in attacks:
         get_attack(name)
-    check_keys("--effort", effort, asdict(Effort()))
-    return Recipe.from_mapping(recipe), Effort(**effort)
+    return Recipe.from_mapping(recipe), Effort.from_mapping(effort)
 
 
 def _halves(population: Dataset, *, seed: int) -> dict[str, Any]:

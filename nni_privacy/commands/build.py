@@ -75,7 +75,7 @@ def build_search_strategy(
     if settings.filter is not None:
         strategy = PredictedFilter(
             strategy,
-            **settings.filter.model_dump(),
+            **settings.filter.to_dict(),
             seed=settings.seed,
             log=None if folder is None else folder / SKIPPED_FILE,
         )

@@ -136,7 +136,7 @@ def _evaluator(settings: StudyConfig, measurement: Measurement, directory: Path)
         measurement.dataset,
         factors=measurement.factors,
         source=measurement.source.to_dict(),
-        contours=None if settings.contours is None else settings.contours.model_dump(),
+        contours=settings.contours,
         folder=str(directory),
         seed=measurement.seed,
         **{**settings.evaluator.measuring(), "recipe": measurement.recipe},

@@ -6,7 +6,6 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from nni_privacy.data.files import (
     wrong_file,
 )
 from nni_privacy.data.pictures import decode, mapped_images
-from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.errors import DataError
 from nni_privacy.files import cache_folder
 
 __all__ = ["CLASS_ATTRIBUTES", "NUM_CLASSES", "read_celeba"]
@@ -50,8 +49,6 @@ def read_celeba(name: str, *, root: Root, download: bool, image_size: int, cache
         ConfigError: if an option is not valid.
         DataError: if a file is missing, cannot be downloaded, decoded or parsed, or has another checksum.
     """
-    if cache is not None and not isinstance(cache, (str, PathLike)):
-        raise ConfigError(f"dataset {name!r}: cache is {cache!r}: expected the name of a folder")
     top = root_folder(name, root, download=download)
     folder = top / CelebA.base_folder
     wanted = [entry for entry in CelebA.file_list if entry[2] in (ATTRIBUTES, ZIP)]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.errors import DataError
 from nni_privacy.files import cache_folder, file_lock
 
 __all__ = [
@@ -56,13 +56,8 @@ def root_folder(name: str, root: Root, *, download: bool) -> Path:
     """The folder that ``root`` names, or the default one; made if the data set is to be downloaded into it.
 
     Raises:
-        ConfigError: if ``root`` is no path or ``download`` is not true or false.
         DataError: if the folder is missing (and nothing is to be downloaded), or cannot be made.
     """
-    if not isinstance(download, bool):
-        raise ConfigError(f"dataset {name!r}: download is {download!r}: allowed are true and false")
-    if root is not None and (not isinstance(root, (str, PathLike)) or not str(root)):
-        raise ConfigError(f"dataset {name!r}: root is {root!r}: expected the name of a folder")
     folder = default_data_folder() if root is None else Path(root).expanduser().absolute()
     if folder.exists() and not folder.is_dir():
         raise DataError(f"dataset {name!r}: root is {folder}, which is a file, not a folder")

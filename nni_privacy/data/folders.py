@@ -10,8 +10,8 @@ from torchvision.datasets import ImageFolder
 
 from nni_privacy.data.dataset import MIN_CLASSES, Dataset
 from nni_privacy.data.files import Root, one_line, root_folder
-from nni_privacy.data.pictures import MODES, Images, decode, decode_all
-from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.data.pictures import Images, decode, decode_all
+from nni_privacy.errors import DataError
 
 __all__ = ["read_image_folder"]
 
@@ -27,8 +27,6 @@ def read_image_folder(name: str, *, root: Root, image_size: int | None, channels
         DataError: if there are fewer than two class folders, one has fewer than two images, an image cannot be decoded,
             or images differ in size and no ``image_size`` is given.
     """
-    if channels not in MODES or isinstance(channels, bool):
-        raise ConfigError(f"dataset {name!r}: channels is {channels!r}: allowed are 1 (grey) and 3 (colour)")
     folder = root_folder(name, root, download=False)
     try:
         found = ImageFolder(folder)

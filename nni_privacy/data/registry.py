@@ -6,9 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter
 
 from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.schema import Count, Seed, checked
 
 if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
@@ -19,7 +23,13 @@ Loader = TypeVar("Loader", bound=Callable[..., Any])
 
 _LOADERS: dict[str, Callable[..., Any]] = {}
 _BUILT_IN = "nni_privacy.data.sources"
-COMMON_OPTIONS = ("limit", "limit_seed", "image_size", "stratified")
+_COMMON: Mapping[str, Any] = {
+    "limit": Count | None,
+    "limit_seed": Seed,
+    "image_size": Annotated[int, Field(ge=1, le=4096)] | None,
+    "stratified": bool,
+}
+COMMON_OPTIONS = tuple(_COMMON)
 
 
 def register_dataset(name: str) -> Callable[[Loader], Loader]:
@@ -44,28 +54,40 @@ def dataset_names() -> tuple[str, ...]:
     return tuple(sorted(_LOADERS))
 
 
-def check_dataset_options(name: str, options: Mapping[str, Any]) -> None:
-    """Checks the name of a data set and its options without loading anything.
+def check_dataset_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks the name of a data set and its options, by the loader's annotations, without loading anything.
+
+    Returns:
+        The options, with numpy's numbers and paths as plain ones.
 
     Raises:
-        ConfigError: if the name or an option is unknown (with the nearest known one), a required option is missing,
-            ``limit``, ``limit_seed`` or ``image_size`` is not an integer in its range, or ``stratified`` not a boolean.
+        ConfigError: if the name or an option is unknown (with the nearest known one), a required option is missing, or
+            a value is of another type or out of range.
     """
     loader = _loader(name)
     parameters = inspect.signature(loader).parameters
-    known = {*parameters, *COMMON_OPTIONS}
+    known = {**{key: value.annotation for key, value in parameters.items()}, **_COMMON}
     for option in options:
         if option not in known:
-            raise ConfigError(f"dataset {name!r} has no option {option!r}: {nearest(option, known)}")
+            raise ConfigError(f"dataset {name!r} has no option {option!r}: {nearest(str(option), known)}")
     missing = [key for key, value in parameters.items() if value.default is value.empty and key not in options]
     if missing:
         raise ConfigError(f"dataset {name!r} needs the option {missing[0]!r}")
-    _check_integer(name, "limit", options.get("limit"), minimum=1)
-    _check_integer(name, "limit_seed", options.get("limit_seed"), minimum=0)
-    _check_integer(name, "image_size", options.get("image_size"), minimum=1)
-    stratified = options.get("stratified", False)
-    if not isinstance(stratified, bool):
-        raise ConfigError(f"dataset {name!r}: stratified is {stratified!r}: allowed are true and false")
+    return {
+        option: checked(_hint(loader, known[option]), value, f"dataset {name!r}: {option}")
+        for option, value in options.items()
+    }
+
+
+def _hint(loader: Callable[..., Any], annotation: Any) -> Any:
+    """What an annotation stands for; anything, if it has no meaning while the program runs."""
+    try:
+        holder = SimpleNamespace(__annotations__={"value": annotation})
+        hint = get_type_hints(holder, loader.__globals__, include_extras=True)["value"]
+        TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    except (NameError, TypeError, PydanticUserError):
+        return Any
+    return Any if hint is inspect.Parameter.empty else hint
 
 
 def load_dataset(
@@ -93,7 +115,8 @@ def load_dataset(
         DataError: if the data is missing or not valid.
     """
     common = {"limit": limit, "limit_seed": limit_seed, "image_size": image_size, "stratified": stratified}
-    check_dataset_options(name, {**options, **common})
+    options = check_dataset_options(name, {**options, **common})
+    limit, limit_seed, image_size, stratified = (options.pop(key) for key in COMMON_OPTIONS)
     loader = _loader(name)
     if image_size is not None and "image_size" in inspect.signature(loader).parameters:
         options["image_size"] = image_size  # it resizes while it reads
@@ -110,10 +133,3 @@ def _loader(name: str) -> Callable[..., Any]:
     if name not in names:
         raise ConfigError(f"unknown dataset {name!r}: {nearest(str(name), names)}")
     return _LOADERS[name]
-
-
-def _check_integer(name: str, option: str, value: Any, *, minimum: int) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ConfigError(f"dataset {name!r}: {option} is {value!r}: allowed are integers of {minimum} or more")

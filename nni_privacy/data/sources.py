@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from nni_privacy.data.registry import register_dataset
+from nni_privacy.errors import ConfigError
 
 if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
@@ -23,7 +25,18 @@ __all__ = [
     "load_stl10",
 ]
 
-Folder = str | PathLike[str]
+Folder = Annotated[str, Field(min_length=1)] | PathLike[str]
+Layout = Literal["auto", "channels_first", "channels_last"]
+Classes = Annotated[int, Field(ge=2, le=10**9)]
+
+
+def _grey_or_colour(channels: int) -> int:
+    if channels not in (1, 3):
+        raise ConfigError(f"{channels}; allowed are 1 (grey) and 3 (colour)")
+    return channels
+
+
+Channels = Annotated[int, AfterValidator(_grey_or_colour)]
 
 DIGITS_MAX = 16
 """Grey levels of scikit-learn's digits run from 0 to 16."""
@@ -48,7 +61,7 @@ def load_digits() -> Dataset:
 
 
 @register_dataset("npz")
-def load_npz(*, path: str | PathLike[str], layout: str = "auto", num_classes: int | None = None) -> Dataset:
+def load_npz(*, path: Folder, layout: Layout = "auto", num_classes: Classes | None = None) -> Dataset:
     """A numpy ``.npz`` file of the user's own.
 
     Args:
@@ -146,7 +159,7 @@ def load_celeba(
 
 
 @register_dataset("imagefolder")
-def load_imagefolder(*, root: Folder, image_size: int | None = None, channels: int = 3) -> Dataset:
+def load_imagefolder(*, root: Folder, image_size: int | None = None, channels: Channels = 3) -> Dataset:
     """Any folder of class folders of images; class 0 is the first folder in alphabetical order.
 
     Args:

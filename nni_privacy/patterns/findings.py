@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import CellType, Edge
@@ -14,6 +16,7 @@ from nni_privacy.patterns.cross_fitting import Effect
 from nni_privacy.patterns.evidence import EdgeFinding
 from nni_privacy.patterns.importance import SIGN
 from nni_privacy.patterns.pattern import CellPattern, Objective
+from nni_privacy.schema import Count, Fraction, Options, Seed, options
 
 __all__ = ["Assessment", "Extraction", "ExtractionOptions", "FoundPattern", "Predictiveness"]
 
@@ -24,8 +27,8 @@ SMALLEST_PATTERN = 2
 """Edges that a supported pattern has at least, unless one is beyond doubt."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExtractionOptions:
+@options()
+class ExtractionOptions(Options):
     """How patterns are extracted.
 
     Args:
@@ -40,20 +43,18 @@ class ExtractionOptions:
         ConfigError: if one of these is out of range.
     """
 
-    high: float = 0.84
-    low: float = 0.78
-    cuts: int = 10
-    resamples: int = 100
-    effect_sample: int = 200
-    seed: int = 0
+    high: Fraction = 0.84
+    low: Fraction = 0.78
+    cuts: Annotated[Count, Field(ge=2)] = 10
+    resamples: Annotated[Count, Field(ge=20)] = 100
+    effect_sample: Annotated[Count, Field(ge=10)] = 200
+    seed: Seed = 0
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high <= 1:
-            raise ConfigError(f"low {self.low}, high {self.high}: needed is 0 <= low <= high <= 1")
-        for name, least in {"cuts": 2, "resamples": 20, "effect_sample": 10, "seed": 0}.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at least {least}")
+    @model_validator(mode="after")
+    def _in_order(self) -> ExtractionOptions:
+        if self.low > self.high:
+            raise ConfigError(f"low: {self.low}; high is {self.high}: needed is 0 <= low <= high <= 1")
+        return self
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 
-from nni_privacy.cells.darts import CELL_TYPES, Edge
-from nni_privacy.errors import GenotypeError, PatternError, nearest
+from nni_privacy.cells.darts import CELL_TYPES
+from nni_privacy.errors import PatternError, nearest
 from nni_privacy.files import read_yaml
-from nni_privacy.patterns.pattern import CellPattern, DualPattern, EdgeEvidence, Pattern
+from nni_privacy.patterns.pattern import CellPattern, DualPattern, Pattern
 
 __all__ = ["Cells", "list_patterns", "load_pattern", "read_pattern", "warn_unsupported", "write_pattern"]
 
@@ -21,8 +19,6 @@ Cells = Literal["normal", "reduction", "dual"]
 
 _SHIPPED = Path(__file__).with_name("shipped")
 _SUFFIXES = (".yaml", ".yml")
-_REQUIRED = ("name", "cell", "objective", "edges")
-_OPTIONAL = ("source", "supported", "evidence", "effect")
 
 
 def list_patterns() -> list[CellPattern]:
@@ -72,9 +68,12 @@ def read_pattern(path: str | Path) -> CellPattern:
     """
     content = read_yaml(path, error=PatternError)
     try:
-        return _pattern_from(content)
+        pattern = CellPattern.from_mapping(content)
     except PatternError as error:
         raise PatternError(f"{path}: {error}") from None
+    if not pattern.edges:
+        raise PatternError(f"{path}: edges: []; a pattern has at least one")
+    return pattern
 
 
 def write_pattern(pattern: CellPattern, path: str | Path) -> None:
@@ -89,7 +88,7 @@ def write_pattern(pattern: CellPattern, path: str | Path) -> None:
     }
     if pattern.evidence:
         content["evidence"] = [
-            {key: value for key, value in asdict(entry).items() if value is not None} for entry in pattern.evidence
+            {key: value for key, value in entry.to_dict().items() if value is not None} for entry in pattern.evidence
         ]
     if pattern.effect:
         content["effect"] = dict(pattern.effect)
@@ -120,72 +119,3 @@ def _unknown(name: str) -> PatternError:
     shipped = [path.stem for path in _SHIPPED.glob("*.yaml")]
     families = {stem.rpartition("-")[0] for stem in shipped}
     return PatternError(f"unknown pattern {name!r}; {nearest(name, {*shipped, *families})}, or the path of a YAML file")
-
-
-def _pattern_from(content: Any) -> CellPattern:
-    if not isinstance(content, Mapping):
-        raise PatternError(f"a pattern is a mapping with {', '.join(_REQUIRED)}; found {type(content).__name__}")
-    for key in content:
-        if key not in _REQUIRED + _OPTIONAL:
-            raise PatternError(f"unknown field {key!r}; {nearest(str(key), _REQUIRED + _OPTIONAL)}")
-    for key in _REQUIRED:
-        if key not in content:
-            raise PatternError(f"field {key!r} is missing")
-    for key in ("name", "cell", "objective", "source"):
-        if not isinstance(content.get(key, ""), str):
-            raise PatternError(f"{key}: {content[key]!r} is not a text")
-    if not isinstance(content.get("supported"), bool | None):
-        raise PatternError(f"supported: {content['supported']!r}; allowed are true and false")
-    return CellPattern(
-        name=content["name"],
-        cell=content["cell"],
-        objective=content["objective"],
-        edges=_edges_from(content["edges"]),
-        source=content.get("source", ""),
-        evidence=_evidence_from(content.get("evidence", [])),
-        effect=_effect_from(content.get("effect", {})),
-        supported=content.get("supported"),
-    )
-
-
-def _edges_from(value: Any) -> tuple[Edge, ...]:
-    if not isinstance(value, list) or not value:
-        raise PatternError(f"edges: expected a list of [source, target, operation], found {value!r:.80}")
-    edges = []
-    for position, entry in enumerate(value, start=1):
-        if not isinstance(entry, list) or len(entry) != 3:
-            raise PatternError(f"edges, number {position}: {entry!r:.80} is not [source, target, operation]")
-        try:
-            edges.append(Edge(*entry))
-        except GenotypeError as error:
-            raise PatternError(f"edges, number {position}: {error}") from None
-    return tuple(edges)
-
-
-def _evidence_from(value: Any) -> tuple[EdgeEvidence, ...]:
-    if not isinstance(value, list):
-        raise PatternError(f"evidence: expected a list with one entry an edge, found {value!r:.80}")
-    known = {entry.name for entry in fields(EdgeEvidence)}
-    for position, entry in enumerate(value, start=1):
-        if not isinstance(entry, Mapping):
-            raise PatternError(f"evidence, number {position}: {entry!r:.80} is not a mapping")
-        for key, number in entry.items():
-            if key not in known:
-                raise PatternError(f"evidence, number {position}: unknown field {key!r}; {nearest(str(key), known)}")
-            if number is None:
-                continue
-            wanted = "true or false" if key == "supported" else "a number"
-            if isinstance(number, bool) != (key == "supported") or not isinstance(number, int | float):
-                raise PatternError(f"evidence, number {position}: {key}: {number!r:.80} is not {wanted}")
-    return tuple(EdgeEvidence(**entry) for entry in value)
-
-
-def _effect_from(value: Any) -> dict[int, float]:
-    if not isinstance(value, Mapping):
-        raise PatternError(f"effect: expected a mapping of numbers of edges to changes of the AUC, found {value!r:.80}")
-    for budget, change in value.items():
-        if type(budget) is not int or isinstance(change, bool) or not isinstance(change, int | float):
-            raise PatternError(
-                f"effect: {budget!r:.40}: {change!r:.40} is not a number of edges and a change of the AUC"
-            )
-    return {budget: float(change) for budget, change in value.items()}

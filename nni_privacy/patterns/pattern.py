@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, InstanceOf, Strict, model_validator
 
 from nni_privacy.cells.darts import CELL_TYPES, CellType, Edge, Genotype, check_darts_edge
 from nni_privacy.cells.genotypes import AnyGenotype
 from nni_privacy.cells.nasbench201 import NasBench201Genotype
-from nni_privacy.errors import GenotypeError, PatternError
+from nni_privacy.errors import PatternError
 from nni_privacy.patterns.apply import modify_cell, modify_nasbench201
+from nni_privacy.schema import Options, options, plain
 
 __all__ = ["OBJECTIVES", "CellPattern", "DualPattern", "EdgeEvidence", "Objective", "Pattern"]
 
@@ -20,8 +23,8 @@ Objective = Literal["demotion", "promotion"]
 OBJECTIVES: tuple[Objective, ...] = ("demotion", "promotion")
 
 
-@dataclass(frozen=True)
-class EdgeEvidence:
+@options(error=PatternError, kw_only=False)
+class EdgeEvidence(Options):
     """What speaks for one edge of a pattern; ``None`` where it was not measured.
 
     Attributes:
@@ -41,8 +44,18 @@ class EdgeEvidence:
     supported: bool | None = None
 
 
-@dataclass(frozen=True)
-class CellPattern:
+def _as_edge(value: Any) -> Any:
+    if isinstance(value, list):
+        if len(value) != 3:
+            raise PatternError(f"{value!r:.80} is not [source, target, operation]")
+        value = Edge(*value)
+    if isinstance(value, Edge):
+        check_darts_edge(value)
+    return value
+
+
+@options(error=PatternError, kw_only=False)
+class CellPattern(Options):
     """Ordered edges for one type of cell; the first are the most important.
 
     Args:
@@ -62,33 +75,18 @@ class CellPattern:
     name: str
     cell: CellType
     objective: Objective
-    edges: tuple[Edge, ...]
+    edges: Annotated[tuple[Annotated[InstanceOf[Edge], BeforeValidator(_as_edge)], ...], Strict(False)]
     source: str = ""
-    evidence: tuple[EdgeEvidence, ...] = ()
+    evidence: Annotated[tuple[EdgeEvidence, ...], Strict(False)] = ()
     effect: dict[int, float] = field(default_factory=dict, hash=False)
     supported: bool | None = None
 
-    def __post_init__(self) -> None:
-        if self.cell not in CELL_TYPES:
-            raise PatternError(
-                f"pattern {self.name!r}: cell {self.cell!r} is unknown; allowed are {', '.join(CELL_TYPES)}"
-            )
-        if self.objective not in OBJECTIVES:
-            raise PatternError(
-                f"pattern {self.name!r}: objective {self.objective!r} is unknown; allowed are {', '.join(OBJECTIVES)}"
-            )
+    @model_validator(mode="after")
+    def _is_legal(self) -> CellPattern:
         if self.evidence and len(self.evidence) != len(self.edges):
             raise PatternError(
                 f"pattern {self.name!r}: {len(self.evidence)} evidence entries for {len(self.edges)} edges"
             )
-        self._check_edges()
-
-    def _check_edges(self) -> None:
-        for edge in self.edges:
-            try:
-                check_darts_edge(edge)
-            except GenotypeError as error:
-                raise PatternError(f"pattern {self.name!r}: {error}") from None
         for (source, target), count in Counter((edge.source, edge.target) for edge in self.edges).items():
             if count > 1:
                 raise PatternError(
@@ -97,6 +95,7 @@ class CellPattern:
         for target, count in Counter(edge.target for edge in self.edges).items():
             if count > 2:
                 raise PatternError(f"pattern {self.name!r}: {count} edges into node {target}; a node has two in-edges")
+        return self
 
     def first(self, budget: int) -> CellPattern:
         """The pattern made of the first ``budget`` edges.
@@ -104,6 +103,7 @@ class CellPattern:
         Raises:
             PatternError: if the pattern has fewer edges, or ``budget`` is negative.
         """
+        budget = plain(budget)
         if type(budget) is not int or not 0 <= budget <= len(self.edges):
             raise PatternError(f"budget: {budget!r} for pattern {self.name!r}, which has {len(self.edges)} edges")
         return replace(self, edges=self.edges[:budget], evidence=self.evidence[:budget])

@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from nni_privacy.config import DatasetConfig, EvaluatorConfig, SearchSpaceConfig, check_run_name
+from nni_privacy.config import DatasetConfig, RunConfig, SearchSpaceConfig
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
-from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
-from nni_privacy.plugins import PluginsFirst
-from nni_privacy.schema import Section, read_section, validated
+from nni_privacy.nni_runtime.training_services import without_secrets
+from nni_privacy.schema import Seed, read_section, validated
 from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
+from nni_privacy.training.contour_options import ContourOptions
 
-__all__ = ["ContoursConfig", "StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
+__all__ = ["StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
 
 
 class StudyDataset(DatasetConfig):
@@ -31,48 +31,19 @@ class StudyDataset(DatasetConfig):
         return self.label or self.name
 
 
-class ContoursConfig(Section):
-    """``contours``: the loss around the trained weights (:func:`nni_privacy.training.loss_contour`)."""
-
-    steps: int = Field(21, ge=3, le=201)
-    span: float = Field(1.0, gt=0, allow_inf_nan=False)
-    records: int = Field(512, ge=1)
-
-    @field_validator("steps")
-    @classmethod
-    def _has_a_middle(cls, steps: int) -> int:
-        if steps % 2 == 0:
-            raise ConfigError(f"{steps}; allowed are odd numbers, so that the weights are a point of the grid")
-        return steps
-
-
-class StudyConfig(PluginsFirst):
+class StudyConfig(RunConfig):
     """A whole study: every architecture on every data set with every defence and seed."""
 
-    name: str = Field(min_length=1)
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
     datasets: list[StudyDataset] = Field(min_length=1)
     search_space: SearchSpaceConfig = Field(default_factory=lambda: SearchSpaceConfig(name="darts"))
     architectures: list[SerializeAsAny[ArchitecturesEntry]] = Field(min_length=1)
     defences: list[Literal["none"] | dict[str, Any]] = Field(["none"], min_length=1)
-    evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
-    contours: ContoursConfig | None = None
-    concurrency: int = Field(1, ge=1)
-    gpus_per_trial: int = Field(0, ge=0)
-    training_service: TrainingService = None
-    trial_timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_file_name(cls, name: str) -> str:
-        return check_run_name(name)
+    contours: ContourOptions | None = None
 
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: list[int]) -> list[int]:
-        for seed in seeds:
-            if not 0 <= seed < 2**32:
-                raise ConfigError(f"{seed}; allowed are whole numbers from 0 to 2**32 - 1")
         if len(set(seeds)) != len(seeds):
             raise ConfigError(f"{seeds}: one is there twice")
         return seeds

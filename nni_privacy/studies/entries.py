@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from nni_privacy.cells.genotypes import AnyGenotype, parse_genotype, read_genotypes
 from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
@@ -20,7 +20,7 @@ from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.rng import stream_seed
-from nni_privacy.schema import Section, one_line
+from nni_privacy.schema import Section, validated
 from nni_privacy.strategies.registry import ONE_SHOT
 
 __all__ = [
@@ -131,9 +131,9 @@ def parse_variants(entry: Any) -> str | VariantsConfig:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"variants: {entry!r:.80}; allowed are 'original' and mappings with a pattern")
     try:
-        return VariantsConfig.model_validate(dict(entry))
-    except ValidationError as error:
-        raise ConfigError(f"variants: {one_line(error, VariantsConfig)}") from None
+        return validated(VariantsConfig, entry)
+    except ConfigError as error:
+        raise ConfigError(f"variants: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -317,10 +317,7 @@ def parse_entry(content: Any) -> ArchitecturesEntry:
         hint = nearest(str(next(iter(content))), _ENTRIES) if isinstance(content, Mapping) and content else ""
         raise ConfigError(f"{found}; an entry is a mapping with one of {', '.join(_ENTRIES)} {hint}".rstrip())
     kind = _ENTRIES[keys[0]]
-    try:
-        return kind.model_validate(dict(content))
-    except ValidationError as error:
-        raise ConfigError(one_line(error, kind)) from None
+    return validated(kind, content)
 
 
 def _sampled_darts(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:

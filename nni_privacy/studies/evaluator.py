@@ -16,6 +16,7 @@ from nni_privacy.auditing.shadows.models import ModelSource
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer
 from nni_privacy.evaluator import PrivacyEvaluator, architecture_text, factors_text
 from nni_privacy.studies.sources import SearchSettings, source_from_dict
+from nni_privacy.training.contour_options import ContourOptions
 
 __all__ = ["MeasurementEvaluator"]
 
@@ -30,7 +31,7 @@ class MeasurementEvaluator(PrivacyEvaluator):
         dataset: see :class:`~nni_privacy.PrivacyEvaluator`, as for the options that are not named here.
         factors: what tells the measurement from the others of its study.
         source: how the network comes about, as :meth:`~nni_privacy.studies.sources.Source.to_dict` gives it.
-        contours: options of :func:`nni_privacy.training.loss_contour`; None: none is made.
+        contours: how the loss contour is made; None: none is.
         folder: of the study; a search in the trial keeps its checkpoints there, where that folder is.
         **options: of :class:`~nni_privacy.PrivacyEvaluator`.
     """
@@ -41,14 +42,14 @@ class MeasurementEvaluator(PrivacyEvaluator):
         *,
         factors: Mapping[str, Any],
         source: Mapping[str, Any],
-        contours: Mapping[str, Any] | None = None,
+        contours: ContourOptions | Mapping[str, Any] | None = None,
         folder: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(dataset, **options)
         self.factors = dict(factors)
         self.source = source_from_dict(source)
-        self.contours = None if contours is None else dict(contours)
+        self.contours = ContourOptions.from_mapping(contours) if isinstance(contours, Mapping) else contours
         self.folder = folder
 
     @property
@@ -81,14 +82,14 @@ class MeasurementEvaluator(PrivacyEvaluator):
             return {}
         from nni_privacy.training.contours import loss_contour
 
-        chosen = split.target_train[: self.contours["records"]]  # in the split's random order
+        chosen = split.target_train[: self.contours.records]  # in the split's random order
         info = loss_contour(
             model,
             data.images[chosen],
             data.labels[chosen],
             normalize=normalize,
-            steps=self.contours["steps"],
-            span=self.contours["span"],
+            steps=self.contours.steps,
+            span=self.contours.span,
             seed=self.seed,
             device=device,
         )
@@ -114,6 +115,6 @@ class MeasurementEvaluator(PrivacyEvaluator):
             **super()._dump(),
             "factors": self.factors,
             "source": self.source.to_dict(),
-            "contours": self.contours,
+            "contours": None if self.contours is None else self.contours.to_dict(),
             "folder": self.folder,
         }

@@ -58,7 +58,7 @@ def plan_study(settings: StudyConfig, data: Mapping[str, Dataset]) -> list[Measu
         ConfigError: if two measurements could not be told apart, or a network is too large for a data set's images.
         PrivacyError: if a file of genotypes or a pattern is not valid.
     """
-    recipe = Recipe.from_mapping(settings.evaluator.recipe)
+    recipe = settings.evaluator.recipe
     recipes = {defence_called(entry): _defended(recipe, entry) for entry in settings.defences}
     architectures = [entry for part in settings.architectures for entry in part.architectures(settings.search_space)]
     sources = {

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nni_privacy.errors import AuditError, ConfigError
+from nni_privacy.errors import AuditError
 from nni_privacy.rng import derived_seed
 from nni_privacy.runs.contours import ContourInfo
+from nni_privacy.schema import Count, checked
+from nni_privacy.training.contour_options import ContourOptions
 from nni_privacy.training.fit import evaluation_mode, prepare_batch, resolve_device
-from nni_privacy.training.recipe import check_integer
 
 __all__ = ["ContourInfo", "filter_normalised_direction", "loss_contour"]
 
@@ -59,16 +60,13 @@ def loss_contour(
         ConfigError: if ``steps``, ``span`` or ``batch_size`` is out of range.
         AuditError: if the model has no weights to move, or there are no images.
     """
-    if type(steps) is not int or steps < 3 or steps % 2 == 0:
-        raise ConfigError(f"contours: steps is {steps!r}; allowed are odd numbers of 3 or more")
-    if isinstance(span, bool) or not np.isfinite(span) or span <= 0:
-        raise ConfigError(f"contours: span is {span!r}; allowed are numbers above 0")
-    check_integer("batch_size", batch_size, minimum=1, where="contours")
+    grid = ContourOptions(steps=steps, span=span)
+    batch_size = checked(Count, batch_size, "contours.batch_size")
     if not len(images):
         raise AuditError("a contour needs images, and there are none")
     model.to(place := resolve_device(device))
-    axis = np.linspace(-span, span, steps)
-    axis[steps // 2] = 0.0
+    axis = np.linspace(-grid.span, grid.span, grid.steps)
+    axis[grid.steps // 2] = 0.0
     directions = [filter_normalised_direction(model, seed=derived_seed(seed, "contour", side)) for side in range(2)]
 
     def mean_loss() -> float:
@@ -79,7 +77,7 @@ def loss_contour(
             total += loss(model(batch), truth).item() * len(truth)
         return total / len(images)
 
-    losses = np.empty((steps, steps))
+    losses = np.empty((grid.steps, grid.steps))
     with evaluation_mode(model), torch.no_grad(), _kept_weights(model) as weights:
         base = mean_loss()
         for row, beta in enumerate(axis):

@@ -22,8 +22,9 @@ from torch.nn import functional
 from nni_privacy.data.normalize import to_float
 from nni_privacy.errors import AuditError, ConfigError, DataError, PrivacyError, nearest
 from nni_privacy.rng import derived_seed
+from nni_privacy.schema import Count, Seed, checked
 from nni_privacy.training.defences import augment
-from nni_privacy.training.recipe import MIN_BATCH, Recipe, check_integer
+from nni_privacy.training.recipe import MIN_BATCH, Recipe
 
 __all__ = [
     "FitResult",
@@ -42,7 +43,6 @@ Transform = Callable[[Tensor], Tensor]
 OnEpoch = Callable[[int, nn.Module], None]
 
 DEVICES = ("auto", "cpu", "cuda")
-MAX_NUMPY_SEED = 2**32 - 1
 MEMORY_FORMAT = torch.channels_last  # a quarter faster for cell networks on the CPU, and what tensor cores want
 IMAGE_DIMS = 4
 
@@ -288,7 +288,7 @@ def predict_logits(
         DataError: if there are no images.
         AuditError: if the model does not return a tensor of logits.
     """
-    check_integer("batch_size", batch_size, minimum=1, where="predict_logits")
+    batch_size = checked(Count, batch_size, "predict_logits: batch_size")
     if not len(images):
         raise DataError("there are no images to predict")
     place = resolve_device(device)
@@ -311,13 +311,11 @@ def resolve_device(name: str | torch.device) -> torch.device:
         return name
     kind, _, number = str(name).partition(":")
     if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
-        raise ConfigError(f"device is {name!r}: {nearest(str(name), DEVICES)}")
+        raise ConfigError(f"device: {name!r}; {nearest(str(name), DEVICES)}")
     if kind == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices; use 'auto' or 'cpu'"
-        )
+        raise ConfigError(f"device: {name!r}; torch sees {torch.cuda.device_count()} CUDA devices; use 'auto' or 'cpu'")
     return torch.device(name)
 
 
@@ -327,9 +325,7 @@ def seed_everything(seed: int) -> None:
     Raises:
         ConfigError: if the seed is not an integer in 0..2**32-1 (numpy's range).
     """
-    check_integer("seed", seed, minimum=0, where="seed_everything")
-    if seed > MAX_NUMPY_SEED:
-        raise ConfigError(f"seed_everything: seed is {seed}: allowed are integers up to {MAX_NUMPY_SEED}")
+    seed = checked(Seed, seed, "seed")
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - third-party code draws from the global generator
     torch.manual_seed(seed)

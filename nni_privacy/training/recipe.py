@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+from pydantic import Field, Strict, field_validator, model_serializer, model_validator
 
-from nni_privacy.errors import ConfigError, check_keys, nearest
+from nni_privacy.errors import ConfigError
+from nni_privacy.schema import Count, FractionBelowOne, OpenFraction, Options, Positive, Share, options
 
-__all__ = ["MIN_BATCH", "DPOptions", "Recipe", "check_integer"]
+__all__ = ["MIN_BATCH", "DPOptions", "Recipe"]
 
 MIN_BATCH = 2  # BatchNorm cannot be trained on one record
 _ROUNDING = 1e-9  # 0.1 * 30 is a little more than 3: a milestone must not slip by an epoch for it
 
 
-@dataclass(frozen=True, kw_only=True)
-class DPOptions:
+@options(section="recipe.dp")
+class DPOptions(Options):
     """DP-SGD (Abadi et al., CCS 2016): every record's gradient is clipped, and noise is added to their sum.
 
     Exactly one of ``noise_multiplier`` and ``epsilon`` is given.
@@ -34,42 +32,26 @@ class DPOptions:
         ConfigError: if a value is out of range, or both or neither of noise and epsilon are given.
     """
 
-    max_grad_norm: float = 1.5
-    delta: float = 1e-5
-    noise_multiplier: float | None = None
-    epsilon: float | None = None
+    max_grad_norm: Positive = 1.5
+    delta: OpenFraction = 1e-5
+    noise_multiplier: Positive | None = None
+    epsilon: Positive | None = None
 
-    def __post_init__(self) -> None:
-        _check_number("dp: max_grad_norm", self.max_grad_norm, lambda x: x > 0, "numbers above 0")
-        _check_number("dp: delta", self.delta, lambda x: 0 < x < 1, "numbers between 0 and 1")
+    @model_validator(mode="after")
+    def _noise_is_known(self) -> DPOptions:
         choice = {"noise_multiplier": self.noise_multiplier, "epsilon": self.epsilon}
-        given = {name: value for name, value in choice.items() if value is not None}
-        for name, value in given.items():
-            _check_number(f"dp: {name}", value, lambda x: x > 0, "numbers above 0")
+        given = [f"{name} is {value:g}" for name, value in choice.items() if value is not None]
         if len(given) != 1:
-            found = " and ".join(f"{name} is {value}" for name, value in given.items()) or "neither is given"
-            raise ConfigError(f"recipe: dp: {found}: give one of noise_multiplier and epsilon")
+            raise ConfigError(f"{' and '.join(given) or 'neither is given'}; give one of noise_multiplier and epsilon")
+        return self
 
-    @classmethod
-    def from_mapping(cls, options: Any) -> DPOptions:
-        """Builds the options from a part of a configuration file.
-
-        Raises:
-            ConfigError: if it is no mapping, a key is unknown, or a value is not valid.
-        """
-        known = [entry.name for entry in fields(cls)]
-        if not isinstance(options, Mapping):
-            raise ConfigError(f"recipe: dp is {options!r}: allowed are mappings of {', '.join(known)}")
-        check_keys("recipe: dp", options, known)
-        return cls(**options)
-
-    def to_dict(self) -> dict[str, float]:
-        """Plain values for a YAML or JSON file, without the one that is not given."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    @model_serializer(mode="wrap")
+    def _without_none(self, dump: Any) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
+@options(section="recipe")
+class Recipe(Options):
     """How a model is trained. The defaults are those of Huang et al. (CCS 2022): SGD, 100 epochs.
 
     Attributes:
@@ -92,72 +74,25 @@ class Recipe:
         ConfigError: with the field, its value and the allowed range.
     """
 
-    epochs: int = 100
-    batch_size: int = 64
-    learning_rate: float = 1e-2
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    decay: float = 0.1
+    epochs: Count = 100
+    batch_size: Annotated[Count, Field(ge=MIN_BATCH)] = 64
+    learning_rate: Positive = 1e-2
+    momentum: FractionBelowOne = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    milestones: Annotated[tuple[OpenFraction, ...], Strict(False)] = (0.5, 0.75)
+    decay: Share = 0.1
     augmentation: bool = False
-    label_smoothing: float = 0.0
+    label_smoothing: FractionBelowOne = 0.0
     dp: DPOptions | None = None
 
-    def __post_init__(self) -> None:
-        check_integer("epochs", self.epochs, minimum=1)
-        check_integer("batch_size", self.batch_size, minimum=MIN_BATCH)
-        _check_number("learning_rate", self.learning_rate, lambda x: x > 0, "numbers above 0")
-        _check_number("momentum", self.momentum, lambda x: 0 <= x < 1, "numbers from 0 to below 1")
-        _check_number("weight_decay", self.weight_decay, lambda x: x >= 0, "numbers of 0 or more")
-        _check_number("decay", self.decay, lambda x: 0 < x <= 1, "numbers above 0 and up to 1")
-        _check_number("label_smoothing", self.label_smoothing, lambda x: 0 <= x < 1, "numbers from 0 to below 1")
-        if not isinstance(self.augmentation, bool):
-            raise ConfigError(f"recipe: augmentation is {self.augmentation!r}: allowed are true and false")
-        if self.dp is not None and not isinstance(self.dp, DPOptions):
-            object.__setattr__(self, "dp", DPOptions.from_mapping(self.dp))
-        object.__setattr__(self, "milestones", _checked_milestones(self.milestones))
-
+    @field_validator("milestones")
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any]) -> Recipe:
-        """Builds a recipe from a part of a configuration file.
-
-        Raises:
-            ConfigError: if a key is unknown (with the nearest known one) or a value is out of range.
-        """
-        known = [entry.name for entry in fields(cls)]
-        for key in options:
-            if key not in known:
-                raise ConfigError(f"recipe: unknown key {key!r}: {nearest(str(key), known)}")
-        return cls(**options)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a YAML or JSON file; :meth:`from_mapping` reads them back."""
-        dp = None if self.dp is None else self.dp.to_dict()
-        return {**asdict(self), "milestones": list(self.milestones), "dp": dp}
+    def _increasing(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        if list(milestones) != sorted(set(milestones)):
+            raise ConfigError(f"{list(milestones)}; allowed are increasing fractions")
+        return milestones
 
     def learning_rate_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
         passed = sum(epoch - 1 >= fraction * self.epochs - _ROUNDING for fraction in self.milestones)
         return self.learning_rate * self.decay**passed
-
-
-def _checked_milestones(milestones: Any) -> tuple[float, ...]:
-    if isinstance(milestones, (str, Mapping)) or not hasattr(milestones, "__iter__"):
-        raise ConfigError(f"recipe: milestones is {milestones!r}: allowed are lists of increasing fractions")
-    for value in milestones:
-        _check_number("milestones", value, lambda x: 0 < x < 1, "increasing fractions between 0 and 1")
-    if list(milestones) != sorted(set(milestones)):
-        raise ConfigError(f"recipe: milestones is {list(milestones)}: allowed are increasing fractions")
-    return tuple(milestones)
-
-
-def check_integer(name: str, value: Any, *, minimum: int, where: str = "recipe") -> None:
-    """Raises ConfigError unless ``value`` is an integer of ``minimum`` or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-        raise ConfigError(f"{where}: {name} is {value!r}: allowed are integers of {minimum} or more")
-
-
-def _check_number(name: str, value: Any, allowed: Callable[[float], bool], description: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not allowed(value):
-        hint = " (YAML reads 1e-2 as text: write 0.01 or 1.0e-2)" if isinstance(value, str) else ""
-        raise ConfigError(f"recipe: {name} is {value!r}: allowed are {description}{hint}")

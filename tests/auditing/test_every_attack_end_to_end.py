@@ -15,7 +15,7 @@ import torch
 from nni_privacy import Recipe, audit
 from nni_privacy.attacks import attack_names
 from nni_privacy.auditing.audit import AuditReport
-from nni_privacy.auditing.collect import Effort
+from nni_privacy.auditing.options import Effort
 from nni_privacy.auditing.shadows import ModelSpec, ShadowOptions
 from nni_privacy.commands.main import main
 from nni_privacy.data import load_dataset, split_four_ways

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from nni_privacy.attacks import get_attack
-from nni_privacy.auditing.forward import MAX_VIEWS, extract_signals, view_images
+from nni_privacy.auditing.forward import extract_signals, view_images
+from nni_privacy.auditing.options import MAX_VIEWS
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import AuditError, ConfigError
 from nni_privacy.search_spaces.network import CellNetwork
@@ -219,7 +220,11 @@ def test_bad_input_is_refused_with_its_reason(data):
 
     with pytest.raises(AuditError, match="returned a tuple"):
         extract(Pair(nn.Linear(24, 10)))
-    for options, message in (({"views": 0}, "views is 0"), ({"views": 19}, "1 to 18"), ({"batch_size": 0}, "batch")):
+    for options, message in (
+        ({"views": 0}, "views: 0"),
+        ({"views": 19}, "equal to 18"),
+        ({"batch_size": 0}, "batch"),
+    ):
         with pytest.raises(ConfigError, match=message):
             extract(**options)
 

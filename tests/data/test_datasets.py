@@ -147,12 +147,16 @@ def test_files_that_are_no_npz_are_refused(tmp_path):
         ("digit", {}, "did you mean 'digits'"),
         ("npz", {}, "needs the option 'path'"),
         ("npz", {"paht": "x.npz"}, "did you mean 'path'"),
-        ("npz", {"path": 3}, "expected the name of a file"),
-        ("npz", {"path": "x.npz", "layout": "channel_last"}, "did you mean 'channels_last'"),
-        ("npz", {"path": "x.npz", "num_classes": 1}, "num_classes is 1"),
+        ("npz", {"path": 3}, "path: 3; input should be a valid string"),
+        (
+            "npz",
+            {"path": "x.npz", "layout": "channel_last"},
+            "layout: 'channel_last'; input should be 'auto', 'channels_first'",
+        ),
+        ("npz", {"path": "x.npz", "num_classes": 1}, "num_classes: 1"),
         ("digits", {"path": "x.npz"}, "no option 'path'"),
-        ("digits", {"limit": 0}, "limit is 0"),
-        ("digits", {"limit": "many"}, "limit is 'many'"),
+        ("digits", {"limit": 0}, "limit: 0"),
+        ("digits", {"limit": "many"}, "limit: 'many'"),
     ],
 )
 def test_bad_names_and_options_are_config_errors(name, options, message):

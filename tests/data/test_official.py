@@ -129,9 +129,9 @@ def test_missing_roots_and_files_are_named(tmp_path, name):
         load_dataset(name, root=tmp_path / "absent")
     with pytest.raises(DataError, match=f"dataset '{name}': missing file .*download: true"):
         load_dataset(name, root=tmp_path)
-    with pytest.raises(ConfigError, match="root is 3"):
+    with pytest.raises(ConfigError, match="root: 3"):
         load_dataset(name, root=3)
-    with pytest.raises(ConfigError, match="download is 'yes'"):
+    with pytest.raises(ConfigError, match="download: 'yes'"):
         load_dataset(name, root=tmp_path, download="yes")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="a file, not a folder"):

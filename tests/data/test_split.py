@@ -69,5 +69,5 @@ def test_a_data_set_knows_how_it_is_split():
     assert max(int((one - counts[0]).abs().max()) for one in counts) <= 1
     expected = parts_of(split_four_ways(1797, seed=1))
     assert all(np.array_equal(a, b) for a, b in zip(parts_of(plain.split(seed=1)), expected, strict=True))
-    with pytest.raises(ConfigError, match="stratified is 'yes'"):
+    with pytest.raises(ConfigError, match="stratified: 'yes'"):
         load_dataset("digits", stratified="yes")

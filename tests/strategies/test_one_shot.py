@@ -183,7 +183,7 @@ def test_a_batch_larger_than_the_half_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epoch": 3}, "epoch: unknown option.*epochs"),
+        ({"epoch": 3}, "epoch: unknown key.*epochs"),
         ({"epochs": 0}, "epochs: 0"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"batch_size": "64"}, "batch_size"),

@@ -36,7 +36,7 @@ WRONG = [
     ({"architectures": [{"strategy": {"name": "gdas", "top_k": 3}}]}, "top_k: 3; a trial measures the best one only"),
     ({"seeds": []}, "seeds"),
     ({"seeds": [1, 1]}, r"seeds: \[1, 1\]: one is there twice"),
-    ({"seeds": [-1]}, "seeds: -1; allowed"),
+    ({"seeds": [-1]}, r"seeds\.0: -1; input should be greater"),
     ({"datasets": [{"name": "digits"}, {"name": "digits"}]}, "two have one label"),
     ({"datasets": [{"name": "digit"}]}, "unknown dataset 'digit': did you mean 'digits'"),
     ({"evaluator": {"kind": "predicted"}}, "evaluator.kind: 'predicted'; a study measures"),

@@ -155,9 +155,9 @@ def test_the_same_seed_gives_the_same_grid_and_arrays_read_back() -> None:
 def test_what_cannot_be_is_said_in_one_line() -> None:
     with pytest.raises(AuditError, match="a Flatten has no weights of two or more dimensions"):
         loss_contour(nn.Flatten(), *records())
-    with pytest.raises(ConfigError, match="steps is 4; allowed are odd numbers"):
+    with pytest.raises(ConfigError, match=r"contours\.steps: 4; allowed are odd numbers"):
         loss_contour(network(), *records(), steps=4)
-    with pytest.raises(ConfigError, match="span is 0"):
+    with pytest.raises(ConfigError, match="span: 0"):
         loss_contour(network(), *records(), span=0)
     with pytest.raises(ConfigError, match="batch_size"):
         loss_contour(network(), *records(), batch_size=0)

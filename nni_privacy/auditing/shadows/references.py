@@ -12,13 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from nni_privacy.attacks import ShadowSignals
+from nni_privacy.auditing.options import Views
 from nni_privacy.auditing.shadows.cache import CacheLocation
 from nni_privacy.auditing.shadows.models import ModelSource, fingerprint, spec_for
 from nni_privacy.auditing.shadows.plan import Normalization, ShadowData, ShadowTask
 from nni_privacy.auditing.shadows.sampling import keep_matrix
 from nni_privacy.auditing.shadows.train import Progress, train_shadows
-from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.errors import DataError
 from nni_privacy.rng import stream_seed
+from nni_privacy.schema import checked
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
 
@@ -127,10 +129,7 @@ def plan_references(
     Raises:
         ConfigError: if the model cannot be built, or an option is out of range.
     """
-    from nni_privacy.auditing.forward import MAX_VIEWS
-
-    if type(views) is not int or not 1 <= views <= MAX_VIEWS:
-        raise ConfigError(f"views is {views!r}: allowed are integers from 1 to {MAX_VIEWS}")
+    views = checked(Views, views, "views")
     source = spec_for(model)
     first = ShadowTask(
         number=0,

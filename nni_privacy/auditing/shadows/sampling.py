@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from nni_privacy.errors import ConfigError
+from nni_privacy.auditing.options import ShadowCount
+from nni_privacy.schema import Count, Seed, checked
 
 __all__ = ["keep_matrix"]
 
@@ -32,9 +36,9 @@ def keep_matrix(records: int, shadows: int, *, seed: int) -> npt.NDArray[np.bool
     Raises:
         ConfigError: if a number is out of range.
     """
-    for name, value, minimum in (("records", records, MIN_RECORDS), ("shadows", shadows, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-            raise ConfigError(f"keep_matrix: {name} is {value!r}: allowed are integers of {minimum} or more")
+    records = checked(Annotated[Count, Field(ge=MIN_RECORDS)], records, "records")
+    shadows = checked(ShadowCount, shadows, "shadows")
+    seed = checked(Seed, seed, "seed")
     pairs = (shadows + 1) // 2
     keep = np.zeros((records, 2 * pairs), dtype=np.bool_)
     for pair in range(pairs):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor, nn
 
-from nni_privacy.errors import ConfigError
+from nni_privacy.schema import Count, Several, checked
 
 __all__ = ["SmallCNN"]
 
@@ -37,15 +40,10 @@ class SmallCNN(nn.Module):
     def __init__(self, *, in_channels: int, num_classes: int, image_size: tuple[int, int]) -> None:
         super().__init__()
         height, width = image_size
-        sizes = (
-            ("in_channels", in_channels, 1),
-            ("num_classes", num_classes, 2),
-            ("image height", height, MIN_SIZE),
-            ("image width", width, MIN_SIZE),
-        )
-        for name, value, minimum in sizes:
-            if type(value) is not int or value < minimum:
-                raise ConfigError(f"small CNN: {name} is {value!r}; allowed is a whole number of at least {minimum}")
+        checked(Count, in_channels, "in_channels")
+        checked(Several, num_classes, "num_classes")
+        for side in image_size:
+            checked(Annotated[Count, Field(ge=MIN_SIZE)], side, "image_size")
         first, second, third = WIDTHS
         grid = (min(height // 4, MAX_GRID), min(width // 4, MAX_GRID))
         self.convolutions = nn.Sequential(

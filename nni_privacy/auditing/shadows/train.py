@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy.typing as npt
 
+from nni_privacy.auditing.options import Workers
 from nni_privacy.auditing.shadows.cache import CacheLocation, ShadowCache, opened_cache
 from nni_privacy.auditing.shadows.models import CallableModel
 from nni_privacy.auditing.shadows.plan import ShadowData, ShadowTask
 from nni_privacy.auditing.shadows.pool import train_in_processes
 from nni_privacy.auditing.shadows.shadow import ShadowError, cached_or_trained, error_of_shadow, train_shadow
 from nni_privacy.errors import ConfigError
+from nni_privacy.schema import checked
 
 __all__ = ["Progress", "train_shadows"]
 
@@ -89,8 +91,7 @@ class _Counter:
 
 
 def _check_workers(workers: int | None, tasks: Sequence[ShadowTask]) -> None:
-    if workers is not None and (type(workers) is not int or workers < 0):
-        raise ConfigError(f"workers: {workers!r}; allowed is a whole number of 0 (train in this process) or more")
+    checked(Workers | None, workers, "workers")
     if workers and any(isinstance(task.model, CallableModel) for task in tasks):
         raise ConfigError(
             f"workers: {workers}, but the model's factory cannot be imported by another process: "

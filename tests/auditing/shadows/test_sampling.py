@@ -53,7 +53,7 @@ def test_shadows_have_seeds_of_their_own(pairs):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [((3, 4, 0), "records is 3"), ((10, 0, 0), "shadows is 0"), ((10, 4, -1), "seed is -1"), ((10, 4.0, 0), "4.0")],
+    [((3, 4, 0), "records: 3"), ((10, 0, 0), "shadows: 0"), ((10, 4, -1), "seed: -1"), ((10, 4.0, 0), "4.0")],
 )
 def test_impossible_requests_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):

@@ -76,7 +76,7 @@ def test_a_population_is_asked_and_never_trained_on(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"views": 0}, "views is 0"), ({"count": 0}, "shadows is 0"), ({"workers": -1}, "workers: -1")],
+    [({"views": 0}, "views: 0"), ({"count": 0}, "shadows: 0"), ({"workers": -1}, "workers: -1")],
 )
 def test_options_out_of_range_are_refused(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):

@@ -1,0 +1,121 @@
+"""Options of an audit, shared by the Python API and the configuration; torch is not needed to check them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+from pydantic import Field, Strict, field_validator, model_validator
+
+from nni_privacy.errors import ConfigError
+from nni_privacy.plugins import import_plugins
+from nni_privacy.schema import Count, Options, options
+from nni_privacy.training.recipe import Recipe
+
+__all__ = ["MAX_VIEWS", "Effort", "MeasuringOptions", "ShadowCount", "ShadowSettings", "Views", "Workers"]
+
+MAX_VIEWS = 18
+"""Plain and mirrored, each unshifted and shifted by a pixel in eight directions: the 18 queries of LiRA."""
+
+Views = Annotated[int, Field(ge=1, le=MAX_VIEWS)]
+ShadowCount = Annotated[int, Field(ge=1, le=10_000)]
+Workers = Annotated[int, Field(ge=0, le=1024)]
+Names = Annotated[tuple[str, ...], Strict(False)]
+"""A list will do, too."""
+
+
+@options(section="effort")
+class Effort(Options):
+    """Query budget of the attacks.
+
+    Attributes:
+        views: queries per record of LiRA, RMIA and the robustness attack: the plain image and augmented ones, 1 to 18.
+        boundary_records: members, and non-members, whose distance to the decision boundary is searched (paper: 1,000).
+        boundary_queries: the most predictions for each of them.
+    """
+
+    views: Views = 2
+    boundary_records: Count = 1000
+    boundary_queries: Count = 1000
+
+
+@options(section="shadow")
+class ShadowSettings(Options):
+    """Number of shadow models, and where they are trained and remembered.
+
+    Attributes:
+        count: reference models of ``lira`` and ``rmia``, each trained on half of the attacked records, 1 or more.
+        workers: processes that train them; 0 is this one, None one per core.
+        cache: where trained shadows are remembered: the user's cache by default, a folder, or ``False``.
+    """
+
+    count: ShadowCount = 4
+    workers: Workers | None = 0
+    cache: Any = None
+
+    @field_validator("cache")
+    @classmethod
+    def _is_a_place(cls, cache: Any) -> Any:
+        if cache is not None and cache is not False and not isinstance(cache, str):
+            raise ConfigError(f"{cache!r:.80}; allowed are a folder, false (nothing is kept) and null (the user's)")
+        return cache
+
+
+@options()
+class MeasuringOptions(Options):
+    """Training and attacks of an architecture.
+
+    Attributes:
+        plugins: modules that are imported first; they may register attacks and data sets.
+        recipe: how to train; by default the paper's.
+        attacks: names of attacks, the first of them primary.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: torch's threads on the CPU.
+        effort: the attacks' query budget.
+        shadow: shadow models of the attacks that need some.
+    """
+
+    # Fields are checked in order: what a plugin registers is known when the attacks are looked at.
+    plugins: Names = ()
+    recipe: Recipe = Recipe()
+    attacks: Annotated[Names, Field(min_length=1)] = ("black_box_partial",)
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    effort: Effort = Effort()
+    shadow: ShadowSettings = ShadowSettings()
+
+    @field_validator("plugins")
+    @classmethod
+    def _imported(cls, plugins: tuple[str, ...]) -> tuple[str, ...]:
+        import_plugins(plugins)
+        return plugins
+
+    @field_validator("attacks")
+    @classmethod
+    def _known(cls, attacks: tuple[str, ...]) -> tuple[str, ...]:
+        from nni_privacy.attacks import get_attack
+
+        for name in attacks:
+            get_attack(name)
+        if len(set(attacks)) != len(attacks):
+            raise ConfigError(f"{', '.join(attacks)}: an attack is named twice")
+        return attacks
+
+    @field_validator("device")
+    @classmethod
+    def _there(cls, device: str) -> str:
+        from nni_privacy.training.fit import resolve_device
+
+        resolve_device(device)
+        return device
+
+    @model_validator(mode="after")
+    def _enough_shadows(self) -> MeasuringOptions:
+        from nni_privacy.attacks import check_reference_models
+
+        check_reference_models(self.attacks, self.shadow.count)
+        return self
+
+    def measuring(self) -> dict[str, Any]:
+        """The arguments of a :class:`~nni_privacy.PrivacyEvaluator` that say how it trains and attacks."""
+        return {field.name: getattr(self, field.name) for field in fields(MeasuringOptions)}
