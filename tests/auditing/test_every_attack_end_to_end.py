@@ -133,7 +133,7 @@ def test_an_attack_of_the_users_own_shows_up_everywhere(
         assert "top_confidence" in capsys.readouterr().out
         assert "top_confidence" in (tmp_path / "out" / "report.html").read_text()
         options = {"attacks": ["top_confidence"], "plugins": ["own_attacks"]}
-        assert EvaluatorConfig(**options).attacks == ["top_confidence"]
+        assert EvaluatorConfig(**options).attacks == ("top_confidence",)
         assert PrivacyEvaluator("digits", **options).attacks == ("top_confidence",)
         assert main(command(files, tmp_path / "other", "--plugins", "no_such_module")) == 2
         assert "no_such_module" in capsys.readouterr().err
