@@ -15,7 +15,6 @@ from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.plugins import PluginsFirst
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, options, read_section, validated
 from nni_privacy.search_spaces import SPACES
 from nni_privacy.search_spaces.sizes import MOST
@@ -132,7 +131,7 @@ class EvaluatorConfig(MeasuringOptions):
         return content
 
 
-class RunConfig(PluginsFirst):
+class RunConfig(Section):
     """What searches and studies have in common."""
 
     # Fields are checked in order: the evaluator's plugins may register data sets and strategies.

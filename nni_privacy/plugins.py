@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-from pydantic import model_validator
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.schema import Section
 
-__all__ = ["PluginsFirst", "import_from_here", "import_plugins"]
-
-
-class PluginsFirst(Section):
-    """A section with an ``evaluator``, whose plugins are imported first: data sets and strategies are known then."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _import_plugins(cls, content: Any) -> Any:
-        evaluator = content.get("evaluator") if isinstance(content, Mapping) else None
-        plugins = evaluator.get("plugins") if isinstance(evaluator, Mapping) else None
-        if isinstance(plugins, list) and all(isinstance(module, str) for module in plugins):
-            try:
-                import_plugins(plugins)
-            except ConfigError as error:
-                raise ConfigError(f"evaluator.plugins: {error}") from error
-        return content
+__all__ = ["import_from_here", "import_plugins"]
 
 
 def import_plugins(modules: Iterable[str]) -> None:

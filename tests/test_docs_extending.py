@@ -181,11 +181,11 @@ def test_the_repair_mends_the_fault_and_can_be_taken_back(example: ModuleType) -
     evaluator = FunctionalEvaluator(len)
     faulty = repr(evaluator)
     assert faulty.count(")") == faulty.count("(") + 1
-    example.BALANCED_REPR.apply()
+    example.balanced_repr.apply()
     try:
-        assert example.BALANCED_REPR.active and repr(evaluator) == faulty.replace("))", ")")
+        assert example.balanced_repr.active and repr(evaluator) == faulty.replace("))", ")")
     finally:
-        example.BALANCED_REPR.remove()
+        example.balanced_repr.remove()
     assert repr(evaluator) == faulty
 
 

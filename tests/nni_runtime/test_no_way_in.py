@@ -247,6 +247,9 @@ def test_data_that_is_imported_runs_nothing_in_the_tuner(tmp_path: Path) -> None
             assert attacker.by_imported_data(make(tmp_path / f"pwned-import-{kind}")) == 200
         time.sleep(2)
         assert json.loads(manager.request(f"{API}/check-status")[1])["status"] in ("DONE", "TUNER_NO_MORE_TRIAL")
+        trial = manager.succeeded[0]["trialJobId"]
+        assert "?key=" in (manager.trial_folder(trial) / "trial.log").read_text()  # only its owner may read that
+        assert b"?key=..." in manager.request(f"{API}/trial-file/{trial}/trial.log")[1]
         log = (tmp_path / "run" / "experiments" / manager.experiment / "log" / "dispatcher.log").read_text()
     assert log.count("of NNI's manager is refused") == 2
     assert pwned(tmp_path) == []

@@ -38,7 +38,7 @@ def test_the_small_cnn_takes_every_size_of_image(channels, size):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image_size": (3, 8)}, "image height is 3"),
+        ({"image_size": (3, 8)}, "image_size: 3"),
         ({"num_classes": 1}, "num_classes"),
         ({"in_channels": 0}, "in_cha"),
     ],
