@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").glob("*.md")])
 FOLDERS = ("nni_privacy", "search_spaces", "strategies", "experiments", "tests", "docs", "benchmarks")
-PRIVATE = re.compile(r"\b(DESIGN|target|paper)\.md\b|\breference/|/work/")
+PRIVATE = re.compile(r"\b(DESIGN|target|paper)\.md\b|\breference/")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
