@@ -112,6 +112,15 @@ def test_pages_work_with_texts_among_the_metrics_and_ask_no_other_host(
     assert hosts_asked(browser) <= {"127.0.0.1"}
 
 
+def test_the_overview_is_no_wider_than_the_window(browser: Any, repaired_run: Manager) -> None:  # noqa: F811
+    open_page(browser, repaired_run, "oview")
+    command = "return document.body.innerText.includes('trial_entry')"
+    assert wait_for(lambda: browser.execute_script(command))
+    screenshot(browser, "overview")
+    excess = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert browser.execute_script(excess) <= 0
+
+
 def hosts_asked(driver: Any) -> set[str]:
     from urllib.parse import urlsplit
 

@@ -86,4 +86,17 @@ _OFFLINE_ICONS = Patch(
     ),
 )
 
-WEB_PATCHES = (_MIA_AUC_COLUMN, _CHART_NUMERIC_METRICS, _OFFLINE_ICONS)
+_WRAPPED_COMMAND = Patch(
+    name="wrapped_command",
+    why="a long trial command is one line, and makes the overview as wide as it is",
+    edits=(
+        Edit(
+            file="static/static/css/81.*.chunk.css",
+            anchor=".bottomval{margin-bottom:20px}",
+            replacement=".bottomval{margin-bottom:20px}.bottomval .experimentHead>div:last-child{min-width:0}"
+            ".bottomval .experimentHead>div:last-child *{white-space:normal;overflow-wrap:anywhere}",
+        ),
+    ),
+)
+
+WEB_PATCHES = (_MIA_AUC_COLUMN, _CHART_NUMERIC_METRICS, _OFFLINE_ICONS, _WRAPPED_COMMAND)
