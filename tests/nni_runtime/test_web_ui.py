@@ -119,6 +119,8 @@ def test_the_overview_is_no_wider_than_the_window(browser: Any, repaired_run: Ma
     screenshot(browser, "overview")
     excess = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert browser.execute_script(excess) <= 0
+    lines = "return [...document.querySelectorAll('.bottomval')].map(item => item.getBoundingClientRect().height)"
+    assert max(browser.execute_script(lines)) < 60  # two lines below a title: the card has room for no more
 
 
 def hosts_asked(driver: Any) -> set[str]:

@@ -94,7 +94,8 @@ _WRAPPED_COMMAND = Patch(
             file="static/static/css/81.*.chunk.css",
             anchor=".bottomval{margin-bottom:20px}",
             replacement=".bottomval{margin-bottom:20px}.bottomval .experimentHead>div:last-child{min-width:0}"
-            ".bottomval .experimentHead>div:last-child *{white-space:normal;overflow-wrap:anywhere}",
+            ".bottomval .experimentHead>div:last-child *{white-space:normal;overflow-wrap:anywhere}"
+            ".bottomval .experimentHead{max-height:47px;overflow:hidden}",
         ),
     ),
 )
