@@ -141,6 +141,7 @@ def test_ordinary_files_of_a_trial_are_read(repaired_run: Manager) -> None:
     folder = repaired_run.trial_folder(trial)
     (folder / "sub").mkdir(exist_ok=True)
     (folder / "sub" / "note.txt").write_bytes(b"deeper")
+    (folder / "trial.log").write_bytes(b"a line\n")
     route = f"/api/v1/nni/trial-file/{trial}/"
     assert repaired_run.request(route + "scores.npz") == (200, BINARY)
     assert repaired_run.request(route + "sub%2fnote.txt") == (200, b"deeper")
