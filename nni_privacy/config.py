@@ -141,6 +141,7 @@ class RunConfig(Section):
     gpus_per_trial: int = Field(0, ge=0, le=1024)
     training_service: TrainingService = None
     trial_timeout: Positive | None = None
+    warm_trials: bool = True
 
     @field_validator("name")
     @classmethod

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ measured on all of them they would cost two thirds of the training."""
 EVALUATION_BATCH = 256
 
 SCORES_FILE = "scores.npz"
+
+
+_IMPORTED_LATE = (
+    "nni_privacy.attacks.attack_models",
+    "sklearn.linear_model",
+    "sklearn.neural_network",
+    "threadpoolctl",
+)
+
+_in_memory: dict[PrivacyEvaluator, tuple[Dataset, FourWaySplit]] = {}
+"""Data that :meth:`PrivacyEvaluator.warm_up` has read; empty in a process that has not been told to."""
 
 
 class PrivacyEvaluator(Evaluator):
@@ -117,8 +129,23 @@ class PrivacyEvaluator(Evaluator):
         Raises:
             DataError: if the data is missing or not valid.
         """
+        known = _in_memory.get(self)
+        if known is not None:
+            return known
         data = load_dataset(**self.dataset)
         return data, data.split(seed=self.seed)
+
+    def warm_up(self) -> None:
+        """Reads the data and imports what attacks need, for evaluations in processes forked from this one.
+
+        Raises:
+            DataError: if the data is missing or not valid.
+        """
+        for name in self.attacks:
+            get_attack(name)
+        for module in _IMPORTED_LATE:
+            import_module(module)
+        _in_memory[self] = self.load_data()
 
     def evaluate(self, model: nn.Module) -> dict[str, Any]:
         """Trains and audits ``model``, and reports to NNI.

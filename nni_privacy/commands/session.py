@@ -38,7 +38,16 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchProgress", "Session", "check_resumable", "differences", "interruptible", "run_folder"]
 
-FREE = ("name", "trials", "strategy.top_k", "concurrency", "gpus_per_trial", "training_service", "trial_timeout")
+FREE = (
+    "name",
+    "trials",
+    "strategy.top_k",
+    "concurrency",
+    "gpus_per_trial",
+    "training_service",
+    "trial_timeout",
+    "warm_trials",
+)
 """Fields that may change from one start of a run to the next; ``trials``, and ``top_k`` with it, may only grow."""
 
 
@@ -129,6 +138,7 @@ class Session:
             settings=settings.resolved(),
             observers=[self.progress],
             trial_timeout=settings.trial_timeout,
+            warm_trials=settings.warm_trials,
             **size,
         )
 

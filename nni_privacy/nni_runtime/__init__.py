@@ -39,7 +39,13 @@ class RepairStatus:
     active: bool
 
 
-def install(*, token: bool | None = None, allow_pickle: bool | None = None, without: Collection[str] = ()) -> Path:
+def install(
+    *,
+    token: bool | None = None,
+    allow_pickle: bool | None = None,
+    warm_trials: bool | None = None,
+    without: Collection[str] = (),
+) -> Path:
     """Repairs NNI for this process: its manager from the next start on, its Python side at once.
 
     May be called before or after ``import nni``, and any number of times. A manager that already runs is not changed.
@@ -49,6 +55,8 @@ def install(*, token: bool | None = None, allow_pickle: bool | None = None, with
             user of this machine can watch and stop an experiment; code can nobody have run either way.
         allow_pickle: whether a space or an evaluator that can be sent to trials only as a pickle is (by default it is
             refused): one that is defined in the script itself, or whose class is not decorated with ``nni.trace``.
+        warm_trials: whether the trials of a ``NasExperiment`` on this machine are forked from one process that has
+            imported everything (by default they are started one by one): each then costs seconds less.
         without: names of patches and repairs to leave out (for tests).
 
     Returns:
@@ -58,7 +66,7 @@ def install(*, token: bool | None = None, allow_pickle: bool | None = None, with
         RuntimeRepairError: when NNI is not installed or is not the one that the repairs were written for.
     """
     check_names(without, known=(*PATCHES, *REPAIRS))
-    set_default_access(wants_token=token, allow_pickle=allow_pickle)
+    set_default_access(wants_token=token, allow_pickle=allow_pickle, warm_trials=warm_trials)
     overlay = make_overlay(without=[name for name in without if name in PATCHES])
     # Another overlay (an earlier call with other patches) must not stay behind this one.
     sys.path[:] = [entry for entry in sys.path if not _is_overlay(entry)]

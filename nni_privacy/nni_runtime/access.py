@@ -56,6 +56,7 @@ class ManagerAccess:
         wants_token: whether the web UI is for those only who have the token; what could run code always is.
         allow_pickle: whether models may be sent to trials as pickles, where they cannot be sent otherwise.
         announce: whether the address with the token is printed when a manager has started.
+        warm_trials: whether trials on this machine are forked from one process that has imported everything.
         token: what every request must carry.
     """
 
@@ -63,6 +64,7 @@ class ManagerAccess:
     wants_token: bool = True
     allow_pickle: bool = False
     announce: bool = True
+    warm_trials: bool = False
     token: str = field(default_factory=lambda: secrets.token_urlsafe(_TOKEN_BYTES), repr=False)
 
     def address(self, port: int, *, prefix: str | None = None) -> str:
@@ -113,9 +115,12 @@ def current_access() -> ManagerAccess:
     return _access.get() or _default[0]
 
 
-def set_default_access(*, wants_token: bool | None = None, allow_pickle: bool | None = None) -> None:
+def set_default_access(
+    *, wants_token: bool | None = None, allow_pickle: bool | None = None, warm_trials: bool | None = None
+) -> None:
     """Changes what holds for managers of this process where nobody says otherwise; ``None``: as it is."""
-    _default[0] = _changed(_default[0], wants_token=wants_token, allow_pickle=allow_pickle)
+    given = {"wants_token": wants_token, "allow_pickle": allow_pickle, "warm_trials": warm_trials}
+    _default[0] = _changed(_default[0], **given)
 
 
 @contextmanager

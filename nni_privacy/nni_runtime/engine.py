@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ ScoresObserver = Callable[[str, bytes], None]
 
 POLL_SECONDS = 1.0
 """Interval at which the engine polls for what has happened."""
+
+_WAIT_SECONDS = 5.0
+"""How long the engine waits for an idle worker before it says that there is none."""
+
+_GRACE_SECONDS = 0.5
+"""How long after the end of the last trial the manager may take to say that there is an idle worker."""
 
 _RETRIES = 2
 """Times that a trial that was killed is run again."""
@@ -139,8 +146,18 @@ class AuditedEngine(TrainingServiceExecutionEngine):
                 self._send(_Trial(proposal.number, model))
 
     def idle_worker_available(self) -> bool:
-        """Whether to propose now."""
-        self._advance()
+        """Whether to propose now; waits for a worker, since strategies sleep for a second before they ask again."""
+        until = time.monotonic() + _WAIT_SECONDS
+        while True:
+            self._awake.clear()
+            self._advance()
+            if not self._trials and self._submitted:  # at the end there will be none
+                until = min(until, time.monotonic() + _GRACE_SECONDS)
+            left = until - time.monotonic()
+            if self._replay.replaying or self._workers > 0 or left < 0:
+                break
+            self._manager.check_alive()
+            self._awake.wait(min(POLL_SECONDS, left))
         idle = self._replay.replaying or self._workers > 0
         self._replay.told_idle(idle)
         return idle

@@ -63,6 +63,8 @@ class PrivacyExperiment(NasExperiment):
         observers: called with the :class:`TrialRecord` of each finished trial. One that has a method ``resumed`` is
             told by it, at :meth:`resume`, of all that were finished before.
         trial_timeout: seconds after which a running trial is stopped and counts as failed; None: never.
+        warm_trials: whether trials on this machine are forked from one process that has imported everything and read
+            the data: each costs seconds less, and is otherwise the same.
         token: whether the web UI wants the token in the address that is printed; None: as ``install()`` was told.
         allow_pickle: whether what can be sent to trials only as a pickle is; None: as ``install()`` was told.
         id: NNI's id of the experiment.
@@ -88,6 +90,7 @@ class PrivacyExperiment(NasExperiment):
         settings: Mapping[str, Any] | None = None,
         observers: Sequence[Callable[[TrialRecord], None]] = (),
         trial_timeout: float | None = None,
+        warm_trials: bool = True,
         token: bool | None = None,
         allow_pickle: bool | None = None,
         id: str | None = None,
@@ -103,6 +106,7 @@ class PrivacyExperiment(NasExperiment):
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
         super().__init__(model_space, evaluator, strategy, config, id=id)
         self._token, self._allow_pickle = token, allow_pickle
+        self.warm_trials = warm_trials
         if self._nni_manager_required():
             with self._reached():
                 experiment_trust(self)

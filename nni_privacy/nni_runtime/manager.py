@@ -42,7 +42,7 @@ class ManagerClient:
             RunStoppedError: if the manager has ended, does not answer, or says that it cannot go on.
         """
         for wait in (*_PATIENCE, None):
-            self._check_alive()
+            self.check_alive()
             try:
                 answer = self._get("/check-status")
             except requests.RequestException as error:
@@ -56,7 +56,8 @@ class ManagerClient:
             return str(answer["status"])
         raise AssertionError
 
-    def _check_alive(self) -> None:
+    def check_alive(self) -> None:
+        """Raises RunStoppedError if the manager's process has ended."""
         process: Any = getattr(self._experiment, "_proc", None)
         code = process.poll() if hasattr(process, "poll") else None
         if code is not None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.nni_runtime.access import current_access
 from nni_privacy.nni_runtime.messages import (
     PLAIN,
     Trust,
@@ -32,7 +31,6 @@ __all__ = [
     "READING",
     "TUNING",
     "experiment_trust",
-    "trial_python",
     "trial_repairs",
     "trust_of_trial",
 ]
@@ -42,7 +40,6 @@ _logger = logging.getLogger(__name__)
 NEEDED = frozenset({"nni.nas.space.space.SimplifiedModelSpace", "nni.nas.space.metrics.Metrics"})
 """Types that NNI itself puts around a model space and an evaluator to send an architecture to a trial."""
 
-ENTRY = "nni_privacy.nni_runtime.trial_entry"
 _SERIALIZER = "nni.common.serializer"
 _NO_LIMIT = 1 << 40
 _TRUST = "_nni_privacy_trust"
@@ -209,8 +206,6 @@ def experiment_trust(experiment: Any) -> Trust | None:
 
 
 def _find_trust(experiment: Any) -> Trust:
-    from nni_privacy.nni_runtime.access import current_access
-
     serializer = import_module(_SERIALIZER)
     space, allowed = experiment.model_space, current_access().allow_pickle
     content = [getattr(space, f"trace_{part}", None) for part in ("symbol", "args", "kwargs")]
@@ -258,41 +253,9 @@ def listed_models(original: Original, self: Any, status: Any = None) -> Iterator
         yield model
 
 
-def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
-    """The words that replace ``python`` in the command of a trial that is to read its parameters under ``trust``.
-
-    Args:
-        python: the interpreter.
-        trust: what the trial's parameters may hold.
-        outlives: whether the trial goes on when the process that started it ends.
-    """
-    words = [python, "-m", ENTRY, "--types", ",".join(sorted(trust.types or ()))]
-    words += ["--allow-pickle"] if trust.pickles else []
-    words += ["--outlive"] if outlives else []
-    return " ".join(word if word == python else shlex.quote(word) for word in words)
-
-
 def trust_of_trial(types: str, *, pickles: bool) -> Trust:
-    """The trust that the words of :func:`trial_python` stand for."""
+    """The trust that the options ``--types`` and ``--allow-pickle`` of a trial stand for."""
     return Trust(frozenset(name for name in types.split(",") if name), pickles=pickles)
-
-
-@repair(
-    "a trial unpickles and calls whatever it is given as its parameters",
-    "nni.nas.experiment.experiment:NasExperiment._start_nni_manager",
-    "super()._start_nni_manager(port, debug, run_mode, tuner_command_channel, tags",
-)
-def careful_trials(original: Original, self: Any, *arguments: Any, **options: Any) -> Any:
-    services = self.config.training_service
-    platforms = {service.platform for service in (services if isinstance(services, list) else [services])}
-    trust = experiment_trust(self) if self._action != "view" and platforms <= {"local", "remote"} else None
-    if trust is not None:
-        given = dict(self.config._trial_command_params or {})
-        python = given.get("python", sys.executable)
-        if ENTRY not in python:
-            python = trial_python(python, trust, outlives="remote" in platforms)
-        self.config._trial_command_params = {**given, "python": python}
-    return original(self, *arguments, **options)
 
 
 # --- in a trial ---
@@ -373,7 +336,6 @@ _SEARCHING = (
     unknown_commands,
     sent_models,
     listed_models,
-    careful_trials,
     Repair(
         "json_checkpoints",
         "a checkpoint written as JSON can run code when the experiment is resumed",

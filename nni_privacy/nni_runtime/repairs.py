@@ -11,6 +11,7 @@ from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
 from nni_privacy.nni_runtime.message_repairs import MESSAGE_REPAIRS
 from nni_privacy.nni_runtime.patches.registry import PATCHES, check_names
 from nni_privacy.nni_runtime.repairing import Original, Repair, repair
+from nni_privacy.nni_runtime.trial_commands import COMMAND_REPAIRS
 
 __all__ = ["REPAIRS", "Repair", "apply_repairs", "chart_label", "chart_space", "chart_value"]
 
@@ -148,7 +149,9 @@ def _checkpoint_types() -> list[Any]:
 
 _OURS = (chart_parameters, chart_search_space, safe_checkpoints, lost_connection, patient_start)
 
-REPAIRS: dict[str, Repair] = {found.name: found for found in (*_OURS, *MESSAGE_REPAIRS, *ACCESS_REPAIRS)}
+REPAIRS: dict[str, Repair] = {
+    found.name: found for found in (*_OURS, *MESSAGE_REPAIRS, *COMMAND_REPAIRS, *ACCESS_REPAIRS)
+}
 
 
 def apply_repairs(*, without: Collection[str] = ()) -> None:

@@ -14,36 +14,37 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 __all__ = ["end_with_parent", "main"]
 
 _INTERVAL = 1.0
 
 
-def end_with_parent() -> None:
-    """Kills this process as soon as the one that started it has ended."""
-    parent = os.getppid()
+def end_with_parent(parent: int | None = None) -> None:
+    """Kills this process as soon as the one that started it, ``parent`` if it knows, has ended."""
+    watched = os.getppid() if parent is None else parent
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == watched:
             time.sleep(_INTERVAL)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def main() -> None:
-    """Runs the module that the command line names."""
+def main(arguments: Sequence[str] | None = None, *, parent: int | None = None) -> None:
+    """Runs the module that the command line, or ``arguments``, names."""
     parser = argparse.ArgumentParser(prog="trial_entry")
     parser.add_argument("--types", help="dotted names that its parameters may hold, by commas; without: any")
     parser.add_argument("--allow-pickle", action="store_true", help="its parameters may hold pickles")
     parser.add_argument("--outlive", action="store_true", help="go on when the process that started it ends")
     parser.add_argument("-m", dest="module", required=True, nargs=argparse.REMAINDER, help="MODULE ARGUMENTS")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not options.module:
         parser.error("-m: expected MODULE ARGUMENTS")
     if not options.outlive:
-        end_with_parent()
+        end_with_parent(parent)
     if options.types is not None:
         _read_with_care(options.types, pickles=options.allow_pickle)
     sys.argv = options.module

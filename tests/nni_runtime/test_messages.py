@@ -31,7 +31,7 @@ from nni_privacy import PrivacyEvaluator, PrivacyExperiment
 from nni_privacy.errors import RuntimeRepairError
 from nni_privacy.nni_runtime import install
 from nni_privacy.nni_runtime.access import current_access, set_default_access
-from nni_privacy.nni_runtime.message_repairs import READING, experiment_trust, trial_python, trust_of_trial
+from nni_privacy.nni_runtime.message_repairs import READING, experiment_trust, trust_of_trial
 from nni_privacy.nni_runtime.messages import (
     NAMES,
     PICKLE,
@@ -42,6 +42,7 @@ from nni_privacy.nni_runtime.messages import (
     objects_in,
     trusting,
 )
+from nni_privacy.nni_runtime.trial_commands import trial_python
 from nni_privacy.search_spaces import DARTS
 
 

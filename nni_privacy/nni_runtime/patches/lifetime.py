@@ -67,4 +67,24 @@ _EXIT_STATUS = Patch(
     ),
 )
 
-LIFETIME_PATCHES = (_END_WITH_PARENT, _EXIT_STATUS)
+_PROMPT = Patch(
+    name="prompt_trials",
+    why="between two trials the manager sleeps half a second, twice: longer than a short training takes",
+    edits=(
+        Edit(
+            file="core/nnimanager.js",
+            anchor="""                    }
+                }
+            }
+            await (0, utils_1.delay)(1000 * this.pollInterval);
+""",
+            replacement="""                    }
+                }
+            }
+            await (0, utils_1.delay)(this.pollInterval < 1 ? 50 : 1000 * this.pollInterval);
+""",
+        ),
+    ),
+)
+
+LIFETIME_PATCHES = (_END_WITH_PARENT, _EXIT_STATUS, _PROMPT)

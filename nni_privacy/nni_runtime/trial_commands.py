@@ -1,0 +1,54 @@
+"""Commands of trials: each reads its parameters with care, and is forked from a warm process where that is wanted."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any
+
+from nni_privacy.nni_runtime.access import current_access
+from nni_privacy.nni_runtime.message_repairs import experiment_trust
+from nni_privacy.nni_runtime.messages import Trust
+from nni_privacy.nni_runtime.repairing import Original, repair
+from nni_privacy.nni_runtime.warm.experiment import start_warm_trials, stopped_trials
+
+__all__ = ["COMMAND_REPAIRS", "trial_python"]
+
+_ENTRY = "nni_privacy.nni_runtime.trial_entry"
+
+
+def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
+    """The words that replace ``python`` in the command of a trial that is to read its parameters under ``trust``.
+
+    Args:
+        python: the interpreter.
+        trust: what the trial's parameters may hold.
+        outlives: whether the trial goes on when the process that started it ends.
+    """
+    words = [python, "-m", _ENTRY, "--types", ",".join(sorted(trust.types or ()))]
+    words += ["--allow-pickle"] if trust.pickles else []
+    words += ["--outlive"] if outlives else []
+    return " ".join(word if word == python else shlex.quote(word) for word in words)
+
+
+@repair(
+    "a trial unpickles and calls whatever it is given as its parameters",
+    "nni.nas.experiment.experiment:NasExperiment._start_nni_manager",
+    "super()._start_nni_manager(port, debug, run_mode, tuner_command_channel, tags",
+)
+def careful_trials(original: Original, self: Any, *arguments: Any, **options: Any) -> Any:
+    services = self.config.training_service
+    platforms = {service.platform for service in (services if isinstance(services, list) else [services])}
+    trust = experiment_trust(self) if self._action != "view" and platforms <= {"local", "remote"} else None
+    if trust is not None:
+        given = dict(self.config._trial_command_params or {})
+        python = given.get("python", sys.executable)
+        if _ENTRY not in python:
+            python = trial_python(python, trust, outlives="remote" in platforms)
+            if platforms == {"local"} and getattr(self, "warm_trials", current_access().warm_trials):
+                python = start_warm_trials(self, trust, python)
+        self.config._trial_command_params = {**given, "python": python}
+    return original(self, *arguments, **options)
+
+
+COMMAND_REPAIRS = (careful_trials, stopped_trials)
