@@ -267,8 +267,11 @@ def _watch(name, globals=None, locals=None, fromlist=(), level=0, original=built
     if torch is not None and hasattr(torch, "cuda") and hasattr(torch.cuda, "_lazy_init") and not hasattr(torch, "watched"):
         torch.watched = True
         def asked(*_, **__):
-            open(os.environ["ASKED"], "a").write(f"{os.getpid()}\\n")
-            return 0
+            import traceback
+            with open(os.environ["ASKED"], "a") as file:
+                file.write(f"{os.getpid()} {traceback.extract_stack()[-6:-1]}\\n")
+            return 1
+        torch.cuda._device_count_nvml = lambda: 1  # a driver that tells by NVML
         torch._C._cuda_getDeviceCount = torch._C._cuda_init = torch.cuda._lazy_init = asked
     return module
 builtins.__import__ = _watch
@@ -290,8 +293,8 @@ def test_the_server_touches_no_gpu_and_its_children_may(tmp_path: Path, monkeypa
     try:
         trial = started.start("asks")
         assert trial.wait(PATIENCE) == 0, trial.communicate()
-        asked = {int(line) for line in (tmp_path / "asked").read_text().split()}
-        assert asked and started.warm.server not in asked
+        asked = {int(line.split()[0]): line for line in (tmp_path / "asked").read_text().splitlines()}
+        assert asked and started.warm.server not in asked, asked
     finally:
         started.warm.close()
 
