@@ -40,11 +40,13 @@ def patient(signals, *, seed):
 """
 
 
-def test_a_trial_that_hangs_is_stopped_and_the_search_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_a_trial_that_hangs_is_stopped_and_the_search_goes_on(warm: bool, tmp_path: Path) -> None:
     flag = tmp_path / "the first has been here"
     (tmp_path / "patient.py").write_text(FIRST_TRIAL_HANGS.format(flag=str(flag)))
     evaluator = {**SETTINGS["evaluator"], "plugins": ["patient"], "attacks": ["patient"]}
-    search = Search(tmp_path, {**SETTINGS, "evaluator": evaluator, "trial_timeout": 30}, "--exit-when-done")
+    settings = {**SETTINGS, "evaluator": evaluator, "trial_timeout": 30, "warm_trials": warm}
+    search = Search(tmp_path, settings, "--exit-when-done")
     assert search.wait() == 0, search.text
     assert [trial["status"] for trial in search.trials] == ["failed", "succeeded", "succeeded"]
     assert search.trials[0]["error"] == "timed out after 30 s"
@@ -66,8 +68,9 @@ def small_run(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_disk_that_fills_up_ends_the_run_and_with_room_it_goes_on(small_run: Path) -> None:
-    search = Search(small_run.parent, SETTINGS, "--exit-when-done")
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_a_disk_that_fills_up_ends_the_run_and_with_room_it_goes_on(warm: bool, small_run: Path) -> None:
+    search = Search(small_run.parent, {**SETTINGS, "warm_trials": warm}, "--exit-when-done")
     assert search.output == small_run
     wait_for(lambda: search.trials or search.process.poll() is not None, "the first result")
     assert search.process.poll() is None, search.text

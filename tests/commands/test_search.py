@@ -171,12 +171,12 @@ def test_the_same_seed_gives_the_same_architectures_and_metrics(
 ) -> None:
     settings = {**SMALL, "strategy": strategy, "concurrency": concurrency, "trials": 3}
     runs = []
-    for name in ("first", "second"):
-        run = Search(tmp_path / name, settings, "--exit-when-done")
+    for name, warm in (("first", True), ("second", True), ("cold", False)):
+        run = Search(tmp_path / name, {**settings, "warm_trials": warm}, "--exit-when-done")
         assert run.wait() == 0, run.text
         runs.append({trial["architecture"]: without_time(trial) for trial in run.trials})
     assert len(runs[0]) == 3
-    assert runs[0] == runs[1]
+    assert runs[0] == runs[1] == runs[2]
 
 
 def test_failing_trials_are_reported_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -191,13 +191,33 @@ def test_failing_trials_are_reported_and_the_search_goes_on(tmp_path: Path) -> N
     assert "TrainingDiverged" in (run.output / "report.html").read_text()
 
 
-def test_an_interrupted_search_keeps_what_it_has(tmp_path: Path) -> None:
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_an_interrupted_search_keeps_what_it_has(warm: bool, tmp_path: Path) -> None:
     import psutil
 
-    run = Search(tmp_path, {**SMALL, "trials": 50})
+    run = Search(tmp_path, {**SMALL, "trials": 50, "warm_trials": warm})
     wait_for(lambda: run.trials, "a finished trial")
     children = run.children()
     assert run.stop(signal.SIGTERM) == 130
     assert run.trials and (run.output / "report.html").is_file()
     assert not [process for process in children if psutil.pid_exists(process)]
     assert "Traceback" not in run.text
+
+
+def test_trials_that_are_lost_with_what_they_were_forked_from_are_run_again(tmp_path: Path) -> None:
+    import psutil
+
+    run = Search(tmp_path, {**SMALL, "trials": 4, "concurrency": 2}, "--exit-when-done")
+
+    def server_of_two() -> psutil.Process | None:
+        for process in psutil.Process(run.process.pid).children():
+            if "nni_privacy.nni_runtime.warm.server" in process.cmdline() and len(process.children()) == 2:
+                return process
+        return None
+
+    server = wait_for(server_of_two, "two trials under way")
+    server.kill()
+    assert run.wait() == 0, run.text
+    assert [trial["status"] for trial in run.trials] == ["succeeded"] * 4
+    assert sorted(trial["sequence"] for trial in run.trials) == [0, 1, 2, 3]
+    assert "started anew" in run.text and "Traceback" not in run.text

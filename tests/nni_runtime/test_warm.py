@@ -53,7 +53,7 @@ found = {
     "variables": trial_env_vars._asdict(), "silent": "_stdout_" not in nni.runtime.log._handlers,
     "stdout": type(sys.stdout).__name__, "level": logging.getLogger().level,
     "torch threads": torch.get_num_threads(), "torch draw": torch.rand(1).item(),
-    "blas": sorted((pool["internal_api"], pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"),
+    "blas": sorted(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"),
     "interrupt": repr(__import__("signal").getsignal(2)), "terminate": repr(__import__("signal").getsignal(15)),
     "python draw": random.random(), "numpy draw": numpy.random.random(), "pid": os.getpid(),
 }
@@ -61,7 +61,11 @@ atexit.register(lambda: open(os.environ["TOLD"], "w").write(json.dumps(found)))
 """,
     "plugin": "VALUE = 1\nclass Type: pass\n",
     "tells_plugin": "import plugin, os\nopen('told', 'a').write(f'{plugin.VALUE}\\n')\n",
-    "starts_thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\nclass Type: pass\n",
+    "starts_thread": """
+import threading, time
+class Type: pass
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+""",
 }
 
 
@@ -264,7 +268,7 @@ import builtins, os, sys
 def _watch(name, globals=None, locals=None, fromlist=(), level=0, original=builtins.__import__):
     module = original(name, globals, locals, fromlist, level)
     torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "cuda") and hasattr(torch.cuda, "_lazy_init") and not hasattr(torch, "watched"):
+    if hasattr(getattr(torch, "cuda", None), "_lazy_init") and not hasattr(torch, "watched"):
         torch.watched = True
         def asked(*_, **__):
             import traceback

@@ -62,7 +62,7 @@ class Chaos:
         wait_for(lambda: self._over() or len(self.search.trials) >= before + results, "results")
         wait_for(lambda: self._over() or self._trial_processes(), "a trial")
         with suppress(subprocess.TimeoutExpired):
-            self.search.process.wait(self.random.uniform(0, 4))
+            self.search.process.wait(self.random.uniform(0, 1.5 if self.settings.get("warm_trials", True) else 4))
 
     def _over(self) -> bool:
         return self.search.process.poll() is not None
@@ -121,6 +121,13 @@ class Chaos:
         if trials:
             _kill(self.random.choice(trials).pid)
 
+    def kill_server(self) -> None:
+        """What trials are forked from, if there is such a process: they are run again, and the search goes on."""
+        with suppress(psutil.Error):
+            for process in psutil.Process(self.search.process.pid).children():
+                if "nni_privacy.nni_runtime.warm.server" in process.cmdline():
+                    _kill(process.pid)
+
     def power_loss(self) -> None:
         """Everything at once."""
         self.search.process.kill()
@@ -149,6 +156,7 @@ WAYS = (
     Chaos.kill_python,
     Chaos.kill_manager,
     Chaos.kill_trial,
+    Chaos.kill_server,
     Chaos.power_loss,
 )
 
