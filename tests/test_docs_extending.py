@@ -32,10 +32,11 @@ from nni_privacy.data import registry as data_sets
 from nni_privacy.nni_runtime.overlay import find_node_package
 from nni_privacy.nni_runtime.patches.apply import patched_texts
 from nni_privacy.runs.records import read_run
+from nni_privacy.schema import validated
 from nni_privacy.strategies import GDAS, FixedPattern
 from nni_privacy.strategies import registry as strategies
 from nni_privacy.strategies.testing import StrategyConformance
-from nni_privacy.studies.config import parse_study
+from nni_privacy.studies.config import StudyConfig
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 EXAMPLES = dict(
@@ -100,7 +101,8 @@ def test_a_search_with_an_attack_a_data_set_and_a_strategy_of_ones_own(folder: P
 
 def test_a_study_knows_what_its_plugins_register(folder: Path) -> None:
     content = {"name": "own", "datasets": [{"name": "stripes"}], "architectures": [{"networks": ["resnet"]}]}
-    study = parse_study({**content, "evaluator": {"plugins": ["own_attack", "own_data"], "attacks": ["entropy"]}})
+    evaluator = {"plugins": ["own_attack", "own_data"], "attacks": ["entropy"]}
+    study = validated(StudyConfig, {**content, "evaluator": evaluator})
     assert study.datasets[0].called == "stripes"
 
 

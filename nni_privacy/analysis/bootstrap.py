@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from nni_privacy.analysis.statistics import grouped
 from nni_privacy.errors import DataError
 
 __all__ = ["BOOTSTRAP_FROM", "MIN_PAIRS", "Estimate", "clustered_estimate", "t_estimate"]
@@ -90,7 +91,7 @@ def clustered_estimate(
     Raises:
         DataError: with fewer than 3 pairs, pairs of one architecture only, or a difference that is not finite.
     """
-    values, clusters = _table(differences, architectures)
+    values, clusters = _checked(differences, architectures)
     counts = np.array([len(cluster) for cluster in clusters])
     means = np.array([cluster.mean() for cluster in clusters])
     value, standard_error = float(means.mean()), float(means.std(ddof=1) / np.sqrt(len(means)))
@@ -120,7 +121,7 @@ def t_estimate(value: float, standard_error: float, dof: int, pairs: int, archit
     return Estimate(value, value - margin, value + margin, standard_error, pairs, architectures, method, dof=dof)
 
 
-def _table(differences: Sequence[float] | Floats, architectures: Sequence[Hashable]) -> tuple[Floats, list[Floats]]:
+def _checked(differences: Sequence[float] | Floats, architectures: Sequence[Hashable]) -> tuple[Floats, list[Floats]]:
     """The differences, and those of each architecture."""
     values = np.asarray(differences, dtype=np.float64)
     if values.shape != (len(architectures),):
@@ -129,22 +130,14 @@ def _table(differences: Sequence[float] | Floats, architectures: Sequence[Hashab
         raise DataError(f"{len(values)} pairs; an interval needs at least {MIN_PAIRS}")
     if not np.isfinite(values).all():
         raise DataError("a difference is not a finite number")
-    groups: dict[Hashable, list[float]] = {}
-    for value, architecture in zip(values, architectures, strict=True):
-        groups.setdefault(architecture, []).append(float(value))
+    groups = grouped(zip(architectures, values, strict=True))
     if len(groups) < MIN_ARCHITECTURES:
         raise DataError(f"pairs of one architecture; an interval over architectures needs {MIN_ARCHITECTURES}")
     return values, [np.array(group) for group in groups.values()]
 
 
 def _resampled_t_statistics(values: Floats, counts: npt.NDArray[np.int_], rng: np.random.Generator) -> Floats:
-    """Sorted studentised means of resamples.
-
-    Args:
-        values: ``(architectures, most pairs)``, what an architecture does not have being 0.
-        counts: ``(architectures,)`` pairs of each.
-        rng: source of the resamples.
-    """
+    """Sorted studentised means of resamples of ``(architectures, most pairs)`` values, 0 beyond each one's count."""
     number, width = values.shape
     picked = rng.integers(number, size=(RESAMPLES, number))
     have = counts[picked][..., None]

@@ -1,23 +1,83 @@
-"""All paired comparisons that a study's rows allow, each with its interval."""
+"""Pairs of measurements that differ in one thing only, and all paired comparisons that a study's rows allow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from nni_privacy.analysis.bootstrap import Estimate, clustered_estimate
-from nni_privacy.analysis.pairing import ACROSS_DEFENCES, WITHIN, Pairing, pair_rows
 from nni_privacy.analysis.rows import NO_DEFENCE, ORIGINAL, MeasuredRow
+from nni_privacy.analysis.statistics import grouped
 from nni_privacy.errors import DataError
 
-__all__ = ["CONTROLS", "Against", "Effect", "Treatment", "auc_metrics", "effect_metrics", "paired_effects"]
+__all__ = ["ACROSS_DEFENCES", "CONTROLS", "HEADLINE", "WITHIN", "Against", "Effect", "Pair", "Pairing", "Treatment"]
+__all__ += ["auc_metrics", "effect_metrics", "pair_rows", "paired_effects"]
 
 Against = Literal["original", "placebo", "size-matched", "no defence"]
 CONTROLS: tuple[Against, ...] = ("placebo", "size-matched")
 HEADLINE = ("mia_auc", "accuracy", "overfitting")
+WITHIN = ("architecture", "dataset", "defence", "seed", "size")
+"""Factors that the two of a pair share where they differ in their variant."""
+ACROSS_DEFENCES = ("architecture", "dataset", "seed", "size")
+"""Factors that they share where they differ in their defence."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two measurements, ``before`` being what ``after`` is compared with."""
+
+    before: MeasuredRow
+    after: MeasuredRow
+
+    def difference(self, metric: str) -> float | None:
+        """``after`` less ``before``; None where one of the two has no such metric."""
+        before, after = self.before.metrics.get(metric), self.after.metrics.get(metric)
+        return None if before is None or after is None else after - before
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Pairs, and the measurements without a partner.
+
+    Attributes:
+        pairs: in the order of their ``after``.
+        unpaired: measurements of either side without the other.
+    """
+
+    pairs: tuple[Pair, ...]
+    unpaired: tuple[MeasuredRow, ...]
+
+    def measuring(self, metric: str) -> Pairing:
+        """The pairs of which both have ``metric``; what has no partner with it, as of a failed trial, is unpaired."""
+        kept = tuple(pair for pair in self.pairs if pair.difference(metric) is not None)
+        lost = [pair for pair in self.pairs if pair.difference(metric) is None]
+        alone = [row for pair in lost for row in (pair.before, pair.after) if metric in row.metrics]
+        return Pairing(kept, (*(row for row in self.unpaired if metric in row.metrics), *alone))
+
+    def differences(self, metric: str) -> tuple[list[float], list[str]]:
+        """Differences of a metric, and the architecture of each; pairs without the metric are left out."""
+        found = [(pair.difference(metric), pair.after.architecture) for pair in self.pairs]
+        kept = [(value, architecture) for value, architecture in found if value is not None]
+        return [value for value, _ in kept], [architecture for _, architecture in kept]
+
+
+def pair_rows(before: Iterable[MeasuredRow], after: Iterable[MeasuredRow], *, by: Sequence[str] = WITHIN) -> Pairing:
+    """Pairs measurements that agree in all of ``by``.
+
+    Of two measurements of one side that agree (a trial that was run again) the last one counts.
+
+    Args:
+        before: what is compared with, say the originals.
+        after: what is compared, say one variant of them.
+        by: names of factors.
+    """
+    left, right = ({tuple(getattr(row, name) for name in by): row for row in rows} for rows in (before, after))
+    pairs = tuple(Pair(left[key], row) for key, row in right.items() if key in left)
+    alone = [row for key, row in right.items() if key not in left]
+    return Pairing(pairs, (*alone, *(row for key, row in left.items() if key not in right)))
 
 
 @dataclass(frozen=True)
@@ -68,10 +128,8 @@ class Effect:
     def by_architecture(self) -> dict[str, float]:
         """Label of each architecture to its mean difference over seeds."""
         values, architectures = self.pairing.differences(self.metric)
-        return {
-            label: float(np.mean([value for value, other in zip(values, architectures, strict=True) if other == label]))
-            for label in dict.fromkeys(architectures)
-        }
+        by_label = grouped(zip(architectures, values, strict=True))
+        return {label: float(np.mean(found)) for label, found in by_label.items()}
 
     @property
     def mean(self) -> float:
@@ -101,23 +159,18 @@ def paired_effects(rows: Sequence[MeasuredRow], metrics: Sequence[str], *, seed:
     """
     found = []
     for variant, against, before, after, by in _contrasts(rows):
-        pairing = pair_rows(before, after, by=by)
+        whole, row = pair_rows(before, after, by=by), after[0]
+        place = row.dataset, row.defence, row.space
         for metric in metrics:
-            measured = pairing.measuring(metric)
-            if measured.pairs:
-                found.append(_effect(variant, against, after[0], metric, measured, seed))
+            pairing, estimate, reason = whole.measuring(metric), None, ""
+            if not pairing.pairs:
+                continue
+            try:
+                estimate = clustered_estimate(*pairing.differences(metric), seed=seed)
+            except DataError as error:
+                reason = str(error)
+            found.append(Effect(variant, against, Treatment.of(row), *place, metric, pairing, estimate, reason))
     return tuple(found)
-
-
-def _effect(variant: str, against: Against, row: MeasuredRow, metric: str, pairing: Pairing, seed: int) -> Effect:
-    estimate, reason = None, ""
-    try:
-        estimate = clustered_estimate(*pairing.differences(metric), seed=seed)
-    except DataError as error:
-        reason = str(error)
-    return Effect(
-        variant, against, Treatment.of(row), row.dataset, row.defence, row.space, metric, pairing, estimate, reason
-    )
 
 
 _Contrast = tuple[str, Against, list[MeasuredRow], list[MeasuredRow], tuple[str, ...]]
@@ -126,30 +179,20 @@ _Contrast = tuple[str, Against, list[MeasuredRow], list[MeasuredRow], tuple[str,
 def _contrasts(rows: Sequence[MeasuredRow]) -> Iterator[_Contrast]:
     """Variant, what it is compared with, rows before and after, and what pairs share."""
     varied = {row.architecture for row in rows if not row.original}
-    for place in dict.fromkeys((row.dataset, row.space, row.defence) for row in rows):
-        here = [row for row in rows if (row.dataset, row.space, row.defence) == place]
-        variants = {label: [row for row in here if row.variant == label] for label in _labels(here)}
+    places = grouped(((row.dataset, row.space, row.defence), row) for row in rows)
+    for place, here in places.items():
+        variants = grouped((row.variant, row) for row in here)
         for label, after in variants.items():
             if label != ORIGINAL:
                 # An architecture that was never to be varied, such as a human-designed one, misses no partner.
                 originals = [row for row in variants.get(ORIGINAL, []) if row.architecture in varied]
                 yield label, "original", originals, after, WITHIN
-                yield from _against_controls(label, after, variants)
+                treatment = Treatment.of(after[0])
+                for control in CONTROLS if treatment.control is None else ():
+                    wanted = replace(treatment, control=control)
+                    before = [row for group in variants.values() for row in group if Treatment.of(row) == wanted]
+                    yield label, control, before, after, WITHIN
             if place[2] != NO_DEFENCE and after[0].control is None:
-                undefended = [row for row in rows if (row.dataset, row.space, row.defence) == (*place[:2], NO_DEFENCE)]
+                undefended = places.get((*place[:2], NO_DEFENCE), [])
                 before = [row for row in undefended if row.variant == label]
                 yield label, "no defence", before, after, ACROSS_DEFENCES
-
-
-def _labels(rows: Sequence[MeasuredRow]) -> list[str]:
-    return list(dict.fromkeys(row.variant for row in rows))
-
-
-def _against_controls(
-    label: str, after: list[MeasuredRow], variants: dict[str, list[MeasuredRow]]
-) -> Iterator[_Contrast]:
-    treatment = Treatment.of(after[0])
-    for control in CONTROLS if treatment.control is None else ():
-        wanted = Treatment(treatment.pattern, treatment.cells, treatment.budget, control)
-        before = [row for group in variants.values() for row in group if Treatment.of(row) == wanted]
-        yield label, control, before, after, WITHIN

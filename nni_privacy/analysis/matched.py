@@ -103,7 +103,7 @@ def adjusted_difference(
         interval: whether to look for it; if not, its ends are -1 and 1, the widest that can be.
     """
     base = np.column_stack([np.ones(len(auc)), accuracy - accuracy.mean()])
-    residual_of = np.eye(len(auc)) - base @ np.linalg.pinv(base)
+    residual_of = np.eye(len(auc)) - base @ np.linalg.pinv(base)  # what is left beside an intercept and the accuracy
     kind = residual_of @ is_nas.astype(float)
     estimate = float(kind @ auc / (kind @ kind))
     p_value = _test(residual_of, kind, auc, estimate, orders(len(auc), seed=seed, draws=draws))
@@ -117,14 +117,7 @@ def _test(
     """The p-value of a supposed difference.
 
     The permuted residuals are a sum of two parts, one of them times the supposed difference; so what the statistic
-    takes from them is found once, and every further difference costs a few operations an order.
-
-    Args:
-        residual_of: ``(n, n)`` what is left beside an intercept and the accuracy.
-        kind: ``(n,)`` indicator of NAS, the same way.
-        auc: ``(n,)``.
-        estimate: the difference found.
-        places: ``(m, n)`` orders, the given one first.
+    takes from them is found once, and every further difference costs a few operations an order (a row of ``places``).
     """
     size = kind @ kind
     leverage = np.clip(1 - np.diag(residual_of) + kind**2 / size, 0, HIGHEST_LEVERAGE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from nni_privacy.cells.genotypes import AnyGenotype
 from nni_privacy.cells.nasbench201 import NasBench201Genotype
@@ -90,12 +89,9 @@ def measured_row(trial: TrialRecord) -> MeasuredRow:
     for name in _NEEDED:
         if factors.get(name) is None:
             raise DataError(f"factors: {name}: missing; a measurement has {', '.join(_NEEDED)}")
-    whole = {name: _whole(name, factors.get(name)) for name in _WHOLE}
+    whole = {name: factors.get(name) for name in _WHOLE}
+    for name, value in whole.items():
+        if value is not None and type(value) is not int:
+            raise DataError(f"factors: {name}: {value!r} is not a whole number")
     text = {name: None if factors.get(name) is None else str(factors[name]) for name in _TEXTS}
     return MeasuredRow(metrics=trial.metrics, genotype=trial.genotype, **text, **whole)  # type: ignore[arg-type]
-
-
-def _whole(name: str, value: Any) -> int | None:
-    if value is None or type(value) is int:
-        return value
-    raise DataError(f"factors: {name}: {value!r} is not a whole number")

@@ -11,8 +11,7 @@ import numpy as np
 
 from nni_privacy.analysis.bootstrap import Estimate
 
-__all__ = ["FAILS", "HOLDS", "LOWERS", "RAISES", "UNDECIDED", "Rule", "Verdict", "at_least", "holm", "judge_all"]
-__all__ += ["stays_within"]
+__all__ = ["FAILS", "HOLDS", "LOWERS", "RAISES", "UNDECIDED", "Rule", "Verdict", "holm", "judge_all"]
 
 Verdict = Literal["holds", "does not hold", "undecided at this size"]
 HOLDS: Verdict = "holds"
@@ -52,16 +51,6 @@ class Rule:
 
 LOWERS = Rule(high=0)
 RAISES = Rule(low=0)
-
-
-def at_least(margin: float) -> Rule:
-    """The rule of a change that is no worse than ``-margin``."""
-    return Rule(low=-margin)
-
-
-def stays_within(margin: float) -> Rule:
-    """The rule of a change that is smaller than ``margin`` either way."""
-    return Rule(-margin, margin)
 
 
 def _side(holds: bool, fails: bool) -> Verdict:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import linregress
 
 from nni_privacy.analysis.bootstrap import MIN_PAIRS, Estimate, clustered_estimate, t_estimate
-from nni_privacy.analysis.properties import PROPERTIES
 from nni_privacy.analysis.rows import NO_DEFENCE, MeasuredRow
-from nni_privacy.cells.darts import CELL_TYPES, CellType, Genotype
+from nni_privacy.analysis.statistics import grouped
+from nni_privacy.cells.darts import CELL_TYPES, INPUT_NODES, Cell, CellType, Genotype
+from nni_privacy.cells.operations import operation_kind
 from nni_privacy.errors import DataError
 
-__all__ = ["ABLATION_METRICS", "SIZES", "Point", "Slope", "ablation_slopes", "between_slope", "guideline_slopes"]
+__all__ = ["PROPERTIES", "SIZES", "Point", "Slope", "ablation_slopes", "between_slope", "guideline_slopes"]
 __all__ += ["within_slope"]
 
 SIZES = ("network_cells", "nodes")
@@ -29,6 +30,45 @@ _WITHIN = {
     "budget": (*_SHARED, "pattern", "cells", "size"),
 }
 """Predictor to what the measurements of one architecture share that a line is laid through."""
+
+
+def convolutions(cell: Cell) -> float:
+    """Number of edges that carry a convolution, separable or dilated."""
+    return float(sum(operation_kind(edge.op) == "convolution" for edge in cell))
+
+
+def input_convolutions(cell: Cell) -> float:
+    """Number of convolutions on edges from one of the cell's two inputs."""
+    return float(sum(operation_kind(edge.op) == "convolution" and edge.source < INPUT_NODES for edge in cell))
+
+
+def depth(cell: Cell) -> float:
+    """Number of edges on the longest path from an input to an intermediate node, from 1 to the number of nodes.
+
+    Shu et al. (Understanding Architectures Learnt by Cell-based Neural Architecture Search, ICLR 2020) count the way
+    on to the output too, which is one more in every cell.
+    """
+    ranks: dict[int, int] = dict.fromkeys(range(INPUT_NODES), 0)
+    for target in range(INPUT_NODES, INPUT_NODES + cell.nodes):
+        ranks[target] = 1 + max(ranks[edge.source] for edge in cell.into(target))
+    return float(max(ranks.values()))
+
+
+def width(cell: Cell) -> float:
+    """Sum over intermediate nodes of the share of their in-edges that comes from an input (Shu et al., ICLR 2020).
+
+    In units of one node's channels: from 1 (a chain) to the number of nodes (all nodes read the inputs only).
+    """
+    return sum(edge.source < INPUT_NODES for edge in cell) / 2
+
+
+PROPERTIES: Mapping[str, Callable[[Cell], float]] = {
+    "convolutions": convolutions,
+    "convolutions on the inputs": input_convolutions,
+    "depth": depth,
+    "width": width,
+}
+"""What the paper's guidelines (section 5.6) speak of: name to the function that measures it in a cell."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +193,9 @@ def guideline_slopes(rows: Sequence[MeasuredRow]) -> tuple[Slope, ...]:
 
 def _lines(rows: Sequence[MeasuredRow], predictor: str, metric: str) -> list[list[MeasuredRow]]:
     """Measurements that differ in the predictor only, those with at least two values of it."""
-    groups: dict[tuple[object, ...], list[MeasuredRow]] = {}
-    for row in rows:
-        if getattr(row, predictor) is not None and metric in row.metrics:
-            key = tuple(getattr(row, name) for name in _WITHIN[predictor])
-            groups.setdefault((row.architecture, *key), []).append(row)
+    shared = ("architecture", *_WITHIN[predictor])
+    known = [row for row in rows if getattr(row, predictor) is not None and metric in row.metrics]
+    groups = grouped((tuple(getattr(row, name) for name in shared), row) for row in known)
     return [group for group in groups.values() if len({getattr(row, predictor) for row in group}) > 1]
 
 
@@ -176,19 +214,15 @@ def _slope(
 
 def _points(rows: Sequence[MeasuredRow], predictor: str, metric: str) -> tuple[Point, ...]:
     """Means over seeds, by architecture and value of the predictor."""
-    groups: dict[tuple[str, float], list[float]] = {}
-    for row in rows:
-        x = getattr(row, predictor)
-        if x is not None and metric in row.metrics:
-            groups.setdefault((row.architecture, float(x)), []).append(row.metrics[metric])
-    return tuple(Point(architecture, x, float(np.mean(values))) for (architecture, x), values in sorted(groups.items()))
+    known = [row for row in rows if getattr(row, predictor) is not None and metric in row.metrics]
+    groups = grouped(((row.architecture, float(getattr(row, predictor))), row.metrics[metric]) for row in known)
+    return tuple(Point(*key, float(np.mean(values))) for key, values in sorted(groups.items()))
 
 
 def _property_points(rows: Sequence[MeasuredRow], name: str, cells: CellType) -> tuple[Point, ...]:
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        if isinstance(row.genotype, Genotype):
-            value = PROPERTIES[name](row.genotype.cell(cells))
-            groups.setdefault(row.architecture, []).append((value, row.metrics["mia_auc"]))
-    means = {label: np.mean(values, axis=0) for label, values in groups.items()}
-    return tuple(Point(label, float(mean[0]), float(mean[1])) for label, mean in means.items())
+    groups = grouped(
+        (row.architecture, (PROPERTIES[name](row.genotype.cell(cells)), row.metrics["mia_auc"]))
+        for row in rows
+        if isinstance(row.genotype, Genotype)
+    )
+    return tuple(Point(label, *np.mean(values, axis=0).tolist()) for label, values in groups.items())

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from math import factorial
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Basis", "Correlation", "Spread", "orders", "rank_correlation", "spread_of"]
+__all__ = ["Basis", "Correlation", "Spread", "grouped", "orders", "rank_correlation", "spread_of"]
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 Basis = Literal["t", "range", "bootstrap", "none"]
 """Source of an interval's ends: Student's 95% interval of the mean (three values or more), lowest and
@@ -61,6 +64,18 @@ class Correlation:
     count: int
 
 
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """The values by key, in the order of the keys' first appearance.
+
+    >>> grouped([("a", 1), ("b", 2), ("a", 3)])
+    {'a': [1, 3], 'b': [2]}
+    """
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
 def spread_of(values: Sequence[float], *, bootstrap: tuple[float | None, float | None] = (None, None)) -> Spread:
     """The mean of fractions with the best interval that so many of them allow; see :data:`Basis`.
 
@@ -72,9 +87,9 @@ def spread_of(values: Sequence[float], *, bootstrap: tuple[float | None, float |
 
     count, mean = len(values), float(np.mean(values))
     if count == 1:
-        low, high = bootstrap
-        known = low is not None and high is not None
-        return Spread(mean, low if known else None, high if known else None, "bootstrap" if known else "none", 1)
+        if None in bootstrap:
+            return Spread(mean, None, None, "none", 1)
+        return Spread(mean, *bootstrap, "bootstrap", 1)
     if count == 2:
         return Spread(mean, min(values), max(values), "range", 2)
     half = float(student.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count))

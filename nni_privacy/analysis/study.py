@@ -14,26 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from nni_privacy.analysis.statistics import Correlation, Spread, rank_correlation, spread_of
+from nni_privacy.analysis.statistics import Correlation, Spread, grouped, rank_correlation, spread_of
 from nni_privacy.runs.records import RunInfo, TrialRecord, name_of
 
-__all__ = [
-    "ACCURACY",
-    "HUMAN",
-    "NAS",
-    "Architecture",
-    "Bar",
-    "BarsInfo",
-    "OverfittingInfo",
-    "OverfittingPoint",
-    "StudyInfo",
-    "StudyTrial",
-    "Table1Row",
-    "bars_info",
-    "overfitting_info",
-    "study_info",
-    "table1_rows",
-]
+__all__ = ["ACCURACY", "HUMAN", "NAS", "Architecture", "Bar", "BarsInfo", "OverfittingInfo", "OverfittingPoint"]
+__all__ += ["StudyInfo", "StudyTrial", "Table1Row", "bars_info", "overfitting_info", "study_info", "table1_rows"]
 
 HUMAN, NAS = "human-designed", "NAS"
 ACCURACY = "accuracy"
@@ -123,11 +108,8 @@ class StudyInfo:
 
     def of(self, dataset: str, architecture: str | None = None) -> tuple[StudyTrial, ...]:
         """The measurements on a data set, of one architecture or of all."""
-        return tuple(
-            one
-            for one in self.measurements
-            if one.dataset == dataset and architecture in (None, one.architecture.label)
-        )
+        here = (one for one in self.measurements if one.dataset == dataset)
+        return tuple(one for one in here if architecture in (None, one.architecture.label))
 
 
 @dataclass(frozen=True)
@@ -143,11 +125,6 @@ class Bar:
     architecture: Architecture
     spread: Spread | None
     failed: int
-
-    @property
-    def mark(self) -> str:
-        """The text in an empty slot."""
-        return "" if self.spread else ("failed" if self.failed else "not measured")
 
 
 @dataclass(frozen=True)
@@ -173,9 +150,12 @@ class BarsInfo:
 def study_info(run: RunInfo) -> StudyInfo:
     """The study that a run directory holds; a run without factors is one without measurements."""
     every = _last_attempts(_measurement(trial) for trial in run.trials if trial.factors)
-    chosen = _only(_only(every, "variant", "original"), "defence", "none")
+    chosen = tuple(one for one in every if one.variant == "original") or every
+    chosen = tuple(one for one in chosen if one.defence == "none") or chosen
     shown = _with_whole_labels(chosen)
-    architectures = _architectures(shown)
+    distinct = {one.architecture.label: one.architecture for one in shown}
+    kinds = _distinct([HUMAN, NAS, *(one.kind for one in distinct.values())])
+    architectures = tuple(sorted(distinct.values(), key=lambda one: kinds.index(one.kind)))
     datasets = _distinct([*_labels(run.config.get("datasets")), *(one.dataset for one in shown)])
     seeds = _distinct([*_labels(run.config.get("seeds")), *(one.seed for one in shown)])
     present = {(one.architecture.label, one.dataset, one.seed) for one in shown}
@@ -236,31 +216,17 @@ def _last_attempts(measurements: Iterable[StudyTrial]) -> tuple[StudyTrial, ...]
     return tuple(kept.values())
 
 
-def _only(measurements: tuple[StudyTrial, ...], name: str, value: str) -> tuple[StudyTrial, ...]:
-    chosen = tuple(one for one in measurements if getattr(one, name) == value)
-    return chosen or measurements
-
-
 def _with_whole_labels(measurements: tuple[StudyTrial, ...]) -> tuple[StudyTrial, ...]:
     """The same, with what else tells two measurements of an architecture apart as a part of its label."""
-    sizes: dict[str, set[str]] = {}
-    for one in measurements:
-        sizes.setdefault(one.architecture.label, set()).add(one.size)
+    sizes = grouped((one.architecture.label, one.size) for one in measurements)
     differ = [name for name in ("variant", "defence") if len({getattr(one, name) for one in measurements}) > 1]
     whole = []
     for one in measurements:
-        label, kind = one.architecture.label, one.architecture.kind
-        parts = [one.size] if len(sizes[label]) > 1 else []
+        label = one.architecture.label
+        parts = [one.size] if len(set(sizes[label])) > 1 else []
         label = " · ".join([label, *parts, *(getattr(one, name) for name in differ)])
-        whole.append(replace(one, architecture=Architecture(label, kind)))
+        whole.append(replace(one, architecture=Architecture(label, one.architecture.kind)))
     return tuple(whole)
-
-
-def _architectures(measurements: Sequence[StudyTrial]) -> tuple[Architecture, ...]:
-    order = {HUMAN: 0, NAS: 1}
-    distinct = {one.architecture.label: one.architecture for one in measurements}
-    kinds = list(dict.fromkeys(one.kind for one in distinct.values()))
-    return tuple(sorted(distinct.values(), key=lambda one: (order.get(one.kind, 2), kinds.index(one.kind))))
 
 
 def _attacks(run: RunInfo, measurements: Sequence[StudyTrial]) -> dict[str, str]:
@@ -312,7 +278,6 @@ class OverfittingPoint:
 
     architecture: str
     kind: str
-    seed: str
     overfitting: float
     auc: float
 
@@ -337,25 +302,15 @@ class OverfittingInfo:
 def table1_rows(study: StudyInfo) -> tuple[Table1Row, ...]:
     """A row for every data set, attack and kind that has an AUC."""
     rows = []
-    for dataset in study.measured_datasets:
-        for attack in study.attacks:
-            bars = bars_info(study, dataset, attack).bars
-            for kind in study.kinds:
-                found = [(bar.architecture, bar.spread) for bar in bars if bar.spread and bar.architecture.kind == kind]
-                if found:
-                    whose, highest = max(found, key=lambda one: one[1].mean)
-                    rows.append(
-                        Table1Row(
-                            dataset=dataset,
-                            attack=attack,
-                            kind=kind,
-                            spread=highest if len(found) == 1 else spread_of([one.mean for _, one in found]),
-                            architectures=len(found),
-                            measurements=sum(one.count for _, one in found),
-                            highest=highest.mean,
-                            whose=whose.label,
-                        )
-                    )
+    for dataset, attack in product(study.measured_datasets, study.attacks):
+        bars = bars_info(study, dataset, attack).bars
+        by_kind = grouped((bar.architecture.kind, (bar.architecture.label, bar.spread)) for bar in bars if bar.spread)
+        for kind, found in by_kind.items():
+            whose, highest = max(found, key=lambda one: one[1].mean)
+            spreads = [spread for _, spread in found]
+            spread = highest if len(found) == 1 else spread_of([one.mean for one in spreads])
+            measurements = sum(one.count for one in spreads)
+            rows.append(Table1Row(dataset, attack, kind, spread, len(found), measurements, highest.mean, whose))
     return tuple(rows)
 
 
@@ -365,9 +320,7 @@ def overfitting_info(study: StudyInfo, dataset: str, attack: str) -> Overfitting
     for one in study.of(dataset):
         overfitting, auc = one.metric("overfitting"), one.metric(metric)
         if overfitting is not None and auc is not None:
-            points.append(OverfittingPoint(one.architecture.label, one.architecture.kind, one.seed, overfitting, auc))
-    by_architecture: dict[str, list[tuple[float, float]]] = {}
-    for point in points:
-        by_architecture.setdefault(point.architecture, []).append((point.overfitting, point.auc))
+            points.append(OverfittingPoint(one.architecture.label, one.architecture.kind, overfitting, auc))
+    by_architecture = grouped((point.architecture, (point.overfitting, point.auc)) for point in points)
     means = np.array([np.mean(pairs, axis=0) for pairs in by_architecture.values()]).reshape(-1, 2)
     return OverfittingInfo(dataset, attack, tuple(points), rank_correlation(means[:, 0].tolist(), means[:, 1].tolist()))

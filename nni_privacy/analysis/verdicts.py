@@ -11,6 +11,7 @@ from nni_privacy.analysis.contrasts import Effect
 from nni_privacy.analysis.rows import NO_DEFENCE
 from nni_privacy.analysis.rules import Verdict, holm, judge_all
 from nni_privacy.analysis.slopes import Slope
+from nni_privacy.analysis.statistics import grouped
 
 __all__ = ["VerdictRow", "Verdicts", "verdict_rows"]
 
@@ -76,41 +77,26 @@ def verdict_rows(
         if isinstance(claim.about, Conjunction):
             rows += _conjunctions(claim, claim.about, rows, command)
             continue
-        for row in _single(claim, effects, slopes, command):
-            if row is None:
+        for found, defence, detail in _matches(claim.about, effects, slopes):
+            estimate = found.estimate
+            if estimate is None or claim.rule is None:
                 too_few.append(claim)
-            else:
-                rows.append(row)
+                continue
+            p, verdict = claim.rule.p_value(estimate), claim.rule.judge(estimate)
+            paper = claim.paper if found.dataset == PAPER_DATASET else None
+            rows.append(VerdictRow(claim, found.dataset, defence, paper, estimate, verdict, (), p, p, detail, command))
     return Verdicts(tuple(_adjusted(rows)), tuple(dict.fromkeys(too_few)))
 
 
-def _single(
-    claim: Claim, effects: Sequence[Effect], slopes: Sequence[Slope], command: str
-) -> Iterator[VerdictRow | None]:
-    """Rows of one claim; None for each match without an interval."""
-    about = claim.about
-    matches: list[tuple[Effect | Slope, str, str]] = []
-    if isinstance(about, Comparison):
-        matches = [(effect, effect.defence, _detail(effect)) for effect in effects if _speaks(about, effect)]
-    elif isinstance(about, Trend):
-        matches = [(slope, NO_DEFENCE, "") for slope in slopes if _describes(about, slope)]
-    for found, defence, detail in matches:
-        yield _row(claim, found, defence, detail, command)
-
-
-def _detail(effect: Effect) -> str:
-    where = {"darts": "", "nasbench201": " (NAS-Bench-201)"}
-    return effect.variant + where.get(str(effect.space), " (human-designed)")
-
-
-def _row(claim: Claim, found: Effect | Slope, defence: str, detail: str, command: str) -> VerdictRow | None:
-    estimate = found.estimate
-    if estimate is None or claim.rule is None:
-        return None
-    p = claim.rule.p_value(estimate)
-    paper = claim.paper if found.dataset == PAPER_DATASET else None
-    verdict = claim.rule.judge(estimate)
-    return VerdictRow(claim, found.dataset, defence, paper, estimate, verdict, (), p, p, detail, command)
+def _matches(
+    about: Comparison | Trend, effects: Sequence[Effect], slopes: Sequence[Slope]
+) -> list[tuple[Effect | Slope, str, str]]:
+    """What a claim speaks of, each with its defence and detail."""
+    if isinstance(about, Trend):
+        named = [(slope, Trend(slope.predictor, slope.metric, slope.pattern, slope.cells)) for slope in slopes]
+        return [(slope, NO_DEFENCE, "") for slope, trend in named if trend == about]
+    spaces = {"darts": "", "nasbench201": " (NAS-Bench-201)", None: " (human-designed)"}
+    return [(one, one.defence, one.variant + spaces[one.space]) for one in effects if _speaks(about, one)]
 
 
 def _speaks(about: Comparison, effect: Effect) -> bool:
@@ -125,24 +111,16 @@ def _speaks(about: Comparison, effect: Effect) -> bool:
     )
 
 
-def _describes(about: Trend, slope: Slope) -> bool:
-    return about == Trend(slope.predictor, slope.metric, slope.pattern, slope.cells)
-
-
 def _conjunctions(claim: Claim, about: Conjunction, rows: Sequence[VerdictRow], command: str) -> Iterator[VerdictRow]:
     """One row a data set and defence for which all parts were judged."""
-    places = dict.fromkeys((row.dataset, row.defence) for row in rows if row.claim.id in about.parts)
-    for dataset, defence in places:
-        found = {
-            row.claim.id: row
-            for row in rows
-            if row.claim.id in about.parts and (row.dataset, row.defence) == (dataset, defence)
-        }
+    places = grouped(((row.dataset, row.defence), row) for row in rows if row.claim.id in about.parts)
+    for place, judged in places.items():
+        found = {row.claim.id: row for row in judged}
         if len(found) == len(about.parts):
             verdict = judge_all([row.verdict for row in found.values()])
             parts = tuple((name, found[name].verdict) for name in about.parts)
             p = max(row.p for row in found.values())
-            yield VerdictRow(claim, dataset, defence, None, None, verdict, parts, p, p, "", command)
+            yield VerdictRow(claim, *place, None, None, verdict, parts, p, p, "", command)
 
 
 def _adjusted(rows: Sequence[VerdictRow]) -> Iterator[VerdictRow]:

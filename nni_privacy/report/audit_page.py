@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from nni_privacy.attacks import (
     AttackReport,
     ClassMetrics,
-    RateAtFpr,
     ScoreHistogram,
     attack_names,
     get_attack,
@@ -28,27 +26,16 @@ from nni_privacy.auditing.audit import AuditReport
 from nni_privacy.errors import DataError
 from nni_privacy.files import to_csv
 from nni_privacy.report.html import render_page, replace_text
-from nni_privacy.report.roc import GRID_POINTS, RocInfo, draw_roc
-from nni_privacy.report.style import CURVES, drawing_style, to_svg
+from nni_privacy.report.roc import RocInfo, draw_roc, trial_rocs
+from nni_privacy.report.style import CURVES, drawing_style, new_figure, to_svg
 from nni_privacy.runs.records import TrialRecord
-from nni_privacy.runs.scores import AttackScores, roc_band
+from nni_privacy.runs.scores import AttackScores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "AttackInfo",
-    "AuditInfo",
-    "HistogramInfo",
-    "audit_csv",
-    "audit_info",
-    "audit_json",
-    "draw_attack_rocs",
-    "draw_histogram",
-    "histogram_info",
-    "render_audit",
-    "write_audit",
-]
+__all__ = ["AttackInfo", "AuditInfo", "HistogramInfo", "audit_csv", "audit_info", "audit_json", "histogram_info"]
+__all__ += ["render_audit", "write_audit"]
 
 BINS = 40
 TRIM = 0.005
@@ -141,9 +128,13 @@ class AuditInfo:
 def audit_info(report: AuditReport) -> AuditInfo:
     """The numbers of an audit; the same report gives the same numbers."""
     signals = report.signals
+    # The audited model stands in the curves' info as the only trial there is.
+    metrics = {key: value for key, value in report.metrics().items() if value is not None}
+    trial = TrialRecord("audit", 0, "succeeded", "", metrics)
+    scores = [AttackScores(attack.name, attack.scores, attack.is_member) for attack in report.attacks.values()]
     return AuditInfo(
         attacks=tuple(_attack_info(report, attack) for attack in report.attacks.values()),
-        roc=_roc_info(report),
+        roc=trial_rocs(trial, scores, [attack.roc for attack in report.attacks.values()]),
         members=int(np.count_nonzero(signals.is_member)),
         nonmembers=int(np.count_nonzero(~signals.is_member)),
         num_classes=signals.num_classes,
@@ -175,25 +166,6 @@ def _attack_info(report: AuditReport, attack: AttackReport) -> AttackInfo:
         queries=report.signals.queries if known and "distances" in known.requires else None,
         classes=per_class_metrics(attack.scores, attack.is_member, labels, confidence=attack.confidence),
         histogram=histogram_info(attack),
-    )
-
-
-def _roc_info(report: AuditReport) -> RocInfo:
-    """The audited model stands in a :class:`RocInfo` as the only trial there is."""
-    first = report.primary
-    metrics = {key: value for key, value in report.metrics().items() if value is not None}
-    nonmembers = first.roc.nonmembers
-    grid = np.geomspace(1 / nonmembers, 1, GRID_POINTS) if nonmembers > 1 else np.ones(1)
-    low, high = roc_band(AttackScores(first.name, first.scores, first.is_member), grid)
-    return RocInfo(
-        trial=TrialRecord("audit", 0, "succeeded", "", metrics),
-        attacks=tuple(attack.name for attack in report.attacks.values()),
-        curves=tuple(attack.roc for attack in report.attacks.values()),
-        members=first.roc.members,
-        non_members=nonmembers,
-        grid=grid,
-        band_low=low,
-        band_high=high,
     )
 
 
@@ -236,7 +208,10 @@ def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, s
     label = f"ROC curves of {len(info.roc.attacks)} attacks, log-log"
     with drawing_style():
         figure = to_svg(draw_attack_rocs(info.roc), prefix="roc", label=label)
-        histograms = [_histogram(index, attack) for index, attack in enumerate(info.attacks)]
+        histograms = []
+        for index, attack in enumerate(info.attacks):
+            label = f"Scores of {attack.report.name}, members and non-members"
+            histograms.append(to_svg(draw_histogram(attack.histogram), prefix=f"scores{index}", label=label))
     metrics = [attack.report.metrics for attack in info.attacks]
     found = [entry for entry in info.primary.classes if entry.auc is not None]
     return render_page(
@@ -256,11 +231,6 @@ def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, s
     )
 
 
-def _histogram(index: int, attack: AttackInfo) -> Markup:
-    label = f"Scores of {attack.report.name}, members and non-members"
-    return to_svg(draw_histogram(attack.histogram), prefix=f"scores{index}", label=label)
-
-
 def _scale(intervals: Iterable[tuple[float | None, float | None]]) -> tuple[float, float]:
     """Ends of a scale, whole tenths, that hold all intervals."""
     start, stop = NARROWEST
@@ -270,14 +240,7 @@ def _scale(intervals: Iterable[tuple[float | None, float | None]]) -> tuple[floa
 
 
 def interval_bar(low: float, value: float, high: float, scale: tuple[float, float]) -> tuple[float, ...]:
-    """Where on an inline bar an interval begins, its value and its end are, and 0.5 (guessing); in pixels.
-
-    Args:
-        low: lower end, within the scale.
-        value: the number itself.
-        high: upper end.
-        scale: what the ends of the bar stand for, below and above 0.5.
-    """
+    """Where on an inline bar an interval begins, its value and its end are, and 0.5 (guessing); in pixels."""
     start, stop = scale
     return tuple(4 + (BAR_WIDTH - 8) * (end - start) / (stop - start) for end in (low, value, high, 0.5))
 
@@ -300,10 +263,7 @@ def draw_attack_rocs(info: RocInfo) -> Figure:
 
 def draw_histogram(info: HistogramInfo) -> Figure:
     """Shares of the members (filled) and of the non-members (line) by score."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.15, 2.3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_figure(4.15, 2.3)
     edges = info.counts.edges
     axes.stairs(info.members, edges, fill=True, color=MEMBERS, alpha=0.4, lw=0, label="members")
     axes.stairs(info.nonmembers, edges, color=NONMEMBERS, lw=1.4, label="non-members")
@@ -340,24 +300,26 @@ def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mappi
 
 def audit_csv(info: AuditInfo) -> str:
     """A table with one row an attack; a cell is empty where a rate is not resolvable, and the last column says why."""
-    return to_csv([_row(attack) for attack in info.attacks])
-
-
-def _row(attack: AttackInfo) -> dict[str, object]:
-    report = attack.report
-    row: dict[str, object] = {"attack": report.name, "primary": str(attack.primary).lower()}
-    for key in ("mia_auc", "mia_auc_low", "mia_auc_high", "mia_balanced_accuracy"):
-        row[key] = report.metrics[key]
-    for name, rate in report.rates.items():
-        key = f"mia_tpr_at_{name}_fpr"
-        row |= {key: rate.tpr, f"{key}_low": rate.low, f"{key}_high": rate.high}
-    reasons = [reason_of(rate.reason) for rate in report.rates.values() if rate.tpr is None]
-    row |= {"members": report.roc.members, "nonmembers": report.roc.nonmembers, "reason": "; ".join(reasons)}
-    return row
+    rows = []
+    for attack in info.attacks:
+        report = attack.report
+        row: dict[str, object] = {"attack": report.name, "primary": str(attack.primary).lower()}
+        row |= {key: report.metrics[key] for key in ("mia_auc", "mia_auc_low", "mia_auc_high", "mia_balanced_accuracy")}
+        for name, rate in report.rates.items():
+            key = f"mia_tpr_at_{name}_fpr"
+            row |= {key: rate.tpr, f"{key}_low": rate.low, f"{key}_high": rate.high}
+        reasons = [reason_of(rate.reason) for rate in report.rates.values() if rate.tpr is None]
+        row |= {"members": report.roc.members, "nonmembers": report.roc.nonmembers, "reason": "; ".join(reasons)}
+        rows.append(row)
+    return to_csv(rows)
 
 
 def _attack(attack: AttackInfo) -> dict[str, Any]:
     report = attack.report
+    rates = {
+        f"mia_tpr_at_{name}_fpr": {**asdict(rate), "reason": reason_of(rate.reason) if rate.tpr is None else ""}
+        for name, rate in report.rates.items()
+    }
     return {
         "primary": attack.primary,
         "description": attack.description,
@@ -365,14 +327,10 @@ def _attack(attack: AttackInfo) -> dict[str, Any]:
         "nonmembers": report.roc.nonmembers,
         "confidence": report.confidence,
         **report.metrics,
-        "rates": {f"mia_tpr_at_{name}_fpr": _rate(rate) for name, rate in report.rates.items()},
+        "rates": rates,
         **({} if attack.queries is None else {"queries": attack.queries}),
         "per_class": [asdict(entry) for entry in attack.classes],
     }
-
-
-def _rate(rate: RateAtFpr) -> dict[str, Any]:
-    return {**asdict(rate), "reason": reason_of(rate.reason) if rate.tpr is None else ""}
 
 
 def _finite(value: Any) -> Any:

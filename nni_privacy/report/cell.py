@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from nni_privacy.cells.genotypes import CELL_NAMES, AnyCell, AnyGenotype, cells_of
-from nni_privacy.report.cell_graph import cell_graph
 from nni_privacy.report.layout import (
     LABEL_HEIGHT,
     LABEL_WIDTH,
@@ -17,7 +16,9 @@ from nni_privacy.report.layout import (
     NODE_WIDTH,
     CellDrawing,
     DrawnEdge,
+    DrawnNode,
     Point,
+    cell_graph,
     draw_info,
 )
 from nni_privacy.report.style import to_svg
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.path import Path
 
-__all__ = ["KIND_COLOURS", "CellFigure", "Reading", "cell_figure", "draw_cell", "draw_cell_legend", "reading"]
+__all__ = ["KIND_COLOURS", "CellFigure", "cell_figure", "draw_cell", "draw_cell_legend", "reading"]
 
 KIND_COLOURS = {"convolution": "#0072b2", "pooling": "#d55e00", "skip": "#4b5563"}
 """Okabe and Ito's blue and vermilion, and grey: told apart by colour-blind readers too."""
@@ -54,19 +55,6 @@ class CellFigure:
     svg: Markup
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What a reader of drawings needs.
-
-    Attributes:
-        concatenates: whether the output of a cell concatenates its nodes, each answer once.
-        legend: of the drawings.
-    """
-
-    concatenates: list[bool]
-    legend: Markup
-
-
 def cell_figure(cell: AnyCell, name: str, fixed: FixedEdges, *, prefix: str, label: str) -> CellFigure:
     """The figure of one cell, called ``name`` in its genotype; to be called inside ``drawing_style``."""
     drawing = draw_info(cell, name, fixed.get(name, ()))
@@ -74,12 +62,16 @@ def cell_figure(cell: AnyCell, name: str, fixed: FixedEdges, *, prefix: str, lab
     return CellFigure(CELL_NAMES[name], sum(edge.fixed for edge in drawing.edges), len(drawing.edges), svg)
 
 
-def reading(genotypes: Sequence[AnyGenotype], *, prefix: str = "legend") -> Reading:
-    """What a reader of drawings of these genotypes needs; to be called inside ``drawing_style``."""
+def reading(genotypes: Sequence[AnyGenotype], *, prefix: str = "legend") -> dict[str, list[bool] | Markup]:
+    """What a reader of drawings of these genotypes needs; to be called inside ``drawing_style``.
+
+    Returns:
+        ``concatenates``, whether the output of a cell concatenates its nodes (each answer once), and the ``legend``.
+    """
     cells = [cell for genotype in genotypes for cell in cells_of(genotype).values()]
     concatenates = list(dict.fromkeys(bool(cell_graph(cell).concatenated) for cell in cells))
-    legend = draw_cell_legend(concatenation=any(concatenates))
-    return Reading(concatenates, to_svg(legend, prefix=prefix, label="Legend of the cell drawings"))
+    legend = to_svg(draw_cell_legend(any(concatenates)), prefix=prefix, label="Legend of the cell drawings")
+    return {"concatenates": concatenates, "legend": legend}
 
 
 def draw_cell(drawing: CellDrawing) -> Figure:
@@ -94,23 +86,25 @@ def draw_cell(drawing: CellDrawing) -> Figure:
     for path in drawing.outputs:
         _line(axes, path, colour="#a8b3c2", width=0.9, order=1, style=(0, (3, 2)))
     for edge in sorted(drawing.edges, key=lambda edge: edge.fixed):
-        _line(axes, edge.path, colour=KIND_COLOURS[edge.kind], width=_width(edge), order=3 if edge.fixed else 2)
+        width, order = (FIXED_WIDTH, 3) if edge.fixed else (FREE_WIDTH, 2)
+        _line(axes, edge.path, colour=KIND_COLOURS[edge.kind], width=width, order=order)
     for edge in drawing.edges:
         _label(axes, edge)
-    _nodes(axes, drawing)
+    for node in drawing.nodes:
+        _node(axes, node)
     return figure
 
 
-def draw_cell_legend(*, concatenation: bool = True) -> Figure:
+def draw_cell_legend(concatenation: bool = True) -> Figure:
     """The legend of all cells; ``concatenation``: whether their outputs concatenate nodes."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=colour, lw=1.8, label=kind) for kind, colour in KIND_COLOURS.items()]
-    handles.append(
-        Line2D([], [], color="#1e293b", lw=FIXED_WIDTH, marker="D", ms=5.5, label="edge fixed by the pattern")
-    )
-    handles.append(Line2D([], [], color="#1e293b", lw=FREE_WIDTH, label="edge found by the search"))
+    handles = [
+        *(Line2D([], [], color=colour, lw=1.8, label=kind) for kind, colour in KIND_COLOURS.items()),
+        Line2D([], [], color="#1e293b", lw=FIXED_WIDTH, marker="D", ms=5.5, label="edge fixed by the pattern"),
+        Line2D([], [], color="#1e293b", lw=FREE_WIDTH, label="edge found by the search"),
+    ]
     if concatenation:
         handles.append(Line2D([], [], color="#a8b3c2", lw=1.2, ls=(0, (3, 2)), label="concatenation"))
     figure = Figure(figsize=(8.6, 0.32))
@@ -118,28 +112,12 @@ def draw_cell_legend(*, concatenation: bool = True) -> Figure:
     return figure
 
 
-def _width(edge: DrawnEdge) -> float:
-    return FIXED_WIDTH if edge.fixed else FREE_WIDTH
-
-
 def _line(axes: Any, points: Sequence[Point], *, colour: str, width: float, order: int, style: Any = "solid") -> None:
     from matplotlib.patches import FancyArrowPatch
 
-    axes.add_patch(
-        FancyArrowPatch(
-            path=_smooth(points),
-            arrowstyle="-|>",
-            mutation_scale=7 + 1.2 * width,
-            shrinkA=0,
-            shrinkB=0,
-            color=colour,
-            linewidth=width,
-            linestyle=style,
-            zorder=order,
-            capstyle="butt",
-            joinstyle="miter",
-        )
-    )
+    arrow: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 7 + 1.2 * width, "shrinkA": 0, "shrinkB": 0}
+    line = {"color": colour, "linewidth": width, "linestyle": style, "capstyle": "butt", "joinstyle": "miter"}
+    axes.add_patch(FancyArrowPatch(path=_smooth(points), zorder=order, **arrow, **line))
 
 
 def _smooth(points: Sequence[Point]) -> Path:
@@ -158,47 +136,28 @@ def _smooth(points: Sequence[Point]) -> Path:
     return Path(vertices, codes)
 
 
-def _label(axes: Any, edge: DrawnEdge) -> None:
+def _box(axes: Any, x: float, y: float, width: float, height: float, *, rounding: float, **style: Any) -> None:
+    """A box with round corners around a point."""
     from matplotlib.patches import FancyBboxPatch
 
-    colour = KIND_COLOURS[edge.kind]
-    inset = 0.03
-    left, bottom = edge.label_x - LABEL_WIDTH / 2 + inset, edge.label_y - LABEL_HEIGHT / 2
-    axes.add_patch(
-        FancyBboxPatch(
-            (left, bottom),
-            LABEL_WIDTH - 2 * inset,
-            LABEL_HEIGHT,
-            boxstyle="round,pad=0,rounding_size=0.07",
-            facecolor="white",
-            edgecolor=colour,
-            linewidth=1.6 if edge.fixed else 0.6,
-            zorder=4,
-        )
-    )
+    shape = f"round,pad=0,rounding_size={rounding}"
+    axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, boxstyle=shape, **style))
+
+
+def _label(axes: Any, edge: DrawnEdge) -> None:
+    x, y, colour = edge.label_x, edge.label_y, KIND_COLOURS[edge.kind]
+    width, inset = 1.6 if edge.fixed else 0.6, 0.03
+    outline = {"facecolor": "white", "edgecolor": colour, "linewidth": width, "zorder": 4}
+    _box(axes, x, y, LABEL_WIDTH - 2 * inset, LABEL_HEIGHT, rounding=0.07, **outline)
     if edge.fixed:
-        axes.plot(left + 0.11, edge.label_y, marker="D", ms=4.6, color=colour, zorder=5)
-    x = edge.label_x + (0.07 if edge.fixed else 0)
+        axes.plot(x - LABEL_WIDTH / 2 + inset + 0.11, y, marker="D", ms=4.6, color=colour, zorder=5)
     weight = "bold" if edge.fixed else "normal"
     style = {"ha": "center", "va": "center_baseline", "fontsize": 8, "color": colour, "zorder": 5}
-    axes.text(x, edge.label_y, edge.label, weight=weight, **style)
+    axes.text(x + (0.07 if edge.fixed else 0), y, edge.label, weight=weight, **style)
 
 
-def _nodes(axes: Any, drawing: CellDrawing) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    for node in drawing.nodes:
-        corner = (node.x - NODE_WIDTH / 2, node.y - NODE_HEIGHT / 2)
-        box = FancyBboxPatch(
-            corner,
-            NODE_WIDTH,
-            NODE_HEIGHT,
-            boxstyle="round,pad=0,rounding_size=0.09",
-            facecolor=_NODE_FILL[node.role],
-            edgecolor=_NODE_LINE[node.role],
-            linewidth=1.1,
-            zorder=6,
-        )
-        axes.add_patch(box)
-        text = f"${node.label}$" if node.role != "intermediate" else node.label
-        axes.text(node.x, node.y, text, ha="center", va="center", fontsize=10, zorder=7)
+def _node(axes: Any, node: DrawnNode) -> None:
+    outline = {"facecolor": _NODE_FILL[node.role], "edgecolor": _NODE_LINE[node.role], "linewidth": 1.1, "zorder": 6}
+    _box(axes, node.x, node.y, NODE_WIDTH, NODE_HEIGHT, rounding=0.09, **outline)
+    text = f"${node.label}$" if node.role != "intermediate" else node.label
+    axes.text(node.x, node.y, text, ha="center", va="center", fontsize=10, zorder=7)

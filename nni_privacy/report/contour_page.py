@@ -14,16 +14,18 @@ import numpy as np
 from markupsafe import Markup
 
 from nni_privacy.errors import AuditError
-from nni_privacy.files import CORRUPT_FILE
+from nni_privacy.files import UNREADABLE
 from nni_privacy.report.html import render_part
-from nni_privacy.report.style import drawing_style, plain_label, to_svg
+from nni_privacy.report.style import drawing_style, new_figure, plain_label, to_svg
 from nni_privacy.runs.contours import PREFIX, ContourInfo
-from nni_privacy.runs.records import RunInfo, TrialRecord
+from nni_privacy.runs.records import RunInfo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["RADII", "ContourRow", "contour_rows", "contours_html", "draw_contours", "read_contour"]
+
+_UNREADABLE: tuple[type[Exception], ...] = (AuditError, *UNREADABLE)
 
 COLUMNS = 4
 """Panels side by side."""
@@ -60,12 +62,12 @@ def contours_html(run: RunInfo) -> Markup:
 def draw_contours(row: ContourRow) -> Figure:
     """A panel for each variant, on common axes and with common lines."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
     columns = min(COLUMNS, len(row.contours))
     lines = -(-len(row.contours) // columns)
-    figure = Figure(figsize=(2.5 * columns + 0.6, 2.5 * lines + 0.4), layout="constrained")
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    size, shared = (2.5 * columns + 0.6, 2.5 * lines + 0.4), {"sharex": True, "sharey": True, "squeeze": False}
+    figure, grid = new_figure(*size, lines, columns, **shared)
+    panels = grid.ravel()
     levels = np.log10(row.levels)
     colours = colormaps["viridis"].with_extremes(over=TOO_HIGH)
     for axes, (name, info) in zip(panels, row.contours.items(), strict=False):
@@ -109,19 +111,20 @@ def contour_rows(run: RunInfo) -> list[ContourRow]:
     """A row for each architecture, size, data set and seed that has a contour."""
     trials = [trial for trial in run.succeeded if trial.factors]
     several = len({trial.factors.get("defence") for trial in trials}) > 1
+    parts = ("variant", "defence") if several else ("variant",)
     found: dict[tuple[str, ...], dict[str, ContourInfo]] = {}
     for trial in trials:
         info = read_contour(run.directory, trial.trial)
         if info is not None:
-            parts = ("variant", "defence") if several else ("variant",)
-            name = ", ".join(str(trial.factors.get(part)) for part in parts)
-            found.setdefault(_row_of(trial), {})[name] = info
-    return [
-        ContourRow(
-            ", ".join(part for part in key if part), _original_first(contours), _levels(contours), _reach(contours)
-        )
-        for key, contours in sorted(found.items())
-    ]
+            shared = [trial.factors.get(name) for name in ("architecture", "size", "dataset")]
+            texts = ["" if value is None else str(value) for value in shared]
+            row = found.setdefault((*texts, f"seed {trial.factors.get('seed')}"), {})
+            row[", ".join(str(trial.factors.get(part)) for part in parts)] = info
+    rows = []
+    for key, by_name in sorted(found.items(), key=lambda item: item[0]):
+        contours = dict(sorted(by_name.items(), key=lambda item: (not item[0].startswith("original"), item[0])))
+        rows.append(ContourRow(", ".join(filter(None, key)), contours, _levels(contours), _reach(contours)))
+    return rows
 
 
 def read_contour(directory: Path, trial: str) -> ContourInfo | None:
@@ -132,19 +135,8 @@ def read_contour(directory: Path, trial: str) -> ContourInfo | None:
     try:
         with np.load(directory / "scores" / name, allow_pickle=False) as file:
             return ContourInfo.from_arrays({key: file[key] for key in file.files if key.startswith(PREFIX)})
-    except (OSError, AuditError):
+    except _UNREADABLE:
         return None
-    except CORRUPT_FILE:
-        return None
-
-
-def _row_of(trial: TrialRecord) -> tuple[str, ...]:
-    named = [trial.factors.get(name) for name in ("architecture", "size", "dataset")]
-    return *("" if value is None else str(value) for value in named), f"seed {trial.factors.get('seed')}"
-
-
-def _original_first(contours: Mapping[str, ContourInfo]) -> dict[str, ContourInfo]:
-    return dict(sorted(contours.items(), key=lambda item: (not item[0].startswith("original"), item[0])))
 
 
 def _levels(contours: Mapping[str, ContourInfo]) -> tuple[float, ...]:

@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 
 from nni_privacy.analysis.bootstrap import Estimate
-from nni_privacy.analysis.contrasts import CONTROLS, Effect, auc_metrics, effect_metrics, paired_effects
+from nni_privacy.analysis.contrasts import CONTROLS, HEADLINE, Effect, auc_metrics, effect_metrics, paired_effects
 from nni_privacy.analysis.rows import NO_DEFENCE, MeasuredRow, measured_row
 from nni_privacy.analysis.slopes import Slope, ablation_slopes, guideline_slopes
+from nni_privacy.analysis.statistics import grouped
 from nni_privacy.analysis.verdicts import VerdictRow, Verdicts, verdict_rows
 from nni_privacy.errors import DataError
-from nni_privacy.files import to_csv
+from nni_privacy.files import Row, to_csv
 from nni_privacy.runs.records import RunInfo
 
-__all__ = [
-    "DEFENCE",
-    "HEADLINE",
-    "PATTERN",
-    "SPACES",
-    "BudgetInfo",
-    "EffectsInfo",
-    "ForestInfo",
-    "ForestRow",
-    "LevelRow",
-    "attack_forests",
-    "budget_infos",
-    "control_forests",
-    "dataset_forests",
-    "defence_forests",
-    "effects_info",
-    "effects_tables",
-    "level_rows",
-    "place_of",
-    "size_forests",
-    "space_forests",
-    "undefended",
-    "variant_forests",
-]
+__all__ = ["DEFENCE", "FORESTS", "PATTERN", "EffectsInfo", "ForestInfo", "ForestRow", "LevelRow"]
+__all__ += ["budget_effects", "effects_info", "effects_tables", "level_rows"]
 
 COMMAND = "nni-privacy measure config.yaml"
-HEADLINE = ("mia_auc", "accuracy", "overfitting")
 SPACES = {"darts": "DARTS space", "nasbench201": "NAS-Bench-201", None: "human-designed"}
 
 PATTERN, DEFENCE = "pattern", "defence"
 """Kinds of rows; the others are the names of controls."""
 _CELLS = ("normal", "reduction", "dual")
 _CONTROLS = (None, *CONTROLS)
+_VARIANT = attrgetter("variant")
+_Text = Callable[[Effect], str]
 
 
 @dataclass(frozen=True)
@@ -85,26 +66,11 @@ class EffectsInfo:
 
     def attack(self, metric: str) -> str:
         """The attack whose AUC a metric is, in words."""
-        return self.primary if metric == "mia_auc" else _words(metric.removesuffix("_mia_auc"))
+        return self.primary if metric == "mia_auc" else metric.removesuffix("_mia_auc").replace("_", " ")
 
     def metric(self, name: str) -> str:
         """What a metric is called."""
-        return f"AUC, {self.attack(name)}" if name.endswith("mia_auc") else _words(name)
-
-
-@dataclass(frozen=True)
-class BudgetInfo:
-    """Change of the AUC by the number m of fixed edges.
-
-    Attributes:
-        title: pattern, cells and data set.
-        budgets: numbers m, rising.
-        effects: one a budget.
-    """
-
-    title: str
-    budgets: tuple[int, ...]
-    effects: tuple[Effect, ...]
+        return f"AUC, {self.attack(name)}" if name.endswith("mia_auc") else name.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -134,48 +100,36 @@ def effects_info(run: RunInfo) -> EffectsInfo | None:
         ablations=ablations,
         guidelines=guidelines,
         verdicts=verdict_rows(effects, (*ablations, *guidelines), command=COMMAND),
-        primary=_words(run.attacks[0]) if run.attacks else "primary attack",
+        primary=run.attacks[0].replace("_", " ") if run.attacks else "primary attack",
         epsilons=_epsilons(rows),
         unpaired=_unpaired(effects),
     )
 
 
-def budget_infos(info: EffectsInfo) -> tuple[BudgetInfo, ...]:
-    """By pattern, cells and data set, where there are two budgets or more."""
+def budget_effects(info: EffectsInfo) -> dict[str, dict[int, Effect]]:
+    """Changes of the AUC by pattern, cells and data set, each by two or more numbers m of fixed edges, rising."""
     groups: dict[str, dict[int, Effect]] = {}
-    for effect in undefended(info, "original"):
+    for effect in _uncontrolled(info):
         treatment = effect.treatment
-        if treatment.control is None and treatment.budget is not None and effect.metric == "mia_auc":
+        if treatment.budget is not None and effect.metric == "mia_auc":
             title = f"{treatment.pattern}, {treatment.cells}, {place_of(effect)}"
             groups.setdefault(title, {})[treatment.budget] = effect
-    return tuple(
-        BudgetInfo(title, tuple(sorted(found)), tuple(found[budget] for budget in sorted(found)))
-        for title, found in groups.items()
-        if len(found) > 1
-    )
+    return {title: dict(sorted(found.items())) for title, found in groups.items() if len(found) > 1}
 
 
 def level_rows(info: EffectsInfo) -> tuple[LevelRow, ...]:
     """Accuracy and AUC by defence and variant, where there is a defence; controls left out."""
     if all(row.defence == NO_DEFENCE for row in info.rows):
         return ()
-    groups: dict[tuple[str, str | None, str, str], list[MeasuredRow]] = {}
     order = list(dict.fromkeys((row.dataset, row.space) for row in info.rows))
-    for row in sorted(info.rows, key=lambda row: order.index((row.dataset, row.space))):
-        if row.control is None:
-            groups.setdefault((row.dataset, row.space, row.defence, row.variant), []).append(row)
-    return tuple(
-        LevelRow(
-            dataset=dataset,
-            space=SPACES[space],
-            defence=info.defence(dataset, defence),
-            variant=variant,
-            architectures=len({row.architecture for row in rows}),
-            accuracy=_mean(rows, "accuracy"),
-            mia_auc=_mean(rows, "mia_auc"),
-        )
-        for (dataset, space, defence, variant), rows in groups.items()
-    )
+    rows = sorted(info.rows, key=lambda row: order.index((row.dataset, row.space)))
+    groups = grouped(((row.dataset, row.space, row.defence, row.variant), row) for row in rows if row.control is None)
+    levels = []
+    for (dataset, space, defence, variant), group in groups.items():
+        names = dataset, SPACES[space], info.defence(dataset, defence), variant
+        architectures = len({row.architecture for row in group})
+        levels.append(LevelRow(*names, architectures, _mean(group, "accuracy"), _mean(group, "mia_auc")))
+    return tuple(levels)
 
 
 def _rows(run: RunInfo) -> tuple[MeasuredRow, ...]:
@@ -197,28 +151,18 @@ def _by_size(rows: Sequence[MeasuredRow], effects: Sequence[Effect]) -> dict[str
     return {size: paired_effects([row for row in chosen if row.size == size], HEADLINE) for size in sizes}
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def _epsilons(rows: Sequence[MeasuredRow]) -> dict[tuple[str, str], str]:
-    values: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        if "epsilon" in row.metrics:
-            values.setdefault((row.dataset, row.defence), []).append(row.metrics["epsilon"])
+    private = [row for row in rows if "epsilon" in row.metrics]
+    values = grouped(((row.dataset, row.defence), row.metrics["epsilon"]) for row in private)
     texts = {place: (f"{min(found):.3g}", f"{max(found):.3g}") for place, found in values.items()}
     return {place: f"ε = {low}" if low == high else f"ε = {low} to {high}" for place, (low, high) in texts.items()}
 
 
 def _unpaired(effects: Iterable[Effect]) -> tuple[str, ...]:
     """Each measurement without a partner once, with what it misses; of the AUC, which all measurements have."""
-    found: dict[str, None] = {}
-    for effect in effects:
-        if effect.metric == "mia_auc":
-            for row in effect.pairing.unpaired:
-                other = effect.against if row.variant == effect.variant else effect.variant
-                found[f"{row}: no {other}"] = None
-    return tuple(found)
+    found = [(row, effect) for effect in effects if effect.metric == "mia_auc" for row in effect.pairing.unpaired]
+    missed = ((row, one.against if row.variant == one.variant else one.variant) for row, one in found)
+    return tuple(dict.fromkeys(f"{row}: no {other}" for row, other in missed))
 
 
 def undefended(info: EffectsInfo, against: str) -> list[Effect]:
@@ -232,10 +176,7 @@ def place_of(effect: Effect) -> str:
 
 
 def _mean(rows: Sequence[MeasuredRow], metric: str) -> float | None:
-    groups: dict[str, list[float]] = {}
-    for row in rows:
-        if metric in row.metrics:
-            groups.setdefault(row.architecture, []).append(row.metrics[metric])
+    groups = grouped((row.architecture, row.metrics[metric]) for row in rows if metric in row.metrics)
     return float(np.mean([np.mean(values) for values in groups.values()])) if groups else None
 
 
@@ -274,19 +215,19 @@ class ForestInfo:
 def variant_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     """Every variant and control against its original, a forest a data set and space (Figures 9-11 of the paper)."""
     plain = undefended(info, "original")
-    return _forests(plain, _name, lambda effect: effect.treatment.control or PATTERN)
+    return _forests(plain, _VARIANT, group=_treated, kind=lambda effect: effect.treatment.control or PATTERN)
 
 
 def control_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     """Every pattern against its controls."""
     found = [effect for control in CONTROLS for effect in undefended(info, control)]
-    return _forests(found, lambda effect: f"{effect.variant} less {effect.against}", lambda e: e.against)
+    return _forests(found, lambda e: f"{e.variant} less {e.against}", group=_treated, kind=lambda e: e.against)
 
 
 def attack_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     """The AUC of each attack, where there are two or more (Figure 13)."""
     metrics = auc_metrics(info.rows)
-    chosen = [effect for effect in undefended(info, "original") if effect.treatment.control is None]
+    chosen = _uncontrolled(info)
     found = []
     for place in dict.fromkeys(map(place_of, chosen)):
         here = [effect for effect in chosen if place_of(effect) == place and effect.metric in metrics]
@@ -298,111 +239,62 @@ def attack_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
 
 def dataset_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     """Data sets side by side, where a pattern was measured on two or more (Figures 14, 15, 25)."""
-    return _side_by_side(info, lambda effect: effect.dataset, lambda effect: SPACES[effect.space])
+    chosen, datasets = _uncontrolled(info), defaultdict(set)
+    for effect in chosen:
+        datasets[effect.space, effect.variant].add(effect.dataset)
+    return _forests(
+        chosen,
+        lambda e: f"{e.variant}, {e.dataset}",
+        title=lambda e: SPACES[e.space],
+        shown=lambda e: len(datasets[e.space, e.variant]) > 1,
+    )
 
 
 def space_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     """Spaces side by side, where a pattern was measured in two (Figure 26)."""
-    chosen = _uncontrolled(info)
-    found = []
-    for dataset in dict.fromkeys(effect.dataset for effect in chosen):
-        here = [effect for effect in chosen if effect.dataset == dataset]
-        if len({effect.space for effect in here}) > 1:
-            rows = _rows_of(here, lambda e: f"{e.variant}, {SPACES[e.space]}", _pattern_group, _is_pattern)
-            found.append(ForestInfo(dataset, _metrics(here), rows))
-    return tuple(found)
+    chosen, spaces = _uncontrolled(info), defaultdict(set)
+    for effect in chosen:
+        spaces[effect.dataset].add(effect.space)
+    return _forests(
+        chosen,
+        lambda e: f"{e.variant}, {SPACES[e.space]}",
+        title=lambda e: e.dataset,
+        group=lambda e: str(e.treatment.pattern),
+        shown=lambda e: len(spaces[e.dataset]) > 1,
+    )
 
 
 def defence_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     """Each defence alone, and what a pattern adds to it (Figures 16, 28)."""
-    chosen = [effect for effect in info.effects if effect.metric in HEADLINE and _adds_to_defence(effect)]
 
     def label(effect: Effect) -> str:
-        added = "alone" if effect.against == "no defence" else f"+ {effect.variant}"
-        return f"{info.defence(effect.dataset, effect.defence)} {added}"
+        what = "alone" if effect.against == "no defence" else f"+ {effect.variant}"
+        return f"{info.defence(effect.dataset, effect.defence)} {what}"
 
-    found = []
-    for place in dict.fromkeys(map(place_of, chosen)):
-        here = [effect for effect in chosen if place_of(effect) == place]
-        rows = _rows_of(here, label, lambda e: e.defence, lambda e: DEFENCE if e.against == "no defence" else PATTERN)
-        found.append(ForestInfo(place, _metrics(here), rows))
-    return tuple(found)
+    chosen = [
+        effect
+        for effect in info.effects
+        if (effect.against == "no defence" and effect.treatment.pattern is None)
+        or (effect.against == "original" and effect.defence != NO_DEFENCE and effect.treatment.control is None)
+    ]
+    kinds = {"no defence": DEFENCE, "original": PATTERN}
+    return _forests(chosen, label, group=lambda e: e.defence, kind=lambda e: kinds[e.against])
 
 
 def size_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     """Sizes of the network side by side, where a pattern was measured at two or more (Figures 21-23)."""
-    sizes = {id(effect): size for size, effects in info.by_size.items() for effect in effects}
+    found = {id(effect): (effect, size) for size, effects in info.by_size.items() for effect in effects}
     chosen = [
         effect
-        for effects in info.by_size.values()
-        for effect in effects
+        for effect, _ in found.values()
         if (effect.against, effect.defence, effect.treatment.control) == ("original", NO_DEFENCE, None)
     ]
-    found = []
-    for place in dict.fromkeys(map(place_of, chosen)):
-        here = [effect for effect in chosen if place_of(effect) == place]
-        rows = _rows_of(here, lambda e: f"{e.variant}, {sizes[id(e)]}", _name, _is_pattern)
-        found.append(ForestInfo(place, _metrics(here), rows))
-    return tuple(found)
-
-
-def _name(effect: Effect) -> str:
-    return effect.variant
-
-
-def _pattern_group(effect: Effect) -> str:
-    return str(effect.treatment.pattern)
-
-
-def _adds_to_defence(effect: Effect) -> bool:
-    """Whether it is a defence alone, or what a pattern adds to one."""
-    alone = effect.against == "no defence" and effect.treatment.pattern is None
-    added = effect.against == "original" and effect.defence != NO_DEFENCE and effect.treatment.control is None
-    return alone or added
-
-
-def _is_pattern(effect: Effect) -> str:
-    return PATTERN
+    return _forests(chosen, lambda e: f"{e.variant}, {found[id(e)][1]}")
 
 
 def _uncontrolled(info: EffectsInfo) -> list[Effect]:
     """Patterns, not their controls, against the original."""
-    found = undefended(info, "original")
-    return [effect for effect in found if effect.treatment.control is None and effect.metric in HEADLINE]
-
-
-def _forests(
-    effects: Sequence[Effect], label: Callable[[Effect], str], kind: Callable[[Effect], str]
-) -> tuple[ForestInfo, ...]:
-    """A forest a data set and space, its rows grouped by pattern, cells and budget."""
-    found = []
-    for place in dict.fromkeys(place_of(effect) for effect in effects):
-        here = [e for e in effects if place_of(e) == place and e.metric in HEADLINE]
-        rows = _rows_of(here, label, _treated, kind)
-        if rows:
-            found.append(ForestInfo(place, _metrics(here), rows))
-    return tuple(found)
-
-
-def _side_by_side(
-    info: EffectsInfo, label: Callable[[Effect], str], title: Callable[[Effect], str]
-) -> tuple[ForestInfo, ...]:
-    """A forest a title, its rows grouped by variant; variants with one row only are left out."""
-    chosen = _uncontrolled(info)
-    found = []
-    for name in dict.fromkeys(map(title, chosen)):
-        here = [effect for effect in chosen if title(effect) == name]
-        labels = {variant: {label(e) for e in here if e.variant == variant} for variant in {e.variant for e in here}}
-        here = [effect for effect in here if len(labels[effect.variant]) > 1]
-        if here:
-            rows = _rows_of(here, lambda e: f"{e.variant}, {label(e)}", _name, _is_pattern)
-            found.append(ForestInfo(name, _metrics(here), rows))
-    return tuple(found)
-
-
-def _metrics(effects: Sequence[Effect]) -> tuple[str, ...]:
-    names = {effect.metric for effect in effects}
-    return tuple(name for name in HEADLINE if name in names)
+    return [effect for effect in undefended(info, "original") if effect.treatment.control is None]
 
 
 def _treated(effect: Effect) -> str:
@@ -410,20 +302,28 @@ def _treated(effect: Effect) -> str:
     return f"{treatment.pattern}-{treatment.cells}-{treatment.budget}"
 
 
-def _rows_of(
+def _forests(
     effects: Sequence[Effect],
-    label: Callable[[Effect], str],
-    group: Callable[[Effect], str],
-    kind: Callable[[Effect], str],
-) -> tuple[ForestRow, ...]:
-    """One row a label, its effects by metric."""
-    found: dict[tuple[str, str, str], dict[str, Effect]] = {}
-    for effect in _sorted(effects):
-        if effect.metric in HEADLINE:
-            found.setdefault((label(effect), group(effect), kind(effect)), {})[effect.metric] = effect
-    metrics, order = _metrics(effects), list(dict.fromkeys(key[1] for key in found))
-    rows = [ForestRow(*key, tuple(map(by_metric.get, metrics))) for key, by_metric in found.items()]
-    return tuple(sorted(rows, key=lambda row: order.index(row.group)))
+    label: _Text,
+    *,
+    title: _Text = place_of,
+    group: _Text = _VARIANT,
+    kind: _Text = lambda effect: PATTERN,
+    shown: Callable[[Effect], bool] = lambda effect: True,
+) -> tuple[ForestInfo, ...]:
+    """A forest a title, a row a label; rows of one group stand together."""
+    found = []
+    for name in dict.fromkeys(map(title, effects)):
+        here = [e for e in effects if title(e) == name and e.metric in HEADLINE and shown(e)]
+        metrics = tuple(metric for metric in HEADLINE if any(effect.metric == metric for effect in here))
+        by_row: dict[tuple[str, str, str], dict[str, Effect]] = {}
+        for effect in _sorted(here):
+            by_row.setdefault((label(effect), group(effect), kind(effect)), {})[effect.metric] = effect
+        rows = [ForestRow(*key, tuple(map(by_metric.get, metrics))) for key, by_metric in by_row.items()]
+        order = list(dict.fromkeys(row.group for row in rows))
+        if rows:
+            found.append(ForestInfo(name, metrics, tuple(sorted(rows, key=lambda row: order.index(row.group)))))
+    return tuple(found)
 
 
 def _sorted(effects: Sequence[Effect]) -> list[Effect]:
@@ -438,6 +338,18 @@ def _sorted(effects: Sequence[Effect]) -> list[Effect]:
     return sorted(effects, key=key)
 
 
+FORESTS: Mapping[str, Callable[[EffectsInfo], tuple[ForestInfo, ...]]] = {
+    "effects": variant_forests,
+    "controls": control_forests,
+    "by-attack": attack_forests,
+    "by-data": dataset_forests,
+    "by-space": space_forests,
+    "by-defence": defence_forests,
+    "by-size": size_forests,
+}
+"""What a section's figures are of, by its anchor."""
+
+
 def effects_tables(run: RunInfo) -> dict[str, str]:
     """``effects.csv`` (every paired comparison) and ``verdicts.csv``, name to text; none if nothing can be compared.
 
@@ -446,21 +358,23 @@ def effects_tables(run: RunInfo) -> dict[str, str]:
     info = effects_info(run)
     if info is None:
         return {}
-    rows = [_effect(info, effect, None) for effect in info.effects]
-    rows += [_effect(info, effect, size) for size, effects in info.by_size.items() for effect in effects]
-    tables = {"effects.csv": to_csv(rows, ("data set", "defence"))}
-    verdicts = to_csv([_verdict(info, row) for row in info.verdicts.rows], ("claim", "text"))
-    return {**tables, "verdicts.csv": verdicts}
+    by_size = {"all": info.effects, **info.by_size}
+    rows = [_effect(info, effect, size) for size, effects in by_size.items() for effect in effects]
+    verdicts = [_verdict(info, row) for row in info.verdicts.rows]
+    return {
+        "effects.csv": to_csv(rows, ("data set", "defence")),
+        "verdicts.csv": to_csv(verdicts, ("claim", "text")),
+    }
 
 
-def _effect(info: EffectsInfo, effect: Effect, size: str | None) -> Mapping[str, Any]:
+def _effect(info: EffectsInfo, effect: Effect, size: str) -> Row:
     treatment = effect.treatment
     return {
         "data set": effect.dataset,
         "defence": effect.defence,
         "epsilon": info.epsilons.get((effect.dataset, effect.defence)),
         "space": effect.space,
-        "size": size or "all",
+        "size": size,
         "variant": effect.variant,
         "against": effect.against,
         **{name: getattr(treatment, name) for name in ("pattern", "cells", "budget", "control")},
@@ -474,7 +388,7 @@ def _effect(info: EffectsInfo, effect: Effect, size: str | None) -> Mapping[str,
     }
 
 
-def _verdict(info: EffectsInfo, row: VerdictRow) -> Mapping[str, Any]:
+def _verdict(info: EffectsInfo, row: VerdictRow) -> Row:
     estimate = row.estimate
     return {
         "claim": row.claim.id,
@@ -485,10 +399,10 @@ def _verdict(info: EffectsInfo, row: VerdictRow) -> Mapping[str, Any]:
         "epsilon": info.epsilons.get((row.dataset, row.defence)),
         "variant": row.detail,
         "paper": row.paper,
-        "ours": None if estimate is None else estimate.value,
+        "ours": getattr(estimate, "value", None),
         **_estimate(estimate),
-        "pairs": None if estimate is None else estimate.pairs,
-        "architectures": None if estimate is None else estimate.architectures,
+        "pairs": getattr(estimate, "pairs", None),
+        "architectures": getattr(estimate, "architectures", None),
         "holds if": None if row.claim.rule is None else str(row.claim.rule),
         "verdict": row.verdict,
         "parts": "; ".join(f"{name}: {verdict}" for name, verdict in row.parts),
@@ -498,6 +412,6 @@ def _verdict(info: EffectsInfo, row: VerdictRow) -> Mapping[str, Any]:
     }
 
 
-def _estimate(estimate: Estimate | None) -> Mapping[str, Any]:
+def _estimate(estimate: Estimate | None) -> Row:
     names = {"low": "low", "high": "high", "error": "standard_error", "method": "method"}
     return {column: getattr(estimate, name, None) for column, name in names.items()}

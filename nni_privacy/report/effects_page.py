@@ -15,46 +15,29 @@ from markupsafe import Markup
 from nni_privacy.analysis.contrasts import Effect
 from nni_privacy.analysis.rows import NO_DEFENCE
 from nni_privacy.analysis.slopes import SIZES, Slope
+from nni_privacy.analysis.statistics import grouped
 from nni_privacy.cells.darts import CELL_TYPES
 from nni_privacy.report.effects_infos import (
     DEFENCE,
+    FORESTS,
     PATTERN,
-    BudgetInfo,
     EffectsInfo,
     ForestInfo,
-    attack_forests,
-    budget_infos,
-    control_forests,
-    dataset_forests,
-    defence_forests,
+    budget_effects,
     effects_info,
     level_rows,
-    size_forests,
-    space_forests,
-    variant_forests,
 )
 from nni_privacy.report.html import render_part
-from nni_privacy.report.style import GUESSING, drawing_style, plain_label, to_svg
+from nni_privacy.report.style import DASHED, drawing_style, new_figure, no_formula, plain_label, row_places, to_svg
 from nni_privacy.runs.records import RunInfo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_budgets", "draw_forest", "draw_slope", "effects_html", "slope_names"]
+__all__ = ["draw_forest", "effects_html"]
 
 LISTED = 40
 """So many measurements without a partner are named; of more, the number is given."""
-
-_FORESTS: Mapping[str, Callable[[EffectsInfo], Sequence[ForestInfo]]] = {
-    "effects": variant_forests,
-    "controls": control_forests,
-    "by-attack": attack_forests,
-    "by-data": dataset_forests,
-    "by-space": space_forests,
-    "by-defence": defence_forests,
-    "by-size": size_forests,
-}
-"""What a section's figures are of, by its anchor."""
 
 COLOURS: Mapping[str, str] = {PATTERN: "#c2410c", "placebo": "#0072b2", "size-matched": "#15803d", DEFENCE: "#7c3aed"}
 OTHER, THIN = "#334155", "#94a3b8"
@@ -86,10 +69,10 @@ def effects_html(run: RunInfo) -> Markup:
             levels=level_rows(info),
             slope_names=slope_names,
             listed=LISTED,
-            forests={name: _forests(info, name) for name in _FORESTS},
+            forests={name: _forests(info, name) for name in FORESTS},
             budgets=[
-                to_svg(draw_budgets(one), prefix=f"budget{place}", label=f"Change of the AUC by m, {one.title}")
-                for place, one in enumerate(budget_infos(info))
+                to_svg(draw_budgets(title, found), prefix=f"budget{place}", label=f"Change of the AUC by m, {title}")
+                for place, (title, found) in enumerate(budget_effects(info).items())
             ],
             ablations=_slopes(info, [slope for slope in info.ablations if slope.predictor in SIZES], "ablation"),
             guidelines=_slopes(info, info.guidelines, "guideline"),
@@ -98,27 +81,20 @@ def effects_html(run: RunInfo) -> Markup:
 
 def _forests(info: EffectsInfo, name: str) -> list[tuple[str, Markup]]:
     """Titles and figures of a section."""
-    return [
-        (
-            forest.title,
-            to_svg(
-                draw_forest(forest, info.metric),
-                prefix=f"{name}{place}",
-                label=f"Changes with 95% intervals, {forest.title}",
-            ),
-        )
-        for place, forest in enumerate(_FORESTS[name](info))
-    ]
+    found = []
+    for place, forest in enumerate(FORESTS[name](info)):
+        label = f"Changes with 95% intervals, {forest.title}"
+        found.append((forest.title, to_svg(draw_forest(forest, info.metric), prefix=f"{name}{place}", label=label)))
+    return found
 
 
 def _slopes(info: EffectsInfo, slopes: Sequence[Slope], name: str) -> list[Markup]:
     several = len({slope.dataset for slope in slopes}) > 1
     figures = []
     for place, slope in enumerate(slopes):
-        x = ", ".join([slope_names(slope), *([slope.dataset] if several else [])])
-        label = f"{info.metric(slope.metric)} against {x}"
-        drawing = draw_slope(slope, x=x.replace(", ", "\n", 1), y=info.metric(slope.metric))
-        figures.append(to_svg(drawing, prefix=f"{name}{place}", label=label))
+        x, y = slope_names(slope) + (f", {slope.dataset}" if several else ""), info.metric(slope.metric)
+        drawing = draw_slope(slope, x=x.replace(", ", "\n", 1), y=y)
+        figures.append(to_svg(drawing, prefix=f"{name}{place}", label=f"{y} against {x}"))
     return figures
 
 
@@ -136,19 +112,18 @@ def draw_forest(info: ForestInfo, title: Callable[[str], str]) -> Figure:
         info: what to draw.
         title: name of a metric to what it is called.
     """
-    from matplotlib.figure import Figure
-
     names = [plain_label(row.label, LONGEST) for row in info.rows]
-    places = _places([row.group for row in info.rows])
+    groups = [row.group for row in info.rows]
+    places = row_places(groups, GROUP_GAP)
     width = 0.5 + CHARACTER * max(map(len, names)) + COLUMN * len(info.metrics)
-    figure = Figure(figsize=(max(width, 5.5), 1.15 + ROW * (places[-1] + 1)), layout="constrained")
-    panels = figure.subplots(1, len(info.metrics), sharey=True, squeeze=False)[0]
+    size = max(width, 5.5), 1.15 + ROW * (places[-1] + 1)
+    figure, ((*panels,),) = new_figure(*size, columns=len(info.metrics), sharey=True, squeeze=False)
     for column, (axes, metric) in enumerate(zip(panels, info.metrics, strict=True)):
         effects = [row.effects[column] for row in info.rows]
-        _architectures(axes, effects, places, [row.group for row in info.rows])
+        _architectures(axes, effects, places, groups)
         for row, effect, place in zip(info.rows, effects, places, strict=True):
             _dot(axes, effect, place, COLOURS.get(row.kind, OTHER))
-        axes.axvline(0, color=GUESSING, lw=1.1, ls=(0, (4, 3)), zorder=1)
+        axes.axvline(0, **DASHED, zorder=1)
         axes.set_title(f"change of {title(metric)}", fontsize=9, loc="left", parse_math=False)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
@@ -159,40 +134,30 @@ def draw_forest(info: ForestInfo, title: Callable[[str], str]) -> Figure:
     return figure
 
 
-def draw_budgets(info: BudgetInfo) -> Figure:
-    """Change of the AUC by the number m of fixed edges."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.5, 2.3), layout="constrained")
-    axes = figure.subplots()
-    labels = dict.fromkeys(label for effect in info.effects for label in effect.by_architecture)
-    for label in labels:
-        line = [effect.by_architecture.get(label, np.nan) for effect in info.effects]
-        axes.plot(info.budgets, line, color=THIN, lw=0.7, alpha=0.6)
-    for budget, effect in zip(info.budgets, info.effects, strict=True):
+def draw_budgets(title: str, effects: Mapping[int, Effect]) -> Figure:
+    """Change of the AUC by the number m of fixed edges, rising."""
+    figure, axes = new_figure(3.5, 2.3)
+    budgets, means = list(effects), [effect.by_architecture for effect in effects.values()]
+    for label in dict.fromkeys(label for effect in means for label in effect):
+        axes.plot(budgets, [effect.get(label, np.nan) for effect in means], color=THIN, lw=0.7, alpha=0.6)
+    for budget, effect in effects.items():
         if effect.estimate is not None:
             ends = [effect.estimate.low, effect.estimate.high]
             axes.plot([budget, budget], ends, color=COLOURS[PATTERN], lw=2.2, alpha=0.6, solid_capstyle="butt")
-    means = [effect.mean for effect in info.effects]
-    axes.plot(info.budgets, means, "D-", color=COLOURS[PATTERN], ms=5, lw=1.2)
-    axes.axhline(0, color=GUESSING, lw=1.1, ls=(0, (4, 3)), zorder=1)
-    axes.set_xticks(info.budgets)
-    axes.set_xlim(info.budgets[0] - 0.4, info.budgets[-1] + 0.4)
+    axes.plot(budgets, [effect.mean for effect in effects.values()], "D-", color=COLOURS[PATTERN], ms=5, lw=1.2)
+    axes.axhline(0, **DASHED, zorder=1)
+    axes.set_xticks(budgets)
+    axes.set_xlim(budgets[0] - 0.4, budgets[-1] + 0.4)
     axes.set_xlabel("number m of fixed edges")
     axes.set_ylabel("change of the AUC")
-    axes.set_title(plain_label(info.title, 48), fontsize=8.5, loc="left", parse_math=False)
+    axes.set_title(plain_label(title, 48), fontsize=8.5, loc="left", parse_math=False)
     return figure
 
 
 def draw_slope(slope: Slope, *, x: str, y: str) -> Figure:
     """A metric against a number: a thin line an architecture where it has several values, and the mean or the line."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.5, 2.3), layout="constrained")
-    axes = figure.subplots()
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for point in slope.points:
-        lines.setdefault(point.architecture, []).append((point.x, point.y))
+    figure, axes = new_figure(3.5, 2.3)
+    lines = grouped((point.architecture, (point.x, point.y)) for point in slope.points)
     for line in lines.values():
         axes.plot(*zip(*line, strict=True), "o-", color=THIN, ms=3.2, lw=0.7, alpha=0.7)
     values = np.unique([point.x for point in slope.points])
@@ -210,22 +175,14 @@ def draw_slope(slope: Slope, *, x: str, y: str) -> Figure:
     return figure
 
 
-def _places(groups: Sequence[str]) -> list[float]:
-    """Where each row goes, with a gap between groups."""
-    places, place = [], 0.0
-    for index, group in enumerate(groups):
-        place += (1 + GROUP_GAP * (group != groups[index - 1])) if index else 0
-        places.append(place)
-    return places
-
-
 def _architectures(axes: Any, effects: Sequence[Effect | None], places: Sequence[float], groups: Sequence[str]) -> None:
     for group in dict.fromkeys(groups):
-        lines: dict[str, list[tuple[float, float]]] = {}
-        for effect, place, other in zip(effects, places, groups, strict=True):
-            if effect is not None and other == group:
-                for label, mean in effect.by_architecture.items():
-                    lines.setdefault(label, []).append((mean, place))
+        lines = grouped(
+            (label, (mean, place))
+            for effect, place, other in zip(effects, places, groups, strict=True)
+            if effect is not None and other == group
+            for label, mean in effect.by_architecture.items()
+        )
         alpha = min(STRONGEST, max(FAINTEST, STRONGEST * FEW / max(len(lines), 1)))
         for line in lines.values():
             axes.plot(*zip(*line, strict=True), "o-", color=THIN, ms=2.6, lw=0.6, alpha=alpha, zorder=2)
@@ -237,21 +194,16 @@ def _dot(axes: Any, effect: Effect | None, place: float, colour: str) -> None:
     if effect.estimate is not None:
         ends = [effect.estimate.low, effect.estimate.high]
         axes.plot(ends, [place, place], color=colour, lw=3.2, alpha=0.75, solid_capstyle="butt", zorder=3)
-    filled = {"mfc": colour} if effect.estimate is not None else {"mfc": "white"}
-    axes.plot([effect.mean], [place], "D", color=colour, ms=5.2, zorder=4, **filled)
+    filling = "white" if effect.estimate is None else colour
+    axes.plot([effect.mean], [place], "D", color=colour, ms=5.2, zorder=4, mfc=filling)
 
 
 def _legend(figure: Figure, kinds: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=COLOURS.get(kind, OTHER), marker="D", ms=5, lw=2.4, label=_plain(kind))
+        Line2D([], [], color=COLOURS.get(kind, OTHER), marker="D", ms=5, lw=2.4, label=no_formula(plain_label(kind)))
         for kind in dict.fromkeys(kinds)
     ]
     handles.append(Line2D([], [], color=THIN, marker="o", ms=3, lw=0.8, label="one architecture"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5)
-
-
-def _plain(text: str) -> str:
-    """A name as it can stand in a legend, whose texts Matplotlib would read as formulas."""
-    return plain_label(text).replace("$", r"\$")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from nni_privacy.cells.genotypes import CELL_NAMES, AnyCell, AnyGenotype, cells_
 from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.report.cell import CellFigure, cell_figure, reading
 from nni_privacy.report.html import render_part
-from nni_privacy.report.style import to_svg
+from nni_privacy.report.style import new_figure, no_formula, to_svg
 from nni_privacy.runs.epochs import EPOCHS_FILE, EpochRecord, read_epochs
 from nni_privacy.runs.records import FixedEdges, RunInfo
 
@@ -35,7 +35,7 @@ SHARED = ("loss", "accuracy")
 Series = tuple[float, ...]
 
 COLOURS = ("#0072b2", "#d55e00", "#15803d", "#7c3aed")
-WIDTH, HEIGHT = 4.0, 2.0
+
 MARKED = 60
 """Up to so many epochs, each is marked by a point."""
 
@@ -158,7 +158,10 @@ def evolution_info(run_directory: Path) -> EvolutionInfo | None:
     if not records:
         return None
     genotypes = [_genotype(record.architecture) for record in records]
-    changed = _changed(genotypes)
+    changed = (
+        math.nan,
+        *(float(changed_edges(old, new)) if old and new else math.nan for old, new in pairwise(genotypes)),
+    )
     edges = max(sum(len(cell.edges) for cell in cells_of(known).values()) if known else 0 for known in genotypes)
     return EvolutionInfo(
         records=records,
@@ -182,20 +185,14 @@ def _checked(record: EpochRecord) -> EpochRecord:
         raise TypeError(f"epoch {record.epoch}: metrics or architecture of the wrong type")
     if any(type(value) is not int for value in (record.epoch, record.epochs, record.skip_connections)):
         raise TypeError("epoch, epochs and skip_connections are whole numbers")
-    metrics = {str(name): float(value) for name, value in record.metrics.items() if _is_number(value)}
-    return EpochRecord(
-        record.epoch,
-        record.epochs,
-        record.architecture,
-        record.skip_connections,
-        float(record.entropy) if record.entropy is not None and _is_number(record.entropy) else None,
-        metrics,
-        float(record.seconds),
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    numbers = {
+        name: float(value)
+        for name, value in [*record.metrics.items(), (None, record.entropy)]
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
+    entropy = numbers.pop(None, None)
+    metrics = {str(name): value for name, value in numbers.items()}
+    return replace(record, entropy=entropy, metrics=metrics, seconds=float(record.seconds))
 
 
 def _genotype(text: str) -> AnyGenotype | None:
@@ -205,23 +202,16 @@ def _genotype(text: str) -> AnyGenotype | None:
         return None
 
 
-def _changed(genotypes: Sequence[AnyGenotype | None]) -> Series:
-    counts = [math.nan]
-    for before, after in pairwise(genotypes):
-        counts.append(math.nan if before is None or after is None else float(changed_edges(before, after)))
-    return tuple(counts)
-
-
 def _panels_of(records: Sequence[EpochRecord], changed: Series) -> tuple[Panel, ...]:
-    names = list(dict.fromkeys(name for record in records for name in record.metrics))
-    groups: dict[str, list[str]] = {word: [] for word in SHARED}
-    for name in names:
+    groups: dict[str, dict[str, Series]] = {word: {} for word in SHARED}
+    for name in dict.fromkeys(name for record in records for name in record.metrics):
         word = name.rpartition("_")[2]
-        groups.setdefault(word if word in SHARED else name, []).append(name)
+        series = tuple(record.metrics.get(name, math.nan) for record in records)
+        groups.setdefault(word if word in SHARED else name, {})[name.replace("_", " ")] = series
     panels = [
-        Panel(_words(title if len(group) > 1 else group[0]), {_words(name): _series(records, name) for name in group})
-        for title, group in groups.items()
-        if group
+        Panel(title.replace("_", " ") if len(lines) > 1 else next(iter(lines)), lines)
+        for title, lines in groups.items()
+        if lines
     ]
     entropy = tuple(math.nan if record.entropy is None else record.entropy for record in records)
     if any(math.isfinite(value) for value in entropy):
@@ -231,14 +221,6 @@ def _panels_of(records: Sequence[EpochRecord], changed: Series) -> tuple[Panel, 
     if any(math.isfinite(value) for value in changed):
         panels.append(Panel("edges changed", {"edges changed": changed}, whole=True))
     return tuple(panels)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _series(records: Sequence[EpochRecord], name: str) -> Series:
-    return tuple(record.metrics.get(name, math.nan) for record in records)
 
 
 def _snapshots_of(records: Sequence[EpochRecord], genotypes: Sequence[AnyGenotype | None]) -> tuple[Snapshot, ...]:
@@ -254,23 +236,16 @@ def _snapshots_of(records: Sequence[EpochRecord], genotypes: Sequence[AnyGenotyp
 
 
 def draw_panel(panel: Panel, epochs: Sequence[int]) -> Figure:
-    """One panel: its lines over the epochs.
-
-    Args:
-        panel: what to draw.
-        epochs: numbers of the epochs.
-    """
-    from matplotlib.figure import Figure
+    """One panel: its lines over the epochs of these numbers."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_figure(4.0, 2.0)
     style: dict[str, Any] = {"lw": 1.3, "marker": "o" if len(epochs) <= MARKED else "", "ms": 2.4}
     for index, (name, values) in enumerate(panel.lines.items()):
         # A whole number holds for its epoch as it is: between two of them there is nothing to read off.
         drawstyle = "steps-mid" if panel.whole else "default"
         colour = COLOURS[index % len(COLOURS)]
-        axes.plot(epochs, values, color=colour, label=name.replace("$", r"\$"), drawstyle=drawstyle, **style)
+        axes.plot(epochs, values, color=colour, label=no_formula(name), drawstyle=drawstyle, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(integer=panel.whole, nbins=5, min_n_ticks=1))
     axes.ticklabel_format(axis="y", useOffset=False)
@@ -280,5 +255,5 @@ def draw_panel(panel: Panel, epochs: Sequence[int]) -> Figure:
     if len(panel.lines) > 1:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=len(panel.lines), borderaxespad=0.1)
     else:
-        axes.set_title(panel.title.replace("$", r"\$"), loc="left", fontsize=9, pad=5)
+        axes.set_title(no_formula(panel.title), loc="left", fontsize=9, pad=5)
     return figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,27 +19,12 @@ from nni_privacy.patterns.importance import MIN_SUPPORT
 from nni_privacy.report.cell import draw_cell, draw_cell_legend
 from nni_privacy.report.html import render_page
 from nni_privacy.report.layout import draw_info, operation_label
-from nni_privacy.report.style import drawing_style, to_svg
+from nni_privacy.report.style import DASHED, drawing_style, new_figure, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "GROUPS",
-    "DistributionInfo",
-    "HeatMapInfo",
-    "TopologyInfo",
-    "distribution_info",
-    "draw_distribution",
-    "draw_effects",
-    "draw_heat_map",
-    "draw_stability",
-    "draw_topology",
-    "heat_map_info",
-    "oi_csv",
-    "render_extraction",
-    "topology_info",
-]
+__all__ = ["GROUPS", "convolution_shares", "importances", "oi_csv", "operation_shares", "render_extraction"]
 
 GROUP_NOTE = {"demotion": "lowest", "promotion": "highest"}
 
@@ -54,6 +38,7 @@ COLUMNS = (
     *("measured", "measured_error", "beside", "stability", "position", "supported", "reason"),
 )
 
+OPERATION_LABELS = [operation_label(operation).replace(" ", "\n", 1) for operation in DARTS_OPERATIONS]
 GROUP_COLOURS = ("#0072b2", "#cbd5e1", "#c2410c")
 LINES = (("#c2410c", "D"), ("#a8b3c2", "o"), ("#15803d", "^"), ("#0072b2", "s"))
 
@@ -66,19 +51,21 @@ def render_extraction(extraction: Extraction, *, title: str, facts: Mapping[str,
         title: of the page.
         facts: what a reader should know (data, surrogate, seed, ...), shown in this order; plain text.
     """
+    nodes, names = extraction.codes.nodes, [found.name for found in extraction.found]
     with drawing_style():
         figures = {
             "patterns": [_pattern_figures(extraction, found) for found in extraction.found],
-            "importance": [_heat_map(extraction, found) for found in extraction.found],
+            "importance": [
+                to_svg(draw_heat_map(found, nodes), prefix=f"heat-{name}", label=f"Operation Importance, {name}")
+                for name, found in zip(names, extraction.found, strict=True)
+            ],
             "operations": [
-                to_svg(draw_distribution(distribution_info(extraction, cell)), prefix=f"ops-{cell}", label=label)
+                to_svg(draw_operations(extraction, cell), prefix=f"ops-{cell}", label=f"Operations, {cell} cell")
                 for cell in CELL_TYPES
-                for label in [f"Operations, {cell} cell"]
             ],
             "topologies": [
-                to_svg(draw_topology(topology_info(extraction, cell)), prefix=f"top-{cell}", label=label)
+                to_svg(draw_convolutions(extraction, cell), prefix=f"top-{cell}", label=f"Convolutions, {cell} cell")
                 for cell in CELL_TYPES
-                for label in [f"Convolutions, {cell} cell"]
             ],
         }
     return render_page(
@@ -139,101 +126,59 @@ def _drawing(extraction: Extraction, found: FoundPattern) -> dict[str, Markup]:
     }
 
 
-def _heat_map(extraction: Extraction, found: FoundPattern) -> Markup:
-    title = f"{found.cell} cell, {GROUP_NOTE[found.objective]} AUC"
-    figure = draw_heat_map(heat_map_info(found, extraction.codes.nodes), title=title)
-    return to_svg(figure, prefix=f"heat-{found.name}", label=f"Operation Importance, {found.name}")
-
-
-@dataclass(frozen=True, eq=False)
-class DistributionInfo:
-    """Shares of the operations by group (Figure 6 of the paper).
-
-    Attributes:
-        cell: type of cell.
-        shares: (3, 7) groups by operations, each row sums to 1.
-    """
-
-    cell: CellType
-    shares: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class TopologyInfo:
-    """Where convolutions take their input, by group (Figure 11 of the paper).
-
-    Attributes:
-        cell: type of cell.
-        direct: (3, k) share of the group's architectures with 0, 1, ... convolutions on edges from the cell's inputs.
-        inner: (3, k) the same for convolutions on edges between intermediate nodes.
-    """
-
-    cell: CellType
-    direct: Floats
-    inner: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class HeatMapInfo:
-    """Mean Operation Importance by place and operation.
-
-    Attributes:
-        places: (source, target) of the rows.
-        values: (rows, 7) in units of AUC; nan where too few architectures contain the edge.
-        supported: (rows, 7) whether the edge is supported.
-    """
-
-    places: tuple[tuple[int, int], ...]
-    values: Floats
-    supported: npt.NDArray[np.bool_]
-
-
 def _groups(extraction: Extraction) -> tuple[GenotypeCodes, ...]:
     codes, groups = extraction.codes, extraction.groups
     return codes[groups["demotion"]], codes, codes[groups["promotion"]]
 
 
-def distribution_info(extraction: Extraction, cell: CellType) -> DistributionInfo:
-    """How often each operation occurs in cells of type ``cell``."""
-    kind = CELL_TYPES.index(cell)
-    counts = [
-        np.bincount(codes.operations[:, kind].ravel(), minlength=len(DARTS_OPERATIONS)) for codes in _groups(extraction)
-    ]
-    return DistributionInfo(cell, np.array([count / count.sum() for count in counts]))
+def operation_shares(extraction: Extraction, cell: CellType) -> Floats:
+    """(3, 7) groups by operations: how often each occurs in cells of type ``cell``; each row sums to 1."""
+    operations = [codes.operations[:, CELL_TYPES.index(cell)].ravel() for codes in _groups(extraction)]
+    counts = [np.bincount(group, minlength=len(DARTS_OPERATIONS)) for group in operations]
+    return np.array([count / count.sum() for count in counts])
 
 
-def topology_info(extraction: Extraction, cell: CellType) -> TopologyInfo:
-    """How many convolutions start at an input, and how many at an intermediate node."""
+def convolution_shares(extraction: Extraction, cell: CellType) -> tuple[Floats, Floats]:
+    """Where convolutions take their input, by group.
+
+    Returns:
+        (3, k) share of the group's architectures with 0, 1, ... convolutions on edges from the cell's inputs, and the
+        same for convolutions on edges between intermediate nodes.
+    """
     kind, most = CELL_TYPES.index(cell), 2 * extraction.codes.nodes
-    convolutions = operation_mask("convolution")
-    shares: list[list[Floats]] = [[], []]
+    shares: tuple[list[Floats], list[Floats]] = ([], [])
     for codes in _groups(extraction):
-        convolution = convolutions[codes.operations[:, kind]]
+        convolution = operation_mask("convolution")[codes.operations[:, kind]]
         direct = codes.sources[:, kind] < INPUT_NODES
-        for place, chosen in enumerate((convolution & direct, convolution & ~direct)):
+        for rows, chosen in zip(shares, (convolution & direct, convolution & ~direct), strict=True):
             count = np.bincount(chosen.sum(axis=(1, 2)), minlength=most + 1)
-            shares[place].append(count / count.sum())
-    return TopologyInfo(cell, np.array(shares[0]), np.array(shares[1]))
+            rows.append(count / count.sum())
+    return np.array(shares[0]), np.array(shares[1])
 
 
-def heat_map_info(found: FoundPattern, nodes: int) -> HeatMapInfo:
-    """Operation Importance of all candidates of one pattern."""
-    places = tuple((source, target) for target in range(INPUT_NODES, INPUT_NODES + nodes) for source in range(target))
+def importances(found: FoundPattern, places: Sequence[tuple[int, int]]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Mean Operation Importance by place and operation.
+
+    Args:
+        found: a pattern, with all its candidates.
+        places: (source, target) of the rows.
+
+    Returns:
+        (rows, 7) in units of AUC, nan where too few architectures contain the edge; and whether each is supported.
+    """
     values, supported = np.full((len(places), len(DARTS_OPERATIONS)), np.nan), np.zeros((len(places), 7), dtype=bool)
     for row, (source, target) in enumerate(places):
         for column, operation in enumerate(DARTS_OPERATIONS):
             finding = found.findings.get(Edge(source, target, operation))
             if finding is not None and finding.support >= MIN_SUPPORT:
                 values[row, column], supported[row, column] = finding.importance, finding.supported
-    return HeatMapInfo(places, values, supported)
+    return values, supported
 
 
 def oi_csv(extraction: Extraction) -> str:
     """Every edge of every group with all that is known about it, as CSV; AUCs in fractions."""
-    rows = [
-        _row(found, edge, finding) for found in extraction.found for edge, finding in sorted(found.findings.items())
-    ]
-    return to_csv(rows, COLUMNS)
+    found = [(found, *item) for found in extraction.found for item in sorted(found.findings.items())]
+    return to_csv([_row(*one) for one in found], COLUMNS)
 
 
 def _row(found: FoundPattern, edge: Edge, finding: EdgeFinding) -> Row:
@@ -247,13 +192,6 @@ def _row(found: FoundPattern, edge: Edge, finding: EdgeFinding) -> Row:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns, sharey=columns > 1)
-
-
 def _bars(axes: Any, shares: Any, labels: Sequence[str]) -> None:
     places = np.arange(shares.shape[1])
     for row, (name, colour) in enumerate(zip(GROUPS, GROUP_COLOURS, strict=True)):
@@ -261,39 +199,42 @@ def _bars(axes: Any, shares: Any, labels: Sequence[str]) -> None:
     axes.set_xticks(places, labels)
 
 
-def draw_distribution(info: DistributionInfo) -> Figure:
-    """Shares of the operations in the three groups."""
-    figure, axes = _figure(5.9, 2.7)
-    _bars(axes, info.shares, [operation_label(operation).replace(" ", "\n", 1) for operation in DARTS_OPERATIONS])
-    axes.set(ylabel=f"share of the edges, {info.cell} cell")
+def draw_operations(extraction: Extraction, cell: CellType) -> Figure:
+    """Shares of the operations in the three groups (Figure 6 of the paper)."""
+    figure, axes = new_figure(5.9, 2.7)
+    _bars(axes, operation_shares(extraction, cell), OPERATION_LABELS)
+    axes.set(ylabel=f"share of the edges, {cell} cell")
     axes.tick_params(axis="x", labelsize=8)
     axes.legend(ncol=3, loc="lower left", bbox_to_anchor=(0, 1.0))
     return figure
 
 
-def draw_topology(info: TopologyInfo) -> Figure:
-    """Numbers of convolutions from inputs (left) and from intermediate nodes (right) in the three groups."""
-    figure, (left, right) = _figure(5.9, 2.5, columns=2)
-    for axes, shares, where in ((left, info.direct, "from an input"), (right, info.inner, "from another node")):
+def draw_convolutions(extraction: Extraction, cell: CellType) -> Figure:
+    """Convolutions from inputs (left) and intermediate nodes (right) in the three groups (Figure 11 of the paper)."""
+    figure, (left, right) = new_figure(5.9, 2.5, columns=2, sharey=True)
+    direct, inner = convolution_shares(extraction, cell)
+    for axes, shares, where in ((left, direct, "from an input"), (right, inner, "from another node")):
         reach = max(int(np.flatnonzero(shares.any(axis=0)).max(initial=0)), 1) + 1
         _bars(axes, shares[:, :reach], [str(number) for number in range(reach)])
         axes.set(xlabel=f"convolutions {where}")
-    left.set(ylabel=f"share, {info.cell} cell")
+    left.set(ylabel=f"share, {cell} cell")
     left.legend(ncol=3, loc="lower left", bbox_to_anchor=(0, 1.0))
     return figure
 
 
-def draw_heat_map(info: HeatMapInfo, *, title: str) -> Figure:
+def draw_heat_map(found: FoundPattern, nodes: int) -> Figure:
     """Importance by edge: blue mitigates, red promotes the attack; a dot marks supported edges."""
-    figure, axes = _figure(5.2, 0.8 + 0.235 * len(info.places))
-    reach = float(np.nanmax(np.abs(info.values))) if np.isfinite(info.values).any() else 1.0
-    image = axes.imshow(info.values * 1000, cmap="RdBu", vmin=-reach * 1000, vmax=reach * 1000, aspect="auto")
-    axes.set_xticks(range(len(DARTS_OPERATIONS)), [operation_label(o).replace(" ", "\n", 1) for o in DARTS_OPERATIONS])
-    axes.set_yticks(range(len(info.places)), [f"{source} → {target}" for source, target in info.places])
+    places = [(source, target) for target in range(INPUT_NODES, INPUT_NODES + nodes) for source in range(target)]
+    values, supported = importances(found, places)
+    figure, axes = new_figure(5.2, 0.8 + 0.235 * len(places))
+    reach = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    image = axes.imshow(values * 1000, cmap="RdBu", vmin=-reach * 1000, vmax=reach * 1000, aspect="auto")
+    axes.set_xticks(range(len(OPERATION_LABELS)), OPERATION_LABELS)
+    axes.set_yticks(range(len(places)), [f"{source} → {target}" for source, target in places])
     axes.tick_params(length=0, labelsize=8)
     axes.grid(False)
-    axes.set_title(title, fontsize=9.5, loc="left")
-    rows, columns = np.nonzero(info.supported)
+    axes.set_title(f"{found.cell} cell, {GROUP_NOTE[found.objective]} AUC", fontsize=9.5, loc="left")
+    rows, columns = np.nonzero(supported)
     axes.plot(columns, rows, "o", ms=5, color="#111827", mec="white", mew=0.8)
     figure.colorbar(image, ax=axes, label="importance, thousandths of AUC", shrink=0.9)
     return figure
@@ -301,7 +242,7 @@ def draw_heat_map(info: HeatMapInfo, *, title: str) -> Figure:
 
 def draw_stability(findings: Sequence[EdgeFinding]) -> Figure:
     """In how many resamples Algorithm 1 took each edge: filled where the edge is supported."""
-    figure, axes = _figure(5.2, 0.75 + 0.235 * max(len(findings), 1))
+    figure, axes = new_figure(5.2, 0.75 + 0.235 * max(len(findings), 1))
     places = np.arange(len(findings))[::-1]
     colours = ["#0072b2" if finding.supported else "#cbd5e1" for finding in findings]
     axes.barh(places, [finding.stability for finding in findings], color=colours, height=0.68)
@@ -317,8 +258,8 @@ def draw_effects(effects: Mapping[str, Sequence[Effect]]) -> Figure:
     """Predicted change of the AUC by the number m of fixed edges, with 95% intervals, one line a pattern."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(5.9, 3.3)
-    axes.axhline(0, color="#94a3b8", lw=1.1, ls=(0, (4, 3)))
+    figure, axes = new_figure(5.9, 3.3)
+    axes.axhline(0, **DASHED)
     for number, (name, line) in enumerate(effects.items()):
         colour, marker = LINES[number % len(LINES)]
         m = np.arange(1, len(line) + 1) + 0.09 * (number - (len(effects) - 1) / 2)

@@ -71,6 +71,9 @@ def facts_of(run: RunInfo, summary: SummaryInfo) -> Facts:
     seed = run.environment.get("seed", run.config.get("seed"))
     device = run.environment.get("device")
     versions = run.environment.get("versions")
+    skipped = ("seed", "device", "fixed_edges")
+    scalars = {name: value for name, value in run.environment.items() if not isinstance(value, dict | list)}
+    others = {name: value for name, value in scalars.items() if name not in skipped}
     return {
         "Data set": name_of(run.config.get("dataset")),
         "Search space": _with_options(run.config.get("search_space")),
@@ -81,7 +84,7 @@ def facts_of(run: RunInfo, summary: SummaryInfo) -> Facts:
         "Attacks": ", ".join(attacks),
         "Seed": "" if seed is None else str(seed),
         "Device": "" if device is None else _plain(device),
-        "Versions": _plain(versions if isinstance(versions, Mapping) else _scalars(run.environment)),
+        "Versions": _plain(versions if isinstance(versions, Mapping) else others),
         "Time in trials": duration(summary.seconds) if summary.seconds else "",
     }
 
@@ -114,13 +117,6 @@ def _with_options(value: Any) -> str:
     options = {key: option for key, option in value.items() if key != "name"} if isinstance(value, Mapping) else {}
     shown = _plain({key: option for key, option in options.items() if option is not None})
     return name_of(value) + (f" ({shown})" if shown else "")
-
-
-def _scalars(environment: Mapping[str, Any]) -> dict[str, Any]:
-    skipped = ("seed", "device", "fixed_edges")
-    return {
-        key: value for key, value in environment.items() if key not in skipped and not isinstance(value, dict | list)
-    }
 
 
 def _plain(value: Any) -> str:

@@ -25,6 +25,7 @@ from nni_privacy.runs.records import TrialRecord
 __all__ = ["duration", "figure_files", "interval", "render_page", "render_part", "replace_text"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""Nothing runs, but for the script whose digest is added, whatever a file contains."""
 
 _FIGURE = re.compile(r'<(\w+) role="img" aria-label="([^"]*)".*?</\1>', re.DOTALL)
 _LONGEST = 80
@@ -38,8 +39,12 @@ def render_page(template: str, *, sortable: bool = False, **content: Any) -> str
         sortable: whether the page brings the script that sorts tables; no other can run in it.
         content: what the template shows.
     """
-    script = render_part("sorting.js") if sortable else Markup()
-    return render_part(template, script=script, policy=_script_policy(script), **content)
+    script, policy = Markup(), POLICY
+    if sortable:
+        script = render_part("sorting.js")
+        source = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy = f"{POLICY}; script-src 'sha256-{source}'"
+    return render_part(template, script=script, policy=policy, **content)
 
 
 def render_part(template: str, **content: Any) -> Markup:
@@ -68,14 +73,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, Markup):
         return value
     return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in str(value))
-
-
-def _script_policy(script: str) -> str:
-    """A content security policy: the page's own script runs and nothing else does, whatever a file contains."""
-    if not script:
-        return POLICY
-    source = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"{POLICY}; script-src 'sha256-{source}'"
 
 
 def replace_text(path: Path, text: str) -> None:

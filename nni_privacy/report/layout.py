@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import itemgetter
 from statistics import fmean
+from typing import Literal
 
-from nni_privacy.cells.darts import Edge
+from nni_privacy.cells.darts import INPUT_NODES, Cell, Edge
 from nni_privacy.cells.genotypes import AnyCell
+from nni_privacy.cells.nasbench201 import NASBENCH201_NODES
 from nni_privacy.cells.operations import NO_CONNECTION, OperationKind, is_skip, operation_kind
-from nni_privacy.report.cell_graph import CellGraph, Role, cell_graph
 
 __all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode"]
-__all__ += ["draw_info", "operation_kind", "operation_label"]
+__all__ += ["cell_graph", "draw_info", "operation_kind", "operation_label"]
 
 Point = tuple[float, float]
 
@@ -33,6 +35,39 @@ PADDING = 0.07
 GAP = 0.42
 """Between columns, where edges bend and cross."""
 SWEEPS = 24
+
+
+Role = Literal["input", "intermediate", "output"]
+
+
+@dataclass(frozen=True)
+class CellGraph:
+    """What there is to draw of a cell, whichever space it is of.
+
+    Attributes:
+        labels: of the nodes, in the order of their numbers; the last node is the output.
+        roles: of the nodes.
+        edges: each with its operation; those of ``none`` keep their room in a drawing and are not drawn.
+        concatenated: the nodes that the output concatenates; none where it adds up in-edges as every other node.
+    """
+
+    labels: tuple[str, ...]
+    roles: tuple[Role, ...]
+    edges: tuple[Edge, ...]
+    concatenated: tuple[int, ...] = ()
+
+
+def cell_graph(cell: AnyCell) -> CellGraph:
+    """The graph of a cell."""
+    inputs, nodes = (INPUT_NODES, cell.nodes) if isinstance(cell, Cell) else (1, NASBENCH201_NODES - 2)
+    between = tuple(range(inputs, inputs + nodes))
+    first: Role = "input"
+    middle: Role = "intermediate"
+    roles = (*[first] * inputs, *[middle] * nodes, "output")
+    if isinstance(cell, Cell):
+        names = (f"c_{{k-{inputs - node}}}" for node in range(inputs))
+        return CellGraph((*names, *map(str, between), "c_{k}"), roles, cell.edges, between)
+    return CellGraph(tuple(map(str, range(NASBENCH201_NODES))), roles, cell.edges)
 
 
 @dataclass(frozen=True)
@@ -123,7 +158,9 @@ def draw_info(cell: AnyCell, name: str, fixed: Collection[Edge] = ()) -> CellDra
         columns[slot.column].append(slot)
     _order(columns)
     _place(columns)
-    centres, widths = _columns_in_inches(columns)
+    widths = [max(slot.width for slot in column) for column in columns]
+    lefts = accumulate((width + GAP for width in widths), initial=0.0)
+    centres = [left + width / 2 for left, width in zip(lefts, widths, strict=False)]
     return CellDrawing(
         name=name,
         nodes=tuple(
@@ -167,11 +204,9 @@ def _label_columns(graph: CellGraph, ranks: Sequence[int]) -> dict[Edge, int]:
 
 def _chain(source: _Slot, target: _Slot, label_column: int | None) -> list[_Slot]:
     """The slots of an edge from node to node, linked to each other."""
-    chain = [source]
-    for column in range(source.column + 1, target.column):
-        labelled = column == label_column
-        chain.append(_Slot(column, LABEL_HEIGHT if labelled else THIN, LABEL_WIDTH if labelled else 0.0))
-    chain.append(target)
+    between = range(source.column + 1, target.column)
+    sizes = ((LABEL_HEIGHT, LABEL_WIDTH) if column == label_column else (THIN, 0.0) for column in between)
+    chain = [source, *(_Slot(column, *size) for column, size in zip(between, sizes, strict=True)), target]
     for left, right in pairwise(chain):
         left.right.append(right)
         right.left.append(left)
@@ -185,20 +220,15 @@ def _order(columns: list[list[_Slot]]) -> None:
         forward = sweep % 2 == 0
         for column in columns[1:] if forward else columns[-2::-1]:
             near = columns[column[0].column + (-1 if forward else 1)]
-            position = {slot: float(index) for index, slot in enumerate(near)}
-            own = {slot: float(index) for index, slot in enumerate(column)}
-            column.sort(
-                key=lambda slot: _mean([position[n] for n in (slot.left if forward else slot.right)], own[slot])
-            )
+            position = {slot: index for index, slot in enumerate(near)}
+            links = [slot.left if forward else slot.right for slot in column]
+            means = [fmean(position[n] for n in ends) if ends else index for index, ends in enumerate(links)]
+            column[:] = [slot for _, slot in sorted(zip(means, column, strict=True), key=itemgetter(0))]
         _swap_neighbours(columns)
         crossings = _crossings(columns)
         if crossings < fewest:
             best, fewest = [list(column) for column in columns], crossings
     columns[:] = best
-
-
-def _mean(values: Sequence[float], default: float) -> float:
-    return fmean(values) if values else default
 
 
 def _swap_neighbours(columns: list[list[_Slot]]) -> None:
@@ -253,17 +283,6 @@ def _settle(column: Sequence[_Slot], wanted: Sequence[float]) -> None:
         slot.y = mean + offset
 
 
-def _columns_in_inches(columns: Sequence[Sequence[_Slot]]) -> tuple[list[float], list[float]]:
-    """Centre and width of each column, from the left."""
-    centres: list[float] = []
-    widths = [max(slot.width for slot in column) for column in columns]
-    left = 0.0
-    for width in widths:
-        centres.append(left + width / 2)
-        left += width + GAP
-    return centres, widths
-
-
 def _path(chain: Sequence[_Slot], centres: Sequence[float], widths: Sequence[float]) -> tuple[Point, ...]:
     """From the right side of the source through both sides of each slot's column to the left side of the target."""
     points: list[Point] = []
@@ -277,12 +296,4 @@ def _drawn_edge(edge: Edge, path: tuple[Point, ...], chain: Sequence[_Slot], fix
     """The label stands in the middle of its column, whose two sides are points 2i - 1 and 2i of the path."""
     place = column - chain[0].column
     (left, y), (right, _) = path[2 * place - 1 : 2 * place + 1]
-    return DrawnEdge(
-        edge=edge,
-        kind=operation_kind(edge.op),
-        label=operation_label(edge.op),
-        fixed=fixed,
-        path=path,
-        label_x=(left + right) / 2,
-        label_y=y,
-    )
+    return DrawnEdge(edge, operation_kind(edge.op), operation_label(edge.op), fixed, path, (left + right) / 2, y)

@@ -14,32 +14,21 @@ from nni_privacy.cells.genotypes import cells_of
 from nni_privacy.report.cell import cell_figure, reading
 from nni_privacy.report.facts import appendix, facts_of, summary_info
 from nni_privacy.report.html import render_page
-from nni_privacy.report.style import drawing_style, to_svg
-from nni_privacy.runs.records import RunInfo
+from nni_privacy.report.style import drawing_style, new_figure, no_formula, to_svg
+from nni_privacy.runs.records import RunInfo, TrialRecord
 from nni_privacy.surrogate.search import PredictedArchitecture, PredictedSearch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "HistogramInfo",
-    "PredictedGroup",
-    "draw_histogram",
-    "draw_predicted_progress",
-    "group_of_run",
-    "group_of_search",
-    "histogram_info",
-    "lowest_so_far",
-    "render_predicted_run",
-    "render_predicted_search",
-]
-
-BEST_OF_A_RUN = 20
+__all__ = ["PredictedGroup", "group_of_run", "group_of_search", "histogram", "render_predicted_run"]
+__all__ += ["render_predicted_search"]
 
 Floats = npt.NDArray[np.float64]
 
+BEST_OF_A_RUN = 20
+AUC = "predicted_mia_auc"
 BINS = 60
-
 COLOURS = ("#64748b", "#c2410c")
 
 
@@ -58,16 +47,18 @@ def render_predicted_search(groups: Sequence[PredictedGroup], *, title: str, fac
 def render_predicted_run(run: RunInfo) -> str:
     """The page of a run whose trials were predicted instead of trained."""
     group, summary = group_of_run(run, best=BEST_OF_A_RUN), summary_info(run)
-    sequence, auc, lowest = lowest_so_far(run)
+    predicted = [trial for trial in run.succeeded if AUC in trial.metrics]
+    evaluator = run.config.get("evaluator")
+    surrogate = evaluator.get("surrogate") if isinstance(evaluator, Mapping) else None
     with drawing_style():
         content = _content([group] if len(group.predicted_mia_auc) else [])
-        if sequence:
-            figure = draw_predicted_progress(sequence, auc, lowest)
+        if predicted:
+            figure = draw_predicted_progress(predicted)
             content["progress"] = to_svg(figure, prefix="progress", label="Predicted AUC by trial")
     return render_page(
         "predicted.html.jinja",
         title=run.name,
-        facts={"Surrogate": _surrogate(run), **facts_of(run, summary)},
+        facts={"Surrogate": "the one that ships" if surrogate is None else str(surrogate), **facts_of(run, summary)},
         run=run,
         summary=summary,
         appendix=appendix(run),
@@ -75,18 +66,11 @@ def render_predicted_run(run: RunInfo) -> str:
     )
 
 
-def _surrogate(run: RunInfo) -> str:
-    evaluator = run.config.get("evaluator")
-    file = evaluator.get("surrogate") if isinstance(evaluator, Mapping) else None
-    return "the one that ships" if file is None else str(file)
-
-
 def _content(groups: Sequence[PredictedGroup]) -> dict[str, Any]:
     """The groups with the drawings of the first architecture of each; without a group there is nothing to draw."""
     content: dict[str, Any] = {"groups": groups, "progress": None}
     if groups:
-        histogram = draw_histogram(histogram_info(groups))
-        content["histogram"] = to_svg(histogram, prefix="hist", label="Histogram of predicted AUC")
+        content["histogram"] = to_svg(draw_histogram(groups), prefix="hist", label="Histogram of predicted AUC")
         content["reading"] = reading([group.best[0].genotype for group in groups])
         content["drawings"] = [
             [
@@ -117,23 +101,6 @@ class PredictedGroup:
     fixed: Mapping[str, tuple[Edge, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class HistogramInfo:
-    """Shares of the groups' architectures by predicted AUC, on common axes.
-
-    Attributes:
-        names: g names of groups.
-        edges: (b + 1,) ends of the intervals of AUC.
-        shares: (g, b) share of a group's architectures in an interval; each row sums to 1.
-        means: (g,) mean predicted AUC.
-    """
-
-    names: tuple[str, ...]
-    edges: Floats
-    shares: Floats
-    means: Floats
-
-
 def group_of_search(search: PredictedSearch, *, best: int) -> PredictedGroup:
     """A search on random architectures, with its ``best`` lowest predictions."""
     pattern = search.pattern
@@ -149,9 +116,9 @@ def group_of_run(run: RunInfo, *, best: int) -> PredictedGroup:
     """The different architectures of a run whose trials were predicted; those without a genotype are left out."""
     found: dict[str, PredictedArchitecture] = {}
     for trial in run.succeeded:
-        auc = trial.metrics.get("predicted_mia_auc")
+        auc = trial.metrics.get(AUC)
         if auc is not None and isinstance(trial.genotype, Genotype):
-            sd = trial.metrics.get("predicted_mia_auc_sd", np.nan)
+            sd = trial.metrics.get(f"{AUC}_sd", np.nan)
             found.setdefault(str(trial.genotype), PredictedArchitecture(trial.genotype, auc, sd))
     ordered = sorted(found.values(), key=lambda one: one.predicted_mia_auc)
     values = np.array([one.predicted_mia_auc for one in ordered], dtype=float)
@@ -159,39 +126,31 @@ def group_of_run(run: RunInfo, *, best: int) -> PredictedGroup:
     return PredictedGroup(run.name, values, tuple(ordered[:best]), seconds, run.fixed_edges)
 
 
-def histogram_info(groups: Sequence[PredictedGroup]) -> HistogramInfo:
-    """Histograms of groups of at least one architecture each over the same intervals."""
-    everything = np.concatenate([group.predicted_mia_auc for group in groups])
-    edges = np.histogram_bin_edges(everything, BINS)
+def histogram(groups: Sequence[PredictedGroup]) -> tuple[Floats, Floats]:
+    """Shares of g groups' architectures by predicted AUC, over common intervals.
+
+    Args:
+        groups: at least one, of at least one architecture each.
+
+    Returns:
+        (b + 1,) ends of the intervals, and (g, b) share of a group's architectures in each; rows sum to 1.
+    """
+    edges = np.histogram_bin_edges(np.concatenate([group.predicted_mia_auc for group in groups]), BINS)
     counts = np.array([np.histogram(group.predicted_mia_auc, edges)[0] for group in groups], dtype=float)
-    return HistogramInfo(
-        names=tuple(group.name for group in groups),
-        edges=edges,
-        shares=counts / counts.sum(axis=1, keepdims=True),
-        means=np.array([group.predicted_mia_auc.mean() for group in groups]),
-    )
+    return edges, counts / counts.sum(axis=1, keepdims=True)
 
 
-def lowest_so_far(run: RunInfo) -> tuple[tuple[int, ...], Floats, Floats]:
-    """Of the trials with a prediction: their numbers, (n,) predicted AUC, and (n,) the lowest up to each."""
-    trials = [trial for trial in run.succeeded if "predicted_mia_auc" in trial.metrics]
-    auc = np.array([trial.metrics["predicted_mia_auc"] for trial in trials], dtype=float)
-    return tuple(trial.sequence for trial in trials), auc, np.fmin.accumulate(auc)
-
-
-def draw_histogram(info: HistogramInfo) -> Figure:
+def draw_histogram(groups: Sequence[PredictedGroup]) -> Figure:
     """The distributions of predicted AUC on common axes, a dashed line at each mean."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    figure = Figure(figsize=(6.8, 3.4), layout="constrained")
-    axes = figure.subplots()
-    for number, name in enumerate(info.names):
+    figure, axes = new_figure(6.8, 3.4)
+    edges, shares = histogram(groups)
+    for number, group in enumerate(groups):
         colour = COLOURS[number % len(COLOURS)]
-        label = name.replace("$", r"\$")  # a name is no formula
-        axes.stairs(info.shares[number], info.edges, color=colour, fill=True, alpha=0.35)
-        axes.stairs(info.shares[number], info.edges, color=colour, lw=1.2, label=label)
-        axes.axvline(info.means[number], color=colour, lw=1.2, ls=(0, (4, 3)))
+        axes.stairs(shares[number], edges, color=colour, fill=True, alpha=0.35)
+        axes.stairs(shares[number], edges, color=colour, lw=1.2, label=no_formula(group.name))
+        axes.axvline(group.predicted_mia_auc.mean(), color=colour, lw=1.2, ls=(0, (4, 3)))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(xlabel="PREDICTED AUC of the attack (not measured; dashed: mean)", ylabel="share of the architectures")
     axes.set_ylim(bottom=0)
@@ -199,15 +158,15 @@ def draw_histogram(info: HistogramInfo) -> Figure:
     return figure
 
 
-def draw_predicted_progress(sequence: Sequence[int], auc: Floats, lowest: Floats) -> Figure:
-    """Predicted AUC of each trial in the order of the search, with the lowest so far."""
-    from matplotlib.figure import Figure
+def draw_predicted_progress(trials: Sequence[TrialRecord]) -> Figure:
+    """Predicted AUC of each trial (all of which have one) in the order of the search, with the lowest so far."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6.8, 2.9), layout="constrained")
-    axes = figure.subplots()
+    sequence = [trial.sequence for trial in trials]
+    auc = np.array([trial.metrics[AUC] for trial in trials], dtype=float)
+    figure, axes = new_figure(6.8, 2.9)
     axes.plot(sequence, auc, ".", ms=3.5, color=COLOURS[0], label="architecture", rasterized=len(auc) > 2000)
-    axes.step(sequence, lowest, where="post", color=COLOURS[1], lw=1.4, label="lowest so far")
+    axes.step(sequence, np.fmin.accumulate(auc), where="post", color=COLOURS[1], lw=1.4, label="lowest so far")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="trial, in the order of the search", ylabel="PREDICTED AUC")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nni_privacy.attacks import RocCurve, roc_curve
-from nni_privacy.report.style import CURVES, GUESSING, new_figure
+from nni_privacy.report.style import CURVES, DASHED, new_figure, no_formula
 from nni_privacy.runs.records import RunInfo, TrialRecord
-from nni_privacy.runs.scores import read_scores, roc_band
+from nni_privacy.runs.scores import AttackScores, read_scores, roc_band
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GRID_POINTS", "RocInfo", "draw_roc", "roc_info"]
+__all__ = ["RocInfo", "draw_roc", "roc_info", "trial_rocs"]
 
 GRID_POINTS = 160
 
@@ -55,20 +56,15 @@ def roc_info(run: RunInfo) -> RocInfo | None:
     for trial in ranked:
         scores = read_scores(run.directory, trial.trial, run.attacks)
         if scores:
-            first = scores[0]
-            grid = np.geomspace(1 / first.non_members, 1, GRID_POINTS) if first.non_members > 1 else np.ones(1)
-            low, high = roc_band(first, grid)
-            return RocInfo(
-                trial=trial,
-                attacks=tuple(attack.attack for attack in scores),
-                curves=tuple(roc_curve(attack.scores, attack.is_member) for attack in scores),
-                members=first.members,
-                non_members=first.non_members,
-                grid=grid,
-                band_low=low,
-                band_high=high,
-            )
+            return trial_rocs(trial, scores, [roc_curve(attack.scores, attack.is_member) for attack in scores])
     return None
+
+
+def trial_rocs(trial: TrialRecord, scores: Sequence[AttackScores], curves: Sequence[RocCurve]) -> RocInfo:
+    """The info of a trial's attacks, at least one, with the band of the first."""
+    first, names = scores[0], tuple(attack.attack for attack in scores)
+    grid = np.geomspace(1 / first.non_members, 1, GRID_POINTS) if first.non_members > 1 else np.ones(1)
+    return RocInfo(trial, names, tuple(curves), first.members, first.non_members, grid, *roc_band(first, grid))
 
 
 def draw_roc(info: RocInfo) -> Figure:
@@ -77,20 +73,13 @@ def draw_roc(info: RocInfo) -> Figure:
     floor = 1 / max(info.non_members, 2)
     bottom = min(floor, 1 / max(info.members, 2)) / 1.5
     diagonal = np.geomspace(min(floor, bottom), 1, 50)
-    axes.plot(diagonal, diagonal, color=GUESSING, lw=1.1, ls=(0, (4, 3)), label="guessing (AUC 0.5)")
-    axes.fill_between(
-        info.grid,
-        np.maximum(info.band_low, bottom / 2),
-        np.maximum(info.band_high, bottom / 2),
-        color=CURVES[0],
-        alpha=0.16,
-        lw=0,
-        step="post",
-        label=f"95% bootstrap band, {info.attacks[0]}".replace("$", r"\$"),
-    )
+    axes.plot(diagonal, diagonal, label="guessing (AUC 0.5)", **DASHED)
+    band = [np.maximum(end, bottom / 2) for end in (info.band_low, info.band_high)]
+    label = no_formula(f"95% bootstrap band, {info.attacks[0]}")
+    axes.fill_between(info.grid, *band, color=CURVES[0], alpha=0.16, lw=0, step="post", label=label)
     for index, (attack, curve) in enumerate(zip(info.attacks, info.curves, strict=True)):
         clipped = np.maximum(curve.fpr, floor / 10), np.maximum(curve.tpr, bottom / 10)
-        label = f"{attack}, AUC {curve.auc:.3f}".replace("$", r"\$")
+        label = no_formula(f"{attack}, AUC {curve.auc:.3f}")
         width = 1.8 if index == 0 else 1.2
         axes.plot(*clipped, drawstyle="steps-post", color=CURVES[index % len(CURVES)], lw=width, label=label)
     axes.set(xscale="log", yscale="log", xlim=(floor, 1.05), ylim=(bottom, 1.15))

@@ -17,25 +17,15 @@ from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.facts import appendix, facts_of, summary_info
 from nni_privacy.report.html import render_page
 from nni_privacy.report.roc import RocInfo, draw_roc, roc_info
-from nni_privacy.report.style import ACCURACY, AUC, FAILED, FRONT, GUESSING, OTHER, drawing_style, new_figure, to_svg
+from nni_privacy.report.style import ACCURACY, AUC, DASHED, FAILED, FRONT, OTHER, drawing_style, new_figure, to_svg
 from nni_privacy.report.trials_table import columns_of
 from nni_privacy.runs.records import RunInfo, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "HypervolumeInfo",
-    "ProgressInfo",
-    "TradeoffInfo",
-    "draw_hypervolume",
-    "draw_progress",
-    "draw_tradeoff",
-    "hypervolume_info",
-    "progress_info",
-    "select_best",
-    "tradeoff_info",
-]
+__all__ = ["HypervolumeInfo", "ProgressInfo", "TradeoffInfo", "draw_progress", "draw_tradeoff", "hypervolume_info"]
+__all__ += ["progress_info", "render_run", "select_best", "tradeoff_info"]
 
 BEST_CELLS = 4
 
@@ -74,35 +64,26 @@ def _figures(
     tradeoff: TradeoffInfo, progress: ProgressInfo, hypervolume: HypervolumeInfo, roc: RocInfo | None
 ) -> dict[str, Markup]:
     """What can be drawn, by name."""
-    figures = {}
+    drawn: dict[str, tuple[Figure, str]] = {}
     if tradeoff.trials:
         front = f"{len(tradeoff.front)} of them on the Pareto front"
         label = f"Accuracy against attack AUC of {len(tradeoff.trials)} trials, {front}"
-        figures["tradeoff"] = to_svg(draw_tradeoff(tradeoff), prefix="tradeoff", label=label)
-        label = "Accuracy and attack AUC by trial"
-        figures["progress"] = to_svg(draw_progress(progress), prefix="progress", label=label)
-        figures["hypervolume"] = to_svg(
-            draw_hypervolume(hypervolume), prefix="hypervolume", label="Hypervolume by trial"
-        )
+        drawn["tradeoff"] = draw_tradeoff(tradeoff), label
+        drawn["progress"] = draw_progress(progress), "Accuracy and attack AUC by trial"
+        drawn["hypervolume"] = draw_hypervolume(hypervolume), "Hypervolume by trial"
     if roc is not None:
-        label = f"ROC curves of trial {roc.trial.sequence}, log-log"
-        figures["roc"] = to_svg(draw_roc(roc), prefix="roc", label=label)
-    return figures
+        drawn["roc"] = draw_roc(roc), f"ROC curves of trial {roc.trial.sequence}, log-log"
+    return {name: to_svg(figure, prefix=name, label=label) for name, (figure, label) in drawn.items()}
 
 
 def _best_cells(run: RunInfo, tradeoff: TradeoffInfo) -> dict[str, Any]:
     """The trials whose cells are drawn with their drawings, and what a reader of these needs."""
     best = [(trial, trial.genotype) for trial in select_best(tradeoff.front, BEST_CELLS) if trial.genotype is not None]
-    drawn = [
-        (
-            trial,
-            [
-                cell_figure(cell, name, run.fixed_edges, prefix=f"cell{index}", label=f" of trial {trial.sequence}")
-                for name, cell in cells_of(genotype).items()
-            ],
-        )
-        for index, (trial, genotype) in enumerate(best)
-    ]
+    drawn = []
+    for index, (trial, genotype) in enumerate(best):
+        names = {"prefix": f"cell{index}", "label": f" of trial {trial.sequence}"}
+        cells = [cell_figure(cell, name, run.fixed_edges, **names) for name, cell in cells_of(genotype).items()]
+        drawn.append((trial, cells))
     return {"best": drawn, "most": BEST_CELLS, "reading": reading([genotype for _, genotype in best]) if best else None}
 
 
@@ -176,7 +157,7 @@ def hypervolume_info(run: RunInfo) -> HypervolumeInfo:
     """Hypervolume of accuracy and AUC by trial, over the trials with both."""
     trials = run.measured
     growth = hypervolume_growth(_values(trials, "accuracy"), _values(trials, "mia_auc"))
-    return HypervolumeInfo(tuple(trial.sequence for trial in trials), _tuple(growth))
+    return HypervolumeInfo(tuple(trial.sequence for trial in trials), tuple(growth.tolist()))
 
 
 def select_best(front: Sequence[TrialRecord], limit: int = 4) -> tuple[TrialRecord, ...]:
@@ -204,12 +185,12 @@ def progress_info(run: RunInfo) -> ProgressInfo:
     accuracy, auc = _values(run.trials, "accuracy"), _values(run.trials, "mia_auc")
     return ProgressInfo(
         sequence=tuple(trial.sequence for trial in run.trials),
-        accuracy=_tuple(accuracy),
-        mia_auc=_tuple(auc),
-        low=_tuple(_values(run.trials, "mia_auc_low")),
-        high=_tuple(_values(run.trials, "mia_auc_high")),
-        best_accuracy=_tuple(np.fmax.accumulate(accuracy)),
-        lowest_auc=_tuple(np.fmin.accumulate(auc)),
+        accuracy=tuple(accuracy.tolist()),
+        mia_auc=tuple(auc.tolist()),
+        low=tuple(_values(run.trials, "mia_auc_low").tolist()),
+        high=tuple(_values(run.trials, "mia_auc_high").tolist()),
+        best_accuracy=tuple(np.fmax.accumulate(accuracy).tolist()),
+        lowest_auc=tuple(np.fmin.accumulate(auc).tolist()),
         failed=tuple(trial.sequence for trial in run.trials if trial.status == "failed"),
     )
 
@@ -217,10 +198,6 @@ def progress_info(run: RunInfo) -> ProgressInfo:
 def _values(trials: Sequence[TrialRecord], metric: str) -> NDArray[np.float64]:
     """One metric of the trials that succeeded, NaN where there is none."""
     return np.array([trial.metrics.get(metric, np.nan) if trial.succeeded else np.nan for trial in trials], dtype=float)
-
-
-def _tuple(values: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
 
 
 def draw_tradeoff(info: TradeoffInfo) -> Figure:
@@ -244,7 +221,7 @@ def draw_progress(info: ProgressInfo) -> Figure:
     """Accuracy and AUC of each trial in the order of the search, with the best so far."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, (upper, lower) = new_figure(6.4, 4.3, rows=2)
+    figure, (upper, lower) = new_figure(6.4, 4.3, rows=2, sharex=True)
     upper.plot(info.sequence, info.accuracy, "o", ms=4.5, color=ACCURACY, label="trial")
     upper.step(info.sequence, info.best_accuracy, where="post", color=ACCURACY, lw=1.2, label="best so far")
     _bars(lower, info.sequence, info.mia_auc, info.low, info.high, AUC)
@@ -253,15 +230,8 @@ def draw_progress(info: ProgressInfo) -> Figure:
     _guessing_line(lower)
     for axes in (upper, lower):
         if info.failed:
-            line = {
-                "transform": axes.get_xaxis_transform(),
-                "clip_on": False,
-                "ls": "",
-                "marker": "x",
-                "ms": 6,
-                "mew": 1.8,
-            }
-            axes.plot(info.failed, [0] * len(info.failed), color=FAILED, label="failed", **line)
+            cross = {"transform": axes.get_xaxis_transform(), "clip_on": False, "ms": 6, "mew": 1.8}
+            axes.plot(info.failed, [0] * len(info.failed), "x", color=FAILED, label="failed", **cross)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncol=4, borderaxespad=0.1, handletextpad=0.4)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     upper.set(ylabel="test accuracy")
@@ -299,7 +269,7 @@ def _guessing_line(axes: Any) -> None:
     """The line of AUC 0.5, unless it would push all points into less than half of the axis."""
     bottom, top = axes.get_ylim()
     if axes.has_data() and top > 0.5 and (top - bottom) >= 0.45 * (top - 0.5):
-        axes.axhline(0.5, color=GUESSING, lw=1.1, ls=(0, (4, 3)), label="guessing (AUC 0.5)", zorder=1)
+        axes.axhline(0.5, **DASHED, label="guessing (AUC 0.5)", zorder=1)
 
 
 def _number_front(figure: Figure, axes: Any, front: Sequence[TrialRecord]) -> None:

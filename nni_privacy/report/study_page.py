@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from nni_privacy.analysis.matched import CALIPER, LEAST, MatchedInfo, matched_infos
-from nni_privacy.analysis.statistics import Basis, Spread
+from nni_privacy.analysis.statistics import Basis, Spread, grouped
 from nni_privacy.analysis.study import (
     ACCURACY,
     HUMAN,
@@ -33,14 +33,24 @@ from nni_privacy.report.contour_page import contours_html
 from nni_privacy.report.effects_page import effects_html
 from nni_privacy.report.facts import Facts, appendix
 from nni_privacy.report.html import duration, render_page
-from nni_privacy.report.style import FAILED, GUESSING, drawing_style, plain_label, to_svg
+from nni_privacy.report.style import (
+    DASHED,
+    FAILED,
+    GUESSING,
+    drawing_style,
+    new_figure,
+    no_formula,
+    plain_label,
+    row_places,
+    to_svg,
+)
 from nni_privacy.report.trials_table import columns_of
 from nni_privacy.runs.records import RunInfo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_bars", "draw_matched", "draw_overfitting", "render_study", "study_tables"]
+__all__ = ["bar_limits", "draw_bars", "draw_matched", "draw_overfitting", "render_study", "study_tables", "whiskers"]
 
 NUMBERS = ("Figure 3", "Figure 17", "Figure 18", "Figure 19")
 """The paper's figures of attacks on its data sets, in its order."""
@@ -100,12 +110,10 @@ def render_study(run: RunInfo) -> str:
 def _table1(study: StudyInfo) -> dict[str, Any]:
     """The rows of Table 1; of each data set and attack those of its kinds; and the kinds that have a large number."""
     rows = table1_rows(study)
+    by_place = grouped(((row.dataset, row.attack), row) for row in rows)
     return {
         "table1": rows,
-        "by_place": {
-            place: {row.kind: row for row in rows if (row.dataset, row.attack) == place}
-            for place in dict.fromkeys((row.dataset, row.attack) for row in rows)
-        },
+        "by_place": {place: {row.kind: row for row in found} for place, found in by_place.items()},
         "kinds": list(dict.fromkeys(row.kind for row in rows)),
         "shown_kinds": (HUMAN, NAS),
         "short": SHORT,
@@ -114,6 +122,8 @@ def _table1(study: StudyInfo) -> dict[str, Any]:
 
 def _bars(infos: Sequence[BarsInfo], titles: Sequence[str], name: str, label: str) -> list[Markup]:
     """The bars as figures of at most ``COLUMNS`` panels and about equally many rows, at most ``ROWS``."""
+    if not infos:
+        return []
     limits, count = bar_limits(infos), len(infos[0].bars)
     rows = -(-count // -(-count // ROWS))
     figures = []
@@ -126,21 +136,17 @@ def _bars(infos: Sequence[BarsInfo], titles: Sequence[str], name: str, label: st
 
 def _accuracy(study: StudyInfo) -> dict[str, Any] | None:
     infos = [info for name in study.measured_datasets if not (info := bars_info(study, name, ACCURACY)).empty]
-    if not infos:
-        return None
     figures = _bars(infos, [info.dataset for info in infos], "accuracy", "Test accuracy of every architecture")
-    return {"figures": figures, "whiskers": whiskers(infos)}
+    return {"figures": figures, "whiskers": whiskers(infos)} if figures else None
 
 
 def _attacks(study: StudyInfo, place: int) -> dict[str, Any] | None:
     dataset = study.measured_datasets[place]
     infos = [info for name in study.attacks if not (info := bars_info(study, dataset, name)).empty]
-    if not infos:
-        return None
     label = f"AUC of {len(infos)} attacks on every architecture, {plain_label(dataset)}"
     figures = _bars(infos, [info.quantity for info in infos], f"attacks{place}-", label)
-    number = NUMBERS[place] if place < len(NUMBERS) else ""
-    return {"place": place, "dataset": dataset, "number": number, "figures": figures, "whiskers": whiskers(infos)}
+    section = {"place": place, "dataset": dataset, "number": NUMBERS[place] if place < len(NUMBERS) else ""}
+    return {**section, "figures": figures, "whiskers": whiskers(infos)} if figures else None
 
 
 def _overfitting(study: StudyInfo) -> dict[str, Any]:
@@ -148,10 +154,9 @@ def _overfitting(study: StudyInfo) -> dict[str, Any]:
     pairs = product(study.measured_datasets, study.attacks)
     infos = [info for dataset, name in pairs if (info := overfitting_info(study, dataset, name)).points]
     figures = {}
-    for place, dataset in enumerate(dict.fromkeys(info.dataset for info in infos)):
-        figure = draw_overfitting([info for info in infos if info.dataset == dataset])
+    for place, (dataset, found) in enumerate(grouped((info.dataset, info) for info in infos).items()):
         label = f"Overfitting against AUC, {plain_label(dataset)}"
-        figures[dataset] = to_svg(figure, prefix=f"overfitting{place}", label=label)
+        figures[dataset] = to_svg(draw_overfitting(found), prefix=f"overfitting{place}", label=label)
     return {"overfitting": infos, "overfitting_figures": figures}
 
 
@@ -189,9 +194,7 @@ def study_facts(run: RunInfo, study: StudyInfo) -> Facts:
 
 def _some(pairs: Sequence[tuple[str, str]]) -> str:
     """Architectures, each with the data sets it is named with; the rest is counted."""
-    datasets: dict[str, dict[str, None]] = {}
-    for architecture, dataset in pairs:
-        datasets.setdefault(architecture, {})[dataset] = None
+    datasets = grouped(dict.fromkeys(pairs))
     names = [f"{architecture} ({', '.join(found)})" for architecture, found in datasets.items()]
     rest = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {rest} more architectures" if rest > 0 else "")
@@ -231,19 +234,17 @@ def draw_bars(infos: Sequence[BarsInfo], titles: Sequence[str], limits: tuple[fl
         titles: of the panels.
         limits: of the axis, see :func:`bar_limits`.
     """
-    from matplotlib.figure import Figure
-
     bars = infos[0].bars
-    places = _places(bars)
+    places = row_places([bar.architecture.kind for bar in bars], KIND_GAP)
     names = [plain_label(bar.architecture.label) for bar in bars]
     width = 0.4 + LABELS * max(map(len, names)) + PANEL * len(infos)
-    figure = Figure(figsize=(max(width, 5.0), 1.15 + ROW * (places[-1] + 1)), layout="constrained")
-    panels = figure.subplots(1, len(infos), sharey=True, sharex=True, squeeze=False)[0]
+    size, shared = (max(width, 5.0), 1.15 + ROW * (places[-1] + 1)), {"sharex": True, "sharey": True}
+    figure, ((*panels,),) = new_figure(*size, columns=len(infos), squeeze=False, **shared)
     base = _base(infos[0])
     for axes, info, title in zip(panels, infos, titles, strict=True):
         for place, bar in zip(places, info.bars, strict=True):
             _bar(axes, place, bar, base)
-        axes.axvline(base, color=GUESSING, lw=1.1, ls=(0, (4, 3)) if base else "-", zorder=3)
+        axes.axvline(base, **(DASHED if base else {**DASHED, "ls": "-"}), zorder=3)
         axes.set_title(plain_label(title), fontsize=9, loc="left", parse_math=False)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
@@ -253,65 +254,52 @@ def draw_bars(infos: Sequence[BarsInfo], titles: Sequence[str], limits: tuple[fl
     panels[0].locator_params(axis="x", nbins=5)
     label = "test accuracy" if base == 0 else "AUC of the attack; bars begin at 0.5 (guessing)"
     figure.supxlabel(label, fontsize=9.5, color="#1e293b")
-    _kinds_legend(figure, dict.fromkeys(bar.architecture.kind for bar in bars))
+    _kinds_legend(figure, [bar.architecture.kind for bar in bars])
     return figure
 
 
 def draw_overfitting(infos: Sequence[OverfittingInfo]) -> Figure:
     """Overfitting against AUC, a point a measurement; a panel for each info, at least one, each with a point."""
-    from matplotlib.figure import Figure
-
     columns = min(len(infos), 3)
     rows = -(-len(infos) // columns)
-    figure = Figure(figsize=(max(3.3 * columns, 5.0), 0.55 + 2.5 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    size = max(3.3 * columns, 5.0), 0.55 + 2.5 * rows
+    figure, grid = new_figure(*size, rows, columns, sharex=True, squeeze=False)
+    panels = grid.ravel()
+    style = {"ms": 5, "mec": "white", "mew": 0.6, "alpha": 0.9}
     for axes, info in zip(panels, infos, strict=False):
-        for kind in dict.fromkeys(point.kind for point in info.points):
-            points = [(point.overfitting, point.auc) for point in info.points if point.kind == kind]
-            style = {"ms": 5, "mec": "white", "mew": 0.6, "alpha": 0.9}
+        for kind, points in grouped((point.kind, (point.overfitting, point.auc)) for point in info.points).items():
             axes.plot(*zip(*points, strict=True), MARKERS.get(kind, "s"), color=_colour(kind), **style)
-        axes.set_title(_headline(info), fontsize=9, loc="left", parse_math=False)
+        found = info.correlation
+        headline = f": ρ = {found.rho:.2f}, p = {found.p_value:.2g}" if found else ""
+        axes.set_title(plain_label(info.attack, 24) + headline, fontsize=9, loc="left", parse_math=False)
         axes.margins(0.08)
         low, high = axes.get_ylim()
         if low < 0.5 + (high - low) / 2:
-            axes.axhline(0.5, color=GUESSING, lw=1.1, ls=(0, (4, 3)), zorder=1)
+            axes.axhline(0.5, **DASHED, zorder=1)
         axes.locator_params(nbins=5)
         axes.tick_params(labelbottom=True)
     for axes in panels[len(infos) :]:
         axes.remove()
     figure.supxlabel("overfitting: train accuracy less test accuracy", fontsize=9.5, color="#1e293b")
     figure.supylabel("AUC of the attack", fontsize=9.5, color="#1e293b")
-    _kinds_legend(figure, dict.fromkeys(point.kind for info in infos for point in info.points), points=True)
+    _kinds_legend(figure, [point.kind for info in infos for point in info.points], points=True)
     return figure
 
 
 def draw_matched(infos: Sequence[MatchedInfo]) -> Figure:
     """Differences at equal accuracy with their intervals; at least one info has one, the others are left out."""
-    from matplotlib.figure import Figure
-
     shown = [(info, info.adjusted) for info in infos if info.adjusted]
     names = [f"{plain_label(info.dataset, 20)}, {plain_label(info.attack, 22)}" for info, _ in shown]
-    figure = Figure(figsize=(6.4, 1.0 + 0.24 * len(shown)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_figure(6.4, 1.0 + 0.24 * len(shown))
     for place, (_, found) in enumerate(shown):
         axes.plot([found.low, found.high], [place, place], color=OTHER, lw=2.2, alpha=0.5, solid_capstyle="butt")
         axes.plot([found.difference], [place], "D", color=OTHER, ms=5)
-    axes.axvline(0, color=GUESSING, lw=1.1, ls=(0, (4, 3)), zorder=1)
+    axes.axvline(0, **DASHED, zorder=1)
     axes.set_yticks(range(len(shown)), names, parse_math=False, fontsize=8.5)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("AUC of NAS less AUC of human-designed, at equal accuracy")
     return figure
-
-
-def _places(bars: Sequence[Bar]) -> list[float]:
-    """Where each bar goes, with a gap between kinds."""
-    places, place = [], 0.0
-    for index, bar in enumerate(bars):
-        if index:
-            place += 1 + KIND_GAP * (bar.architecture.kind != bars[index - 1].architecture.kind)
-        places.append(place)
-    return places
 
 
 def _bar(axes: Any, place: float, bar: Bar, base: float) -> None:
@@ -335,29 +323,23 @@ def _base(info: BarsInfo) -> float:
     return 0.0 if info.quantity == ACCURACY else 0.5
 
 
-def _kinds_legend(figure: Figure, kinds: Sequence[str] | dict[str, None], *, points: bool = False) -> None:
+def _kinds_legend(figure: Figure, kinds: Iterable[str], *, points: bool = False) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = []
-    for kind in kinds:
-        if points:
-            handles.append(Line2D([], [], ls="", marker=MARKERS.get(kind, "s"), color=_colour(kind), ms=5.5))
-        else:
-            handles.append(Patch(color=_colour(kind), alpha=0.72, lw=0))
-    names = [plain_label(kind).replace("$", r"\$") for kind in kinds]
+    shown = list(dict.fromkeys(kinds))
+    handles = [
+        Line2D([], [], ls="", marker=MARKERS.get(kind, "s"), color=_colour(kind), ms=5.5)
+        if points
+        else Patch(color=_colour(kind), alpha=0.72, lw=0)
+        for kind in shown
+    ]
+    names = [no_formula(plain_label(kind)) for kind in shown]
     figure.legend(handles, names, loc="outside upper left", ncol=len(names), fontsize=8.5, handletextpad=0.5)
 
 
 def _colour(kind: str) -> str:
     return COLOURS.get(kind, OTHER)
-
-
-def _headline(info: OverfittingInfo) -> str:
-    name = plain_label(info.attack, 24)
-    if info.correlation is None:
-        return name
-    return f"{name}: ρ = {info.correlation.rho:.2f}, p = {info.correlation.p_value:.2g}"
 
 
 def study_tables(run: RunInfo) -> dict[str, str]:
@@ -406,10 +388,7 @@ def _table1_rows(study: StudyInfo) -> list[Row]:
             "attack": row.attack,
             "kind": row.kind,
             **_spread(row.spread),
-            "architectures": row.architectures,
-            "measurements": row.measurements,
-            "highest": row.highest,
-            "whose": row.whose,
+            **{name: getattr(row, name) for name in ("architectures", "measurements", "highest", "whose")},
         }
         for row in table1_rows(study)
     ]
@@ -434,12 +413,10 @@ def _bars_rows(study: StudyInfo) -> list[Row]:
 
 def _overfitting_rows(study: StudyInfo) -> list[Row]:
     rows: list[Row] = []
-    for dataset in study.measured_datasets:
-        for attack in study.attacks:
-            found = overfitting_info(study, dataset, attack).correlation
-            names = ("rho", "low", "high", "p_value", "count")
-            values = {name: getattr(found, name, None) for name in names}
-            rows.append({"data set": dataset, "attack": attack, **values})
+    for dataset, attack in product(study.measured_datasets, study.attacks):
+        found = overfitting_info(study, dataset, attack).correlation
+        values = {name: getattr(found, name, None) for name in ("rho", "low", "high", "p_value", "count")}
+        rows.append({"data set": dataset, "attack": attack, **values})
     return rows
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -18,19 +19,8 @@ from nni_privacy.report.html import render_part
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "ACCURACY",
-    "AUC",
-    "CURVES",
-    "FAILED",
-    "FRONT",
-    "GUESSING",
-    "OTHER",
-    "drawing_style",
-    "new_figure",
-    "plain_label",
-    "to_svg",
-]
+__all__ = ["ACCURACY", "AUC", "CURVES", "DASHED", "FAILED", "FRONT", "GUESSING", "OTHER", "drawing_style"]
+__all__ += ["new_figure", "no_formula", "plain_label", "row_places", "to_svg"]
 
 _STYLE = {
     "axes.axisbelow": True,
@@ -56,6 +46,9 @@ _STYLE = {
 FRONT, OTHER, GUESSING, FAILED = "#c2410c", "#64748b", "#94a3b8", "#b91c1c"
 ACCURACY, AUC = "#0072b2", "#c2410c"
 CURVES = ("#c2410c", "#0072b2", "#15803d", "#7c3aed", "#a16207", "#db2777", "#0e7490", "#334155")
+
+DASHED: dict[str, Any] = {"color": GUESSING, "lw": 1.1, "ls": (0, (4, 3))}
+"""Of the line where an attacker guesses, or nothing changes."""
 
 LONGEST = 44
 
@@ -88,12 +81,23 @@ def to_svg(figure: Figure, *, prefix: str, label: str) -> Markup:
     return render_part("figure.svg.jinja", label=label, rest=Markup(rest))  # noqa: S704 - matplotlib escapes texts
 
 
-def new_figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:
-    """A figure of that size in inches, and its axes: one, or one per row."""
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of that size in inches, and its axes: one or an array; ``options`` are those of ``subplots``."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, 1, sharex=True)
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def row_places(groups: Sequence[str], gap: float) -> list[float]:
+    """Where each row of a figure goes, with ``gap`` free rows between two groups."""
+    steps = [1 + gap * (group != before) for before, group in pairwise(groups)]
+    return list(accumulate(steps, initial=0.0))
+
+
+def no_formula(text: str) -> str:
+    """A text as it can stand in a legend, whose dollar signs Matplotlib would read as formulas."""
+    return text.replace("$", r"\$")
 
 
 def plain_label(text: str, longest: int = LONGEST) -> str:

@@ -9,9 +9,9 @@ from nni_privacy.report.html import figure_files, replace_text
 from nni_privacy.report.predicted_page import render_predicted_run
 from nni_privacy.report.run_page import render_run
 from nni_privacy.report.study_page import render_study, study_tables
-from nni_privacy.runs.records import RunInfo, read_run
+from nni_privacy.runs.records import read_run
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["write_report"]
 
 FILE_NAME = "report.html"
 FIGURES = "figures"
@@ -35,17 +35,9 @@ def write_report(run_directory: str | Path) -> Path:
     path = run.directory / FILE_NAME
     for name, text in ({**study_tables(run), **effects_tables(run)} if run.study else {}).items():
         replace_text(run.directory / name, text)
-    page = render_report(run)
+    render = render_predicted_run if run.predicted else render_study if run.study else render_run
+    page = render(run)
     for name, text in figure_files(page).items():
         replace_text(run.directory / FIGURES / name, text)
     replace_text(path, page)
     return path
-
-
-def render_report(run: RunInfo) -> str:
-    """The page as text; the same run gives the same text."""
-    if run.predicted:
-        return render_predicted_run(run)
-    if run.study:
-        return render_study(run)
-    return render_run(run)

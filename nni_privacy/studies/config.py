@@ -13,11 +13,11 @@ from nni_privacy.config import DatasetConfig, RunConfig, SearchSpaceConfig
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import without_secrets
-from nni_privacy.schema import Seed, read_section, validated
+from nni_privacy.schema import Seed, read_section
 from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
 from nni_privacy.training.contour_options import ContourOptions
 
-__all__ = ["StudyConfig", "StudyDataset", "defence_called", "load_study", "parse_study"]
+__all__ = ["StudyConfig", "StudyDataset", "defence_called", "load_study"]
 
 
 class StudyDataset(DatasetConfig):
@@ -120,12 +120,3 @@ def _with_data(content: Mapping[str, Any], data: Mapping[str, str]) -> Mapping[s
         own = {"name": "npz", "path": data[label], "label": label} if label in data else section
         replaced.append({**kept, **own})
     return {**content, "datasets": replaced}
-
-
-def parse_study(content: Mapping[str, Any]) -> StudyConfig:
-    """Checks a study's configuration given as plain data.
-
-    Raises:
-        ConfigError: on the first value that is not valid.
-    """
-    return validated(StudyConfig, content)

@@ -6,10 +6,9 @@ A variant is what a pattern, or one of its controls, makes of a genotype.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
@@ -22,22 +21,11 @@ from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.rng import stream_seed
 from nni_privacy.schema import Section, validated
 from nni_privacy.strategies.registry import ONE_SHOT
+from nni_privacy.studies.sources import GenotypeSource, NetworkSource, SearchSource, Source
 
-__all__ = [
-    "ORIGINAL",
-    "Architecture",
-    "ArchitecturesEntry",
-    "Control",
-    "Variant",
-    "VariantsConfig",
-    "expand_variants",
-    "parse_entry",
-    "parse_variants",
-]
+__all__ = ["Architecture", "ArchitecturesEntry", "Control", "Variant", "parse_entry"]
 
 Control = Literal["none", "placebo", "size-matched"]
-
-Kind = Literal["human-designed", "NAS"]
 
 
 @dataclass(frozen=True)
@@ -105,12 +93,8 @@ class VariantsConfig(Section):
             yield Variant(label if control == "none" else f"{label}-{control}", pattern, family, control, budget)
 
 
-def expand_variants(entries: Iterable[str | VariantsConfig]) -> tuple[Variant, ...]:
-    """The variants that a list of ``original`` and sections stands for.
-
-    Raises:
-        ConfigError: if one is there twice.
-    """
+def _expanded(entries: Iterable[str | VariantsConfig]) -> tuple[Variant, ...]:
+    """The variants that a list of ``original`` and sections stands for, none of them twice."""
     found: dict[str, Variant] = {}
     for entry in entries:
         for variant in [ORIGINAL] if isinstance(entry, str) else entry.variants():
@@ -120,12 +104,8 @@ def expand_variants(entries: Iterable[str | VariantsConfig]) -> tuple[Variant, .
     return tuple(found.values())
 
 
-def parse_variants(entry: Any) -> str | VariantsConfig:
-    """Reads one entry of ``variants``: ``original``, or the mapping of a :class:`VariantsConfig`.
-
-    Raises:
-        ConfigError: if it is neither, or a value is not valid.
-    """
+def _parsed(entry: Any) -> str | VariantsConfig:
+    """One entry of ``variants``: ``original``, or the mapping of a :class:`VariantsConfig`."""
     if entry == ORIGINAL.label or isinstance(entry, VariantsConfig):
         return entry
     if not isinstance(entry, Mapping):
@@ -143,19 +123,13 @@ class Architecture:
     Attributes:
         label: its name in tables.
         kind: who designed it.
-        network: a human-designed network's name and options; None of the others.
-        genotype: None of networks, and of what is searched.
-        space: name and sizes of the space of a genotype or search.
-        search: strategy and pattern of what is searched in the trial; None of the others.
-        variants: of a genotype, what is measured of it.
+        source: how it comes about.
+        variants: what is measured of it; of a genotype there may be several.
     """
 
     label: str
-    kind: Kind
-    network: Mapping[str, Any] | None = None
-    genotype: AnyGenotype | None = None
-    space: Mapping[str, Any] = field(default_factory=dict)
-    search: Mapping[str, Any] | None = None
+    kind: Literal["human-designed", "NAS"]
+    source: Source
     variants: tuple[Variant, ...] = (ORIGINAL,)
 
 
@@ -193,7 +167,7 @@ class NetworksEntry(ArchitecturesEntry):
         """One architecture a name."""
         for name in self.networks:
             label = name if self.stem == "auto" else f"{name}-{self.stem}"
-            yield Architecture(label, "human-designed", network={"name": name, "stem": self.stem})
+            yield Architecture(label, "human-designed", NetworkSource(name=name, stem=self.stem))
 
 
 class _VariedEntry(ArchitecturesEntry):
@@ -205,24 +179,22 @@ class _VariedEntry(ArchitecturesEntry):
 
     @field_validator("variants", mode="before")
     @classmethod
-    def _parsed(cls, entries: Any) -> Any:
-        return [parse_variants(entry) for entry in entries] if isinstance(entries, list) else entries
+    def _entries(cls, entries: Any) -> Any:
+        return [_parsed(entry) for entry in entries] if isinstance(entries, list) else entries
 
     @model_validator(mode="after")
     def _variants_differ(self) -> _VariedEntry:
-        expand_variants(self.variants)
+        _expanded(self.variants)
         return self
 
     def _labelled(self, genotypes: list[AnyGenotype], label: str, space: SearchSpaceConfig) -> Iterator[Architecture]:
         sizes = (self.search_space or space).options
-        variants = expand_variants(self.variants)
-        digits = len(str(len(genotypes)))
+        variants, digits = _expanded(self.variants), len(str(len(genotypes)))
         for number, genotype in enumerate(genotypes, start=1):
             name = "nasbench201" if isinstance(genotype, NasBench201Genotype) else "darts"
             fitting = {"name": name, "channels": sizes["channels"], "cells": sizes["cells"]}
-            yield Architecture(
-                f"{label}-{number:0{digits}}", "NAS", genotype=genotype, space=fitting, variants=variants
-            )
+            source = GenotypeSource(genotype=str(genotype), space=fitting)
+            yield Architecture(f"{label}-{number:0{digits}}", "NAS", source, variants)
 
 
 class GenotypesEntry(_VariedEntry):
@@ -274,32 +246,25 @@ class SearchedEntry(ArchitecturesEntry):
 
     def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
         """One: the best that the search finds."""
-        chosen = self.search_space or space
-        strategy = {"name": self.strategy.name, **self.strategy.options}
-        pattern = None if self.pattern is None else self.pattern.model_dump()
-        yield Architecture(
-            self.label or self.strategy.name,
-            "NAS",
+        chosen, pattern = self.search_space or space, self.pattern
+        variants: tuple[Variant, ...] = (ORIGINAL,)
+        if pattern is not None:
+            section = VariantsConfig(pattern=[pattern.name], cells=[pattern.cells], budget=[pattern.budget])
+            variants = tuple(section.variants())
+        source = SearchSource(
             space={"name": chosen.name, **chosen.options},
-            search={"strategy": strategy, "pattern": pattern},
-            variants=(self._variant(),),
+            strategy={"name": self.strategy.name, **self.strategy.options},
+            pattern=None if pattern is None else pattern.model_dump(),
         )
-
-    def _variant(self) -> Variant:
-        if self.pattern is None:
-            return ORIGINAL
-        section = VariantsConfig(pattern=[self.pattern.name], cells=[self.pattern.cells], budget=[self.pattern.budget])
-        return next(section.variants())
+        yield Architecture(self.label or self.strategy.name, "NAS", source, variants)
 
 
-_ENTRIES: Mapping[str, type[ArchitecturesEntry]] = MappingProxyType(
-    {
-        "networks": NetworksEntry,
-        "genotypes": GenotypesEntry,
-        "sampled": SampledEntry,
-        "strategy": SearchedEntry,
-    }
-)
+_ENTRIES: Mapping[str, type[ArchitecturesEntry]] = {
+    "networks": NetworksEntry,
+    "genotypes": GenotypesEntry,
+    "sampled": SampledEntry,
+    "strategy": SearchedEntry,
+}
 """The key by which an entry is told from the others."""
 
 
@@ -316,8 +281,7 @@ def parse_entry(content: Any) -> ArchitecturesEntry:
         found = ", ".join(map(str, content)) if isinstance(content, Mapping) else repr(content)[:80]
         hint = nearest(str(next(iter(content))), _ENTRIES) if isinstance(content, Mapping) and content else ""
         raise ConfigError(f"{found}; an entry is a mapping with one of {', '.join(_ENTRIES)} {hint}".rstrip())
-    kind = _ENTRIES[keys[0]]
-    return validated(kind, content)
+    return validated(_ENTRIES[keys[0]], content)
 
 
 def _sampled_darts(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:
@@ -338,19 +302,14 @@ def _sampled_nasbench201(count: int, seed: int, sizes: Mapping[str, Any]) -> lis
     while len(found) < count:
         drawn = generator.integers(0, len(NASBENCH201_OPERATIONS), len(NASBENCH201_EDGES))
         pairs = zip(NASBENCH201_EDGES, drawn, strict=True)
-        genotype = NasBench201Genotype(tuple(Edge(*pair, NASBENCH201_OPERATIONS[number]) for pair, number in pairs))
-        if _reaches_output(genotype):
-            found.append(genotype)
+        edges = tuple(Edge(*pair, NASBENCH201_OPERATIONS[number]) for pair, number in pairs)
+        reached = {0}
+        for edge in sorted(edges, key=lambda edge: edge.target):
+            if edge.op != "none" and edge.source in reached:
+                reached.add(edge.target)
+        if max(edge.target for edge in edges) in reached:  # else the network guesses, whatever it is trained on
+            found.append(NasBench201Genotype(edges))
     return found
 
 
-def _reaches_output(genotype: NasBench201Genotype) -> bool:
-    """Whether the image reaches the cell's output; without it a network guesses whatever it is trained on."""
-    reached = {0}
-    for edge in sorted(genotype.edges, key=lambda edge: edge.target):
-        if edge.op != "none" and edge.source in reached:
-            reached.add(edge.target)
-    return max(edge.target for edge in genotype.edges) in reached
-
-
-_SAMPLERS = MappingProxyType({"darts": _sampled_darts, "nasbench201": _sampled_nasbench201})
+_SAMPLERS = {"darts": _sampled_darts, "nasbench201": _sampled_nasbench201}

@@ -15,7 +15,7 @@ from torch import nn
 from nni_privacy.auditing.shadows.models import ModelSource
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer
 from nni_privacy.evaluator import PrivacyEvaluator, architecture_text, factors_text
-from nni_privacy.studies.sources import SearchSettings, source_from_dict
+from nni_privacy.studies.sources import source_from_dict
 from nni_privacy.training.contour_options import ContourOptions
 
 __all__ = ["MeasurementEvaluator"]
@@ -99,8 +99,7 @@ class MeasurementEvaluator(PrivacyEvaluator):
         # NNI's model only says which measurement this is; the network is made here.
         torch.set_num_threads(self.threads)
         data, _ = self.load_data()
-        settings = SearchSettings(self, self.device, self.threads, self._search_folder())
-        return self.evaluate(self.source.build(data, seed=self.seed, settings=settings))
+        return self.evaluate(self.source.build(data, evaluator=self, folder=self._search_folder()))
 
     def _search_folder(self) -> Path | None:
         """Where a search of this measurement keeps its checkpoint: the study's folder, if that is on this machine."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 from zlib import crc32
 
@@ -12,9 +12,9 @@ from nni_privacy.cells.genotypes import parse_genotype
 from nni_privacy.data import Dataset
 from nni_privacy.errors import ConfigError, PatternError
 from nni_privacy.patterns import Pattern
-from nni_privacy.studies.config import StudyConfig, StudyDataset, defence_called
-from nni_privacy.studies.entries import Architecture, Control, Variant
-from nni_privacy.studies.sources import GenotypeSource, NetworkSource, SearchSource, Source
+from nni_privacy.studies.config import StudyConfig, defence_called
+from nni_privacy.studies.entries import Architecture, Control
+from nni_privacy.studies.sources import GenotypeSource, Source
 from nni_privacy.training.recipe import Recipe
 
 __all__ = ["KEY", "Measurement", "plan_study"]
@@ -44,7 +44,7 @@ class Measurement:
     @property
     def sample(self) -> dict[str, Any]:
         """What the web UI shows of it, and what tells it from all others."""
-        return {name: _shown(self.factors[name]) for name in KEY}
+        return {name: "-" if self.factors[name] is None else self.factors[name] for name in KEY}
 
 
 def plan_study(settings: StudyConfig, data: Mapping[str, Dataset]) -> list[Measurement]:
@@ -65,15 +65,20 @@ def plan_study(settings: StudyConfig, data: Mapping[str, Dataset]) -> list[Measu
         dataset.called: [source for entry in architectures for source in _sources(entry, data[dataset.called])]
         for dataset in settings.datasets
     }
-    planned = [
-        _measurement(factors, source, dataset, defence, recipes[defence], seed)
-        for seed in settings.seeds
-        for dataset in settings.datasets
-        for defence in recipes
-        for factors, source in sources[dataset.called]
-    ]
-    _check_distinct(planned)
-    return planned
+    planned: dict[tuple[Any, ...], Measurement] = {}
+    for seed, dataset, defence in product(settings.seeds, settings.datasets, recipes):
+        options = {"name": dataset.name, **dataset.options}
+        for factors, source in sources[dataset.called]:
+            whole = {**factors, "dataset": dataset.called, "defence": defence, "seed": seed}
+            measurement = Measurement(whole, source, options, recipes[defence], seed)
+            key = tuple(measurement.sample.values())
+            if key in planned:
+                raise ConfigError(
+                    f"architectures: {factors['architecture']!r} ({factors['variant']}) is there twice; give one of "
+                    "the entries a label of its own"
+                )
+            planned[key] = measurement
+    return list(planned.values())
 
 
 def _defended(recipe: Recipe, defence: str | Mapping[str, Any]) -> Recipe:
@@ -84,52 +89,22 @@ def _defended(recipe: Recipe, defence: str | Mapping[str, Any]) -> Recipe:
     return apply_defence(recipe, defence)
 
 
-def _measurement(
-    factors: Mapping[str, Any], source: Source, dataset: StudyDataset, defence: str, recipe: Recipe, seed: int
-) -> Measurement:
-    whole = {**factors, "dataset": dataset.called, "defence": defence, "seed": seed}
-    return Measurement(whole, source, {"name": dataset.name, **dataset.options}, recipe, seed)
-
-
 def _sources(architecture: Architecture, data: Dataset) -> Iterator[tuple[dict[str, Any], Source]]:
     """What is measured of an architecture, each with its factors but data set, defence and seed."""
+    architecture.source.check(data)
+    named = {"architecture": architecture.label, "kind": architecture.kind}
     for variant in architecture.variants:
-        source = _source(architecture, variant, data)
-        yield (
-            {
-                "architecture": architecture.label,
-                "kind": architecture.kind,
-                **variant.factors(),
-                **_size(architecture, source),
-            },
-            source,
-        )
-
-
-def _source(architecture: Architecture, variant: Variant, data: Dataset) -> Source:
-    if architecture.network is not None:
-        source = NetworkSource(**architecture.network)
-        source.check(data)
-        return source
-    if architecture.search is not None:
-        return SearchSource(space=dict(architecture.space), **architecture.search)
-    return _varied(architecture, variant, data)
-
-
-def _varied(architecture: Architecture, variant: Variant, data: Dataset) -> GenotypeSource:
-    if architecture.genotype is None:
-        raise ConfigError(f"architectures: {architecture.label!r} has no genotype")
-    original = GenotypeSource(genotype=str(architecture.genotype), space=dict(architecture.space))
-    if variant.pattern is None:
-        return original
-    try:
-        return _CONTROLS[variant.control](original, variant.pattern, data)
-    except PatternError as error:
-        raise ConfigError(f"architectures: {architecture.label}, {variant.label}: {error}") from None
+        source = architecture.source
+        if isinstance(source, GenotypeSource) and variant.pattern is not None:
+            try:
+                source = _CONTROLS[variant.control](source, variant.pattern, data)
+            except PatternError as error:
+                raise ConfigError(f"architectures: {architecture.label}, {variant.label}: {error}") from None
+        yield {**named, **variant.factors(), **_size(architecture.source.space, source)}, source
 
 
 def _modified(original: GenotypeSource, pattern: Pattern, data: Dataset) -> GenotypeSource:
-    return original.with_genotype(pattern.apply(parse_genotype(original.genotype)))
+    return replace(original, genotype=str(pattern.apply(parse_genotype(original.genotype))))
 
 
 def _placebo(original: GenotypeSource, pattern: Pattern, data: Dataset) -> GenotypeSource:
@@ -137,43 +112,24 @@ def _placebo(original: GenotypeSource, pattern: Pattern, data: Dataset) -> Genot
 
     # Another draw for each genotype, the same one in every study.
     seed = crc32(original.genotype.encode())
-    return original.with_genotype(placebo(parse_genotype(original.genotype), pattern, seed=seed))
+    return replace(original, genotype=str(placebo(parse_genotype(original.genotype), pattern, seed=seed)))
 
 
 def _size_matched(original: GenotypeSource, pattern: Pattern, data: Dataset) -> GenotypeSource:
     return original.resized_like(_modified(original, pattern, data), data)
 
 
-_CONTROLS: Mapping[Control, Callable[[GenotypeSource, Pattern, Dataset], GenotypeSource]] = MappingProxyType(
-    {"none": _modified, "placebo": _placebo, "size-matched": _size_matched}
-)
+_CONTROLS: Mapping[Control, Callable[[GenotypeSource, Pattern, Dataset], GenotypeSource]] = {
+    "none": _modified,
+    "placebo": _placebo,
+    "size-matched": _size_matched,
+}
 
 
-def _size(architecture: Architecture, source: Source) -> dict[str, Any]:
+def _size(asked: Mapping[str, Any], source: Source) -> dict[str, Any]:
     """The size that was asked for, which pairs have in common; ``channels`` are those of the network that is built."""
-    if not architecture.space:
-        return {"size": None, "channels": None, "network_cells": None, "nodes": None}
-    asked, nodes = architecture.space, source.nodes
-    parts = [f"{asked['channels']} channels", f"{asked['cells']} cells", *([f"{nodes} nodes"] if nodes else [])]
-    return {
-        "size": ", ".join(parts),
-        "channels": source.space["channels"],
-        "network_cells": asked["cells"],
-        "nodes": nodes,
-    }
-
-
-def _check_distinct(planned: Sequence[Measurement]) -> None:
-    seen = set()
-    for measurement in planned:
-        key = tuple(measurement.sample.values())
-        if key in seen:
-            raise ConfigError(
-                f"architectures: {measurement.factors['architecture']!r} ({measurement.factors['variant']}) is there "
-                "twice; give one of the entries a label of its own"
-            )
-        seen.add(key)
-
-
-def _shown(value: Any) -> Any:
-    return "-" if value is None else value
+    if not asked:
+        return dict.fromkeys(("size", "channels", "network_cells", "nodes"))
+    nodes, channels = source.nodes, source.space["channels"]
+    size = f"{asked['channels']} channels, {asked['cells']} cells" + (f", {nodes} nodes" if nodes else "")
+    return {"size": size, "channels": channels, "network_cells": asked["cells"], "nodes": nodes}

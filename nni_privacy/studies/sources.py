@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nni_privacy.cells.darts import Genotype
@@ -48,14 +47,18 @@ class Source(ABC):
         return None
 
     @abstractmethod
-    def build(self, data: Dataset, *, seed: int, settings: SearchSettings) -> nn.Module:
+    def build(self, data: Dataset, *, evaluator: Any, folder: Path | None) -> nn.Module:
         """The untrained network for images and classes as in ``data``.
 
         Args:
             data: the data set.
-            seed: of the initial weights, and of a search.
-            settings: what a search needs besides.
+            evaluator: of the trial: gives the seed, and a search its device, its threads, and the data to search on.
+            folder: where the log and checkpoint of a search go; one that holds a checkpoint goes on from it.
         """
+
+    def check(self, data: Dataset) -> None:
+        """Raises ConfigError if there is no such network for images as in ``data``, as far as it is known before."""
+        return
 
     def shadow_model(self, data: Dataset) -> ModelSource | None:
         """How another process builds the network, for shadow models; None where the network itself tells."""
@@ -64,23 +67,6 @@ class Source(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Plain values; :func:`source_from_dict` reads them back."""
         return {"kind": self.kind, **asdict(self)}
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """What a search in a trial needs of its evaluator.
-
-    Attributes:
-        evaluator: gives the data to search on: target-train.
-        device: as in a configuration.
-        threads: torch's.
-        folder: where its log and checkpoint go; one that holds a checkpoint goes on from it.
-    """
-
-    evaluator: Any
-    device: str
-    threads: int
-    folder: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +86,11 @@ class NetworkSource(Source):
         """Raises ConfigError if there is no such network for images as in ``data``."""
         self._build(data)
 
-    def build(self, data: Dataset, *, seed: int, settings: SearchSettings) -> nn.Module:
+    def build(self, data: Dataset, *, evaluator: Any, folder: Path | None) -> nn.Module:
         """See :func:`nni_privacy.networks.build_network`."""
         from nni_privacy.training.fit import seed_everything
 
-        seed_everything(seed)
+        seed_everything(evaluator.seed)
         return self._build(data)
 
     def shadow_model(self, data: Dataset) -> ModelSource:
@@ -144,27 +130,17 @@ class GenotypeSource(Source):
     def nodes(self) -> int | None:
         """Intermediate nodes M of a DARTS cell."""
         genotype = parse_genotype(self.genotype)
-        if not isinstance(genotype, Genotype):
-            return None
-        return len({edge.target for edge in genotype.normal.edges})
+        return len({edge.target for edge in genotype.normal.edges}) if isinstance(genotype, Genotype) else None
 
-    def build(self, data: Dataset, *, seed: int, settings: SearchSettings) -> nn.Module:
+    def build(self, data: Dataset, *, evaluator: Any, folder: Path | None) -> nn.Module:
         """The network, its initial weights drawn layer by layer: variants share those of the layers that they share."""
-        return self.network(in_channels=data.image_shape[0], num_classes=data.num_classes, seed=seed)
-
-    def network(self, *, in_channels: int, num_classes: int, seed: int) -> nn.Module:
-        """The untrained network."""
         from nni_privacy.training.fit import seed_everything
         from nni_privacy.training.initialization import initialize_paired
 
-        seed_everything(seed)
-        network = self._network(in_channels=in_channels, num_classes=num_classes)
-        initialize_paired(network, seed=seed)
+        seed_everything(evaluator.seed)
+        network = self._network(data)
+        initialize_paired(network, seed=evaluator.seed)
         return network
-
-    def with_genotype(self, genotype: AnyGenotype) -> GenotypeSource:
-        """The same sizes with another genotype."""
-        return replace(self, genotype=str(genotype))
 
     def resized_like(self, other: GenotypeSource, data: Dataset) -> GenotypeSource:
         """This genotype with as many channels as give it about as many weights as ``other`` has."""
@@ -185,17 +161,16 @@ class GenotypeSource(Source):
         import torch
 
         with torch.device("meta"):  # shapes only: nothing is allocated or drawn
-            sized = self._with_channels(channels)
-            network = sized._network(in_channels=data.image_shape[0], num_classes=data.num_classes)
+            network = self._with_channels(channels)._network(data)
         return sum(parameter.numel() for parameter in network.parameters())
 
-    def _network(self, *, in_channels: int, num_classes: int) -> nn.Module:
+    def _network(self, data: Dataset) -> nn.Module:
         from nni_privacy.search_spaces import CellNetwork, NasBench201Network
 
         genotype: AnyGenotype = parse_genotype(self.genotype)
         kind: Any = CellNetwork if isinstance(genotype, Genotype) else NasBench201Network
         sizes = {key: self.space[key] for key in ("channels", "cells")}
-        return kind(genotype, **sizes, in_channels=in_channels, num_classes=num_classes)
+        return kind(genotype, **sizes, in_channels=data.image_shape[0], num_classes=data.num_classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,12 +186,12 @@ class SearchSource(Source):
         """Intermediate nodes M of a DARTS cell."""
         return self.space.get("nodes")
 
-    def build(self, data: Dataset, *, seed: int, settings: SearchSettings) -> nn.Module:
+    def build(self, data: Dataset, *, evaluator: Any, folder: Path | None) -> nn.Module:
         """The network of the best architecture that the search finds."""
-        genotype = self._search(data, seed=seed, settings=settings)
-        return GenotypeSource(genotype=str(genotype), space=self.space).build(data, seed=seed, settings=settings)
+        genotype = self._search(data, evaluator, folder)
+        return GenotypeSource(genotype=str(genotype), space=self.space).build(data, evaluator=evaluator, folder=folder)
 
-    def _search(self, data: Dataset, *, seed: int, settings: SearchSettings) -> AnyGenotype:
+    def _search(self, data: Dataset, evaluator: Any, folder: Path | None) -> AnyGenotype:
         from nni.nas.space import SimplifiedModelSpace
 
         from nni_privacy import search_spaces
@@ -227,20 +202,18 @@ class SearchSource(Source):
         sizes = {key: value for key, value in self.space.items() if key != "name"}
         space = kind(**sizes, in_channels=data.image_shape[0], num_classes=data.num_classes)
         options = {key: value for key, value in self.strategy.items() if key != "name"}
-        strategy: Any = build_strategy(self.strategy["name"], options, seed=seed)
-        strategy.device, strategy.threads, strategy.folder = settings.device, settings.threads, settings.folder
+        strategy: Any = build_strategy(self.strategy["name"], options, seed=evaluator.seed)
+        strategy.device, strategy.threads, strategy.folder = evaluator.device, evaluator.threads, folder
         outer = strategy
         if self.pattern is not None:
             pattern = load_pattern(self.pattern["name"], cells=self.pattern["cells"])
             outer = FixedPattern(strategy, pattern, budget=self.pattern["budget"])
         # No engine: what the search finds is trained here, not submitted.
-        outer.initialize(SimplifiedModelSpace.from_model(space, settings.evaluator), None)
+        outer.initialize(SimplifiedModelSpace.from_model(space, evaluator), None)
         return kind.genotype_of(strategy.search()[0])
 
 
-_SOURCES: Mapping[str, type[Source]] = MappingProxyType(
-    {kind.kind: kind for kind in (NetworkSource, GenotypeSource, SearchSource)}
-)
+_SOURCES: Mapping[str, type[Source]] = {kind.kind: kind for kind in (NetworkSource, GenotypeSource, SearchSource)}
 
 
 def source_from_dict(content: Mapping[str, Any]) -> Source:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from analysis.planted import DEMOTION, planted_rows
 
-from nni_privacy.analysis.pairing import ACROSS_DEFENCES, pair_rows
+from nni_privacy.analysis.contrasts import ACROSS_DEFENCES, pair_rows
 from nni_privacy.analysis.rows import MeasuredRow, measured_row
 from nni_privacy.errors import DataError
 from nni_privacy.runs.records import TrialRecord

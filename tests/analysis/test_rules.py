@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nni_privacy.analysis.bootstrap import Estimate, t_estimate
-from nni_privacy.analysis.rules import LOWERS, RAISES, Rule, at_least, holm, judge_all, stays_within
+from nni_privacy.analysis.rules import LOWERS, RAISES, Rule, holm, judge_all
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided at this size"
 
@@ -22,21 +22,21 @@ def interval(low: float, high: float) -> Estimate:
         (RAISES, 0.01, 0.04, HOLDS),
         (RAISES, -0.04, -0.01, FAILS),
         (RAISES, -0.01, 0.01, UNDECIDED),
-        (at_least(0.01), -0.009, 0.02, HOLDS),
-        (at_least(0.01), -0.03, -0.011, FAILS),
-        (at_least(0.01), -0.02, 0.02, UNDECIDED),
-        (stays_within(0.01), -0.009, 0.009, HOLDS),
-        (stays_within(0.01), 0.011, 0.02, FAILS),
-        (stays_within(0.01), -0.02, -0.011, FAILS),
-        (stays_within(0.01), -0.02, 0.009, UNDECIDED),
-        (stays_within(0.01), -0.02, 0.02, UNDECIDED),
+        (Rule(low=-0.01), -0.009, 0.02, HOLDS),
+        (Rule(low=-0.01), -0.03, -0.011, FAILS),
+        (Rule(low=-0.01), -0.02, 0.02, UNDECIDED),
+        (Rule(-0.01, 0.01), -0.009, 0.009, HOLDS),
+        (Rule(-0.01, 0.01), 0.011, 0.02, FAILS),
+        (Rule(-0.01, 0.01), -0.02, -0.011, FAILS),
+        (Rule(-0.01, 0.01), -0.02, 0.009, UNDECIDED),
+        (Rule(-0.01, 0.01), -0.02, 0.02, UNDECIDED),
     ],
 )
 def test_verdicts_follow_from_where_the_interval_lies(rule: Rule, low: float, high: float, verdict: str) -> None:
     assert rule.judge(interval(low, high)) == verdict
 
 
-@pytest.mark.parametrize("rule", [LOWERS, RAISES, at_least(0.01), stays_within(0.01)])
+@pytest.mark.parametrize("rule", [LOWERS, RAISES, Rule(low=-0.01), Rule(-0.01, 0.01)])
 @pytest.mark.parametrize("value", [-0.05, -0.021, -0.0105, -0.004, 0.0, 0.004, 0.0105, 0.03])
 def test_a_p_below_five_percent_says_what_the_interval_says(rule: Rule, value: float) -> None:
     estimate = t_estimate(value, 0.004, 9, 20, 10, "given")
@@ -44,7 +44,7 @@ def test_a_p_below_five_percent_says_what_the_interval_says(rule: Rule, value: f
 
 
 def test_rules_in_words() -> None:
-    words = [str(rule) for rule in (LOWERS, RAISES, at_least(0.01), stays_within(0.005))]
+    words = [str(rule) for rule in (LOWERS, RAISES, Rule(low=-0.01), Rule(-0.005, 0.005))]
     assert words == ["below 0", "above 0", "above -0.01", "within ±0.005"]
 
 

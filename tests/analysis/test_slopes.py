@@ -7,8 +7,14 @@ import pytest
 from analysis.planted import DEMOTION, planted_rows
 from scipy import stats
 
-from nni_privacy.analysis.properties import PROPERTIES
-from nni_privacy.analysis.slopes import Point, ablation_slopes, between_slope, guideline_slopes, within_slope
+from nni_privacy.analysis.slopes import (
+    PROPERTIES,
+    Point,
+    ablation_slopes,
+    between_slope,
+    guideline_slopes,
+    within_slope,
+)
 from nni_privacy.cells.darts import Cell, Edge, Genotype
 from nni_privacy.errors import DataError
 

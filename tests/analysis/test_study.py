@@ -47,9 +47,9 @@ def test_what_failed_and_what_is_missing(tmp_path):
     assert len(study.failed) == 4 and {one.architecture.label for one in study.failed} == {"vgg"}
     assert study.missing == (("enas", "stl10", "0"), ("enas", "stl10", "1"))
     bars = {bar.architecture.label: bar for bar in bars_info(study, "stl10", ACCURACY).bars}
-    assert (bars["vgg"].spread, bars["vgg"].mark) == (None, "failed")
-    assert (bars["enas"].spread, bars["enas"].mark) == (None, "not measured")
-    assert bars["resnet"].spread is not None and bars["resnet"].mark == ""
+    assert (bars["vgg"].spread, bars["vgg"].failed) == (None, 2)
+    assert (bars["enas"].spread, bars["enas"].failed) == (None, 0)
+    assert bars["resnet"].spread is not None and bars["resnet"].failed == 0
 
 
 def test_a_later_attempt_that_succeeds_replaces_one_that_failed(tmp_path):

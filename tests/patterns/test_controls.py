@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -110,7 +112,7 @@ def test_no_number_of_channels_comes_nearer_in_size(family: str, cells: int, nod
     gaps = {channels: abs(weights(genotype, channels) - wanted) for channels in range(1, 65)}
     found = original.resized_like(other, data)
     assert gaps[found.space["channels"]] == min(gaps.values())
-    network = found.network(in_channels=1, num_classes=3, seed=0)  # and built for real it has as many
+    network = found.build(data, evaluator=SimpleNamespace(seed=0), folder=None)  # and built for real it has as many
     assert abs(sum(parameter.numel() for parameter in network.parameters()) - wanted) == min(gaps.values())
 
 

@@ -12,7 +12,7 @@ from report.effects_samples import CONTROLS, study_rows, variants, write_study
 from nni_privacy.report.effects_infos import (
     EffectsInfo,
     attack_forests,
-    budget_infos,
+    budget_effects,
     control_forests,
     dataset_forests,
     defence_forests,
@@ -97,11 +97,11 @@ def test_controls_stand_beside_their_pattern_and_against_it(tmp_path: Path) -> N
 
 def test_budgets_rise_and_one_alone_has_no_panel(tmp_path: Path) -> None:
     info = info_of(tmp_path / "three", study_rows(treated=variants(budgets=(5, 3, 4), controls=CONTROLS), noise=0))
-    (found,) = budget_infos(info)
-    assert found.title == "demotion, reduction, cifar10, DARTS space"
-    assert found.budgets == (3, 4, 5)
-    assert [effect.mean for effect in found.effects] == pytest.approx([-0.0225, -0.03, -0.0375])
-    assert budget_infos(info_of(tmp_path / "one", study_rows(treated=variants()))) == ()
+    ((title, found),) = budget_effects(info).items()
+    assert title == "demotion, reduction, cifar10, DARTS space"
+    assert list(found) == [3, 4, 5]
+    assert [effect.mean for effect in found.values()] == pytest.approx([-0.0225, -0.03, -0.0375])
+    assert budget_effects(info_of(tmp_path / "one", study_rows(treated=variants()))) == {}
 
 
 def test_attacks_side_by_side(tmp_path: Path) -> None:

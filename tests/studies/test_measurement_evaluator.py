@@ -10,7 +10,8 @@ import pytest
 from nni_privacy.data import load_dataset
 from nni_privacy.evaluator import SCORES_FILE, factors_text
 from nni_privacy.report.contour_page import read_contour
-from nni_privacy.studies.config import parse_study
+from nni_privacy.schema import validated
+from nni_privacy.studies.config import StudyConfig
 from nni_privacy.studies.evaluator import MeasurementEvaluator
 from nni_privacy.studies.plan import plan_study
 
@@ -36,7 +37,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def evaluators(entry: dict[str, Any], **options: Any) -> list[MeasurementEvaluator]:
     content = {"name": "s", "datasets": [DIGITS], "architectures": [entry]}
     content["search_space"] = {"name": "darts", "channels": 4, "cells": 3}
-    planned = plan_study(parse_study(content), {"digits": load_dataset(**DIGITS)})
+    planned = plan_study(validated(StudyConfig, content), {"digits": load_dataset(**DIGITS)})
     return [
         MeasurementEvaluator(
             measurement.dataset,

@@ -10,7 +10,8 @@ import pytest
 from nni_privacy import Genotype, load_pattern
 from nni_privacy.data import load_dataset
 from nni_privacy.errors import ConfigError, PrivacyError
-from nni_privacy.studies.config import parse_study
+from nni_privacy.schema import validated
+from nni_privacy.studies.config import StudyConfig
 from nni_privacy.studies.plan import Measurement, plan_study
 from nni_privacy.studies.sources import source_from_dict
 
@@ -18,7 +19,7 @@ DIGITS = {"name": "digits", "limit": 200}
 
 
 def planned(**content: Any) -> list[Measurement]:
-    settings = parse_study({"name": "s", "datasets": [DIGITS], **content})
+    settings = validated(StudyConfig, {"name": "s", "datasets": [DIGITS], **content})
     data = {section.called: load_dataset(section.name, **section.options) for section in settings.datasets}
     return plan_study(settings, data)
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.studies.config import load_study, parse_study
+from nni_privacy.schema import validated
+from nni_privacy.studies.config import StudyConfig, load_study
 
 SMALLEST: dict[str, Any] = {"name": "s", "datasets": [{"name": "digits"}], "architectures": [{"networks": ["resnet"]}]}
 
@@ -48,7 +49,7 @@ WRONG = [
 @pytest.mark.parametrize(("change", "message"), WRONG, ids=range(len(WRONG)))
 def test_what_is_wrong_is_said_in_one_line(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as error:
-        parse_study({**SMALLEST, **change})
+        validated(StudyConfig, {**SMALLEST, **change})
     assert "\n" not in str(error.value)
 
 
@@ -61,9 +62,9 @@ def test_the_resolved_configuration_reads_back_as_itself() -> None:
             {"strategy": {"name": "gdas", "epochs": 2}, "pattern": {"name": "demotion", "cells": "reduction"}},
         ],
     }
-    settings = parse_study(content)
+    settings = validated(StudyConfig, content)
     written = yaml.safe_dump(settings.resolved())
-    assert parse_study(yaml.safe_load(written)).resolved() == settings.resolved()
+    assert validated(StudyConfig, yaml.safe_load(written)).resolved() == settings.resolved()
     assert settings.resolved()["search_space"] == {"name": "darts", "channels": 16, "cells": 5, "nodes": 4}
 
 
