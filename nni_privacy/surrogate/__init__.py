@@ -20,16 +20,8 @@ if TYPE_CHECKING:
     )
     from nni_privacy.surrogate.data import MIAData, read_mia_data, write_mia_data
 
-__all__ = [
-    "MIAData",
-    "Surrogate",
-    "build_surrogate",
-    "load_surrogate",
-    "read_mia_data",
-    "register_surrogate",
-    "surrogate_names",
-    "write_mia_data",
-]
+__all__ = ["Surrogate", "build_surrogate", "load_surrogate", "register_surrogate", "surrogate_names"]
+__all__ += ["MIAData", "read_mia_data", "write_mia_data"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
