@@ -14,8 +14,5 @@ __all__ = ["RunDirectory", "RunInfo", "TrialRecord", "read_run", "read_trials"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {
-        "runs.directory": ["RunDirectory"],
-        "runs.records": ["RunInfo", "TrialRecord", "read_run", "read_trials"],
-    },
+    {"runs.directory": ["RunDirectory"], "runs.records": ["RunInfo", "TrialRecord", "read_run", "read_trials"]},
 )
