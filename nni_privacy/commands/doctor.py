@@ -64,12 +64,11 @@ def print_examination() -> int:
 def _python_and_packages() -> Iterator[Finding]:
     from nni_privacy.runs.directory import describe_environment
 
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    yield Finding("python", sys.version_info >= _MIN_PYTHON, found)
+    yield Finding("python", sys.version_info >= _MIN_PYTHON, ".".join(map(str, sys.version_info[:3])))
     for package, version in describe_environment()["versions"].items():
         yield Finding(f"package {package}", version is not None, version or "not installed")
-    setuptools = shutil.which("nnictl", path=str(Path(sys.executable).parent))
-    yield Finding("nnictl", setuptools is not None, setuptools or "not beside this python", needed=False)
+    nnictl = shutil.which("nnictl", path=str(Path(sys.executable).parent))
+    yield Finding("nnictl", nnictl is not None, nnictl or "not beside this python", needed=False)
 
 
 def _repairs() -> Iterator[Finding]:

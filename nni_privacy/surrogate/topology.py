@@ -182,6 +182,7 @@ def _operation(name: str, channels: int, side: int, halves: bool) -> Floats:
     if kind == "skip":
         return _convolution(channels, channels, 1, side) + _norm(channels) if halves else np.zeros(2)
     kernel = int(name[-1])
+    # Depthwise, then pointwise.
     once = _convolution(1, channels, kernel, side) + _convolution(channels, channels, 1, side) + _norm(channels)
     return 2 * once if name.startswith("sep") else once
 
