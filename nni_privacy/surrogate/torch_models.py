@@ -222,10 +222,8 @@ class GIN(NetworkRegressor):
 
 
 def _graph_inputs(features: GraphRows, *rows: npt.NDArray[Any]) -> Inputs:
-    return Inputs(
-        tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in rows),
-        (torch.from_numpy(features.targets), torch.from_numpy(features.roles)),
-    )
+    constants = (torch.from_numpy(features.targets), torch.from_numpy(features.roles))
+    return Inputs(tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in rows), constants)
 
 
 class GraphNetwork(nn.Module):
