@@ -13,7 +13,7 @@ from nni_privacy.cells.darts import Cell, Edge, Genotype
 from nni_privacy.cells.genotypes import parse_genotype
 from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.errors import PrivacyError
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.evaluator import PrivacyEvaluator
@@ -41,17 +41,13 @@ __all__ = [
     "parse_genotype",
 ]
 
-_LAZY = {
-    "CellPattern": "nni_privacy.patterns",
-    "PredictedEvaluator": "nni_privacy.surrogate.evaluator",
-    "PrivacyEvaluator": "nni_privacy.evaluator",
-    "PrivacyExperiment": "nni_privacy.nni_runtime.experiment",
-    "Recipe": "nni_privacy.training.recipe",
-    "load_pattern": "nni_privacy.patterns",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "evaluator": ["PrivacyEvaluator"],
+        "nni_runtime.experiment": ["PrivacyExperiment"],
+        "patterns": ["CellPattern", "load_pattern"],
+        "surrogate.evaluator": ["PredictedEvaluator"],
+        "training.recipe": ["Recipe"],
+    },
+)

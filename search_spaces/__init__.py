@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 from nni_privacy.search_spaces.constraints import FixedEdges
 
 if TYPE_CHECKING:
@@ -18,11 +18,12 @@ __all__ = ["DARTS", "SPACES", "CellNetwork", "FixedEdges", "NasBench201", "NasBe
 SPACES = {"darts": "DARTS", "nasbench201": "NasBench201"}
 """Names of the spaces in a configuration, and of their classes in this package."""
 
-_LAZY = {
-    "CellNetwork": "nni_privacy.search_spaces.network",
-    "DARTS": "nni_privacy.search_spaces.darts",
-    "NasBench201": "nni_privacy.search_spaces.nasbench201",
-    "NasBench201Network": "nni_privacy.search_spaces.nasbench201_network",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "search_spaces.darts": ["DARTS"],
+        "search_spaces.nasbench201": ["NasBench201"],
+        "search_spaces.nasbench201_network": ["NasBench201Network"],
+        "search_spaces.network": ["CellNetwork"],
+    },
+)

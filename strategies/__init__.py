@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
@@ -40,22 +40,22 @@ __all__ = [
     "strategy_names",
 ]
 
-_LAZY = {
-    "DARTSFirstOrder": "nni_privacy.strategies.darts_first_order",
-    "DARTSSecondOrder": "nni_privacy.strategies.darts_second_order",
-    "DrNAS": "nni_privacy.strategies.drnas",
-    "ENAS": "nni_privacy.strategies.enas",
-    "FixedPattern": "nni_privacy.strategies.fixed_pattern",
-    "GDAS": "nni_privacy.strategies.gdas",
-    "PCDARTS": "nni_privacy.strategies.pc_darts",
-    "ParetoEvolution": "nni_privacy.strategies.pareto_evolution",
-    "PredictedFilter": "nni_privacy.strategies.predicted_filter",
-    "RandomSearch": "nni_privacy.strategies.random_search",
-    "SDARTS": "nni_privacy.strategies.sdarts",
-    "SETN": "nni_privacy.strategies.setn",
-    "TENAS": "nni_privacy.strategies.tenas",
-    "build_strategy": "nni_privacy.strategies.registry",
-    "strategy_names": "nni_privacy.strategies.registry",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "strategies.darts_first_order": ["DARTSFirstOrder"],
+        "strategies.darts_second_order": ["DARTSSecondOrder"],
+        "strategies.drnas": ["DrNAS"],
+        "strategies.enas": ["ENAS"],
+        "strategies.fixed_pattern": ["FixedPattern"],
+        "strategies.gdas": ["GDAS"],
+        "strategies.pareto_evolution": ["ParetoEvolution"],
+        "strategies.pc_darts": ["PCDARTS"],
+        "strategies.predicted_filter": ["PredictedFilter"],
+        "strategies.random_search": ["RandomSearch"],
+        "strategies.registry": ["build_strategy", "strategy_names"],
+        "strategies.sdarts": ["SDARTS"],
+        "strategies.setn": ["SETN"],
+        "strategies.tenas": ["TENAS"],
+    },
+)

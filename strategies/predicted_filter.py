@@ -136,7 +136,7 @@ class PredictedFilter(Strategy):
         choices, generator = ChoiceCodes.of(model_space), np.random.default_rng(self.seed)
         genotype_of = unwrap_space(model_space).genotype_of
         drawn = [choices.decode(random_codes(choices.counts, generator)) for _ in range(SAMPLED)]
-        return float(np.quantile(self._predictor.predict([genotype_of(sample) for sample in drawn]), share))
+        return float(np.quantile(self._predictor.surrogate.predict([genotype_of(sample) for sample in drawn]), share))
 
     def _run(self) -> None:
         self.strategy.run()

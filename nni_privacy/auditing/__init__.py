@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.auditing.audit import AuditReport, audit_signals
@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AuditReport", "Effort", "audit_signals", "extract_signals", "gather_signals"]
 
-_LAZY = {
-    "AuditReport": "nni_privacy.auditing.audit",
-    "Effort": "nni_privacy.auditing.options",
-    "audit_signals": "nni_privacy.auditing.audit",
-    "extract_signals": "nni_privacy.auditing.forward",
-    "gather_signals": "nni_privacy.auditing.collect",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "auditing.audit": ["AuditReport", "audit_signals"],
+        "auditing.collect": ["gather_signals"],
+        "auditing.forward": ["extract_signals"],
+        "auditing.options": ["Effort"],
+    },
+)

@@ -79,17 +79,20 @@ def run_audit(
     from nni_privacy.auditing.audit import audit
     from nni_privacy.auditing.shadows import ModelSpec, ShadowOptions
     from nni_privacy.data import Normalizer
+    from nni_privacy.data.npz import read_npz
     from nni_privacy.report.audit_page import write_audit
 
     trained = _parse_assignments(recipe, option="--recipe")
     budget = _parse_assignments(effort, option="--effort")
     how, queries = _check(output, plugins, attacks, trained, budget)
-    inside, outside = _records(members), _records(nonmembers)
+    inside, outside = (read_npz(path, num_classes=ANY_NUMBER_OF_CLASSES) for path in (members, nonmembers))
     import_from_here()
     spec = ModelSpec(model)
     network = spec.build()
     _load_weights(network, weights)
-    halves = {} if population is None else _halves(_records(population), seed=seed)
+    halves = {}
+    if population is not None:
+        halves = _halves(read_npz(population, num_classes=ANY_NUMBER_OF_CLASSES), seed=seed)
     report = audit(
         network,
         (inside.images, inside.labels),
@@ -120,11 +123,7 @@ def run_audit(
 
 
 def _parse_assignments(texts: Sequence[str], *, option: str) -> dict[str, Any]:
-    """``["epochs=30", "learning_rate=0.1"]`` -> ``{"epochs": 30, "learning_rate": 0.1}``.
-
-    Raises:
-        ConfigError: if a text is not ``KEY=VALUE`` with a plain value.
-    """
+    """``["epochs=30", "learning_rate=0.1"]`` -> ``{"epochs": 30, "learning_rate": 0.1}``."""
     values: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -163,43 +162,28 @@ def _halves(population: Dataset, *, seed: int) -> dict[str, Any]:
     return {name: (population.images[chosen], population.labels[chosen]) for name, chosen in rows.items()}
 
 
-def _records(path: Path) -> Dataset:
-    from nni_privacy.data.npz import read_npz
-
-    return read_npz(path, num_classes=ANY_NUMBER_OF_CLASSES)
-
-
 def _load_weights(model: torch.nn.Module, path: Path) -> None:
-    state = _read_state(path)
-    state = state.get("state_dict", state)
-    try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: does not fit the model: {' '.join(str(error).split())[:300]}") from None
-
-
-def _read_state(path: Path) -> dict[str, Any]:
     import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        safe = path.suffix == ".safetensors"
+        state: dict[str, Any] = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except pickle.UnpicklingError:
         raise DataError(f"{path}: holds objects other than weights, which are not loaded; save a state_dict") from None
     except CORRUPT_FILE as error:
         raise DataError(f"{path}: not a file of weights: {' '.join(str(error).split())[:200]}") from None
-    except Exception as error:
-        if type(error).__module__.startswith("safetensors"):
-            raise DataError(f"{path}: not a safetensors file: {error}") from None
-        raise
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file: {error}") from None
     if not isinstance(state, dict):
         raise DataError(f"{path}: holds a {type(state).__name__}, expected a state_dict")
-    return state
+    try:
+        model.load_state_dict(state.get("state_dict", state))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: does not fit the model: {' '.join(str(error).split())[:300]}") from None
 
 
 def _print(report: AuditReport) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nni_privacy.runs.epochs import EpochRecord
     from nni_privacy.search_spaces import DARTS, NasBench201
 
-__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_objectives"]
+__all__ = ["build_evaluator", "build_search_strategy", "build_space"]
 
 SKIPPED_FILE = "skipped.jsonl"
 
@@ -26,13 +26,10 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     """The evaluator of a configuration."""
     from nni_privacy.evaluator import PrivacyEvaluator
 
-    if settings.dataset is None:
+    data = settings.dataset
+    if data is None:
         raise ConfigError("dataset: missing")
-    return PrivacyEvaluator(
-        {"name": settings.dataset.name, **settings.dataset.options},
-        seed=settings.seed,
-        **settings.evaluator.measuring(),
-    )
+    return PrivacyEvaluator({"name": data.name, **data.options}, seed=settings.seed, **settings.evaluator.measuring())
 
 
 def build_space(settings: SearchConfig, data: Dataset | None = None) -> DARTS | NasBench201:
@@ -42,15 +39,6 @@ def build_space(settings: SearchConfig, data: Dataset | None = None) -> DARTS | 
     section = settings.search_space
     shape = {} if data is None else {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
     return getattr(search_spaces, search_spaces.SPACES[section.name])(**section.options, **shape)
-
-
-def check_objectives(settings: SearchConfig) -> None:
-    """Raises ConfigError if the strategy is after a metric that the configuration's evaluator does not give."""
-    if settings.strategy.name == "pareto":
-        from nni_privacy.strategies.objectives import check_metrics_given
-
-        attacks = None if settings.predicted else settings.evaluator.attacks
-        check_metrics_given(settings.strategy.options["objectives"], attacks)
 
 
 def build_search_strategy(
@@ -73,12 +61,8 @@ def build_search_strategy(
         strategy.device, strategy.threads = settings.evaluator.device, settings.evaluator.threads
         strategy.folder, strategy.on_epoch = folder, on_epoch
     if settings.filter is not None:
-        strategy = PredictedFilter(
-            strategy,
-            **settings.filter.to_dict(),
-            seed=settings.seed,
-            log=None if folder is None else folder / SKIPPED_FILE,
-        )
+        log = None if folder is None else folder / SKIPPED_FILE
+        strategy = PredictedFilter(strategy, **settings.filter.to_dict(), seed=settings.seed, log=log)
     if settings.pattern is None:
         return strategy
     pattern = settings.pattern.load()

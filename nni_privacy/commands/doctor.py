@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from nni_privacy.errors import PrivacyError
 
 __all__ = ["Finding", "add_doctor", "examine", "print_examination"]
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 _MIN_PYTHON = (3, 10)
 
 
@@ -47,7 +46,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Findings on everything that a search needs."""
-    for look in _EXAMINATIONS:
+    for look in (_python_and_packages, _repairs, _devices, _programs, _extras):
         yield from look()
 
 
@@ -65,16 +64,16 @@ def print_examination() -> int:
 def _python_and_packages() -> Iterator[Finding]:
     from nni_privacy.runs.directory import describe_environment
 
-    found = ".".join(str(part) for part in sys.version_info[:3])
-    yield Finding("python", sys.version_info >= _MIN_PYTHON, found)
+    yield Finding("python", sys.version_info >= _MIN_PYTHON, ".".join(map(str, sys.version_info[:3])))
     for package, version in describe_environment()["versions"].items():
         yield Finding(f"package {package}", version is not None, version or "not installed")
-    setuptools = shutil.which("nnictl", path=str(Path(sys.executable).parent))
-    yield Finding("nnictl", setuptools is not None, setuptools or "not beside this python", needed=False)
+    nnictl = shutil.which("nnictl", path=str(Path(sys.executable).parent))
+    yield Finding("nnictl", nnictl is not None, nnictl or "not beside this python", needed=False)
 
 
 def _repairs() -> Iterator[Finding]:
     from nni_privacy.nni_runtime import install, repairs_report
+    from nni_privacy.nni_runtime.proxies import proxy_variables
 
     try:
         overlay = install()
@@ -85,7 +84,8 @@ def _repairs() -> Iterator[Finding]:
     for repair in repairs_report():
         yield Finding(f"repair {repair.name}", repair.active, repair.why)
     yield _manager(overlay)
-    yield _proxies()
+    found = ", ".join(proxy_variables())
+    yield Finding("proxies", True, f"{found}; not used to reach NNI's manager" if found else "none in the environment")
 
 
 def _manager(overlay: Path) -> Finding:
@@ -101,14 +101,6 @@ def _manager(overlay: Path) -> Finding:
     return Finding("NNI's manager", True, f"started and answered at 127.0.0.1:{port} in {seconds:.1f} s; stopped")
 
 
-def _proxies() -> Finding:
-    from nni_privacy.nni_runtime.proxies import proxy_variables
-
-    found = proxy_variables()
-    detail = f"{', '.join(found)}; not used to reach NNI's manager" if found else "none in the environment"
-    return Finding("proxies", True, detail)
-
-
 def _devices() -> Iterator[Finding]:
     import torch
 
@@ -117,16 +109,11 @@ def _devices() -> Iterator[Finding]:
     yield Finding("GPU", count > 0, names or "none; trials run on the CPU", needed=False)
 
 
-def _browser() -> Iterator[Finding]:
-    found = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
-    yield Finding("browser", found is not None, found or "none found; the web UI needs one", needed=False)
-
-
-def _other_machines() -> Iterator[Finding]:
-    # NNI has an SSH client of its own; `ssh-keygen` reads known_hosts for it.
-    for program, why in _SSH.items():
-        found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-        yield Finding(program, found is not None, found or f"none found; {why}", needed=False)
+def _programs() -> Iterator[Finding]:
+    folders = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    for what, (names, why) in _PROGRAMS.items():
+        found = next((path for name in names if (path := shutil.which(name, path=folders))), None)
+        yield Finding(what, found is not None, found or f"none found; {why}", needed=False)
 
 
 def _extras() -> Iterator[Finding]:
@@ -136,16 +123,9 @@ def _extras() -> Iterator[Finding]:
 
 
 _EXTRAS = dict.fromkeys(("lightgbm", "xgboost"), "surrogates of this name: pip install 'nni-privacy[surrogate]'")
-_SSH = {
-    "ssh-keygen": "trials on other machines: their keys are not looked up in known_hosts",
-    "sshd": "this machine cannot run trials of others, and the tests of SSH are skipped",
+_PROGRAMS = {
+    "browser": (("chromium", "chromium-browser", "google-chrome", "firefox"), "the web UI needs one"),
+    # NNI has an SSH client of its own; `ssh-keygen` reads known_hosts for it.
+    "ssh-keygen": (("ssh-keygen",), "trials on other machines: their keys are not looked up in known_hosts"),
+    "sshd": (("sshd",), "this machine cannot run trials of others, and the tests of SSH are skipped"),
 }
-
-_EXAMINATIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    _python_and_packages,
-    _repairs,
-    _devices,
-    _browser,
-    _other_machines,
-    _extras,
-)

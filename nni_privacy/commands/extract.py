@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nni_privacy.commands.surrogate import read_measured
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from nni_privacy.cells.codes import GenotypeCodes
     from nni_privacy.patterns.cross_fitting import Fit
     from nni_privacy.patterns.findings import Extraction
-    from nni_privacy.patterns.importance import Predict
 
 __all__ = ["add_extract", "run_extract", "surrogate_fit"]
 
@@ -84,11 +79,7 @@ def surrogate_fit(name: str) -> Fit:
     from nni_privacy.surrogate import build_surrogate
 
     build_surrogate(name)
-
-    def fit(codes: GenotypeCodes, auc: npt.NDArray[np.float64], seed: int) -> Predict:
-        return build_surrogate(name).fit(codes, auc, seed=seed).predict
-
-    return with_edge_correction(fit)
+    return with_edge_correction(lambda codes, auc, seed: build_surrogate(name).fit(codes, auc, seed=seed).predict)
 
 
 def _say(line: str) -> None:

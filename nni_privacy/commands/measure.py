@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from nni_privacy.commands.session import Session
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.studies.config import StudyConfig
-    from nni_privacy.studies.evaluator import MeasurementEvaluator
     from nni_privacy.studies.plan import Measurement
 
 __all__ = ["add_measure", "run_measure"]
@@ -121,23 +120,21 @@ def _plan(settings: StudyConfig) -> list[Measurement]:
 
 
 def _build_experiment(settings: StudyConfig, session: Session, planned: Sequence[Measurement]) -> PrivacyExperiment:
+    from nni_privacy.studies.evaluator import MeasurementEvaluator
     from nni_privacy.studies.plan import KEY
     from nni_privacy.studies.space import MeasureAll, MeasurementSpace
 
-    pairs = [(one.sample, _evaluator(settings, one, session.directory)) for one in planned]
+    def evaluator(measurement: Measurement) -> MeasurementEvaluator:
+        return MeasurementEvaluator(
+            measurement.dataset,
+            factors=measurement.factors,
+            source=measurement.source.to_dict(),
+            contours=settings.contours,
+            folder=str(session.directory),
+            seed=measurement.seed,
+            **{**settings.evaluator.measuring(), "recipe": measurement.recipe},
+        )
+
+    pairs = [(one.sample, evaluator(one)) for one in planned]
     values = {name: list(dict.fromkeys(sample[name] for sample, _ in pairs)) for name in KEY}
     return session.experiment(MeasurementSpace(**values), pairs[0][1], MeasureAll(pairs))
-
-
-def _evaluator(settings: StudyConfig, measurement: Measurement, directory: Path) -> MeasurementEvaluator:
-    from nni_privacy.studies.evaluator import MeasurementEvaluator
-
-    return MeasurementEvaluator(
-        measurement.dataset,
-        factors=measurement.factors,
-        source=measurement.source.to_dict(),
-        contours=settings.contours,
-        folder=str(directory),
-        seed=measurement.seed,
-        **{**settings.evaluator.measuring(), "recipe": measurement.recipe},
-    )

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from nni_privacy.commands.session import Session
     from nni_privacy.config import SearchConfig
-    from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.runs.directory import RunDirectory
 
 __all__ = ["add_search", "run_search"]
@@ -75,11 +74,13 @@ def run_search(
 
 def _check(settings: SearchConfig, session: Session, output: str | Path | None) -> None:
     """Raises ConfigError unless the search can be started, or gone on with, where it is to be."""
-    from nni_privacy.commands.build import check_objectives
     from nni_privacy.commands.session import check_resumable
     from nni_privacy.runs.directory import RunDirectory
+    from nni_privacy.strategies.objectives import check_metrics_given
 
-    check_objectives(settings)
+    if settings.strategy.name == "pareto":  # may be after a metric that the evaluator does not give
+        attacks = None if settings.predicted else settings.evaluator.attacks
+        check_metrics_given(settings.strategy.options["objectives"], attacks)
     if session.resume:
         check_resumable(settings, output)
     elif RunDirectory.holds_run(session.directory):
@@ -95,22 +96,17 @@ def _check(settings: SearchConfig, session: Session, output: str | Path | None) 
 
 
 def _search_measured(settings: SearchConfig, session: Session) -> ExitCode:
+    from nni_privacy.commands.build import build_evaluator, build_search_strategy, build_space
+
     if session.conclude_complete():
         return ExitCode.DONE
     with session.opened():
-        experiment = _build_experiment(settings, session)
+        evaluator = build_evaluator(settings)
+        space, folder = build_space(settings, evaluator.load_data()[0]), session.directory / "search"
+        strategy = build_search_strategy(settings, folder=folder, on_epoch=session.progress.on_epoch)
+        experiment = session.experiment(space, evaluator, strategy)
         finished = session.run_to_end(experiment)
     return session.conclude(experiment, finished=finished)
-
-
-def _build_experiment(settings: SearchConfig, session: Session) -> PrivacyExperiment:
-    from nni_privacy.commands.build import build_evaluator, build_search_strategy, build_space
-
-    evaluator = build_evaluator(settings)
-    data, _ = evaluator.load_data()
-    space = build_space(settings, data)
-    strategy = build_search_strategy(settings, folder=session.directory / "search", on_epoch=session.progress.on_epoch)
-    return session.experiment(space, evaluator, strategy)
 
 
 # --- a search whose trials are predicted ---

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from nni_privacy.errors import ConfigError, GenotypeError
 if TYPE_CHECKING:
     from nni_privacy.cells.genotypes import AnyGenotype
     from nni_privacy.patterns import Cells, Pattern
-    from nni_privacy.report.predicted_page import PredictedGroup
     from nni_privacy.surrogate import MIAData
     from nni_privacy.surrogate.benchmark import BenchmarkInfo, ModelScores
     from nni_privacy.surrogate.search import PredictedSearch
@@ -68,10 +68,11 @@ def run_fit(data: Sequence[Path], *, output: Path, model: str, seed: int) -> int
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
     """
+    from nni_privacy.schema import Seed, checked
     from nni_privacy.surrogate import build_surrogate
 
     _quiet()
-    _check_seed(seed)
+    checked(Seed, seed, "--seed")
     if output.exists():
         raise ConfigError(f"output: {output} exists; name a new file")
     if not output.absolute().parent.is_dir():
@@ -129,11 +130,12 @@ def run_benchmark(
         PrivacyError: if the input is not valid; nothing has been written then.
     """
     from nni_privacy.runs.directory import RunDirectory
+    from nni_privacy.schema import Seed, checked
     from nni_privacy.surrogate.base import surrogates_without_extra
     from nni_privacy.surrogate.benchmark import benchmark, benchmark_table
 
     _quiet()
-    _check_seed(seed)
+    checked(Seed, seed, "--seed")
     if output is not None:
         RunDirectory.check_free(output.absolute())
     measured = read_measured(data)
@@ -158,21 +160,15 @@ def _write_benchmark(folder: Path, info: BenchmarkInfo, table: str) -> None:
     from nni_privacy.report.surrogate_figure import benchmark_svg
     from nni_privacy.surrogate.benchmark import scores_csv
 
-    contents = {
-        "surrogates.md": table,
-        "surrogates.csv": scores_csv(info),
-        "surrogates.svg": benchmark_svg(info) + "\n",
-    }
+    contents = {"md": table, "csv": scores_csv(info), "svg": f"{benchmark_svg(info)}\n"}
     with new_folder(folder) as draft:
-        for name, text in contents.items():
-            (draft / name).write_text(text, encoding="utf-8")
-    print(f"written: {', '.join(str(folder / name) for name in contents)}")
+        for suffix, text in contents.items():
+            (draft / f"surrogates.{suffix}").write_text(text, encoding="utf-8")
+    print(f"written: {', '.join(str(folder / f'surrogates.{suffix}') for suffix in contents)}")
 
 
 def read_measured(paths: Path | Sequence[Path]) -> MIAData:
     """The data; what is odd about them is said in a line of its own."""
-    import warnings
-
     from nni_privacy.surrogate import read_mia_data
     from nni_privacy.surrogate.data import DuplicateArchitectureWarning
 
@@ -186,15 +182,7 @@ def read_measured(paths: Path | Sequence[Path]) -> MIAData:
 
 def _quiet() -> None:
     """torch_geometric compiles something at its import in a way that torch warns of."""
-    import warnings
-
     warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
-
-
-def _check_seed(seed: int) -> None:
-    """Raises ConfigError if ``seed`` is negative."""
-    if seed < 0:
-        raise ConfigError(f"--seed: {seed}; allowed is a whole number from 0 up")
 
 
 def run_search(
@@ -215,27 +203,44 @@ def run_search(
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
     """
-    from nni_privacy.report.predicted_page import group_of_search
+    from nni_privacy.patterns import load_pattern
+    from nni_privacy.patterns.library import warn_unsupported
     from nni_privacy.runs.directory import RunDirectory
+    from nni_privacy.schema import Count, checked
     from nni_privacy.surrogate import load_surrogate
     from nni_privacy.surrogate.search import search_predicted
 
     RunDirectory.check_free(output.absolute())
-    if best < 1:
-        raise ConfigError(f"best: {best}; allowed is a whole number of at least 1")
+    checked(Count, best, "best")
     if cells is not None and pattern is None:
         raise ConfigError("cells: without a pattern it has no meaning; add --pattern")
-    patterns = [None] if pattern is None else [None, _load_pattern(pattern, cells, budget)]
+    patterns: list[Pattern | None] = [None]
+    if pattern is not None:
+        fixed = load_pattern(pattern, cells=cells).first(budget)
+        warn_unsupported(fixed)
+        patterns.append(fixed)
     model = load_surrogate(surrogate)
-    searches = [search_predicted(model, count=count, pattern=fixed, seed=seed) for fixed in patterns]
-    groups = [group_of_search(search, best=best) for search in searches]
+    searches = [search_predicted(model, count=count, pattern=one, seed=seed) for one in patterns]
     facts = {
         "Surrogate": str(surrogate or "the one that ships"),
         "Architectures": f"{count:,} random ones a search, the same before the pattern's edges are fixed",
         "Seed": str(seed),
-        "Time": ", ".join(f"{group.name}: {group.seconds:.1f} s" for group in groups),
     }
-    _write_search(output, searches, groups, facts)
+    _write_search(output, searches, facts, best=best)
+    return 0
+
+
+def _write_search(output: Path, searches: Sequence[PredictedSearch], facts: Mapping[str, str], *, best: int) -> None:
+    from nni_privacy.files import new_folder
+    from nni_privacy.report.predicted_page import group_of_search, render_predicted_search
+    from nni_privacy.surrogate.search import predicted_csv
+
+    groups = [group_of_search(search, best=best) for search in searches]
+    facts = {**facts, "Time": ", ".join(f"{group.name}: {group.seconds:.1f} s" for group in groups)}
+    page = render_predicted_search(groups, title="Search on predicted AUC", facts=facts)
+    with new_folder(output) as draft:
+        (draft / "architectures.csv").write_text(predicted_csv(searches), encoding="utf-8")
+        (draft / "report.html").write_text(page, encoding="utf-8")
     for group in groups:
         first, auc = group.best[0], group.predicted_mia_auc
         print(
@@ -243,26 +248,3 @@ def run_search(
             f"lowest AUC {first.predicted_mia_auc:.4f} ± {first.predicted_sd:.4f}, mean {auc.mean():.4f}"
         )
     print(f"report: {output / 'report.html'}")
-    return 0
-
-
-def _load_pattern(name: str, cells: Cells | None, budget: int) -> Pattern:
-    from nni_privacy.patterns import load_pattern
-    from nni_privacy.patterns.library import warn_unsupported
-
-    pattern = load_pattern(name, cells=cells).first(budget)
-    warn_unsupported(pattern)
-    return pattern
-
-
-def _write_search(
-    output: Path, searches: list[PredictedSearch], groups: list[PredictedGroup], facts: Mapping[str, str]
-) -> None:
-    from nni_privacy.files import new_folder
-    from nni_privacy.report.predicted_page import render_predicted_search
-    from nni_privacy.surrogate.search import predicted_csv
-
-    page = render_predicted_search(groups, title="Search on predicted AUC", facts=facts)
-    with new_folder(output) as draft:
-        (draft / "architectures.csv").write_text(predicted_csv(searches), encoding="utf-8")
-        (draft / "report.html").write_text(page, encoding="utf-8")

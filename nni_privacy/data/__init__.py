@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nni_privacy.data.registry import check_dataset_options, dataset_names, load_dataset, register_dataset
 from nni_privacy.data.split import FourWaySplit, split_four_ways
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
@@ -24,10 +24,10 @@ __all__ = [
     "to_float",
 ]
 
-_LAZY = {
-    "Dataset": "nni_privacy.data.dataset",
-    "Normalizer": "nni_privacy.data.normalize",
-    "to_float": "nni_privacy.data.normalize",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "data.dataset": ["Dataset"],
+        "data.normalize": ["Normalizer", "to_float"],
+    },
+)

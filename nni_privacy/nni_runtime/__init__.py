@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 from nni_privacy.nni_runtime.access import set_default_access
 from nni_privacy.nni_runtime.overlay import MARKER, PACKAGE, make_overlay
 from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE
@@ -101,4 +101,4 @@ def _active_patches() -> list[str]:
     return []
 
 
-__getattr__ = lazy_attributes(__name__, {"PrivacyExperiment": "nni_privacy.nni_runtime.experiment"})
+__getattr__, __dir__ = lazy_names(__name__, {"nni_runtime.experiment": ["PrivacyExperiment"]})

@@ -6,20 +6,6 @@ from nni_privacy.patterns.apply import edges_that_fit, input_edges, modify_cell,
 from nni_privacy.patterns.library import Cells, list_patterns, load_pattern, read_pattern, write_pattern
 from nni_privacy.patterns.pattern import OBJECTIVES, CellPattern, DualPattern, EdgeEvidence, Objective, Pattern
 
-__all__ = [
-    "OBJECTIVES",
-    "CellPattern",
-    "Cells",
-    "DualPattern",
-    "EdgeEvidence",
-    "Objective",
-    "Pattern",
-    "edges_that_fit",
-    "input_edges",
-    "list_patterns",
-    "load_pattern",
-    "modify_cell",
-    "modify_nasbench201",
-    "read_pattern",
-    "write_pattern",
-]
+__all__ = ["OBJECTIVES", "CellPattern", "Cells", "DualPattern", "EdgeEvidence", "Objective", "Pattern"]
+__all__ += ["list_patterns", "load_pattern", "read_pattern", "write_pattern"]
+__all__ += ["edges_that_fit", "input_edges", "modify_cell", "modify_nasbench201"]

@@ -14,15 +14,7 @@ from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Cell, CellType, Edge
 from nni_privacy.cells.nasbench201 import NASBENCH201_NODES, NasBench201Genotype
 
-__all__ = [
-    "TARGET_OPERATIONS",
-    "apply_edges",
-    "constrained_nodes",
-    "edges_that_fit",
-    "input_edges",
-    "modify_cell",
-    "modify_nasbench201",
-]
+__all__ = ["apply_edges", "edges_that_fit", "input_edges", "modify_cell", "modify_nasbench201"]
 
 TARGET_OPERATIONS: Mapping[str, str] = MappingProxyType({"promotion": "nor_conv_3x3", "demotion": "avg_pool_3x3"})
 """Objective to the operation that every constrained node gets; the space has no max pooling."""
@@ -55,16 +47,11 @@ def modify_cell(cell: Cell, edges: Iterable[Edge]) -> Cell:
     for edge in edges_that_fit(edges, cell.nodes):
         wanted.setdefault(edge.target, []).append(edge)
     for target, claims in wanted.items():
-        cell = cell.replace_node(target, _claim(cell.into(target), claims))
+        claimed = {edge.source for edge in claims}
+        kept = [edge for edge in cell.into(target) if edge.source not in claimed]
+        # A node has two in-edges. Those that the claims leave room for are kept, the one with the higher source first.
+        cell = cell.replace_node(target, [*claims, *kept[len(kept) + len(claims) - 2 :]])
     return cell
-
-
-def _claim(current: Sequence[Edge], claims: Sequence[Edge]) -> list[Edge]:
-    claimed = {edge.source for edge in claims}
-    kept = [edge for edge in current if edge.source not in claimed]
-    # A node has two in-edges. Those that the claims leave room for are kept, the one with the higher source first.
-    free = 2 - len(claims)
-    return [*claims, *kept[len(kept) - free :]]
 
 
 def constrained_nodes(budget: int) -> range:
@@ -119,12 +106,8 @@ def apply_edges(codes: GenotypeCodes, cell: CellType, edges: Sequence[Edge]) -> 
     for edge in edges_that_fit(edges, codes.nodes):
         claims.setdefault(edge.target - INPUT_NODES, []).append(edge)
     for node, claimed in claims.items():
-        if len(claimed) == 1:
-            # The in-edge from the same source changes; where there is none, the one with the lower source (slot 0).
-            slot = (codes.sources[:, kind, node] == claimed[0].source).argmax(axis=1)
-            places = [slot]
-        else:
-            places = [np.zeros(len(codes), dtype=np.intp), np.ones(len(codes), dtype=np.intp)]
+        # One edge changes the in-edge from the same source; where there is none, that of the lower source (slot 0).
+        places = [(codes.sources[:, kind, node] == claimed[0].source).argmax(axis=1)] if len(claimed) == 1 else [0, 1]
         for edge, place in zip(claimed, places, strict=True):
             sources[np.arange(len(codes)), kind, node, place] = edge.source
             operations[np.arange(len(codes)), kind, node, place] = DARTS_OPERATIONS.index(edge.op)

@@ -6,8 +6,9 @@ matter, and more than a network of its size if the saved weights are not all the
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from nni_privacy.errors import ConfigError
 from nni_privacy.patterns.apply import modify_cell
 from nni_privacy.patterns.pattern import Pattern
 
-__all__ = ["SizeMatch", "placebo", "size_matched_channels"]
+__all__ = ["placebo", "size_matched_channels"]
 
 LARGEST_FACTOR = 8
 """Channels are looked for up to so many times those of the original."""
@@ -41,22 +42,17 @@ def placebo(genotype: AnyGenotype, pattern: Pattern, *, seed: int) -> AnyGenotyp
     """
     generator = np.random.default_rng(seed)
     if isinstance(genotype, NasBench201Genotype):
-        return _nasbench201_placebo(genotype, pattern, generator)
+        operations = tuple(op for op in NASBENCH201_OPERATIONS if op != NO_CONNECTION)
+        changed = pattern.apply(genotype)
+        for edge in changed.edges:
+            if edge not in genotype.edges:
+                other = _with_another(edge, operations, generator)
+                changed = changed.with_operation(edge.source, edge.target, other.op)
+        return changed
     modified: Genotype = genotype
     for cell_type in CELL_TYPES:
         edges = [_with_another(edge, DARTS_OPERATIONS, generator) for edge in pattern.edges_of(cell_type)]
         modified = modified.with_cell(cell_type, modify_cell(modified.cell(cell_type), edges))
-    return modified
-
-
-def _nasbench201_placebo(
-    genotype: NasBench201Genotype, pattern: Pattern, generator: np.random.Generator
-) -> NasBench201Genotype:
-    operations = tuple(op for op in NASBENCH201_OPERATIONS if op != NO_CONNECTION)
-    modified = pattern.apply(genotype)
-    for edge in modified.edges:
-        if edge not in genotype.edges:
-            modified = modified.with_operation(edge.source, edge.target, _with_another(edge, operations, generator).op)
     return modified
 
 
@@ -65,28 +61,8 @@ def _with_another(edge: Edge, operations: tuple[str, ...], generator: np.random.
     return replace(edge, op=others[generator.integers(len(others))])
 
 
-@dataclass(frozen=True)
-class SizeMatch:
-    """Channels that give a network about as many weights as another.
-
-    Attributes:
-        channels: of the first cells.
-        parameters: number of weights with so many channels.
-        wanted: number of weights that was to be matched.
-    """
-
-    channels: int
-    parameters: int
-    wanted: int
-
-    @property
-    def mismatch(self) -> float:
-        """Relative difference of the numbers of weights, 0 for a perfect match."""
-        return self.parameters / self.wanted - 1
-
-
-def size_matched_channels(wanted: int, *, parameters: Callable[[int], int], channels: int) -> SizeMatch:
-    """The number of channels whose network comes nearest to ``wanted`` weights; of two equally near, the smaller one.
+def size_matched_channels(wanted: int, *, parameters: Callable[[int], int], channels: int) -> int:
+    """The channels of the first cells that come nearest to ``wanted`` weights; of two equally near, the fewer.
 
     Args:
         wanted: number of weights to match, 1 or more.
@@ -98,12 +74,5 @@ def size_matched_channels(wanted: int, *, parameters: Callable[[int], int], chan
     """
     if wanted < 1:
         raise ConfigError(f"wanted: {wanted!r}; allowed is a number of weights of at least 1")
-    low, high = 1, LARGEST_FACTOR * channels
-    while low < high:  # the first number of channels that is large enough
-        middle = (low + high) // 2
-        if parameters(middle) < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    candidates = [SizeMatch(value, parameters(value), wanted) for value in (low - 1, low) if value >= 1]
-    return min(candidates, key=lambda match: abs(match.mismatch))
+    first = bisect_left(range(LARGEST_FACTOR * channels), wanted, lo=1, key=parameters)  # that is large enough
+    return min((max(first - 1, 1), first), key=lambda count: abs(parameters(count) / wanted - 1))

@@ -19,21 +19,12 @@ import numpy.typing as npt
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import CellType, Edge
 from nni_privacy.patterns.apply import apply_edges
-from nni_privacy.patterns.importance import ImportanceTable, Predict, operation_importance
+from nni_privacy.patterns.importance import Floats, ImportanceTable, Predict, Rows, operation_importance
 
-__all__ = [
-    "EdgesInCell",
-    "Effect",
-    "Fit",
-    "FoldFit",
-    "effect_of",
-    "effects_by_fold",
-    "fit_folds",
-    "held_out_importance",
-    "held_out_predictions",
-]
+__all__ = ["EdgesInCell", "Effect", "Fit", "FoldFit", "effects_by_fold", "fit_folds", "held_out_importance"]
+__all__ += ["Progress", "held_out_predictions"]
 
-Floats = npt.NDArray[np.float64]
+Progress = Callable[[str], None]
 Fit = Callable[[GenotypeCodes, Floats, int], Predict]
 """``fit(codes, auc, seed)`` gives what predicts the AUC of other genotypes."""
 
@@ -58,13 +49,7 @@ class FoldFit:
 
 
 def fit_folds(
-    codes: GenotypeCodes,
-    auc: Floats,
-    fit: Fit,
-    *,
-    repeats: int,
-    seed: int,
-    progress: Callable[[str], None] = lambda _: None,
+    codes: GenotypeCodes, auc: Floats, fit: Fit, *, repeats: int, seed: int, progress: Progress
 ) -> list[FoldFit]:
     """Fits ``2 * repeats`` surrogates, two for each random cut of the data.
 
@@ -98,10 +83,7 @@ def held_out_predictions(folds: Sequence[FoldFit], codes: GenotypeCodes) -> Floa
 
 
 def held_out_importance(
-    folds: Sequence[FoldFit],
-    codes: GenotypeCodes,
-    rows: npt.NDArray[np.intp],
-    progress: Callable[[str], None] = lambda _: None,
+    folds: Sequence[FoldFit], codes: GenotypeCodes, rows: Rows, progress: Progress
 ) -> list[ImportanceTable]:
     """For each surrogate the Operation Importance of the architectures ``rows``; nan in the rows that it saw.
 
@@ -131,20 +113,18 @@ class Effect:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, changes: Floats) -> Effect:
+        """The effect from one estimate per fold's surrogate; their standard deviation is the standard error."""
+        change, error = float(changes.mean()), TWO_SIDED_95 * float(changes.std(ddof=1))
+        return cls(change, change - error, change + error)
+
     def serves(self, sign: int) -> bool:
         """Whether the whole interval lies on the side that lowers the AUC (``sign`` 1) or raises it (-1)."""
         return self.high < 0 if sign > 0 else self.low > 0
 
 
-def effect_of(changes: Floats) -> Effect:
-    """The effect from one estimate per fold's surrogate; their standard deviation is the standard error."""
-    change, error = float(changes.mean()), float(changes.std(ddof=1))
-    return Effect(change, change - TWO_SIDED_95 * error, change + TWO_SIDED_95 * error)
-
-
-def effects_by_fold(
-    fold: FoldFit, codes: GenotypeCodes, rows: npt.NDArray[np.intp], patterns: Sequence[EdgesInCell]
-) -> list[Floats]:
+def effects_by_fold(fold: FoldFit, codes: GenotypeCodes, rows: Rows, patterns: Sequence[EdgesInCell]) -> list[Floats]:
     """The mean predicted change of the AUC over those architectures of ``rows`` that the surrogate did not see.
 
     Args:
@@ -157,9 +137,7 @@ def effects_by_fold(
         For each pattern an array of its length: the change with its first 1, 2, ... edges fixed.
     """
     base = codes[rows[fold.held_out[rows]]]
-    changed = [
-        apply_edges(base, cell, edges[:budget]) for cell, edges in patterns for budget in range(1, len(edges) + 1)
-    ]
+    changed = [apply_edges(base, cell, edges[:m]) for cell, edges in patterns for m in range(1, len(edges) + 1)]
     distinct, place = GenotypeCodes.concatenate([base, *changed]).unique()
     predicted = fold.predict(distinct)[place].reshape(1 + len(changed), len(base))
     changes = (predicted[1:] - predicted[0]).mean(axis=1)

@@ -25,18 +25,10 @@ import numpy.typing as npt
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, CellType
 from nni_privacy.patterns.cross_fitting import Fit
-from nni_privacy.patterns.importance import Predict, edge_count, edge_from_id, edge_table
+from nni_privacy.patterns.importance import Floats, Predict, edge_count, edge_from_id, edge_table
 
-__all__ = [
-    "SELECTION_T",
-    "OLSContrasts",
-    "conditional_t_statistics",
-    "edge_design",
-    "ols_contrasts",
-    "with_edge_correction",
-]
-
-Floats = npt.NDArray[np.float64]
+__all__ = ["SELECTION_T", "OLSContrasts", "conditional_t_statistics", "edge_design", "ols_contrasts"]
+__all__ += ["with_edge_correction"]
 
 SELECTION_T = 4.0
 """t-statistic at which forward selection takes an edge: by chance one of 200 candidates in 80 data sets."""
@@ -60,6 +52,8 @@ def edge_design(codes: GenotypeCodes) -> Floats:
 def conditional_t_statistics(codes: GenotypeCodes, auc: Floats) -> dict[CellType, Floats]:
     """Conditional t-statistics: of each edge in a regression on it and the forward-selected edges.
 
+    Forward selection (Efroymson 1960): the edge with the most standard errors joins, if it has more than four.
+
     Args:
         codes: n architectures.
         auc: (n,) measured AUCs.
@@ -69,21 +63,14 @@ def conditional_t_statistics(codes: GenotypeCodes, auc: Floats) -> dict[CellType
         that is collinear with the others.
     """
     design, response = edge_design(codes), auc - auc.mean()
-    chosen = _forward_selection(design, response)
-    t = _conditional_t(design, response, chosen)
-    for one in chosen:
-        t[one] = _conditional_t(design, response, [other for other in chosen if other != one])[one]
-    return dict(zip(CELL_TYPES, -t.reshape(len(CELL_TYPES), -1), strict=True))
-
-
-def _forward_selection(design: Floats, response: Floats) -> list[int]:
-    """Forward selection (Efroymson 1960): the column with the most standard errors joins, if it has more than four."""
     chosen: list[int] = []
     t = _conditional_t(design, response, chosen)
     while np.abs(t).max() > SELECTION_T:
         chosen.append(int(np.abs(t).argmax()))
         t = _conditional_t(design, response, chosen)
-    return chosen
+    for one in chosen:
+        t[one] = _conditional_t(design, response, [other for other in chosen if other != one])[one]
+    return dict(zip(CELL_TYPES, -t.reshape(len(CELL_TYPES), -1), strict=True))
 
 
 def _conditional_t(design: Floats, response: Floats, chosen: Sequence[int]) -> Floats:
@@ -151,7 +138,8 @@ def _contrasts(nodes: int, seen: npt.NDArray[np.bool_]) -> Floats:
     A neighbour from source q is legal unless the node's other edge comes from q, which it does in one of j - 1 cases.
     Neighbours that no architecture has are left out: nothing is known about them.
     """
-    size, contrasts = edge_count(nodes), np.zeros((edge_count(nodes), edge_count(nodes)))
+    size = edge_count(nodes)
+    contrasts = np.zeros((size, size))
     numbers = np.arange(size).reshape(nodes, -1, len(DARTS_OPERATIONS))
     for number in np.flatnonzero(seen):
         edge = edge_from_id(int(number), nodes)

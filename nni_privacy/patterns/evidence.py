@@ -13,20 +13,10 @@ import numpy.typing as npt
 from nni_privacy.cells.darts import Edge
 from nni_privacy.patterns.cross_fitting import TWO_SIDED_95
 from nni_privacy.patterns.edge_regression import SELECTION_T, OLSContrasts
-from nni_privacy.patterns.importance import (
-    MIN_SUPPORT,
-    SIGN,
-    EdgeMeans,
-    ImportanceTable,
-    assemble_pattern,
-    edge_from_id,
-    edge_means,
-    order_edges,
-)
+from nni_privacy.patterns.importance import MIN_SUPPORT, SIGN, ImportanceTable, edge_from_id, edge_means, grow_pattern
 from nni_privacy.patterns.pattern import EdgeEvidence, Objective
 
-__all__ = ["EdgeFinding", "GroupImportance", "find_edges", "group_importance", "only_relevant"]
-__all__ += ["patterns_by_table", "supported_edges"]
+__all__ = ["EdgeFinding", "find_edges", "judge_edges", "only_relevant", "patterns_by_table", "supported_edges"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -112,45 +102,19 @@ class EdgeFinding:
         return EdgeEvidence(self.support, importance, low, high, round(self.stability, 3), self.supported)
 
 
-@dataclass(frozen=True, eq=False)
-class GroupImportance:
-    """Importance of the E edges of one cell type in one group, and what resampling makes of it.
-
-    Attributes:
-        support: (E,) architectures that contain the edge.
-        importance: (E,) mean importance, nan without support.
-        median_contrast: (E,) the same against the median neighbour.
-        importance_error: (E,) standard error of ``importance``.
-        median_contrast_error: (E,) standard error of ``median_contrast``.
-        stability: fraction of the resamples in which Algorithm 1 took an edge, by edge.
-        nodes: the number M of intermediate nodes.
-        surrogates: how many the resamples drew from.
-    """
-
-    support: npt.NDArray[np.int_]
-    importance: Floats
-    median_contrast: Floats
-    importance_error: Floats
-    median_contrast_error: Floats
-    stability: dict[Edge, float]
-    nodes: int
-    surrogates: int
-
-    def candidates(self) -> dict[Edge, float]:
-        """Importance of the edges with enough support, by edge."""
-        return _candidates(EdgeMeans(self.support.astype(np.float64), self.importance), self.nodes)
-
-
-def group_importance(
+def find_edges(
     tables: Sequence[ImportanceTable],
     ids: npt.NDArray[np.intp],
     kind: int,
+    contrasts: OLSContrasts,
     *,
     objective: Objective,
     resamples: int,
     generator: np.random.Generator,
-) -> GroupImportance:
-    """Means over all surrogates, and over resamples of surrogates and architectures.
+) -> dict[Edge, EdgeFinding]:
+    """A finding, to be judged, on every edge that the group contains.
+
+    Importance is a mean over all surrogates; errors and stability are those of resamples.
 
     A resample takes one surrogate and draws as many architectures as the group has, with replacement, from those that
     the surrogate did not see. So it differs from the mean by surrogate, by fold and by bootstrap: a little more than
@@ -160,35 +124,43 @@ def group_importance(
         tables: one per surrogate, (g, 2, M, 2), nan for architectures that it saw.
         ids: (g, M, 2) edge numbers of the group's cells.
         kind: index of the cell type.
+        contrasts: of this cell type.
         objective: of the group; Algorithm 1 is run for it in each resample.
         resamples: how many.
         generator: draws them.
     """
-    nodes = ids.shape[1]
-    overall = [
+    nodes, drawn = ids.shape[1], dict[str, list[Floats]](importance=[], median_contrast=[])
+    importance, typical = (
         edge_means(ids, np.nanmean([getattr(table, name)[:, kind] for table in tables], axis=0), nodes=nodes)
-        for name in ("importance", "median_contrast")
-    ]
-    drawn: dict[str, list[Floats]] = {"importance": [], "median_contrast": []}
+        for name in drawn
+    )
     taken: Counter[Edge] = Counter()
     for number in range(resamples):
         table = tables[number % len(tables)]
-        weights = _draw(~np.isnan(table.importance[:, kind, 0, 0]), generator)
+        unseen = ~np.isnan(table.importance[:, kind, 0, 0])
+        weights = generator.multinomial(len(unseen), unseen / unseen.sum()).astype(np.float64)
         for name, means in drawn.items():
             found = edge_means(ids, np.nan_to_num(getattr(table, name)[:, kind]), nodes=nodes, weights=weights)
             means.append(found.mean)
             if name == "importance":
-                taken.update(assemble_pattern(order_edges(_candidates(found, nodes), objective)))
-    return GroupImportance(
-        support=overall[0].support.astype(np.int_),
-        importance=overall[0].mean,
-        median_contrast=overall[1].mean,
-        importance_error=_spread(drawn["importance"]),
-        median_contrast_error=_spread(drawn["median_contrast"]),
-        stability={edge: count / resamples for edge, count in taken.items()},
-        nodes=nodes,
-        surrogates=len(tables),
-    )
+                taken.update(grow_pattern(found.candidates(nodes), objective))
+    error, typical_error = (_spread(means) for means in drawn.values())
+    findings = {}
+    for place in np.flatnonzero(importance.support):
+        edge = edge_from_id(int(place), nodes)
+        findings[edge] = EdgeFinding(
+            edge=edge,
+            support=int(importance.support[place]),
+            importance=float(importance.mean[place]),
+            error=float(error[place]),
+            typical=float(typical.mean[place]),
+            typical_error=float(typical_error[place]),
+            measured=float(contrasts.contrast[place]),
+            measured_error=float(contrasts.standard_error[place]),
+            beside=float(contrasts.conditional_t[place]),
+            stability=taken[edge] / resamples,
+        )
+    return findings
 
 
 def patterns_by_table(
@@ -203,12 +175,7 @@ def patterns_by_table(
         values = table.importance[:, kind]
         weights = np.where(np.isnan(values[:, 0, 0]), 0.0, 2.0)
         means = edge_means(ids, np.nan_to_num(values), nodes=nodes, weights=weights)
-        yield assemble_pattern(order_edges(_candidates(means, nodes), objective))
-
-
-def _draw(unseen: npt.NDArray[np.bool_], generator: np.random.Generator) -> Floats:
-    """How often each architecture is drawn: as many draws as there are architectures, from the unseen ones."""
-    return generator.multinomial(len(unseen), unseen / unseen.sum()).astype(np.float64)
+        yield grow_pattern(means.candidates(nodes), objective)
 
 
 def _spread(means: Sequence[Floats]) -> Floats:
@@ -220,15 +187,10 @@ def _spread(means: Sequence[Floats]) -> Floats:
     return np.where(count > 1, np.sqrt(squares / np.maximum(count - 1, 1)), np.inf)
 
 
-def _candidates(means: EdgeMeans, nodes: int) -> dict[Edge, float]:
-    numbers = np.flatnonzero(means.support >= MIN_SUPPORT)
-    return {edge_from_id(int(number), nodes): float(means.mean[number]) for number in numbers}
-
-
-def find_edges(
-    group: GroupImportance, contrasts: OLSContrasts, objective: Objective, *, predictive: bool
+def judge_edges(
+    findings: dict[Edge, EdgeFinding], objective: Objective, *, predictive: bool, dof: int
 ) -> dict[Edge, EdgeFinding]:
-    """A finding, with its verdict, for every edge that the group contains.
+    """The findings with their verdicts.
 
     An edge is supported if enough architectures contain it; if its importance has the objective's sign with a false
     discovery rate of 5% over the candidates; if its median contrast has it too, so that its importance is not owed to
@@ -236,29 +198,14 @@ def find_edges(
     enough architectures and the right sign.
 
     Args:
-        group: importance in the objective's group.
-        contrasts: of the same cell type.
+        findings: on the edges of one cell type in the objective's group.
         objective: which sign serves.
         predictive: whether the surrogate predicts unseen architectures at all; if not, nothing is supported.
+        dof: degrees of freedom of the standard errors: the number of surrogates less one.
     """
     sign = SIGN[objective]
     agreement, least = (NormalDist().inv_cdf(1 - level) for level in (OLS_LEVEL, MEDIAN_LEVEL))
-    findings: dict[Edge, EdgeFinding] = {}
-    for number in np.flatnonzero(group.support):
-        edge = edge_from_id(int(number), group.nodes)
-        findings[edge] = EdgeFinding(
-            edge=edge,
-            support=int(group.support[number]),
-            importance=float(group.importance[number]),
-            error=float(group.importance_error[number]),
-            typical=float(group.median_contrast[number]),
-            typical_error=float(group.median_contrast_error[number]),
-            measured=float(contrasts.contrast[number]),
-            measured_error=float(contrasts.standard_error[number]),
-            beside=float(contrasts.conditional_t[number]),
-            stability=group.stability.get(edge, 0.0),
-        )
-    discovered = _discoveries(list(findings.values()), sign, group.surrogates - 1)
+    discovered, judged = _discoveries(list(findings.values()), sign, dof), {}
     for edge, found in findings.items():
         needed = {
             "the surrogate does not predict architectures that it has not seen": not predictive,
@@ -274,8 +221,8 @@ def find_edges(
             "it says nothing more beside the edges that the measurements single out": sign * found.beside < agreement,
         }
         reasons = needed if found.forward_selected and sign * found.beside > 0 else {**needed, **evidence}
-        findings[edge] = replace(found, reason=next((reason for reason, holds in reasons.items() if holds), ""))
-    return findings
+        judged[edge] = replace(found, reason=next((reason for reason, holds in reasons.items() if holds), ""))
+    return judged
 
 
 def _z(value: float, error: float) -> float:
@@ -322,4 +269,4 @@ def only_relevant(all_findings: Sequence[dict[Edge, EdgeFinding]]) -> list[dict[
 def supported_edges(findings: dict[Edge, EdgeFinding], objective: Objective) -> tuple[Edge, ...]:
     """Algorithm 1 over the supported edges."""
     importance = {edge: found.importance for edge, found in findings.items() if found.supported}
-    return assemble_pattern(order_edges(importance, objective))
+    return grow_pattern(importance, objective)

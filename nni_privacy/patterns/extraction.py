@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.cells.codes import GenotypeCodes
-from nni_privacy.cells.darts import CELL_TYPES, CellType, Edge
+from nni_privacy.cells.darts import CELL_TYPES
 from nni_privacy.errors import DataError
 from nni_privacy.patterns.cross_fitting import (
     EdgesInCell,
     Effect,
     Fit,
     FoldFit,
-    effect_of,
+    Progress,
     effects_by_fold,
     fit_folds,
     held_out_importance,
     held_out_predictions,
 )
 from nni_privacy.patterns.edge_regression import ols_contrasts
-from nni_privacy.patterns.evidence import (
-    EdgeFinding,
-    find_edges,
-    group_importance,
-    only_relevant,
-    patterns_by_table,
-    supported_edges,
-)
+from nni_privacy.patterns.evidence import find_edges, judge_edges, only_relevant, patterns_by_table, supported_edges
 from nni_privacy.patterns.findings import Assessment, Extraction, ExtractionOptions, FoundPattern, Predictiveness
-from nni_privacy.patterns.importance import MIN_SUPPORT, SIGN, assemble_pattern, edge_ids, order_edges
+from nni_privacy.patterns.importance import MIN_SUPPORT, SIGN, Floats, Rows, edge_ids, grow_pattern
 from nni_privacy.patterns.pattern import OBJECTIVES, CellPattern, Objective
 
 __all__ = ["extract_patterns"]
 
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
-Progress = Callable[[str], None]
 
 SMALLEST_DATA = 50
 PREDICTIVE_LEVEL = 0.001
@@ -79,6 +69,8 @@ def extract_patterns(
     drafts = _drafts(codes, auc, folds, groups, predictiveness, options, progress)
     progress("predicted effects")
     sample = np.sort(np.random.default_rng([options.seed, 2]).permutation(len(codes))[: options.effect_sample])
+    foreign = [(pattern.cell, pattern.edges) for pattern in assess]
+    foreign_effects = _effects(folds, codes, sample, [foreign for _ in folds]) if foreign else []
     return Extraction(
         codes=codes,
         auc=auc,
@@ -86,10 +78,7 @@ def extract_patterns(
         groups=groups,
         predictiveness=predictiveness,
         found=_with_effects(drafts, folds, codes, sample),
-        assessed=tuple(
-            _assess(pattern, drafts, effects)
-            for pattern, effects in zip(assess, _foreign_effects(assess, folds, codes, sample), strict=True)
-        ),
+        assessed=tuple(_assess(one, drafts, effects) for one, effects in zip(assess, foreign_effects, strict=True)),
     )
 
 
@@ -124,18 +113,6 @@ def _predictiveness(predicted: Floats, auc: Floats) -> Predictiveness:
     return Predictiveness(value, float(needed))
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A pattern whose effects are still to be predicted; ``by_fold`` are the patterns of each surrogate alone."""
-
-    cell: CellType
-    objective: Objective
-    findings: dict[Edge, EdgeFinding]
-    literal: tuple[Edge, ...]
-    edges: tuple[Edge, ...]
-    by_fold: tuple[tuple[Edge, ...], ...]
-
-
 def _drafts(
     codes: GenotypeCodes,
     auc: Floats,
@@ -144,13 +121,13 @@ def _drafts(
     predictiveness: Predictiveness,
     options: ExtractionOptions,
     progress: Progress,
-) -> list[_Draft]:
-    """The patterns, from Operation Importance and Algorithm 1."""
+) -> list[FoundPattern]:
+    """The patterns, from Operation Importance and Algorithm 1; their effects are still to be predicted."""
     rows = np.concatenate([groups[objective] for objective in OBJECTIVES])
     tables = held_out_importance(folds, codes, rows, progress)
     progress("resamples")
     contrasts, generator = ols_contrasts(codes, auc), np.random.default_rng([options.seed, 1])
-    drafts: list[_Draft] = []
+    drafts: list[FoundPattern] = []
     start = 0
     for objective in OBJECTIVES:
         part = np.arange(start, start + len(groups[objective]))
@@ -158,13 +135,14 @@ def _drafts(
         own = [table[part] for table in tables]
         for cell in CELL_TYPES:
             ids, kind = edge_ids(codes[groups[objective]], cell), CELL_TYPES.index(cell)
-            group = group_importance(
-                own, ids, kind, objective=objective, resamples=options.resamples, generator=generator
+            findings = find_edges(
+                own, ids, kind, contrasts[cell], objective=objective, resamples=options.resamples, generator=generator
             )
-            findings = find_edges(group, contrasts[cell], objective, predictive=predictiveness.holds)
-            literal = assemble_pattern(order_edges(group.candidates(), objective))
+            candidates = {edge: one.importance for edge, one in findings.items() if one.support >= MIN_SUPPORT}
+            literal = grow_pattern(candidates, objective)
+            findings = judge_edges(findings, objective, predictive=predictiveness.holds, dof=len(own) - 1)
             by_fold = tuple(patterns_by_table(own, ids, kind, objective))
-            drafts.append(_Draft(cell, objective, findings, literal, (), by_fold))
+            drafts.append(FoundPattern(cell, objective, findings, literal, edges=(), by_fold=by_fold))
     relevant = only_relevant([draft.findings for draft in drafts])
     return [
         replace(draft, findings=findings, edges=supported_edges(findings, draft.objective))
@@ -173,54 +151,33 @@ def _drafts(
 
 
 def _with_effects(
-    drafts: Sequence[_Draft], folds: Sequence[FoldFit], codes: GenotypeCodes, sample: Rows
+    drafts: Sequence[FoundPattern], folds: Sequence[FoldFit], codes: GenotypeCodes, sample: Rows
 ) -> tuple[FoundPattern, ...]:
     """Predicts the effects of every draft: three patterns a draft and surrogate."""
-    by_fold: list[list[Floats]] = []
-    for fold in folds:
-        wanted: list[EdgesInCell] = []
-        for draft in drafts:
-            wanted += [
-                (draft.cell, draft.literal),
-                (draft.cell, draft.edges),
-                (draft.cell, draft.by_fold[fold.partner]),
-            ]
-        by_fold.append(effects_by_fold(fold, codes, sample, wanted))
-    found = []
-    for number, draft in enumerate(drafts):
-        literal, supported, replicated = (
-            _effects([changes[3 * number + position] for changes in by_fold]) for position in range(3)
-        )
-        found.append(
-            FoundPattern(
-                cell=draft.cell,
-                objective=draft.objective,
-                findings=draft.findings,
-                literal=draft.literal,
-                edges=draft.edges,
-                literal_effects=literal,
-                effects=supported,
-                replicated=replicated,
-            )
-        )
-    return tuple(found)
+    wanted = [
+        [(one.cell, edges) for one in drafts for edges in (one.literal, one.edges, one.by_fold[fold.partner])]
+        for fold in folds
+    ]
+    effects = _effects(folds, codes, sample, wanted)
+    return tuple(
+        replace(draft, literal_effects=literal, effects=supported, replicated=replicated)
+        for draft, literal, supported, replicated in zip(drafts, *(effects[n::3] for n in range(3)), strict=True)
+    )
 
 
-def _effects(changes: Sequence[Floats]) -> tuple[Effect, ...]:
-    """The effect at each m; as far as the shortest of the patterns reaches."""
-    length = min(len(change) for change in changes)
-    return tuple(effect_of(column) for column in np.array([change[:length] for change in changes]).T)
-
-
-def _foreign_effects(
-    patterns: Sequence[CellPattern], folds: Sequence[FoldFit], codes: GenotypeCodes, sample: Rows
+def _effects(
+    folds: Sequence[FoldFit], codes: GenotypeCodes, sample: Rows, wanted: Sequence[Sequence[EdgesInCell]]
 ) -> list[tuple[Effect, ...]]:
-    wanted = [(pattern.cell, pattern.edges) for pattern in patterns]
-    by_fold = [effects_by_fold(fold, codes, sample, wanted) for fold in folds] if wanted else []
-    return [_effects([changes[number] for changes in by_fold]) for number in range(len(patterns))]
+    """For each of a surrogate's ``wanted`` patterns the effect at each m, as far as all surrogates' patterns reach."""
+    changes = [effects_by_fold(fold, codes, sample, own) for fold, own in zip(folds, wanted, strict=True)]
+    effects = []
+    for columns in zip(*changes, strict=True):
+        length = min(map(len, columns))
+        effects.append(tuple(map(Effect.of, np.array([column[:length] for column in columns]).T)))
+    return effects
 
 
-def _assess(pattern: CellPattern, drafts: Sequence[_Draft], effects: tuple[Effect, ...]) -> Assessment:
+def _assess(pattern: CellPattern, drafts: Sequence[FoundPattern], effects: tuple[Effect, ...]) -> Assessment:
     """Judges a pattern by its first edges: most of them supported, and their effect of the right sign."""
     (draft,) = (draft for draft in drafts if (draft.cell, draft.objective) == (pattern.cell, pattern.objective))
     findings = {edge: draft.findings[edge] for edge in pattern.edges if edge in draft.findings}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from nni_privacy.cells.codes import GenotypeCodes
@@ -14,14 +12,11 @@ from nni_privacy.cells.darts import CellType, Edge
 from nni_privacy.errors import ConfigError
 from nni_privacy.patterns.cross_fitting import Effect
 from nni_privacy.patterns.evidence import EdgeFinding
-from nni_privacy.patterns.importance import SIGN
+from nni_privacy.patterns.importance import SIGN, Floats, Rows
 from nni_privacy.patterns.pattern import CellPattern, Objective
 from nni_privacy.schema import Count, Fraction, Options, Seed, options
 
 __all__ = ["Assessment", "Extraction", "ExtractionOptions", "FoundPattern", "Predictiveness"]
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.intp]
 
 SMALLEST_PATTERN = 2
 """Edges that a supported pattern has at least, unless one is beyond doubt."""
@@ -85,10 +80,10 @@ class FoundPattern:
         findings: on every edge that the group's architectures contain.
         literal: Algorithm 1 as the paper has it, over all edges with support, whatever the evidence.
         edges: Algorithm 1 over the supported edges; may be empty.
+        by_fold: Algorithm 1 over what each surrogate says of the half of the data that it did not see.
         literal_effects: predicted effect of the first 1, 2, ... literal edges.
         effects: predicted effect of the first 1, 2, ... supported edges.
-        replicated: effects of the patterns that one half of the data gives by Algorithm 1, judged by the surrogate of
-            the *other* half: free of the winner's curse.
+        replicated: effects of ``by_fold``, judged by the surrogate of the *other* half: free of the winner's curse.
     """
 
     cell: CellType
@@ -96,9 +91,10 @@ class FoundPattern:
     findings: dict[Edge, EdgeFinding]
     literal: tuple[Edge, ...]
     edges: tuple[Edge, ...]
-    literal_effects: tuple[Effect, ...]
-    effects: tuple[Effect, ...]
-    replicated: tuple[Effect, ...]
+    by_fold: tuple[tuple[Edge, ...], ...]
+    literal_effects: tuple[Effect, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    replicated: tuple[Effect, ...] = ()
 
     @property
     def name(self) -> str:

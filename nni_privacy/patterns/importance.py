@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -18,26 +19,12 @@ from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, CellType, Edge
 from nni_privacy.patterns.pattern import Objective
 
-__all__ = [
-    "MAX_EDGES",
-    "MIN_SUPPORT",
-    "SIGN",
-    "EdgeMeans",
-    "ImportanceTable",
-    "Predict",
-    "assemble_pattern",
-    "edge_count",
-    "edge_from_id",
-    "edge_id",
-    "edge_ids",
-    "edge_means",
-    "edge_table",
-    "neighbours",
-    "operation_importance",
-    "order_edges",
-]
+__all__ = ["MIN_SUPPORT", "SIGN", "EdgeMeans", "Floats", "ImportanceTable", "Predict", "Rows", "assemble_pattern"]
+__all__ += ["edge_count", "edge_from_id", "edge_ids", "edge_means", "edge_table", "grow_pattern", "neighbours"]
+__all__ += ["operation_importance", "order_edges"]
 
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
 
 Predict = Callable[[GenotypeCodes], Floats]
 """Predicted AUC of n genotypes: what a surrogate's ``predict`` does."""
@@ -67,13 +54,18 @@ class EdgeMeans:
     support: Floats
     mean: Floats
 
+    def candidates(self, nodes: int) -> dict[Edge, float]:
+        """The means of the edges with enough support, by edge; ``nodes`` is the cells' number M."""
+        numbers = np.flatnonzero(self.support >= MIN_SUPPORT)
+        return {edge_from_id(int(number), nodes): float(self.mean[number]) for number in numbers}
+
 
 def edge_count(nodes: int) -> int:
     """The number E of edge numbers of a cell with ``nodes`` intermediate nodes; some stand for no legal edge."""
     return nodes * (nodes + INPUT_NODES - 1) * len(DARTS_OPERATIONS)
 
 
-def edge_ids(codes: GenotypeCodes, cell: CellType) -> npt.NDArray[np.intp]:
+def edge_ids(codes: GenotypeCodes, cell: CellType) -> Rows:
     """The number of every edge of every architecture's cell of type ``cell``: (n, M, 2)."""
     kind = CELL_TYPES.index(cell)
     sources, operations = (array[:, kind].astype(np.intp) for array in (codes.sources, codes.operations))
@@ -81,20 +73,14 @@ def edge_ids(codes: GenotypeCodes, cell: CellType) -> npt.NDArray[np.intp]:
     return (targets * (codes.nodes + INPUT_NODES - 1) + sources) * len(DARTS_OPERATIONS) + operations
 
 
-def edge_id(edge: Edge, nodes: int) -> int:
-    """The number of ``edge`` in a cell with ``nodes`` intermediate nodes, to which it must fit."""
-    place = (edge.target - INPUT_NODES) * (nodes + INPUT_NODES - 1) + edge.source
-    return place * len(DARTS_OPERATIONS) + DARTS_OPERATIONS.index(edge.op)
-
-
 def edge_from_id(number: int, nodes: int) -> Edge:
-    """The edge that :func:`edge_id` gives ``number``."""
+    """The edge that has ``number`` in a cell with ``nodes`` intermediate nodes; see :func:`edge_ids`."""
     place, operation = divmod(number, len(DARTS_OPERATIONS))
     target, source = divmod(place, nodes + INPUT_NODES - 1)
     return Edge(int(source), int(target) + INPUT_NODES, DARTS_OPERATIONS[operation])
 
 
-def edge_means(ids: npt.NDArray[np.intp], values: Floats, *, nodes: int, weights: Floats | None = None) -> EdgeMeans:
+def edge_means(ids: Rows, values: Floats, *, nodes: int, weights: Floats | None = None) -> EdgeMeans:
     """Mean of the values on each edge over the architectures that contain it.
 
     Args:
@@ -136,7 +122,7 @@ class ImportanceTable:
     def __len__(self) -> int:
         return len(self.importance)
 
-    def __getitem__(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> ImportanceTable:
+    def __getitem__(self, rows: npt.NDArray[np.bool_] | Rows) -> ImportanceTable:
         """The rows of a mask or an index array."""
         return ImportanceTable(self.importance[rows], self.median_contrast[rows])
 
@@ -148,56 +134,48 @@ def operation_importance(codes: GenotypeCodes, predict: Predict) -> ImportanceTa
         codes: n architectures with M intermediate nodes.
         predict: predicted AUC of genotypes; called once.
     """
-    blocks = [codes, *(block for _, block in neighbours(codes))]
-    distinct, place = GenotypeCodes.concatenate(blocks).unique()
+    blocks = dict(neighbours(codes))
+    distinct, place = GenotypeCodes.concatenate([codes, *blocks.values()]).unique()
     predicted = np.asarray(predict(distinct), dtype=np.float64)[place]
     own, rest = predicted[: len(codes)], predicted[len(codes) :]
     mean, median = (np.empty(codes.sources.shape, dtype=np.float64) for _ in range(2))
     start = 0
-    for (where, _), block in zip(neighbours_shape(codes.nodes), blocks[1:], strict=True):
+    for where, block in blocks.items():
         changes = rest[start : start + len(block)].reshape(len(codes), -1) - own[:, None]
-        place_of_edge = (slice(None), *where)
-        mean[place_of_edge], median[place_of_edge] = changes.mean(axis=1), np.median(changes, axis=1)
+        edge = (slice(None), *where)
+        mean[edge], median[edge] = changes.mean(axis=1), np.median(changes, axis=1)
         start += len(block)
     return ImportanceTable(mean, median)
-
-
-def neighbours_shape(nodes: int) -> Iterator[tuple[tuple[int, int, int], int]]:
-    """For every edge slot (cell type, node, in-edge) the number of its neighbours, in the order of :func:`neighbours`.
-
-    An edge into node j has one neighbour for each of the 6 other operations and for each of the j - 2 sources that
-    neither of the node's edges has: 120 in all for M = 4.
-    """
-    for kind in range(len(CELL_TYPES)):
-        for node in range(nodes):
-            for slot in range(SLOTS):
-                # j = node + 2 earlier nodes, less the two that the node's edges come from
-                yield (kind, node, slot), len(DARTS_OPERATIONS) - 1 + node
 
 
 def neighbours(codes: GenotypeCodes) -> Iterator[tuple[tuple[int, int, int], GenotypeCodes]]:
     """The neighbours of all architectures that change one edge slot, slot by slot.
 
+    An edge into node j has one neighbour for each of the 6 other operations and for each of the j - 2 sources that
+    neither of the node's edges has: 120 in all for M = 4.
+
     Yields:
         (cell type, node, in-edge), and n * k genotypes in canonical order: the k neighbours of the first architecture
         (other operations first, then other sources), those of the second, and so on.
     """
-    for (kind, node, slot), count in neighbours_shape(codes.nodes):
-        sources, operations = (np.repeat(array[:, None], count, axis=1) for array in (codes.sources, codes.operations))
-        others = len(DARTS_OPERATIONS) - 1
+    others = len(DARTS_OPERATIONS) - 1
+    for kind, node, slot in product(range(len(CELL_TYPES)), range(codes.nodes), range(SLOTS)):
+        # node + 2 earlier nodes, less the two that the node's edges come from
+        arrays = (np.repeat(array[:, None], others + node, axis=1) for array in (codes.sources, codes.operations))
+        sources, operations = arrays
         shifted = codes.operations[:, kind, node, slot, None] + np.arange(1, others + 1)
         operations[:, :others, kind, node, slot] = shifted % len(DARTS_OPERATIONS)
         if node:
-            sources[:, others:, kind, node, slot] = _free_sources(codes.sources[:, kind, node], node + INPUT_NODES)
+            earlier = np.arange(node + INPUT_NODES, dtype=np.int8)
+            free = (earlier[:, None] != codes.sources[:, kind, node, None]).all(axis=-1)
+            sources[:, others:, kind, node, slot] = np.broadcast_to(earlier, free.shape)[free].reshape(-1, node)
         block = GenotypeCodes(*(array.reshape(-1, *array.shape[2:]) for array in (sources, operations)))
         yield (kind, node, slot), block.canonical()
 
 
-def _free_sources(taken: npt.NDArray[np.int8], target: int) -> npt.NDArray[np.int8]:
-    """The nodes before ``target`` that are not among the two ``taken`` ones, row by row: (n, target - 2)."""
-    earlier = np.arange(target, dtype=np.int8)
-    free = (earlier[None, :, None] != taken[:, None, :]).all(axis=-1)
-    return np.broadcast_to(earlier, free.shape)[free].reshape(len(taken), target - SLOTS)
+def grow_pattern(importance: Mapping[Edge, float], objective: Objective) -> tuple[Edge, ...]:
+    """Algorithm 1: the pattern of the candidates in the order of their mean importance."""
+    return assemble_pattern(order_edges(importance, objective))
 
 
 def order_edges(importance: Mapping[Edge, float], objective: Objective) -> list[Edge]:

@@ -48,7 +48,9 @@ def load_pattern(name: str | Path, *, cells: Cells | None = None) -> Pattern:
         return pattern
     family = {cell_type: _find(f"{name}-{cell_type}") for cell_type in CELL_TYPES}
     if not any(family.values()):
-        raise _unknown(str(name))
+        shipped = [path.stem for path in _SHIPPED.glob("*.yaml")]
+        known = {*shipped, *(stem.rpartition("-")[0] for stem in shipped)}
+        raise PatternError(f"unknown pattern {str(name)!r}; {nearest(str(name), known)}, or the path of a YAML file")
     if cells is None:
         raise PatternError(f"cells: pattern {str(name)!r} needs one of {', '.join(get_args(Cells))}")
     parts = {}
@@ -113,9 +115,3 @@ def _find(name: str) -> Path | None:
         return next((path for path in candidates if path.is_file()), None)
     except (OSError, ValueError):
         return None
-
-
-def _unknown(name: str) -> PatternError:
-    shipped = [path.stem for path in _SHIPPED.glob("*.yaml")]
-    families = {stem.rpartition("-")[0] for stem in shipped}
-    return PatternError(f"unknown pattern {name!r}; {nearest(name, {*shipped, *families})}, or the path of a YAML file")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.report.write import write_report
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["read_run", "write_report"]
 
-_LAZY = {"read_run": "nni_privacy.runs.records", "write_report": "nni_privacy.report.write"}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "report.write": ["write_report"],
+        "runs.records": ["read_run"],
+    },
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.runs.directory import RunDirectory
@@ -12,16 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunDirectory", "RunInfo", "TrialRecord", "read_run", "read_trials"]
 
-_LAZY = {
-    "RunDirectory": "nni_privacy.runs.directory",
-    "RunInfo": "nni_privacy.runs.records",
-    "TrialRecord": "nni_privacy.runs.records",
-    "read_run": "nni_privacy.runs.records",
-    "read_trials": "nni_privacy.runs.records",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {"runs.directory": ["RunDirectory"], "runs.records": ["RunInfo", "TrialRecord", "read_run", "read_trials"]},
+)

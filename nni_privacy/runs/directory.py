@@ -75,9 +75,9 @@ class RunDirectory:
         (self.path / TRIALS).touch()
         (self.path / JOURNAL).touch()
         started = {**environment, "starts": [_start_of(environment)]}
-        atomic_write(self.path / ENVIRONMENT, _json_file(started))
+        atomic_write(self.path / ENVIRONMENT, json.dumps(started, indent=2) + "\n")
         # Last: with it, the folder is a run directory.
-        atomic_write(self.path / CONFIG, _yaml_file(config))
+        atomic_write(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
 
     def open_again(self, environment: Mapping[str, Any], *, trials: int | None = None) -> list[TrialRecord]:
         """Makes the folder of an interrupted run ready to go on: cuts a torn line off, and records the start.
@@ -100,12 +100,15 @@ class RunDirectory:
         if not self.journal.path.is_file() and records:
             raise ConfigError(f"output: {self.path} holds no {JOURNAL}, without which its search cannot go on")
         (self.path / SCORES).mkdir(exist_ok=True)
-        known = self._environment()
-        starts = [*known.get("starts", []), _start_of(environment)]
-        atomic_write(self.path / ENVIRONMENT, _json_file({**known, "starts": starts}))
+        try:
+            known = dict(json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            known = {}
+        known["starts"] = [*known.get("starts", []), _start_of(environment)]
+        atomic_write(self.path / ENVIRONMENT, json.dumps(known, indent=2) + "\n")
         config = self.config()
         if config.get("trials") not in (None, trials):
-            atomic_write(self.path / CONFIG, _yaml_file({**config, "trials": trials}))
+            atomic_write(self.path / CONFIG, yaml.safe_dump({**config, "trials": trials}, sort_keys=False))
         return records
 
     def config(self) -> dict[str, Any]:
@@ -147,24 +150,10 @@ class RunDirectory:
         """
         atomic_write(self.path / SCORES / f"{trial}.npz", content)
 
-    def _environment(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return {}
-
 
 def _start_of(environment: Mapping[str, Any]) -> dict[str, Any]:
     """The part of an environment that may differ from one start of a run to the next."""
     return {key: environment[key] for key in ("started", "experiment", "versions") if key in environment}
-
-
-def _yaml_file(content: Mapping[str, Any]) -> str:
-    return str(yaml.safe_dump(dict(content), sort_keys=False))
-
-
-def _json_file(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=2) + "\n"
 
 
 def describe_environment(**facts: Any) -> dict[str, Any]:

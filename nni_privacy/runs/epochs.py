@@ -70,17 +70,14 @@ class SearchLog:
         kept = [old for old in read_epochs(self.folder) if old.epoch < record.epoch]
         lines = [json.dumps(asdict(entry)) for entry in (*kept, record)]
         atomic_write(self.folder / EPOCHS_FILE, "\n".join(lines) + "\n")
-        self._write_scalars(self.folder, record)
-
-    def _write_scalars(self, folder: Path, record: EpochRecord) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         scalars = {**record.metrics, "skip_connections": record.skip_connections, "seconds": record.seconds}
         if record.entropy is not None:
             scalars["entropy"] = record.entropy
         if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
             # One file a run: TensorBoard reads files by name, and those of one second need not be in order.
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=record.epoch)
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=record.epoch)
         for name, value in scalars.items():
             self._writer.add_scalar(f"search/{name}", value, record.epoch)
         self._writer.add_text("search/architecture", record.architecture, record.epoch)

@@ -107,12 +107,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = LineFile(path)
-
-    @property
-    def path(self) -> Path:
-        """Of the file."""
-        return self._file.path
+        self.path, self._file = path, LineFile(path)
 
     def read(self) -> History:
         """Reads what has been written so far. A line that a crash tore is cut off.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class ProcessId:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {"pid": self.pid, "started": self.started}
+        return asdict(self)
 
     @property
     def alive(self) -> bool:
@@ -74,19 +75,14 @@ def leftovers(folder: Path) -> list[ProcessId]:
 
     A manager has the folder on its command line, a trial in its environment; nothing else is taken for one.
     """
-    found = []
-    for process in psutil.process_iter():
-        if process.pid != os.getpid() and _works_in(process, folder):
-            identity = ProcessId.of(process.pid)
-            if identity is not None:
-                found.append(identity)
-    return found
+    others = (process for process in psutil.process_iter() if process.pid != os.getpid())
+    found = [ProcessId.of(process.pid) for process in others if _works_in(process, folder)]
+    return [identity for identity in found if identity is not None]
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
     try:
-        words = process.cmdline()
-        for option, value in pairwise(words):
+        for option, value in pairwise(process.cmdline()):
             if option == "--experiments-directory" and Path(value) == folder:
                 return True
         output = process.environ().get("NNI_OUTPUT_DIR")
@@ -101,31 +97,19 @@ def stop_processes(processes: Iterable[ProcessId]) -> list[int]:
     Returns:
         The ids of those that were still there.
     """
-    living = [(identity, process) for identity, process in _open(processes)]
-    for _, process in living:
-        _signal(process, signal.SIGTERM)
-    _, stubborn = psutil.wait_procs([process for _, process in living], timeout=_PATIENCE)
-    for process in stubborn:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(stubborn, timeout=_PATIENCE)
-    return [identity.pid for identity, _ in living]
-
-
-def _open(processes: Iterable[ProcessId]) -> Iterator[tuple[ProcessId, psutil.Process]]:
+    living = []
     for identity in processes:
-        try:
+        with suppress(psutil.Error):
             process = psutil.Process(identity.pid)
-        except psutil.Error:
-            continue
-        if identity.alive:
-            yield identity, process
-
-
-def _signal(process: psutil.Process, number: int) -> None:
-    try:
-        process.send_signal(number)  # psutil looks once more whether the id has been reused
-    except psutil.Error:
-        return
+            if identity.alive:
+                living.append(process)
+    left = living
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in left:
+            with suppress(psutil.Error):
+                process.send_signal(number)  # psutil looks once more whether the id has been reused
+        _, left = psutil.wait_procs(left, timeout=_PATIENCE)
+    return [process.pid for process in living]
 
 
 def signal_name(number: int) -> str:

@@ -55,7 +55,12 @@ class Replay:
         self._position = self._polls = 0
         self._idle = False
         self._open: set[int] = set()  # proposed since this start, and the strategy has not been told of their results
-        self._cut_before_lost_results()
+        for position, step in enumerate(self._recorded):
+            # A delivery of a result that is not on disk (any more) never happened: its trial is run again.
+            if isinstance(step, Delivered) and step.number not in self._results:
+                journal.kept(position)
+                del self._recorded[position:]
+                break
         told = {step.number for step in self._recorded if isinstance(step, Delivered)}
         self._untold = deque(number for number in self._results if number not in told)
         self._unclaimed: dict[str, list[int]] = {}
@@ -99,7 +104,11 @@ class Replay:
             number = self._next
             self._journal.proposed(number, key)
             self._next, self._keys[number] = number + 1, key
-            self._answer(number)
+            claimable = self._unclaimed.get(key)
+            if claimable:
+                # A finished trial of the same sample, which nobody proposed yet since this start, is the answer.
+                self.ended(number, self._results.pop(claimable.pop(0)))
+                self.finished(number)
         self._polls, self._idle = 0, False
         self._open.add(number)
         return Proposal(number, number in self._results)
@@ -151,18 +160,3 @@ class Replay:
         void = [step.number for step in self._recorded[self._position :] if isinstance(step, Delivered)]
         del self._recorded[self._position :]
         self._untold.extendleft(reversed(void))
-
-    def _answer(self, number: int) -> None:
-        """Takes a finished trial of the same sample, that nobody proposed yet since this start, for ``number``."""
-        claimable = self._unclaimed.get(self._keys[number])
-        if claimable:
-            self.ended(number, self._results.pop(claimable.pop(0)))
-            self.finished(number)
-
-    def _cut_before_lost_results(self) -> None:
-        """Deliveries of results that are not on disk (any more) never happened: these trials are run again."""
-        for position, step in enumerate(self._recorded):
-            if isinstance(step, Delivered) and step.number not in self._results:
-                self._journal.kept(position)
-                del self._recorded[position:]
-                return

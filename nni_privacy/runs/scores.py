@@ -81,13 +81,6 @@ def _usable(name: str, arrays: dict[str, NDArray[np.generic]]) -> AttackScores |
     return AttackScores(name, values, members)
 
 
-def _sorted_steps(attack: AttackScores) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Records from the highest score down, and the last position of every run of equal scores."""
-    order = np.argsort(-attack.scores, kind="stable")
-    values = attack.scores[order]
-    return order, np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
-
-
 def roc_band(
     attack: AttackScores, grid: NDArray[np.float64], *, replicates: int = BAND_REPLICATES, seed: int = BAND_SEED
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -104,8 +97,9 @@ def roc_band(
         most ``x``.
     """
     rng = np.random.default_rng(seed)
-    order, ends = _sorted_steps(attack)
-    truth = attack.is_member[order]
+    order = np.argsort(-attack.scores, kind="stable")
+    values, truth = attack.scores[order], attack.is_member[order]
+    ends = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)  # of every run of equal scores
     where_in, where_out = np.flatnonzero(truth), np.flatnonzero(~truth)
     rates = np.empty((replicates, len(grid)))
     for row in rates:

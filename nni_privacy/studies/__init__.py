@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.studies.config import StudyConfig, load_study
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Measurement", "StudyConfig", "load_study", "plan_study"]
 
-_LAZY = {
-    "Measurement": "nni_privacy.studies.plan",
-    "StudyConfig": "nni_privacy.studies.config",
-    "load_study": "nni_privacy.studies.config",
-    "plan_study": "nni_privacy.studies.plan",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "studies.config": ["StudyConfig", "load_study"],
+        "studies.plan": ["Measurement", "plan_study"],
+    },
+)

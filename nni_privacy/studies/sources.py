@@ -146,13 +146,11 @@ class GenotypeSource(Source):
         """This genotype with as many channels as give it about as many weights as ``other`` has."""
         from nni_privacy.patterns.controls import size_matched_channels
 
-        channels = self.space["channels"]
-        match = size_matched_channels(
-            other._parameters(other.space["channels"], data),
-            parameters=lambda count: self._parameters(count, data),
-            channels=channels,
+        wanted = other._parameters(other.space["channels"], data)
+        channels = size_matched_channels(
+            wanted, parameters=lambda count: self._parameters(count, data), channels=self.space["channels"]
         )
-        return self._with_channels(match.channels)
+        return self._with_channels(channels)
 
     def _with_channels(self, channels: int) -> GenotypeSource:
         return replace(self, space={**self.space, "channels": channels})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.surrogate.base import (
@@ -20,30 +20,13 @@ if TYPE_CHECKING:
     )
     from nni_privacy.surrogate.data import MIAData, read_mia_data, write_mia_data
 
-__all__ = [
-    "MIAData",
-    "Surrogate",
-    "build_surrogate",
-    "load_surrogate",
-    "read_mia_data",
-    "register_surrogate",
-    "surrogate_names",
-    "write_mia_data",
-]
+__all__ = ["Surrogate", "build_surrogate", "load_surrogate", "register_surrogate", "surrogate_names"]
+__all__ += ["MIAData", "read_mia_data", "write_mia_data"]
 
-_LAZY = {
-    "MIAData": "nni_privacy.surrogate.data",
-    "Surrogate": "nni_privacy.surrogate.base",
-    "build_surrogate": "nni_privacy.surrogate.base",
-    "load_surrogate": "nni_privacy.surrogate.base",
-    "read_mia_data": "nni_privacy.surrogate.data",
-    "register_surrogate": "nni_privacy.surrogate.base",
-    "surrogate_names": "nni_privacy.surrogate.base",
-    "write_mia_data": "nni_privacy.surrogate.data",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "surrogate.base": ["Surrogate", "build_surrogate", "load_surrogate", "register_surrogate", "surrogate_names"],
+        "surrogate.data": ["MIAData", "read_mia_data", "write_mia_data"],
+    },
+)

@@ -23,21 +23,8 @@ from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError, DataError, GenotypeError, check_keys, nearest
 from nni_privacy.files import CORRUPT_FILE, atomic_write
 
-__all__ = [
-    "FORMAT",
-    "VERSION",
-    "Floats",
-    "Genotypes",
-    "State",
-    "Surrogate",
-    "as_codes",
-    "build_surrogate",
-    "load_surrogate",
-    "register_surrogate",
-    "save_surrogate",
-    "surrogate_names",
-    "surrogates_without_extra",
-]
+__all__ = ["Floats", "Genotypes", "State", "Surrogate", "as_codes", "build_surrogate", "load_surrogate"]
+__all__ += ["register_surrogate", "surrogate_names", "surrogates_without_extra"]
 
 Floats = npt.NDArray[np.float64]
 Genotypes = Sequence[Any] | GenotypeCodes
@@ -60,19 +47,25 @@ class State:
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def arrays_under(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
+        """The arrays whose names begin with ``prefix``, without it."""
+        return {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
+
 
 class Surrogate(ABC):
     """A model that predicts the attack's AUC of architectures it has not seen.
 
-    Build one with :func:`~nni_privacy.surrogate.build_surrogate`, which sets both attributes.
+    Build one with :func:`~nni_privacy.surrogate.build_surrogate`, which sets name and options.
 
     Attributes:
         name: under which it is registered.
         options: with which it was built.
+        minimum_rows: the fewest architectures that it can learn from.
     """
 
     name: str = ""
     options: Mapping[str, Any]
+    minimum_rows: int = 2
 
     def fit(self, genotypes: Genotypes, auc: npt.ArrayLike, *, seed: int) -> Surrogate:
         """Learns from measured architectures.
@@ -109,11 +102,6 @@ class Surrogate(ABC):
         """
         return self.predict_with_uncertainty(genotypes)[0]
 
-    @property
-    def minimum_rows(self) -> int:
-        """The fewest architectures that it can learn from."""
-        return 2
-
     @abstractmethod
     def predict_with_uncertainty(self, genotypes: Genotypes) -> tuple[Floats, Floats]:
         """(n,) predicted AUC and (n,) standard deviation of the AUC that *one* training run would measure."""
@@ -143,7 +131,15 @@ class Surrogate(ABC):
         Raises:
             DataError: if it has not been fitted, or the file cannot be written.
         """
-        save_surrogate(self, path)
+        target, state, options = Path(path), self.state(), dict(self.options)
+        head = {"format": FORMAT, "version": VERSION, "surrogate": self.name, "options": options, "facts": state.facts}
+        arrays: dict[str, Any] = {**state.arrays, METADATA: np.array(json.dumps(head, sort_keys=True))}
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        try:
+            atomic_write(target, content.getvalue())
+        except OSError as error:
+            raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
 
     def __repr__(self) -> str:
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())
@@ -209,42 +205,14 @@ def build_surrogate(name: str, **options: Any) -> Surrogate:
     Raises:
         ConfigError: if the name or an option is unknown or a value is not allowed.
     """
-    builder = _builder(name)
+    names = surrogate_names()
+    if name not in names:
+        raise ConfigError(f"unknown surrogate {name!r}: {nearest(str(name), names)}")
+    builder = _BUILDERS[name]
     check_keys(f"surrogate {name!r}", options, inspect.signature(builder).parameters)
     surrogate = builder(**options)
     surrogate.name, surrogate.options = name, dict(sorted(options.items()))
     return surrogate
-
-
-def _builder(name: str) -> Callable[..., Surrogate]:
-    names = surrogate_names()
-    if name not in names:
-        raise ConfigError(f"unknown surrogate {name!r}: {nearest(str(name), names)}")
-    return _BUILDERS[name]
-
-
-def save_surrogate(surrogate: Surrogate, path: str | Path) -> None:
-    """Writes a fitted surrogate; the file appears whole or not at all.
-
-    Raises:
-        DataError: if it has not been fitted, or the file cannot be written.
-    """
-    state = surrogate.state()
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "surrogate": surrogate.name,
-        "options": dict(surrogate.options),
-        "facts": state.facts,
-    }
-    target = Path(path)
-    arrays: dict[str, Any] = {**state.arrays, METADATA: np.array(json.dumps(metadata, sort_keys=True))}
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    try:
-        atomic_write(target, content.getvalue())
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
 def load_surrogate(path: str | Path | None = None) -> Surrogate:
@@ -258,31 +226,24 @@ def load_surrogate(path: str | Path | None = None) -> Surrogate:
         DataError: if the file is missing or is no such file, or is of a newer version.
     """
     source = SHIPPED if path is None else Path(path)
+    foreign = DataError(f"{source}: not a surrogate's file; write one with `nni-privacy surrogate fit`")
     try:
         with np.load(source, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
+        head = json.loads(str(content.pop(METADATA)))
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error.strerror or error}") from None
     except CORRUPT_FILE:
-        raise DataError(f"{source}: not a surrogate's file; write one with `nni-privacy surrogate fit`") from None
-    metadata = _metadata(source, content.pop(METADATA, None))
+        raise foreign from None
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise foreign
+    if head.get("version") != VERSION:
+        raise DataError(
+            f"{source}: its format has version {head.get('version')!r}; this nni-privacy reads version {VERSION}"
+        )
     try:
-        surrogate = build_surrogate(metadata["surrogate"], **metadata["options"])
-        surrogate.restore(State(content, metadata["facts"]))
+        surrogate = build_surrogate(head["surrogate"], **head["options"])
+        surrogate.restore(State(content, head["facts"]))
     except (DataError, ConfigError, KeyError, TypeError) as error:
         raise DataError(f"{source}: not a valid surrogate: {error}") from None
     return surrogate
-
-
-def _metadata(source: Path, text: Any) -> dict[str, Any]:
-    try:
-        metadata = json.loads(str(text))
-    except ValueError:
-        metadata = None
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise DataError(f"{source}: not a surrogate's file; write one with `nni-privacy surrogate fit`")
-    if metadata.get("version") != VERSION:
-        raise DataError(
-            f"{source}: its format has version {metadata.get('version')!r}; this nni-privacy reads version {VERSION}"
-        )
-    return metadata

@@ -12,37 +12,27 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, product
 from multiprocessing import get_context
 
 import numpy as np
-import numpy.typing as npt
 
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.errors import ConfigError
 from nni_privacy.files import to_csv
-from nni_privacy.surrogate.base import build_surrogate
+from nni_privacy.surrogate.base import Floats, build_surrogate
 from nni_privacy.surrogate.data import MIAData
 
-__all__ = [
-    "METRICS",
-    "BenchmarkInfo",
-    "Difference",
-    "ModelScores",
-    "benchmark",
-    "benchmark_table",
-    "corrected_interval",
-    "score",
-    "scores_csv",
-]
+__all__ = ["BenchmarkInfo", "ModelScores", "benchmark", "benchmark_table", "corrected_interval", "score", "scores_csv"]
 
-METRICS = ("r2", "spearman", "kendall")
+_TITLES = {"r2": "R2", "spearman": "Spearman", "kendall": "Kendall"}
+METRICS = tuple(_TITLES)
 TEST_SHARE = 0.1
 """As in the paper: 268 of 2,678."""
 
-Floats = npt.NDArray[np.float64]
-
-_TITLES = {"r2": "R2", "spearman": "Spearman", "kendall": "Kendall"}
+Task = tuple[str, int]
+"""A model's name and the number of the split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +66,9 @@ class Difference:
     mean: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +134,7 @@ def benchmark(
     for name in chosen:
         build_surrogate(name)
     codes = GenotypeCodes.from_genotypes(data.genotypes)
-    tasks = list(product(chosen, range(splits)))
-    results = _run(codes, data.mia_auc, tasks, seed, workers)
+    results = _run(partial(_one_split, codes, data.mia_auc, seed), list(product(chosen, range(splits))), workers)
     models = []
     for name in chosen:
         table = np.array(list(islice(results, splits)))
@@ -152,17 +144,14 @@ def benchmark(
     return BenchmarkInfo(tuple(models), reference, len(data), _test_size(len(data)), seed)
 
 
-def _run(
-    codes: GenotypeCodes, auc: Floats, tasks: Sequence[tuple[str, int]], seed: int, workers: int
-) -> Iterator[list[float]]:
-    """The results of ``tasks`` (model, number of the split), in their order."""
+def _run(measure: Callable[[Task], list[float]], tasks: Sequence[Task], workers: int) -> Iterator[list[float]]:
+    """The results of ``tasks``, in their order."""
     if workers == 1:
-        yield from (_one_split(codes, auc, name, split, seed) for name, split in tasks)
+        yield from map(measure, tasks)
         return
     # Fresh processes: a fork of one whose torch has threads can hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        futures = [pool.submit(_one_split, codes, auc, name, split, seed) for name, split in tasks]
-        yield from (future.result() for future in futures)
+        yield from pool.map(measure, tasks)
 
 
 def _one_thread() -> None:
@@ -175,8 +164,9 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def _one_split(codes: GenotypeCodes, auc: Floats, name: str, split: int, seed: int) -> list[float]:
+def _one_split(codes: GenotypeCodes, auc: Floats, seed: int, task: Task) -> list[float]:
     """R2, Spearman, Kendall, seconds."""
+    name, split = task
     order = np.random.default_rng([seed, split]).permutation(len(auc))
     test, train = np.split(order, [_test_size(len(auc))])
     started = time.perf_counter()
@@ -222,17 +212,12 @@ def corrected_interval(values: Floats, *, test: int, train: int) -> Difference:
 
 def scores_csv(info: BenchmarkInfo) -> str:
     """Every score of every split: model, split, r2, spearman, kendall, seconds."""
-    rows = [
-        {
-            "model": model.name,
-            "split": split,
-            **{metric: f"{value:.6f}" for metric, value in zip(METRICS, values, strict=True)},
-            "seconds": f"{seconds:.2f}",
-        }
-        for model in info.models
-        for split, (values, seconds) in enumerate(zip(model.scores.tolist(), model.seconds.tolist(), strict=True))
-    ]
-    return to_csv(rows, ("model", "split", *METRICS, "seconds"))
+    columns, rows = ("model", "split", *METRICS, "seconds"), []
+    for model in info.models:
+        for split, (values, seconds) in enumerate(zip(model.scores.tolist(), model.seconds.tolist(), strict=True)):
+            row = (model.name, split, *(f"{value:.6f}" for value in values), f"{seconds:.2f}")
+            rows.append(dict(zip(columns, row, strict=True)))
+    return to_csv(rows, columns)
 
 
 def benchmark_table(info: BenchmarkInfo) -> str:
@@ -243,14 +228,7 @@ def benchmark_table(info: BenchmarkInfo) -> str:
     rows = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for model in info.models:
         cells = [model.name, *(f"{model.mean(metric):.3f} ± {model.deviation(metric):.3f}" for metric in METRICS)]
-        cells += [_compared(info, model, metric) for metric in compared]
+        same = model.name == info.reference
+        cells += ["" if same else str(info.difference(model, metric)) for metric in compared]
         rows.append([*cells, f"{model.seconds.mean():.1f}"])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def _compared(info: BenchmarkInfo, model: ModelScores, metric: str) -> str:
-    return "" if model.name == info.reference else _difference(info.difference(model, metric))
-
-
-def _difference(difference: Difference) -> str:
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"

@@ -8,46 +8,40 @@ residuals that say how wrong predictions are, and a spread between the members t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.cells.codes import GenotypeCodes
-from nni_privacy.errors import ConfigError, DataError, GenotypeError
+from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.schema import Count, checked
 from nni_privacy.surrogate.base import Floats, Genotypes, State, Surrogate, as_codes
+from nni_privacy.surrogate.topology import encode_topology
 
-__all__ = ["Committee", "Encoder", "Features", "Regressor", "standardise"]
+__all__ = ["Committee", "Encoder", "Regressor", "standardise"]
 
 FOLDS = 10
 """Every member leaves out one of so many parts of the data (of ``members`` parts if these are more)."""
 SEPARATOR = "/"
 
 
-class Features(Protocol):
-    """Encoded architectures: an array, or anything else that has rows."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> Any: ...
-
-
 class Encoder(Protocol):
     """From architectures to what a regressor reads, row by row."""
 
-    def __call__(self, codes: GenotypeCodes, /) -> Features:
-        """Encodes n architectures as n rows."""
+    def __call__(self, codes: GenotypeCodes, /) -> Any:
+        """Encodes n architectures as n rows: an array, or anything else that has a length and takes a mask."""
 
 
 class Regressor(ABC):
     """One member of a :class:`~nni_privacy.surrogate.committee.Committee`.
 
     Attributes:
-        encoder: makes the features; members that share it also share its result.
+        encoder: makes the features, those of the topology by default; members that share it also share its result.
     """
 
-    encoder: ClassVar[Encoder]
+    encoder: ClassVar[Encoder] = staticmethod(encode_topology)
 
     @abstractmethod
     def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
@@ -92,18 +86,11 @@ class Committee(Surrogate):
     """
 
     def __init__(self, parts: Mapping[str, Callable[[], Regressor]], *, members: int) -> None:
-        if type(members) is not int or members < 1:
-            raise ConfigError(f"members: {members!r}; allowed is a whole number of at least 1")
-        self._parts = dict(parts)
-        self._size = members
+        self._parts, self._size = dict(parts), checked(Count, members, "members")
+        self.minimum_rows = 2 * max(FOLDS, self._size)  # folds of two
         self._members: list[dict[str, Regressor]] = []
         self._nodes = 0
         self._centre, self._scale, self._residual = 0.0, 1.0, 0.0
-
-    @property
-    def minimum_rows(self) -> int:
-        """Enough for folds of two."""
-        return 2 * max(FOLDS, self._size)
 
     def _fit(self, codes: GenotypeCodes, auc: Floats, *, seed: int) -> None:
         self._nodes = codes.nodes
@@ -111,9 +98,12 @@ class Committee(Surrogate):
         target = (auc - self._centre) / self._scale
         self._members = [{name: make() for name, make in self._parts.items()} for _ in range(self._size)]
         encoded = self._encode(codes)
-        streams = np.random.SeedSequence(seed).spawn(self._size + 1)
+        order_stream, *streams = np.random.SeedSequence(seed).spawn(self._size + 1)
+        order = np.random.default_rng(order_stream).permutation(len(auc))
+        folds = np.array_split(order, max(FOLDS, self._size))[: self._size]
         residuals = []
-        for member, held, stream in zip(self._members, self._folds(len(auc), streams[0]), streams[1:], strict=True):
+        for member, fold, stream in zip(self._members, folds, streams, strict=True):
+            held = np.isin(np.arange(len(auc)), fold)
             seeds = stream.generate_state(len(member)).tolist()
             for part, part_seed in zip(member.values(), seeds, strict=True):
                 rows = encoded[part.encoder]
@@ -121,15 +111,7 @@ class Committee(Surrogate):
             residuals.append(target[held] - _mean_of_parts(member, encoded, held))
         self._residual = float(np.sqrt(np.mean(np.concatenate(residuals) ** 2)))
 
-    def _folds(self, rows: int, stream: np.random.SeedSequence) -> Iterator[npt.NDArray[np.bool_]]:
-        """For each member, (n,) which rows it does not see."""
-        order = np.random.default_rng(stream).permutation(rows)
-        for part in np.array_split(order, max(FOLDS, self._size))[: self._size]:
-            held = np.zeros(rows, dtype=bool)
-            held[part] = True
-            yield held
-
-    def _encode(self, codes: GenotypeCodes) -> dict[Encoder, Features]:
+    def _encode(self, codes: GenotypeCodes) -> dict[Encoder, Any]:
         encoders = {part.encoder for member in self._members[:1] for part in member.values()}
         return {encoder: encoder(codes) for encoder in encoders}
 
@@ -173,7 +155,9 @@ class Committee(Surrogate):
             for number in range(self._size):
                 members.append({name: make() for name, make in self._parts.items()})
                 for name, part in members[-1].items():
-                    part.restore(_part_of(state, f"{number}{SEPARATOR}{name}"))
+                    prefix = f"{number}{SEPARATOR}{name}"
+                    arrays = state.arrays_under(f"{prefix}{SEPARATOR}")
+                    part.restore(State(arrays, state.facts["members"][prefix]))
             scaling = [float(state.facts[key]) for key in ("centre", "scale", "residual")]
             nodes = int(state.facts["nodes"])
         except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
@@ -182,19 +166,7 @@ class Committee(Surrogate):
         self._centre, self._scale, self._residual = scaling
 
 
-def _mean_of_parts(
-    member: Mapping[str, Regressor],
-    encoded: Mapping[Encoder, Features],
-    rows: npt.NDArray[np.bool_] | None = None,
-) -> Floats:
-    parts = [
-        part.predict(encoded[part.encoder] if rows is None else encoded[part.encoder][rows]) for part in member.values()
-    ]
+def _mean_of_parts(member: Mapping[str, Regressor], encoded: Mapping[Encoder, Any], rows: Any = slice(None)) -> Floats:
+    parts = [part.predict(encoded[part.encoder][rows]) for part in member.values()]
     mean: Floats = np.mean(parts, axis=0, dtype=np.float64)
     return mean
-
-
-def _part_of(state: State, prefix: str) -> State:
-    start = prefix + SEPARATOR
-    arrays = {key.removeprefix(start): array for key, array in state.arrays.items() if key.startswith(start)}
-    return State(arrays, state.facts["members"][prefix])

@@ -8,38 +8,27 @@ from __future__ import annotations
 import csv
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.files import atomic_write, to_csv
 from nni_privacy.runs.records import TRIALS, read_trials
+from nni_privacy.surrogate.base import Floats
 
-__all__ = [
-    "MINIMUM_ROWS",
-    "CorruptLineWarning",
-    "DuplicateArchitectureWarning",
-    "MIAData",
-    "MeasuredArchitecture",
-    "gather",
-    "read_mia_data",
-    "write_mia_data",
-]
+__all__ = ["CorruptLineWarning", "DuplicateArchitectureWarning", "MIAData", "read_mia_data", "write_mia_data"]
 
 MINIMUM_ROWS = 50
 """With fewer, nothing about architectures can be told from the noise of training."""
 
-Floats = npt.NDArray[np.float64]
-
 PUBLISHED = Path("nas_eval", "data", "genos", "origin")
 """Where the paper's authors keep their measurements in their repository."""
-_ACCURACY_COLUMNS = ("accuracy", "test_accuracy")
 
 
 class DuplicateArchitectureWarning(UserWarning):
@@ -88,61 +77,38 @@ class MIAData:
 
     def summary(self) -> str:
         """One line: how many architectures, and how their AUC is distributed."""
-        low, high = (float(np.min(self.mia_auc)), float(np.max(self.mia_auc)))
+        auc = self.mia_auc
         merged = f" ({self.repeated} repeated rows merged)" if self.repeated else ""
-        spread = f"mean {self.mia_auc.mean():.3f}, sd {self.mia_auc.std():.3f}, {low:.3f} to {high:.3f}"
+        spread = f"mean {auc.mean():.3f}, sd {auc.std():.3f}, {auc.min():.3f} to {auc.max():.3f}"
         correlation = ""
-        if self.accuracy is not None and np.ptp(self.accuracy) > 0 and np.ptp(self.mia_auc) > 0:
-            correlation = f"; correlation with accuracy {np.corrcoef(self.accuracy, self.mia_auc)[0, 1]:+.3f}"
+        if self.accuracy is not None and np.ptp(self.accuracy) > 0 and np.ptp(auc) > 0:
+            correlation = f"; correlation with accuracy {np.corrcoef(self.accuracy, auc)[0, 1]:+.3f}"
         return f"{len(self)} architectures{merged}; attack AUC {spread}{correlation}"
 
 
-def gather(rows: Iterable[MeasuredArchitecture], *, sources: Iterable[str], minimum: int = MINIMUM_ROWS) -> MIAData:
-    """Merges rows of the same architecture.
-
-    Args:
-        rows: in any order.
-        sources: what they were read from, for messages.
-        minimum: the fewest architectures allowed.
-
-    Raises:
-        DataError: if there are too few, or their numbers of nodes differ.
-    """
-    names = tuple(sources)
+def _gather(rows: Sequence[MeasuredArchitecture], *, sources: tuple[str, ...], minimum: int) -> MIAData:
+    """Merges rows of the same architecture; DataError if there are too few, or their numbers of nodes differ."""
     groups: dict[Genotype, list[MeasuredArchitecture]] = {}
-    count = 0
     for row in rows:
         groups.setdefault(row.genotype, []).append(row)
-        count += 1
-    where = ", ".join(names)
+    where = ", ".join(sources)
     if len(groups) < minimum:
         raise DataError(f"{where}: {len(groups)} different measured architectures; at least {minimum} are needed")
     nodes = {genotype.nodes for genotype in groups}
     if len(nodes) > 1:
         raise DataError(f"{where}: architectures with different numbers of intermediate nodes: {sorted(nodes)}")
     _warn_of_differences(where, groups.values())
-    accuracies = [_mean([row.accuracy for row in group]) for group in groups.values()]
-    known = [accuracy for accuracy in accuracies if accuracy is not None]
-    return MIAData(
-        tuple(groups),
-        np.array([np.mean([row.mia_auc for row in group]) for group in groups.values()]),
-        np.array(known) if len(known) == len(groups) else None,
-        names,
-        count - len(groups),
-    )
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    auc = np.array([np.mean([row.mia_auc for row in group]) for group in groups.values()])
+    known = [[row.accuracy for row in group if row.accuracy is not None] for group in groups.values()]
+    accuracy = np.array([np.mean(values) for values in known]) if all(known) else None
+    return MIAData(tuple(groups), auc, accuracy, sources, len(rows) - len(groups))
 
 
 def _warn_of_differences(where: str, groups: Iterable[list[MeasuredArchitecture]]) -> None:
     differing = [group for group in groups if len({row.mia_auc for row in group}) > 1]
     if differing:
-        first = differing[0]
-        rows = ", ".join(row.where for row in first if row.where)
-        values = ", ".join(f"{row.mia_auc:g}" for row in first)
+        rows = ", ".join(row.where for row in differing[0] if row.where)
+        values = ", ".join(f"{row.mia_auc:g}" for row in differing[0])
         warnings.warn(
             f"{where}: {len(differing)} architectures were measured several times with different AUC; the mean is "
             f"used (the first: {rows}: {values})",
@@ -168,9 +134,6 @@ def write_mia_data(data: MIAData, path: str | Path) -> None:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
-Reader = Callable[[Path], Iterator[MeasuredArchitecture]]
-
-
 def read_mia_data(path: str | Path | Sequence[str | Path], *, minimum: int = MINIMUM_ROWS) -> MIAData:
     """Reads measured architectures, each once; rows of the same architecture are merged.
 
@@ -191,21 +154,21 @@ def read_mia_data(path: str | Path | Sequence[str | Path], *, minimum: int = MIN
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
         raise DataError("no file or folder with measured architectures")
-    rows = [row for one in paths for row in _reader(Path(one))(Path(one))]
-    return gather(rows, sources=[str(one) for one in paths], minimum=minimum)
+    rows = [row for one in paths for row in _read(Path(one))]
+    return _gather(rows, sources=tuple(map(str, paths)), minimum=minimum)
 
 
-def _reader(path: Path) -> Reader:
+def _read(path: Path) -> Iterator[MeasuredArchitecture]:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if path.is_file():
-        return _read_csv
+        return _read_csv(path)
     if (path / TRIALS).is_file():
-        return _read_run
-    if _published_folder(path) is not None:
-        return _read_published
-    if any(path.glob(f"*/{TRIALS}")):
-        return _read_runs
+        return _read_run(path)
+    if (origin := _published_folder(path)) is not None:
+        return _read_published(origin)
+    if runs := sorted(path.glob(f"*/{TRIALS}")):
+        return chain.from_iterable(_read_run(file.parent) for file in runs)
     raise DataError(
         f"{path}: neither a run directory ({TRIALS}), nor a folder of such, nor the authors' repository "
         f"({PUBLISHED / 'meminf'})"
@@ -218,18 +181,15 @@ def _read_csv(path: Path) -> Iterator[MeasuredArchitecture]:
     for column in ("genotype", "mia_auc"):
         if column not in names:
             raise DataError(f"{path}: no column {column!r}; it has {', '.join(names) or 'none'}")
-    accuracy = next((column for column in _ACCURACY_COLUMNS if column in names), None)
+    accuracy = next((column for column in ("accuracy", "test_accuracy") if column in names), None)
     for row in reader:
         where = f"{path}, line {reader.line_num}"
         known = row[accuracy] if accuracy else None
         yield _measured(where, row["genotype"], row["mia_auc"], known or None)
 
 
-def _read_published(path: Path) -> Iterator[MeasuredArchitecture]:
+def _read_published(origin: Path) -> Iterator[MeasuredArchitecture]:
     """Joins the authors' files: AUC follows the order of meminf/genotype.txt, accuracy that of origin/genotype.txt."""
-    origin = _published_folder(path)
-    if origin is None:
-        raise DataError(f"{path}: the authors' files are gone")
     meminf = origin / "meminf"
     genotypes, aucs, indices = (_lines(meminf / f"{name}.txt") for name in ("genotype", "test_auc", "cell_indices"))
     all_genotypes, accuracies = (_lines(origin / f"{name}.txt") for name in ("genotype", "test_acc"))
@@ -262,11 +222,6 @@ def _as_fraction(accuracy: str) -> str:
     except ValueError:
         return accuracy
     return str(value / 100) if 1 < value <= 100 else accuracy
-
-
-def _read_runs(path: Path) -> Iterator[MeasuredArchitecture]:
-    for file in sorted(path.glob(f"*/{TRIALS}")):
-        yield from _read_run(file.parent)
 
 
 def _read_run(path: Path) -> Iterator[MeasuredArchitecture]:

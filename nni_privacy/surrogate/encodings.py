@@ -12,7 +12,7 @@ Graphs: one component per cell, operations as labels of the edges that carry the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,16 +22,7 @@ from nni_privacy.cells.codes import Codes, GenotypeCodes
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES
 from nni_privacy.surrogate.topology import encode_topology
 
-__all__ = [
-    "COLUMNS",
-    "EDGE_LABELS",
-    "NODE_LABELS",
-    "GraphRows",
-    "encode_graphs",
-    "encode_one_hot",
-    "encode_paths",
-    "graph_edges",
-]
+__all__ = ["COLUMNS", "EDGE_LABELS", "NODE_LABELS", "GraphRows", "encode_graphs", "encode_one_hot", "encode_paths"]
 
 OPERATIONS = len(DARTS_OPERATIONS)
 
@@ -71,17 +62,14 @@ def encode_paths(codes: GenotypeCodes) -> npt.NDArray[np.float32]:
     A path of operations a, b has column 7 + 7 a + b among those of its input, one of a alone column a. Every
     intermediate node is an end, since the cell's output concatenates all of them.
     """
-    cells = [_cell(codes.sources[:, kind], codes.operations[:, kind]) for kind in range(len(CELL_TYPES))]
-    return np.hstack(cells)
+    return np.hstack([_cell(codes.sources[:, kind], codes.operations[:, kind]) for kind in range(len(CELL_TYPES))])
 
 
 def _cell(sources: Codes, operations: Codes) -> npt.NDArray[np.float32]:
     rows, nodes = len(sources), sources.shape[1]
     present = operations[..., None] == np.arange(OPERATIONS)
     # (n, M, 2 inputs, 7): which operations lead straight from an input to a node
-    straight = np.stack(
-        [((sources == source)[..., None] & present).any(axis=2) for source in range(INPUT_NODES)], axis=2
-    )
+    straight = np.stack([((sources == node)[..., None] & present).any(axis=2) for node in range(INPUT_NODES)], axis=2)
     pairs = np.zeros((rows, INPUT_NODES, OPERATIONS, OPERATIONS), dtype=bool)
     for node in range(nodes):
         for side in range(2):
@@ -120,13 +108,8 @@ class GraphRows:
         return GraphRows(self.sources[rows], self.targets, self.labels[rows], self.roles, self.topology[rows])
 
 
-def encode_graphs(codes: GenotypeCodes) -> GraphRows:
-    """The graphs of n architectures, with their topology features."""
-    return replace(graph_edges(codes), topology=encode_topology(codes))
-
-
-def graph_edges(codes: GenotypeCodes) -> GraphRows:
-    """The graphs alone: ``topology`` is (n, 0)."""
+def encode_graphs(codes: GenotypeCodes, *, topology: bool = True) -> GraphRows:
+    """The graphs of n architectures, with their topology features, or else with (n, 0)."""
     nodes = codes.nodes
     size = nodes + INPUT_NODES + 1
     shift = size * np.arange(len(CELL_TYPES))[:, None]
@@ -138,7 +121,6 @@ def graph_edges(codes: GenotypeCodes) -> GraphRows:
     labels = np.concatenate([labels, np.full(ends.shape, EDGE_LABELS.index("concatenate"))], axis=2)
     targets = np.concatenate([np.repeat(intermediate, 2), np.full(nodes, size - 1)]) + shift
     roles = np.array([0, 1, *[2] * nodes, 3]) + len(_ROLES) * np.arange(len(CELL_TYPES))[:, None]
+    features = encode_topology(codes) if topology else np.empty((len(codes), 0))
     flat = (len(codes), -1)
-    return GraphRows(
-        sources.reshape(flat), targets.ravel(), labels.reshape(flat), roles.ravel(), np.empty((len(codes), 0))
-    )
+    return GraphRows(sources.reshape(flat), targets.ravel(), labels.reshape(flat), roles.ravel(), features)

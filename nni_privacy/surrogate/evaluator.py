@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError, GenotypeError
 from nni_privacy.search_spaces.space import unwrap_space
 from nni_privacy.surrogate import load_surrogate
-from nni_privacy.surrogate.base import Floats
 from nni_privacy.surrogate.search import PredictedArchitecture
 
 __all__ = ["ModelPredictor", "PredictedEvaluator"]
@@ -37,7 +35,7 @@ class ModelPredictor:
     """
 
     def __init__(self, surrogate: str | Path | None = None) -> None:
-        self._surrogate = load_surrogate(surrogate)
+        self.surrogate = load_surrogate(surrogate)
 
     def check(self, model_space: ExecutableModelSpace) -> None:
         """Raises ConfigError unless the surrogate can predict the architectures of ``model_space``."""
@@ -73,16 +71,8 @@ class ModelPredictor:
         """
         if not isinstance(genotype, Genotype):
             raise GenotypeError("surrogates know architectures of the DARTS space only")
-        mean, sd = self._surrogate.predict_with_uncertainty([genotype])
+        mean, sd = self.surrogate.predict_with_uncertainty([genotype])
         return PredictedArchitecture(genotype, float(mean[0]), float(sd[0]))
-
-    def predict(self, genotypes: Sequence[Genotype]) -> Floats:
-        """(n,) predicted AUC of n architectures.
-
-        Raises:
-            GenotypeError: if the surrogate cannot predict them.
-        """
-        return self._surrogate.predict(genotypes)
 
 
 class PredictedEvaluator(Evaluator):

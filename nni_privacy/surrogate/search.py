@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Genotype
-from nni_privacy.errors import ConfigError
 from nni_privacy.files import to_csv
 from nni_privacy.patterns import Pattern
 from nni_privacy.patterns.apply import apply_edges
-from nni_privacy.surrogate.base import Surrogate
+from nni_privacy.schema import Count, Seed, checked
+from nni_privacy.surrogate.base import Floats, Surrogate
 
 __all__ = ["PredictedArchitecture", "PredictedSearch", "predicted_csv", "random_architectures", "search_predicted"]
 
@@ -52,8 +51,8 @@ class PredictedSearch:
     """
 
     genotypes: GenotypeCodes
-    predicted_mia_auc: npt.NDArray[np.float64]
-    predicted_sd: npt.NDArray[np.float64]
+    predicted_mia_auc: Floats
+    predicted_sd: Floats
     pattern: Pattern | None
     seconds: float
 
@@ -91,12 +90,11 @@ def search_predicted(
         seed: of the draw.
 
     Raises:
-        ConfigError: if ``count`` is not a whole number of at least 1, or ``seed`` one of at least 0.
+        ConfigError: if ``count`` is not a whole number of at least 1, or ``seed`` none from 0 to 2^32 - 1.
         GenotypeError: if the surrogate learned from cells with other than four intermediate nodes.
     """
-    for name, value, least in (("count", count, 1), ("seed", seed, 0)):
-        if type(value) is not int or value < least:
-            raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at least {least}")
+    checked(Count, count, "count")
+    checked(Seed, seed, "seed")
     started = time.perf_counter()
     codes = random_architectures(count, seed=seed)
     if pattern is not None:
@@ -111,10 +109,10 @@ def search_predicted(
 
 def predicted_csv(searches: Sequence[PredictedSearch]) -> str:
     """All architectures of ``searches`` as CSV, with the columns :data:`COLUMNS`; ``pattern`` is yes or no."""
-    rows = [
-        (str(row.genotype), f"{row.predicted_mia_auc:.6f}", f"{row.predicted_sd:.6f}", fixed)
-        for search in searches
-        for fixed in ["no" if search.pattern is None else "yes"]
-        for row in search.best(len(search))
-    ]
-    return to_csv([dict(zip(COLUMNS, row, strict=True)) for row in rows], COLUMNS)
+    rows = []
+    for search in searches:
+        fixed = "no" if search.pattern is None else "yes"
+        for row in search.best(len(search)):
+            values = (str(row.genotype), f"{row.predicted_mia_auc:.6f}", f"{row.predicted_sd:.6f}", fixed)
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return to_csv(rows, COLUMNS)

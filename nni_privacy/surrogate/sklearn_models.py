@@ -6,7 +6,6 @@ holds a part of the data, and is not for publishing where the data must not be.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +15,6 @@ import numpy.typing as npt
 from nni_privacy.surrogate.base import Floats, State
 from nni_privacy.surrogate.committee import Encoder, Regressor, standardise
 from nni_privacy.surrogate.encodings import encode_one_hot
-from nni_privacy.surrogate.topology import encode_topology
 from nni_privacy.surrogate.trees import TreeEnsemble
 
 __all__ = ["BoostedTrees", "GaussianProcess", "OneHotRidge", "RandomForest", "Ridge", "SupportVectors"]
@@ -30,8 +28,6 @@ _CHUNK = 2048
 
 class Ridge(Regressor):
     """Linear in the standardised topology features; penalty by exact leave-one-out (scikit-learn's RidgeCV)."""
-
-    encoder: ClassVar[Encoder] = staticmethod(encode_topology)
 
     def __init__(self) -> None:
         self._weights: Floats = np.empty(0)
@@ -69,8 +65,6 @@ class OneHotRidge(Ridge):
 class _KernelExpansion(Regressor):
     """A prediction that is a weighted sum of similarities exp(-gamma |x - z|^2) to stored rows z."""
 
-    encoder: ClassVar[Encoder] = staticmethod(encode_topology)
-
     def __init__(self) -> None:
         self._centre = self._scale = self._weights = np.empty(0)
         self._rows = np.empty((0, 0))
@@ -97,10 +91,8 @@ class _KernelExpansion(Regressor):
 
     def restore(self, state: State) -> None:
         """Takes all of it over."""
-        arrays = state.arrays
-        self._centre, self._scale, self._weights, self._rows = (
-            np.asarray(arrays[name]) for name in ("centre", "scale", "weights", "rows")
-        )
+        names = ("centre", "scale", "weights", "rows")
+        self._centre, self._scale, self._weights, self._rows = (np.asarray(state.arrays[name]) for name in names)
         if self._rows.shape != (len(self._weights), len(self._centre)):
             raise ValueError("the stored rows do not fit their weights")
         self._gamma, self._intercept = float(state.facts["width"]), float(state.facts["intercept"])
@@ -158,14 +150,10 @@ class GaussianProcess(_KernelExpansion):
             rotated = vectors.T @ (target - self._intercept)
             for noise in self._noises:
                 spectrum = np.maximum(values, 0.0) + noise
-                evidence = _log_evidence(spectrum, rotated)
+                # Log marginal likelihood, up to a constant, with the signal's variance at its best value.
+                evidence = -0.5 * (len(rotated) * np.log(np.mean(rotated**2 / spectrum)) + np.log(spectrum).sum())
                 if evidence > best:
                     best, self._gamma, self._weights = evidence, float(gamma), vectors @ (rotated / spectrum)
-
-
-def _log_evidence(spectrum: Floats, rotated: Floats) -> float:
-    """Log marginal likelihood, up to a constant, with the signal's variance at its best value."""
-    return float(-0.5 * (len(rotated) * np.log(np.mean(rotated**2 / spectrum)) + np.log(spectrum).sum()))
 
 
 def _squared_distances(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> Floats:
@@ -182,17 +170,12 @@ class _Trees(Regressor):
         **options: of scikit-learn's estimator, instead of :attr:`defaults`.
     """
 
-    encoder: ClassVar[Encoder] = staticmethod(encode_topology)
     defaults: ClassVar[Mapping[str, Any]]
 
     _trees: TreeEnsemble
 
     def __init__(self, **options: Any) -> None:
         self._options = {**self.defaults, **options}
-
-    def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
-        """Grows the trees; ``held`` is not used."""
-        self._trees = self._grow(np.asarray(features, dtype=np.float32), target, seed)
 
     def predict(self, features: Any) -> Floats:
         """(n,) sums over the trees."""
@@ -205,9 +188,6 @@ class _Trees(Regressor):
     def restore(self, state: State) -> None:
         """Takes the trees over."""
         self._trees = TreeEnsemble.from_state(state)
-
-    @abstractmethod
-    def _grow(self, features: Any, target: Floats, seed: int) -> TreeEnsemble: ...
 
 
 class BoostedTrees(_Trees):
@@ -222,11 +202,12 @@ class BoostedTrees(_Trees):
         "early_stopping": False,
     }
 
-    def _grow(self, features: Any, target: Floats, seed: int) -> TreeEnsemble:
+    def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
+        """Grows the trees; ``held`` is not used."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         model = HistGradientBoostingRegressor(random_state=seed, **self._options)
-        return TreeEnsemble.from_boosting(model.fit(features, target))
+        self._trees = TreeEnsemble.from_boosting(model.fit(np.asarray(features, dtype=np.float32), target))
 
 
 class RandomForest(_Trees):
@@ -234,8 +215,9 @@ class RandomForest(_Trees):
 
     defaults: ClassVar[Mapping[str, Any]] = {"n_estimators": 60, "max_features": 0.15, "min_samples_leaf": 5}
 
-    def _grow(self, features: Any, target: Floats, seed: int) -> TreeEnsemble:
+    def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
+        """Grows the trees; ``held`` is not used."""
         from sklearn.ensemble import RandomForestRegressor
 
         model = RandomForestRegressor(random_state=seed, n_jobs=1, **self._options)
-        return TreeEnsemble.from_forest(model.fit(features, target))
+        self._trees = TreeEnsemble.from_forest(model.fit(np.asarray(features, dtype=np.float32), target))

@@ -10,36 +10,15 @@ itself.
 from __future__ import annotations
 
 from functools import reduce
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from nni_privacy.cells.codes import Codes, GenotypeCodes, operation_mask
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES
 from nni_privacy.cells.operations import operation_kind
+from nni_privacy.surrogate.base import Floats
 
-__all__ = [
-    "CONVOLUTIONS",
-    "COST_NAMES",
-    "LONGEST",
-    "PATHS",
-    "PATH_NAMES",
-    "POOLS",
-    "SHORTEST",
-    "SKIPS",
-    "TOPOLOGY_NAMES",
-    "TOTALS",
-    "encode_topology",
-    "network_cost",
-    "network_paths",
-    "path_statistics",
-    "propagate",
-    "start",
-    "through_output",
-]
-
-Floats = npt.NDArray[np.float64]
+__all__ = ["TOPOLOGY_NAMES", "encode_topology", "network_cost"]
 
 PATHS, EDGES, CONVOLUTIONS, POOLS, SKIPS, LARGE, LONGEST, SHORTEST = range(8)
 """Columns of a node's tally: the number of paths that end there; the sums over these paths of their edges,
@@ -71,8 +50,6 @@ CHANNELS, STEM_MULTIPLIER, COLOURS, CLASSES = 16, 3, 3, 10
 """Of the paper's networks (section 4.1)."""
 PIXELS = 32
 """Sides of the images; a larger image multiplies all multiply-adds alike (but the classifier's)."""
-
-Cost = npt.NDArray[np.float64]
 
 _SHAPE_NAMES = (
     "edges_from_node_0",
@@ -174,15 +151,7 @@ def _join(first: Floats, second: Floats) -> Floats:
     return both
 
 
-class _Place(NamedTuple):
-    """Where an operation stands: channels, pixels a side of its output, whether it halves the resolution."""
-
-    channels: int
-    side: int
-    halves: bool
-
-
-def network_cost(codes: GenotypeCodes) -> npt.NDArray[np.float64]:
+def network_cost(codes: GenotypeCodes) -> Floats:
     """(n, 2): parameters, and multiply-adds of convolutions and classifier for one image of 32 x 32."""
     channels, side = CHANNELS, PIXELS
     stem = STEM_MULTIPLIER * channels
@@ -195,43 +164,35 @@ def network_cost(codes: GenotypeCodes) -> npt.NDArray[np.float64]:
         for width in (before_last, last):
             total += _convolution(width, channels, 1, last_side) + _norm(channels)
         side = last_side // 2 if reduces else last_side
-        total += _edges(codes, kind, _Place(channels, side, reduces))
+        # A cell that reduces halves the resolution on the edges from its inputs.
+        table = np.array(
+            [[_operation(name, channels, side, halves) for name in DARTS_OPERATIONS] for halves in (False, reduces)]
+        )
+        from_input = (codes.sources[:, kind] < INPUT_NODES).astype(np.int8)
+        total += table[from_input, codes.operations[:, kind]].sum(axis=(1, 2))
         before_last, last, last_side = last, channels * codes.nodes, side
     return total + np.array([last * CLASSES + CLASSES, last * CLASSES])
 
 
-def _edges(codes: GenotypeCodes, kind: int, place: _Place) -> Cost:
-    """(n, 2): of all edges of one cell."""
-    inner = np.stack([_operation(name, place._replace(halves=False)) for name in DARTS_OPERATIONS])
-    outer = np.stack([_operation(name, place) for name in DARTS_OPERATIONS])
-    table = np.stack([inner, outer])
-    from_input = (codes.sources[:, kind] < INPUT_NODES).astype(np.int8)
-    cost: Cost = table[from_input, codes.operations[:, kind]].sum(axis=(1, 2))
-    return cost
-
-
-def _operation(name: str, place: _Place) -> Cost:
-    """(2,): of one operation; poolings cost no multiply-add of a convolution and have no parameters."""
-    kind, (channels, side, halves) = operation_kind(name), place
+def _operation(name: str, channels: int, side: int, halves: bool) -> Floats:
+    """(2,): of one operation, ``side`` pixels a side of its output; poolings have neither weights nor multiply-adds."""
+    kind = operation_kind(name)
     if kind == "pooling":
         return np.zeros(2)
     if kind == "skip":
         return _convolution(channels, channels, 1, side) + _norm(channels) if halves else np.zeros(2)
     kernel = int(name[-1])
-    once = _depthwise(channels, kernel, side) + _convolution(channels, channels, 1, side) + _norm(channels)
+    # Depthwise, then pointwise.
+    once = _convolution(1, channels, kernel, side) + _convolution(channels, channels, 1, side) + _norm(channels)
     return 2 * once if name.startswith("sep") else once
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, side: int) -> Cost:
+def _convolution(inputs: int, outputs: int, kernel: int, side: int) -> Floats:
     weights = inputs * outputs * kernel**2
     return np.array([weights, weights * side**2], dtype=np.float64)
 
 
-def _depthwise(channels: int, kernel: int, side: int) -> Cost:
-    return _convolution(1, channels, kernel, side)
-
-
-def _norm(channels: int) -> Cost:
+def _norm(channels: int) -> Floats:
     return np.array([2 * channels, 0], dtype=np.float64)
 
 
@@ -253,16 +214,9 @@ def _cell_features(sources: Codes, operations: Codes) -> Floats:
     outer = (present * from_input[..., None]).sum(axis=(1, 2))
     inputs = start(len(sources))
     tallies = propagate(sources, operations, inputs, inputs)
-    return np.hstack(
-        [
-            counts,
-            outer,
-            outer @ _KINDS,
-            (counts - outer) @ _KINDS,
-            _shape(sources, operations, tallies),
-            path_statistics(through_output(tallies)),
-        ]
-    )
+    kinds = (outer @ _KINDS, (counts - outer) @ _KINDS)
+    paths = path_statistics(through_output(tallies))
+    return np.hstack([counts, outer, *kinds, _shape(sources, operations, tallies), paths])
 
 
 def _shape(sources: Codes, operations: Codes, tallies: Floats) -> Floats:
@@ -273,6 +227,8 @@ def _shape(sources: Codes, operations: Codes, tallies: Floats) -> Floats:
     # A node that no other intermediate node reads is a loose end: it reaches the output alone.
     readers = (sources[..., None] == np.arange(INPUT_NODES, sources.shape[1] + INPUT_NODES)).sum(axis=(1, 2))
     loose = readers == 0
+    # From node 1, the previous cell, alone.
+    from_last = propagate(sources, operations, np.zeros((len(sources), SHORTEST + 1)), start(len(sources)))
     columns = (
         (sources == 0).sum(axis=(1, 2)),
         (sources == 1).sum(axis=(1, 2)),
@@ -286,7 +242,7 @@ def _shape(sources: Codes, operations: Codes, tallies: Floats) -> Floats:
         (per_node == 0).sum(axis=1),
         tallies[:, INPUT_NODES:, LONGEST].mean(axis=1),
         tallies[:, INPUT_NODES:, SHORTEST].mean(axis=1),
-        _share_from_last(sources, operations, tallies),
+        through_output(from_last)[:, PATHS] / through_output(tallies)[:, PATHS],
     )
     return np.stack([column.astype(np.float64) for column in columns], axis=1)
 
@@ -299,11 +255,3 @@ def _depths(sources: Codes) -> Floats:
         first, second = (depths[rows, sources[:, node, side]] for side in range(2))
         depths[:, node + INPUT_NODES] = 1 + np.maximum(first, second)
     return depths[:, INPUT_NODES:]
-
-
-def _share_from_last(sources: Codes, operations: Codes, tallies: Floats) -> Floats:
-    """(n,): the share of all paths through the cell that begin at node 1, the previous cell."""
-    nothing = np.zeros((len(sources), tallies.shape[2]))
-    from_last = propagate(sources, operations, nothing, start(len(sources)))
-    share: Floats = through_output(from_last)[:, PATHS] / through_output(tallies)[:, PATHS]
-    return share

@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -31,52 +31,15 @@ from torch_geometric.nn import GINEConv
 from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.surrogate.base import Floats, State
 from nni_privacy.surrogate.committee import Encoder, Regressor, standardise
-from nni_privacy.surrogate.encodings import (
-    COLUMNS,
-    EDGE_LABELS,
-    NODE_LABELS,
-    GraphRows,
-    encode_graphs,
-    encode_paths,
-    graph_edges,
-)
+from nni_privacy.surrogate.encodings import COLUMNS, EDGE_LABELS, NODE_LABELS, GraphRows, encode_graphs, encode_paths
 from nni_privacy.surrogate.topology import TOPOLOGY_NAMES
 
-__all__ = [
-    "GIN",
-    "GraphNetwork",
-    "Inputs",
-    "NetworkRegressor",
-    "PaperGIN",
-    "PathPerceptron",
-    "Training",
-    "encode_mislabelled",
-    "ranking_loss",
-]
+__all__ = ["GIN", "GraphNetwork", "PaperGIN", "PathPerceptron", "encode_mislabelled", "ranking_loss"]
 
 _CHUNK = 1024
 """Architectures predicted at once."""
 
 _IDENTITY = EDGE_LABELS.index("concatenate")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How a network learns: AdamW, its rate rising for a fifth of the steps and falling to zero after.
-
-    Attributes:
-        epochs: passes over the data.
-        batch: architectures a step.
-        learning_rate: at its highest.
-        weight_decay: of AdamW.
-        ranking: weight of :func:`ranking_loss` beside the squared error.
-    """
-
-    epochs: int
-    batch: int = 128
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    ranking: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +60,25 @@ class Inputs:
 class NetworkRegressor(Regressor):
     """A regressor whose model is a torch module that maps :class:`Inputs` to (n,) predictions.
 
+    It learns by AdamW, whose rate rises for a fifth of the steps and falls to zero after.
+
     Args:
         build: makes the untrained network.
-        training: how it learns.
+        epochs: passes over the data.
+        ranking: weight of :func:`ranking_loss` beside the squared error.
+
+    Attributes:
+        batch: architectures a step.
+        learning_rate: at its highest.
     """
 
+    batch: ClassVar[int] = 128
+    learning_rate: ClassVar[float] = 3e-3
     _network: nn.Module
 
-    def __init__(self, build: Callable[[], nn.Module], training: Training) -> None:
-        self._build, self.training = build, training
+    def __init__(self, build: Callable[[], nn.Module], *, epochs: int, ranking: float = 0.0) -> None:
+        self._build, self._epochs, self._ranking = build, epochs, ranking
+        self._scales: dict[str, Floats] = {}
 
     def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
         """Trains for a fixed number of epochs: ``held`` is too small and noisy to stop by."""
@@ -113,8 +86,26 @@ class NetworkRegressor(Regressor):
         inputs, wanted = self._inputs(features), torch.from_numpy(target).float()
         with _seeded(seed):
             self._network = self._build()
-            _train(self._network, inputs, wanted, self.training)
+            self._train(inputs, wanted)
         self._network.eval()
+
+    def _train(self, inputs: Inputs, target: Tensor) -> None:
+        batch, rate = min(self.batch, len(target)), self.learning_rate
+        steps = len(target) // batch
+        optimizer = torch.optim.AdamW(self._network.parameters(), lr=rate, weight_decay=1e-2, foreach=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=self._epochs * steps, pct_start=0.2)
+        for _ in range(self._epochs):
+            order = torch.randperm(len(target))
+            for step in range(steps):
+                rows = order[step * batch : (step + 1) * batch]
+                predicted, wanted = self._network(*inputs.take(rows)), target[rows]
+                loss = functional.mse_loss(predicted, wanted)
+                if self._ranking:
+                    loss = loss + self._ranking * ranking_loss(predicted, wanted)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
 
     def predict(self, features: Any) -> Floats:
         """(n,) outputs of the network."""
@@ -128,16 +119,15 @@ class NetworkRegressor(Regressor):
     def state(self) -> State:
         """The network's weights, and what features are scaled by."""
         weights = {f"weights.{name}": tensor.numpy() for name, tensor in self._network.state_dict().items()}
-        return State({**weights, **self._scales()})
+        return State({**weights, **self._scales})
 
     def restore(self, state: State) -> None:
         """Takes weights and scales over; RuntimeError if they do not fit the network."""
-        self._restore_scales(state)
+        self._scales = {name: np.asarray(state.arrays[name]) for name in self._scales}
         with _seeded(0):  # what is drawn here is overwritten; the caller's random numbers stay as they were
             self._network = self._build()
-        start = "weights."
-        arrays = {name.removeprefix(start): array for name, array in state.arrays.items() if name.startswith(start)}
-        self._network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+        weights = state.arrays_under("weights.")
+        self._network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
         self._network.eval()
 
     @abstractmethod
@@ -145,13 +135,7 @@ class NetworkRegressor(Regressor):
         """Encoded architectures as tensors."""
 
     def _learn_scales(self, features: Any) -> None:
-        """Takes note of what ``_inputs`` scales features by."""
-
-    def _scales(self) -> dict[str, Floats]:
-        return {}
-
-    def _restore_scales(self, state: State) -> None:
-        """Undoes ``_scales``."""
+        """Sets the arrays of ``_scales``, by which ``_inputs`` scales features."""
 
 
 def ranking_loss(predicted: Tensor, target: Tensor) -> Tensor:
@@ -167,30 +151,6 @@ def ranking_loss(predicted: Tensor, target: Tensor) -> Tensor:
     higher = target[:, None] > target
     margins = (predicted[:, None] - predicted)[higher]
     return functional.softplus(-margins).mean() if len(margins) else predicted.sum() * 0
-
-
-def _train(network: nn.Module, inputs: Inputs, target: Tensor, training: Training) -> None:
-    network.train()
-    batch = min(training.batch, len(target))
-    steps = len(target) // batch
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, foreach=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, training.learning_rate, total_steps=training.epochs * steps, pct_start=0.2
-    )
-    for _ in range(training.epochs):
-        order = torch.randperm(len(target))
-        for step in range(steps):
-            rows = order[step * batch : (step + 1) * batch]
-            predicted, wanted = network(*inputs.take(rows)), target[rows]
-            loss = functional.mse_loss(predicted, wanted)
-            if training.ranking:
-                loss = loss + training.ranking * ranking_loss(predicted, wanted)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
 
 
 @contextmanager
@@ -211,9 +171,10 @@ class PathPerceptron(NetworkRegressor):
     """
 
     encoder: ClassVar[Encoder] = staticmethod(encode_paths)
+    batch, learning_rate = 32, 1e-3
 
     def __init__(self, *, width: int = 20, layers: int = 10, epochs: int = 40) -> None:
-        super().__init__(partial(_Perceptron, width, layers), Training(epochs=epochs, batch=32, learning_rate=1e-3))
+        super().__init__(partial(_Perceptron, width, layers), epochs=epochs)
 
     def _inputs(self, features: Any) -> Inputs:
         return Inputs((torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)),))
@@ -249,28 +210,20 @@ class GIN(NetworkRegressor):
         self, *, width: int = 32, layers: int = 3, dropout: float = 0.5, epochs: int = 12, ranking: float = 0.5
     ) -> None:
         build = partial(GraphNetwork, width=width, layers=layers, dropout=dropout)
-        super().__init__(build, Training(epochs=epochs, ranking=ranking))
-        self._centre = self._scale = np.empty(0)
+        super().__init__(build, epochs=epochs, ranking=ranking)
+        self._scales = dict.fromkeys(("centre", "scale"), np.empty(0))
 
     def _inputs(self, features: GraphRows) -> Inputs:
-        topology = ((features.topology - self._centre) / self._scale).astype(np.float32)
+        topology = ((features.topology - self._scales["centre"]) / self._scales["scale"]).astype(np.float32)
         return _graph_inputs(features, features.sources, features.labels, topology)
 
     def _learn_scales(self, features: GraphRows) -> None:
-        self._centre, self._scale = standardise(features.topology)
-
-    def _scales(self) -> dict[str, Floats]:
-        return {"centre": self._centre, "scale": self._scale}
-
-    def _restore_scales(self, state: State) -> None:
-        self._centre, self._scale = np.asarray(state.arrays["centre"]), np.asarray(state.arrays["scale"])
+        self._scales = dict(zip(self._scales, standardise(features.topology), strict=True))
 
 
 def _graph_inputs(features: GraphRows, *rows: npt.NDArray[Any]) -> Inputs:
-    return Inputs(
-        tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in rows),
-        (torch.from_numpy(features.targets), torch.from_numpy(features.roles)),
-    )
+    constants = (torch.from_numpy(features.targets), torch.from_numpy(features.roles))
+    return Inputs(tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in rows), constants)
 
 
 class GraphNetwork(nn.Module):
@@ -313,16 +266,14 @@ def _perceptron(width: int) -> nn.Sequential:
 
 def encode_mislabelled(codes: GenotypeCodes) -> GraphRows:
     """Graphs whose k-th operation by target and source stands on the k-th edge by source and target."""
-    graphs = graph_edges(codes)
+    graphs = encode_graphs(codes, topology=False)
     edges = 2 * codes.nodes
     labels = graphs.labels.reshape(len(codes), 2, -1).copy()
     sources = graphs.sources.reshape(labels.shape)
     # Stable, so that edges from one source stay ordered by target, which they are to begin with.
     order = np.argsort(sources[..., :edges], axis=2, kind="stable")
     np.put_along_axis(labels, order, labels[..., :edges].copy(), axis=2)
-    return GraphRows(
-        graphs.sources, graphs.targets, labels.reshape(len(codes), -1), graphs.roles, np.empty((len(codes), 0))
-    )
+    return replace(graphs, labels=labels.reshape(len(codes), -1))
 
 
 class PaperGIN(NetworkRegressor):
@@ -335,9 +286,10 @@ class PaperGIN(NetworkRegressor):
     """
 
     encoder: ClassVar[Encoder] = staticmethod(encode_mislabelled)
+    learning_rate = 1e-3
 
     def __init__(self, *, width: int = 32, layers: int = 5, epochs: int = 20) -> None:
-        super().__init__(partial(_Network, width=width, layers=layers), Training(epochs=epochs, learning_rate=1e-3))
+        super().__init__(partial(_Network, width=width, layers=layers), epochs=epochs)
 
     def _inputs(self, features: GraphRows) -> Inputs:
         return _graph_inputs(features, features.sources, features.labels)

@@ -31,6 +31,8 @@ _SMALL = 40
 """Nodes of a tree that is quicker evaluated whole than along every row's own way."""
 _FEW = 64
 """Rows that go down all trees at once: one tree after another, the way from tree to tree would take the time."""
+_Node = tuple[int, float, int, int, float]
+"""Feature, threshold, left, right, value."""
 _FIELDS = ("features", "thresholds", "left", "right", "values", "roots")
 
 
@@ -84,8 +86,7 @@ class TreeEnsemble:
         for begin in range(0, len(features), _CHUNK):
             columns = np.ascontiguousarray(features[begin : begin + _CHUNK].T, dtype=np.float64)
             for number, (root, end) in enumerate(pairwise(self.roots.tolist())):
-                small = end - root <= _SMALL
-                if small:
+                if end - root <= _SMALL:
                     total[begin : begin + _CHUNK] += _from_leaves_up(nodes, root, end, columns)
                 else:
                     total[begin : begin + _CHUNK] += self._from_roots_down(self.roots[[number]], columns)[0]
@@ -118,14 +119,11 @@ class TreeEnsemble:
 
         A forest compares in single precision; give :meth:`predict` float32 features for the very same answers.
         """
-        trees = [estimator.tree_ for estimator in forest.estimators_]
         parts = []
-        for tree in trees:
-            leaf = tree.children_left < 0
-            parts.append(
-                (tree.feature, tree.threshold, tree.children_left, tree.children_right, leaf, tree.value[:, 0, 0])
-            )
-        return cls._join(parts, base=0.0, weight=1 / len(trees))
+        for tree in (estimator.tree_ for estimator in forest.estimators_):
+            left, right, value = tree.children_left, tree.children_right, tree.value[:, 0, 0]
+            parts.append((tree.feature, tree.threshold, left, right, left < 0, value))
+        return cls._join(parts, base=0.0, weight=1 / len(parts))
 
     @classmethod
     def from_boosting(cls, model: Any, *, trees: int | None = None) -> TreeEnsemble:
@@ -138,7 +136,14 @@ class TreeEnsemble:
         Raises:
             ConfigError: if the installed version of scikit-learn is none of :data:`SCIKIT_LEARN`.
         """
-        _check_scikit_learn()
+        from sklearn import __version__ as version
+
+        (major, minor), beyond = SCIKIT_LEARN
+        if not (major, minor) <= tuple(map(int, re.findall(r"\d+", version)[:2])) < beyond:  # as in 1.10rc1
+            allowed = f">={major}.{minor},<{beyond[0]}.{beyond[1]}"
+            raise ConfigError(
+                f"scikit-learn {version}: its boosted trees cannot be read; install 'scikit-learn{allowed}'"
+            )
         parts = []
         for (predictor,) in model._predictors[:trees]:  # the only place where scikit-learn keeps them
             nodes = predictor.nodes
@@ -164,26 +169,10 @@ class TreeEnsemble:
         )
 
 
-def _check_scikit_learn() -> None:
-    from sklearn import __version__ as version
+def _from_leaves_up(nodes: Sequence[_Node], root: int, end: int, columns: Floats) -> Floats | float:
+    """(n,) values of the tree of the nodes ``root`` to ``end``, from its leaves up; ``columns`` are (k, n) features.
 
-    found = tuple(map(int, re.findall(r"\d+", version)[:2]))  # as in 1.10rc1
-    first, beyond = SCIKIT_LEARN
-    if not first <= found < beyond:
-        allowed = f">={first[0]}.{first[1]},<{beyond[0]}.{beyond[1]}"
-        raise ConfigError(f"scikit-learn {version}: its boosted trees cannot be read; install 'scikit-learn{allowed}'")
-
-
-def _from_leaves_up(
-    nodes: Sequence[tuple[int, float, int, int, float]], root: int, end: int, columns: Floats
-) -> Floats | float:
-    """(n,) values of one tree, from its leaves up: for small trees quicker than to follow every row on its way down.
-
-    Args:
-        nodes: feature, threshold, left, right, value of each node of all trees.
-        root: the tree's first node.
-        end: behind its last.
-        columns: (k, n) features.
+    For small trees this is quicker than to follow every row on its way down.
     """
     found: dict[int, Floats | float] = {}
     for own in range(end - 1, root - 1, -1):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.training.contours import loss_contour
@@ -30,22 +30,13 @@ __all__ = [
     "seed_everything",
 ]
 
-_LAZY = {
-    "DPOptions": "nni_privacy.training.recipe",
-    "FitResult": "nni_privacy.training.fit",
-    "Recipe": "nni_privacy.training.recipe",
-    "TrainingDiverged": "nni_privacy.training.fit",
-    "apply_defence": "nni_privacy.training.defences",
-    "defence_label": "nni_privacy.training.defences",
-    "initialize_paired": "nni_privacy.training.initialization",
-    "loss_contour": "nni_privacy.training.contours",
-    "predict_logits": "nni_privacy.training.fit",
-    "resolve_device": "nni_privacy.training.fit",
-    "seed_everything": "nni_privacy.training.fit",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "training.contours": ["loss_contour"],
+        "training.defences": ["apply_defence", "defence_label"],
+        "training.fit": ["FitResult", "TrainingDiverged", "predict_logits", "resolve_device", "seed_everything"],
+        "training.initialization": ["initialize_paired"],
+        "training.recipe": ["DPOptions", "Recipe"],
+    },
+)

@@ -63,8 +63,7 @@ def test_nni_that_is_missing_is_told_and_counts(
 @pytest.mark.parametrize("name", ["browser", "ssh-keygen", "sshd"])
 def test_missing_programs_are_named_but_not_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.shutil, "which", lambda *_, **__: None)
-    looks = {"browser": doctor._browser, "ssh-keygen": doctor._other_machines, "sshd": doctor._other_machines}
-    found = next(finding for finding in looks[name]() if finding.name == name)
+    found = next(finding for finding in doctor._programs() if finding.name == name)
     assert (found.ok, found.needed) == (False, False)
     assert found.detail.startswith("none found; ")
 

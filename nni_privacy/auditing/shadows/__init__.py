@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nni_privacy.auditing.shadows.sampling import keep_matrix
-from nni_privacy.lazy import lazy_attributes
+from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.auditing.shadows.cache import ShadowCache
@@ -36,21 +36,17 @@ __all__ = [
     "twin_signals",
 ]
 
-_LAZY = {
-    "CallableModel": "nni_privacy.auditing.shadows.models",
-    "ModelSpec": "nni_privacy.auditing.shadows.models",
-    "Population": "nni_privacy.auditing.shadows.references",
-    "ShadowCache": "nni_privacy.auditing.shadows.cache",
-    "ShadowData": "nni_privacy.auditing.shadows.plan",
-    "ShadowError": "nni_privacy.auditing.shadows.shadow",
-    "ShadowOptions": "nni_privacy.auditing.shadows.options",
-    "ShadowTask": "nni_privacy.auditing.shadows.plan",
-    "SmallCNN": "nni_privacy.auditing.shadows.small_cnn",
-    "reference_shadows": "nni_privacy.auditing.shadows.references",
-    "small_cnn_signals": "nni_privacy.auditing.shadows.paper",
-    "spec_for": "nni_privacy.auditing.shadows.models",
-    "train_shadows": "nni_privacy.auditing.shadows.train",
-    "twin_signals": "nni_privacy.auditing.shadows.paper",
-}
-
-__getattr__ = lazy_attributes(__name__, _LAZY)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "auditing.shadows.cache": ["ShadowCache"],
+        "auditing.shadows.models": ["CallableModel", "ModelSpec", "spec_for"],
+        "auditing.shadows.options": ["ShadowOptions"],
+        "auditing.shadows.paper": ["small_cnn_signals", "twin_signals"],
+        "auditing.shadows.plan": ["ShadowData", "ShadowTask"],
+        "auditing.shadows.references": ["Population", "reference_shadows"],
+        "auditing.shadows.shadow": ["ShadowError"],
+        "auditing.shadows.small_cnn": ["SmallCNN"],
+        "auditing.shadows.train": ["train_shadows"],
+    },
+)
