@@ -12,17 +12,8 @@ if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
     from nni_privacy.data.normalize import Normalizer, to_float
 
-__all__ = [
-    "Dataset",
-    "FourWaySplit",
-    "Normalizer",
-    "check_dataset_options",
-    "dataset_names",
-    "load_dataset",
-    "register_dataset",
-    "split_four_ways",
-    "to_float",
-]
+__all__ = ["Dataset", "FourWaySplit", "Normalizer", "check_dataset_options", "dataset_names", "load_dataset"]
+__all__ += ["register_dataset", "split_four_ways", "to_float"]
 
 _LAZY = {
     "Dataset": "nni_privacy.data.dataset",
