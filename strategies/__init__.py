@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from nni_privacy.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
-    from nni_privacy.strategies.darts_second_order import DARTSSecondOrder
+    from nni_privacy.strategies.darts import DARTSFirstOrder, DARTSSecondOrder
     from nni_privacy.strategies.drnas import DrNAS
     from nni_privacy.strategies.enas import ENAS
     from nni_privacy.strategies.fixed_pattern import FixedPattern
@@ -22,27 +21,12 @@ if TYPE_CHECKING:
     from nni_privacy.strategies.setn import SETN
     from nni_privacy.strategies.tenas import TENAS
 
-__all__ = [
-    "ENAS",
-    "GDAS",
-    "PCDARTS",
-    "SDARTS",
-    "SETN",
-    "TENAS",
-    "DARTSFirstOrder",
-    "DARTSSecondOrder",
-    "DrNAS",
-    "FixedPattern",
-    "ParetoEvolution",
-    "PredictedFilter",
-    "RandomSearch",
-    "build_strategy",
-    "strategy_names",
-]
+__all__ = ["ENAS", "GDAS", "PCDARTS", "SDARTS", "SETN", "TENAS", "DARTSFirstOrder", "DARTSSecondOrder", "DrNAS"]
+__all__ += ["FixedPattern", "ParetoEvolution", "PredictedFilter", "RandomSearch", "build_strategy", "strategy_names"]
 
 _LAZY = {
-    "DARTSFirstOrder": "nni_privacy.strategies.darts_first_order",
-    "DARTSSecondOrder": "nni_privacy.strategies.darts_second_order",
+    "DARTSFirstOrder": "nni_privacy.strategies.darts",
+    "DARTSSecondOrder": "nni_privacy.strategies.darts",
     "DrNAS": "nni_privacy.strategies.drnas",
     "ENAS": "nni_privacy.strategies.enas",
     "FixedPattern": "nni_privacy.strategies.fixed_pattern",
