@@ -223,16 +223,11 @@ class OneShotStrategy(Strategy):
                 started = time.perf_counter()
                 metrics = self.run_epoch(epoch)
                 self.epoch = epoch + 1
+                seconds = round(time.perf_counter() - started, 3)
                 sample, layout = self.current_sample(), self.layout()
-                record = EpochRecord(
-                    self.epoch,
-                    self.total_epochs(),
-                    layout.describe(sample),
-                    layout.skip_connections(sample),
-                    self.entropy(),
-                    dict(metrics),
-                    round(time.perf_counter() - started, 3),
-                )
+                text, skips = layout.describe(sample), layout.skip_connections(sample)
+                total, entropy = self.total_epochs(), self.entropy()
+                record = EpochRecord(self.epoch, total, text, skips, entropy, dict(metrics), seconds)
                 # The log first: stopped in between, the epoch is done again and its line replaced, not left out.
                 with writing_run():
                     log.write(record)
