@@ -63,11 +63,10 @@ class SETN(Differentiable):
             found = [layout.sample_at(index) for index in range(layout.size())]
         else:  # the likeliest architecture, and draws from the distribution, without repetitions
             generator = torch.Generator().manual_seed(self.stream(7))
-            draws = range(max(count, self.options.draws))
-            drawn = [gumbel_max(layout, log_probabilities, generator) for _ in draws]
-            found = list(
-                {tuple(sample.values()): sample for sample in [layout.export(log_probabilities), *drawn]}.values()
-            )
+            samples = [layout.export(log_probabilities)]
+            for _ in range(max(count, self.options.draws)):
+                samples.append(gumbel_max(layout, log_probabilities, generator))
+            found = list({tuple(sample.values()): sample for sample in samples}.values())
         plain = {key: values.tolist() for key, values in log_probabilities.items()}
 
         def log_probability(sample: Sample) -> float:

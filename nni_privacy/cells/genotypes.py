@@ -57,7 +57,8 @@ def read_genotypes(file: str | Path) -> list[AnyGenotype]:
     genotypes: list[AnyGenotype] = []
     for number, line in _csv_cells(name, lines) if str(file).endswith(".csv") else enumerate(lines, start=1):
         try:
-            genotypes += [parse_genotype(line)] if line.strip() else []
+            if line.strip():
+                genotypes.append(parse_genotype(line))
         except GenotypeError as error:
             raise GenotypeError(f"{name}, line {number}: {error}") from None
     if not genotypes:
