@@ -16,10 +16,8 @@ from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, options, read_section, validated
-from nni_privacy.search_spaces import SPACES
-from nni_privacy.search_spaces.sizes import MOST
-from nni_privacy.strategies.filter_options import FilterOptions
-from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
+from nni_privacy.search_spaces import MOST, SPACES
+from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, strategy_options
 
 __all__ = [
     "DatasetConfig",

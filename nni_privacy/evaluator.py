@@ -20,7 +20,7 @@ from torch import nn
 
 from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
 from nni_privacy.auditing.audit import AuditReport, audit_signals
-from nni_privacy.auditing.collect import gather_signals
+from nni_privacy.auditing.collect import SignalRequest, gather_signals
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
 from nni_privacy.auditing.shadows.models import ModelSource
 from nni_privacy.auditing.shadows.options import ShadowOptions
@@ -206,12 +206,11 @@ class PrivacyEvaluator(Evaluator):
     ) -> AuditReport:
         records = np.concatenate([split.target_train, split.target_test])
         halves = [(data.images[part], data.labels[part]) for part in (split.shadow_train, split.shadow_test)]
-        signals = gather_signals(
-            model,
-            data.images[records],
-            data.labels[records],
-            np.arange(len(records)) < len(split.target_train),
-            requires=frozenset().union(*(get_attack(name).requires for name in self.attacks)),
+        request = SignalRequest(
+            model=model,
+            images=data.images[records],
+            labels=data.labels[records],
+            is_member=np.arange(len(records)) < len(split.target_train),
             normalize=normalize,
             normalization="own",
             device=device,
@@ -226,6 +225,8 @@ class PrivacyEvaluator(Evaluator):
                 **self.shadow.to_dict(),
             ),
         )
+        requires = frozenset().union(*(get_attack(name).requires for name in self.attacks))
+        signals = gather_signals(request, requires=requires)
         return audit_signals(signals, attacks=self.attacks, seed=self.seed)
 
     def _execute(self, model: Any) -> Any:

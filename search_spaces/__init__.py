@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nni_privacy.lazy import lazy_names
@@ -13,8 +15,10 @@ if TYPE_CHECKING:
     from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
     from nni_privacy.search_spaces.network import CellNetwork
 
-__all__ = ["DARTS", "SPACES", "CellNetwork", "FixedEdges", "NasBench201", "NasBench201Network"]
+__all__ = ["DARTS", "MOST", "SPACES", "CellNetwork", "FixedEdges", "NasBench201", "NasBench201Network"]
 
+MOST: Mapping[str, int] = MappingProxyType({"channels": 4096, "cells": 100, "nodes": 16})
+"""The largest sizes of a network, in a configuration too."""
 SPACES = {"darts": "DARTS", "nasbench201": "NasBench201"}
 """Names of the spaces in a configuration, and of their classes in this package."""
 

@@ -65,18 +65,10 @@ def choices_of_constrained_node(cell_type: CellType, target: int, fixed: Sequenc
     Returns:
         Label to its remaining values.
     """
-    labels = node_labels(cell_type, target)
-    first = fixed[0]
-    if len(fixed) == 2:
-        second = fixed[1]
-        return {
-            labels.sources: [format_sources(first.source, second.source)],
-            labels.first_op: [first.op],
-            labels.second_op: [second.op],
-        }
-    others = [source for source in range(target) if source != first.source]
+    labels, (first, *rest) = node_labels(cell_type, target), fixed
+    others = [edge.source for edge in rest] or [source for source in range(target) if source != first.source]
     return {
         labels.sources: [format_sources(first.source, other) for other in others],
         labels.first_op: [first.op],
-        labels.second_op: list(DARTS_OPERATIONS),
+        labels.second_op: [edge.op for edge in rest] or list(DARTS_OPERATIONS),
     }

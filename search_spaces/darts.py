@@ -123,13 +123,11 @@ class DARTS(CellSpace[Genotype]):
     def groups(labels: Iterable[str]) -> list[tuple[str, ...]]:
         """Those of ``labels`` that belong to one node together; strategies that breed samples keep them so."""
         known = set(labels)
-        nodes = (
-            (cell_type, target) for cell_type in CELL_TYPES for target in range(INPUT_NODES, INPUT_NODES + len(known))
-        )
-        found = (
+        found = [
             tuple(label for label in astuple(node_labels(cell_type, target)) if label in known)
-            for cell_type, target in nodes
-        )
+            for cell_type in CELL_TYPES
+            for target in range(INPUT_NODES, INPUT_NODES + len(known))
+        ]
         return [group for group in found if group]
 
     @staticmethod

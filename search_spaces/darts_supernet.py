@@ -76,11 +76,7 @@ class CellLayout(Layout):
     """
 
     def __init__(
-        self,
-        choices: Mapping[str, Sequence[Any]],
-        *,
-        nodes: int,
-        candidates: Mapping[str, Sequence[str]] | None = None,
+        self, choices: Mapping[str, Sequence[Any]], *, nodes: int, candidates: Mapping[str, Sequence[str]] | None = None
     ) -> None:
         self.nodes = nodes
         self.choices = {label: tuple(values) for label, values in choices.items()}
@@ -114,8 +110,13 @@ class CellLayout(Layout):
         sample: Sample = {}
         for (cell_type, target), group in self.free.items():
             fixed = self.fixed.by_target(cell_type).get(target, [])
-            ranked = sorted((_best(decision, scores) for decision in group), key=lambda found: (-found[0], found[1]))
-            chosen = [(source, op) for _, source, op in ranked[: 2 - len(fixed)]]
+            best = []  # score, source and operation of each edge's best candidate other than ``none``
+            for decision in group:
+                pairs = zip(scores[decision.key].tolist(), decision.candidates, strict=True)
+                score, op = max(((score, op) for score, op in pairs if op != NONE), key=lambda found: found[0])
+                best.append((score, int(decision.key.split("_")[1]), op))
+            best.sort(key=lambda found: (-found[0], found[1]))
+            chosen = [(source, op) for _, source, op in best[: 2 - len(fixed)]]
             # A sample writes the fixed edge of a node first, and free ones in ascending order.
             (first, op1), (second, op2) = [(edge.source, edge.op) for edge in fixed] + sorted(chosen)
             labels = node_labels(cell_type, target)
@@ -131,14 +132,6 @@ class CellLayout(Layout):
         """Skip connections of both cells, fixed ones included."""
         genotype = Genotype.from_sample(sample, nodes=self.nodes)
         return sum(is_skip(edge.op) for cell_type in CELL_TYPES for edge in genotype.cell(cell_type))
-
-
-def _best(decision: Decision, scores: Mapping[str, Tensor]) -> tuple[float, int, str]:
-    """Score, source and operation of the decision's best candidate other than ``none``."""
-    values = scores[decision.key].tolist()
-    op_scores = [(value, op) for value, op in zip(values, decision.candidates, strict=True) if op != NONE]
-    score, op = max(op_scores, key=lambda found: found[0])
-    return score, int(decision.key.split("_")[1]), op
 
 
 class MixedCell(nn.Module):
@@ -224,11 +217,7 @@ def build_darts_supernet(
     layout, switchboard = CellLayout(choices, nodes=nodes, candidates=candidates), Switchboard()
     network = CellSkeleton(
         lambda shape: MixedCell(
-            layout,
-            "reduction" if shape.reduction else "normal",
-            shape=shape,
-            switchboard=switchboard,
-            partial=partial,
+            layout, "reduction" if shape.reduction else "normal", shape=shape, switchboard=switchboard, partial=partial
         ),
         **sizes,
     )

@@ -9,8 +9,7 @@ from nni.nas.nn.pytorch import LayerChoice, ModelSpace
 from torch import Tensor, nn
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.search_spaces.flat_layout import FlatLayout
-from nni_privacy.search_spaces.supernet import Decision, Supernet, Switchboard
+from nni_privacy.search_spaces.supernet import Decision, FlatLayout, Supernet, Switchboard
 
 __all__ = ["MixedLayer", "build_layer_choice_supernet"]
 
@@ -43,10 +42,7 @@ class MixedLayer(nn.Module):
 
 
 def build_layer_choice_supernet(
-    space: ModelSpace,
-    choices: Mapping[str, Sequence[Any]],
-    *,
-    candidates: Mapping[str, Sequence[str]] | None = None,
+    space: ModelSpace, choices: Mapping[str, Sequence[Any]], *, candidates: Mapping[str, Sequence[str]] | None = None
 ) -> Supernet:
     """Turns ``space`` into a supernet, in place.
 

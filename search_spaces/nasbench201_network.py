@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import add
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from nni_privacy.cells.nasbench201 import NASBENCH201_NODES, NasBench201Genotype
+from nni_privacy.search_spaces.network import Skeleton
 from nni_privacy.search_spaces.operations import ReLUConvBN, build_nasbench201_operation
-from nni_privacy.search_spaces.skeleton import Skeleton
 
 __all__ = ["NasBench201Cell", "NasBench201Network", "NasBench201Skeleton", "ReductionBlock"]
 
@@ -55,42 +57,20 @@ class NasBench201Cell(nn.Module):
         """The cell's input -> its last node, of the same shape."""
         states = [x]
         for into in self._into:
-            (first, source), *others = into
-            state = self.edges[first](states[source])
-            for name, other in others:
-                state = state + self.edges[name](states[other])
-            states.append(state)
+            states.append(reduce(add, [self.edges[name](states[source]) for name, source in into]))
         return states[-1]
 
 
 class NasBench201Skeleton(Skeleton):
-    """Stem, three stages with a reduction block between two of them, BN-ReLU, global pooling, linear classifier.
+    """Stem, three stages with a reduction block, which doubles the channels, between two; BN-ReLU, pooling, classifier.
 
-    Args:
-        make_cell: channels -> a cell, which keeps the shape of what it is given.
-        channels: channels of the first stage, C; doubled by each reduction block.
-        cells: cells per stage.
-        in_channels: channels of the images.
-        num_classes: number of classes, K.
-
-    Raises:
-        ConfigError: if a size is not a whole number or too small.
+    ``make_cell`` makes a cell of so many channels, which keeps the shape of what it is given.
     """
 
     minimum: ClassVar[Mapping[str, int]] = {"channels": 1, "cells": 1, "in_channels": 1, "num_classes": 2}
 
-    def __init__(
-        self,
-        make_cell: Callable[[int], nn.Module],
-        *,
-        channels: int = 16,
-        cells: int = 5,
-        in_channels: int = 3,
-        num_classes: int = 10,
-    ) -> None:
-        super().__init__()
-        self.check_sizes(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
-        self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+    def add_cells(self, make_cell: Callable[[int], nn.Module], channels: int, cells: int) -> int:
+        """The stages; returns the channels of the last one."""
         self.stages = nn.ModuleList()
         for stage in range(STAGES):
             if stage:
@@ -98,7 +78,7 @@ class NasBench201Skeleton(Skeleton):
                 channels = 2 * channels
             self.stages.append(nn.Sequential(*(make_cell(channels) for _ in range(cells))))
         self.last = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
-        self.classifier = nn.Linear(channels, num_classes)
+        return channels
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate features: (n, in_channels, h, w) -> (n, 4 * channels)."""

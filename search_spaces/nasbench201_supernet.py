@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_NODES, NasBench201Genotype, edge_label
-from nni_privacy.search_spaces.flat_layout import FlatLayout
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Skeleton
 from nni_privacy.search_spaces.operations import build_nasbench201_operation
 from nni_privacy.search_spaces.supernet import (
     NONE,
+    FlatLayout,
     MixedOperation,
     Supernet,
     Switchboard,
@@ -30,11 +30,7 @@ def _build(op: str, channels: int, stride: int = 1) -> nn.Module:
 class NasBench201MixedCell(nn.Module):
     """One cell of the supernet: (n, channels, h, w) -> (n, channels, h, w).
 
-    Args:
-        layout: what is fixed and what is free.
-        channels: of every node.
-        switchboard: of the supernet.
-        partial: see :class:`~nni_privacy.search_spaces.supernet.MixedOperation`.
+    Arguments are those of :class:`~nni_privacy.search_spaces.darts_supernet.MixedCell`, and the channels of every node.
     """
 
     def __init__(self, layout: FlatLayout, *, channels: int, switchboard: Switchboard, partial: int = 1) -> None:
@@ -76,18 +72,13 @@ def build_nasbench201_supernet(
 ) -> Supernet:
     """The supernet of a (constrained) NAS-Bench-201 space; BatchNorm of cells without parameters, batch statistics.
 
-    Args:
-        choices: label to the values that are left to choose.
-        partial: the candidates of an edge see one in so many of its channels.
-        candidates: for some decisions, what of the candidates is left.
-        **sizes: of :class:`~nni_privacy.search_spaces.nasbench201_network.NasBench201Skeleton`.
+    Arguments are those of :func:`~nni_privacy.search_spaces.darts_supernet.build_darts_supernet`.
     """
     layout = FlatLayout(
         choices, candidates=candidates, describe=lambda sample: str(NasBench201Genotype.from_sample(sample))
     )
     switchboard = Switchboard()
     network = NasBench201Skeleton(
-        lambda width: NasBench201MixedCell(layout, channels=width, switchboard=switchboard, partial=partial),
-        **sizes,
+        lambda width: NasBench201MixedCell(layout, channels=width, switchboard=switchboard, partial=partial), **sizes
     )
     return Supernet(use_batch_statistics(network), layout, switchboard)

@@ -1,7 +1,8 @@
-"""The network of a DARTS genotype: stem, N cells with two reductions, global pooling, linear classifier."""
+"""The macro skeleton of both spaces' networks, and the network of a DARTS genotype."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,20 +10,74 @@ from typing import ClassVar
 from torch import Tensor, cat, nn
 
 from nni_privacy.cells.darts import INPUT_NODES, Cell, Genotype
+from nni_privacy.errors import ConfigError
+from nni_privacy.search_spaces import MOST
 from nni_privacy.search_spaces.operations import FactorizedReduce, ReLUConvBN, build_operation
-from nni_privacy.search_spaces.skeleton import Skeleton
 
-__all__ = [
-    "CellNetwork",
-    "CellShape",
-    "CellSkeleton",
-    "DiscreteCell",
-    "input_layers",
-    "reduction_positions",
-]
+__all__ = ["CellNetwork", "CellShape", "CellSkeleton", "DiscreteCell", "Skeleton", "input_layers"]
+__all__ += ["reduction_positions"]
 
 STEM_MULTIPLIER = 3
 """The stem is three times as wide as the first cell's nodes (DARTS' released code)."""
+
+
+class Skeleton(nn.Module, ABC):
+    """A stem, cells, global pooling and a linear classifier: images (n, in_channels, h, w) -> logits (n, K).
+
+    Args:
+        make_cell: makes a cell; a subclass says what of.
+        channels: channels of the first cells, C.
+        cells: number of cells (of a stage, where there are stages).
+        in_channels: channels of the images.
+        num_classes: number of classes, K.
+
+    Raises:
+        ConfigError: if a size is not a whole number or too small.
+
+    Attributes:
+        minimum: the smallest value of each size that the network is built with.
+        stem_multiplier: how many times as wide as the first cells the stem is.
+        classifier: the last layer.
+    """
+
+    minimum: ClassVar[Mapping[str, int]]
+    stem_multiplier: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        make_cell: Callable[..., nn.Module],
+        *,
+        channels: int = 16,
+        cells: int = 5,
+        in_channels: int = 3,
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        self.check_sizes(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
+        width = self.stem_multiplier * channels
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+        self.classifier = nn.Linear(self.add_cells(make_cell, channels, cells), num_classes)
+
+    @classmethod
+    def check_sizes(cls, **sizes: object) -> None:
+        """Raises ConfigError for the first of ``sizes`` that is no whole number from its minimum to its most."""
+        for name, value in sizes.items():
+            if type(value) is not int or value < cls.minimum[name]:
+                raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at least {cls.minimum[name]}")
+            if value > MOST.get(name, value):
+                raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at most {MOST[name]}")
+
+    @abstractmethod
+    def add_cells(self, make_cell: Callable[..., nn.Module], channels: int, cells: int) -> int:
+        """Builds what stands between stem and pooling; returns the number of features."""
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """Penultimate features: (n, in_channels, h, w) -> (n, F)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, in_channels, h, w) -> logits (n, K)."""
+        return self.classifier(self.features(images))
 
 
 def reduction_positions(cells: int) -> tuple[int, int]:
@@ -88,38 +143,18 @@ class DiscreteCell(nn.Module):
 
 
 class CellSkeleton(Skeleton):
-    """Stem, N cells with two reductions, global pooling, linear classifier; ``make_cell`` says what the cells are.
+    """Stem, N >= 3 cells with two reductions, which double the channels, global pooling, linear classifier.
 
-    Args:
-        make_cell: makes the cell at one place; it has ``out_channels``.
-        channels: channels of the first cells' nodes, C; doubled by each reduction cell.
-        cells: number of cells, N >= 3.
-        in_channels: channels of the images.
-        num_classes: number of classes, K.
-
-    Raises:
-        ConfigError: if a size is not a whole number or too small.
+    ``make_cell`` makes the cell of a :class:`CellShape`; it has ``out_channels``.
     """
 
     minimum: ClassVar[Mapping[str, int]] = {"channels": 1, "cells": 3, "nodes": 1, "in_channels": 1, "num_classes": 2}
+    stem_multiplier = STEM_MULTIPLIER
 
-    def __init__(
-        self,
-        make_cell: Callable[[CellShape], nn.Module],
-        *,
-        channels: int = 16,
-        cells: int = 5,
-        in_channels: int = 3,
-        num_classes: int = 10,
-    ) -> None:
-        super().__init__()
-        self.check_sizes(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
-        stem_channels = STEM_MULTIPLIER * channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False), nn.BatchNorm2d(stem_channels)
-        )
+    def add_cells(self, make_cell: Callable[[CellShape], nn.Module], channels: int, cells: int) -> int:
+        """The cells; returns the channels of the last one's output."""
         self.cells = nn.ModuleList()
-        before_last = last = stem_channels
+        before_last = last = self.stem_multiplier * channels
         after_reduction = False
         for position in range(cells):
             reduction = position in reduction_positions(cells)
@@ -127,7 +162,7 @@ class CellSkeleton(Skeleton):
             cell = make_cell(CellShape(reduction, after_reduction, before_last, last, channels))
             self.cells.append(cell)
             before_last, last, after_reduction = last, int(cell.out_channels), reduction  # type: ignore[arg-type]
-        self.classifier = nn.Linear(last, num_classes)
+        return last
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate features: (n, in_channels, h, w) -> (n, F)."""
@@ -147,7 +182,6 @@ class CellNetwork(CellSkeleton):
 
     def __init__(self, genotype: Genotype, **sizes: int) -> None:
         super().__init__(
-            lambda shape: DiscreteCell(genotype.reduction if shape.reduction else genotype.normal, shape=shape),
-            **sizes,
+            lambda shape: DiscreteCell(genotype.reduction if shape.reduction else genotype.normal, shape=shape), **sizes
         )
         self.genotype = genotype

@@ -89,17 +89,15 @@ def _dilated(channels: int, kernel: int, stride: int, affine: bool) -> nn.Module
     return nn.Sequential(*_depthwise_separable(channels, kernel, stride, 2, affine))
 
 
-def _skip_connect(channels: int, stride: int, affine: bool) -> nn.Module:
-    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
-
-
 _DARTS: Mapping[str, Callable[[int, int, bool], nn.Module]] = MappingProxyType(
     {
         "max_pool_3x3": lambda channels, stride, _: PoolBN(nn.MaxPool2d(3, stride, padding=1), channels),
         "avg_pool_3x3": lambda channels, stride, _: PoolBN(
             nn.AvgPool2d(3, stride, padding=1, count_include_pad=False), channels
         ),
-        "skip_connect": _skip_connect,
+        "skip_connect": lambda channels, stride, affine: (
+            nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
+        ),
         "sep_conv_3x3": lambda channels, stride, affine: _separable(channels, 3, stride, affine),
         "sep_conv_5x5": lambda channels, stride, affine: _separable(channels, 5, stride, affine),
         "dil_conv_3x3": lambda channels, stride, affine: _dilated(channels, 3, stride, affine),

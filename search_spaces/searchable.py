@@ -39,12 +39,7 @@ class Searchable:
         return hasattr(self.space, "supernet")
 
     def supernet(
-        self,
-        *,
-        seed: int,
-        partial: int = 1,
-        candidates: Mapping[str, Sequence[str]] | None = None,
-        **sizes: int,
+        self, *, seed: int, partial: int = 1, candidates: Mapping[str, Sequence[str]] | None = None, **sizes: int
     ) -> Supernet:
         """A fresh supernet.
 
@@ -62,9 +57,8 @@ class Searchable:
         if self.own:
             arguments = {**self.arguments, **sizes}
             return self.space.supernet(self.choices, **arguments, partial=partial, candidates=candidates)
-        return build_layer_choice_supernet(
-            self.space(*self.positional, **self.arguments), self.choices, candidates=candidates
-        )
+        space = self.space(*self.positional, **self.arguments)
+        return build_layer_choice_supernet(space, self.choices, candidates=candidates)
 
 
 def open_space(model_space: ExecutableModelSpace) -> Searchable:
@@ -74,7 +68,16 @@ def open_space(model_space: ExecutableModelSpace) -> Searchable:
         ConfigError: if it has a choice that is not between plain values, nothing is left to choose, or its choices were
             narrowed in a way that a supernet cannot follow.
     """
-    model, choices = _parts(model_space)
+    choices: dict[str, Any]
+    if isinstance(model_space, SimplifiedModelSpace):
+        model, choices = model_space.model, dict(model_space.mutables)
+    elif isinstance(model_space, RawFormatModelSpace):
+        view = model_space.model_space
+        model, choices = getattr(view, "space", view), dict(view.simplify())
+    else:
+        raise ConfigError(
+            f"one-shot search cannot open a {type(model_space).__name__}; use NNI's model format 'simplified' or 'raw'"
+        )
     for label, choice in choices.items():
         if not isinstance(choice, Categorical):
             raise ConfigError(f"choice {label!r} is a {type(choice).__name__}; one-shot search takes plain choices")
@@ -87,15 +90,3 @@ def open_space(model_space: ExecutableModelSpace) -> Searchable:
     if check is not None:
         check(values, **found.arguments)
     return found
-
-
-def _parts(model_space: ExecutableModelSpace) -> tuple[Any, dict[str, Any]]:
-    """The traced model with its arguments, and the choices by label."""
-    if isinstance(model_space, SimplifiedModelSpace):
-        return model_space.model, dict(model_space.mutables)
-    if isinstance(model_space, RawFormatModelSpace):
-        view = model_space.model_space
-        return getattr(view, "space", view), dict(view.simplify())
-    raise ConfigError(
-        f"one-shot search cannot open a {type(model_space).__name__}; use NNI's model format 'simplified' or 'raw'"
-    )

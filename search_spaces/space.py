@@ -48,24 +48,20 @@ class CellSpace(Generic[G], ModelSpace, disable_init_wrapper=True):  # type: ign
     @property
     def genotype(self) -> G:
         """The architecture that this instance runs."""
-        genotype: G = self.network.genotype
-        return genotype
+        return self.network.genotype
 
     @property
     def classifier(self) -> nn.Linear:
         """The last layer."""
-        classifier: nn.Linear = self.network.classifier
-        return classifier
+        return self.network.classifier
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate features: (n, in_channels, h, w) -> (n, F)."""
-        features: Tensor = self.network.features(images)
-        return features
+        return self.network.features(images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, in_channels, h, w) -> logits (n, K)."""
-        logits: Tensor = self.network(images)
-        return logits
+        return self.network(images)
 
     @staticmethod
     def genotype_of(sample: Mapping[str, Any]) -> G:

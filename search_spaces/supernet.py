@@ -7,8 +7,9 @@ Cells that share a decision (all normal cells, say) share its gate.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,19 +19,8 @@ from torch.nn import functional
 
 from nni_privacy.cells.operations import NO_CONNECTION, is_skip
 
-__all__ = [
-    "BuildOperation",
-    "Decision",
-    "Gate",
-    "Gates",
-    "Layout",
-    "MixedOperation",
-    "Supernet",
-    "Switchboard",
-    "run_edges",
-    "transfer_weights",
-    "use_batch_statistics",
-]
+__all__ = ["BuildOperation", "Decision", "FlatLayout", "Gate", "Gates", "Layout", "MixedOperation", "Supernet"]
+__all__ += ["Switchboard", "run_edges", "transfer_weights", "use_batch_statistics"]
 
 NONE = NO_CONNECTION
 """The candidate that outputs zeros: an edge that is not there."""
@@ -198,39 +188,26 @@ def run_edges(
         states: the inputs of the cell; grows.
         absent: the state of a node none of whose edges is there.
     """
-    split: dict[int, Halves] = {}
+    split: dict[int, Halves] = {}  # what partial edges have split already; each state is split once
     for names in into:
-        total = _sum_into_node([(edges[name], source) for name, source in names], states, split)
-        states.append(absent(states) if total is None else total)
-
-
-def _sum_into_node(
-    edges: Iterable[tuple[nn.Module, int]], states: Sequence[Tensor], split: dict[int, Halves]
-) -> Tensor | None:
-    """The sum of what the edges into a node compute; None if none of them is there.
-
-    Args:
-        edges: operation or mixed operation, and the number of the state that it reads, for each edge.
-        states: of the cell.
-        split: of one run of the cell: what partial edges have split already; each state is split once.
-    """
-    whole: Tensor | None = None
-    seen: Tensor | None = None
-    bypassed: Tensor | None = None
-    partial: MixedOperation | None = None
-    for edge, source in edges:
-        if isinstance(edge, MixedOperation) and edge.partial:
+        whole: Tensor | None = None
+        seen: Tensor | None = None
+        bypassed: Tensor | None = None
+        partial: MixedOperation | None = None
+        for name, source in names:
+            edge = edges[name]
+            if not isinstance(edge, MixedOperation) or not edge.partial:
+                whole = _added(whole, edge(states[source]))
+                continue
             if source not in split:
                 split[source] = edge.split(states[source])
             halves = edge.halves(*split[source])
             if halves is not None:
                 partial = edge
                 seen, bypassed = _added(seen, halves[0]), _added(bypassed, halves[1])
-        else:
-            whole = _added(whole, edge(states[source]))
-    if partial is not None and bypassed is not None:
-        whole = _added(whole, partial.join(seen, bypassed))
-    return whole
+        if partial is not None and bypassed is not None:
+            whole = _added(whole, partial.join(seen, bypassed))
+        states.append(absent(states) if whole is None else whole)
 
 
 def _added(total: Tensor | None, term: Tensor | None) -> Tensor | None:
@@ -271,8 +248,8 @@ class Layout(ABC):
 
     def skip_connections(self, sample: Mapping[str, Any]) -> int:
         """How many skip connections the architecture has; DARTS is known to collapse into them."""
-        by_key = {decision.key: decision for decision in self.decisions}
-        return sum(is_skip(by_key[key].candidates[index]) for key, index in self.path(sample).items())
+        candidates = {decision.key: decision.candidates for decision in self.decisions}
+        return sum(is_skip(candidates[key][index]) for key, index in self.path(sample).items())
 
     def random_sample(self, generator: torch.Generator) -> Sample:
         """An architecture drawn uniformly: every choice independently, every allowed value as likely as the others."""
@@ -281,10 +258,68 @@ class Layout(ABC):
             for label, values in self.choices.items()
         }
 
+    def size(self) -> int:
+        """Number of samples that the (constrained) space has."""
+        return math.prod(len(values) for values in self.choices.values())
+
+    def sample_at(self, index: int) -> Sample:
+        """The sample number ``index`` of the space, in ``range(size())``; the last choice changes fastest."""
+        sample: Sample = {}
+        for label, values in reversed(list(self.choices.items())):
+            index, digit = divmod(index, len(values))
+            sample[label] = values[digit]
+        return {label: sample[label] for label in self.choices}
+
     def log_probability(self, sample: Mapping[str, Any], log_probabilities: Mapping[str, Tensor]) -> Tensor:
         """Sum of the logarithms of the probabilities of all decisions on the path of ``sample``."""
         terms = [log_probabilities[key][index] for key, index in self.path(sample).items()]
         return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
+class FlatLayout(Layout):
+    """One decision a choice that has more than one value left; its key is the choice's label.
+
+    Args:
+        choices: label to the values that the (constrained) space leaves.
+        candidates: for some decisions, the names of what is left of their candidates; all others have all their values.
+        describe: how a sample is written in logs.
+    """
+
+    def __init__(
+        self,
+        choices: Mapping[str, Sequence[Any]],
+        *,
+        candidates: Mapping[str, Sequence[str]] | None = None,
+        describe: Callable[[Mapping[str, Any]], str] | None = None,
+    ) -> None:
+        self.choices = {label: tuple(values) for label, values in choices.items()}
+        self.fixed = {label: values[0] for label, values in self.choices.items() if len(values) == 1}
+        self.decisions = tuple(
+            Decision(label, tuple((candidates or {}).get(label, map(str, values))))
+            for label, values in self.choices.items()
+            if len(values) > 1
+        )
+        self._describe = describe
+
+    def path(self, sample: Mapping[str, Any]) -> dict[str, int]:
+        """Index of the chosen operation of every decision."""
+        return {decision.key: decision.candidates.index(str(sample[decision.key])) for decision in self.decisions}
+
+    def export(self, scores: Mapping[str, Tensor]) -> Sample:
+        """The best operation of every decision."""
+        chosen = {decision.key: decision.candidates[int(scores[decision.key].argmax())] for decision in self.decisions}
+        return {
+            label: next(value for value in values if str(value) == chosen[label]) if label in chosen else values[0]
+            for label, values in self.choices.items()
+        }
+
+    def describe(self, sample: Mapping[str, Any]) -> str:
+        """The space's own text of an architecture, or the sample."""
+        return super().describe(sample) if self._describe is None else self._describe(sample)
+
+    def skip_connections(self, sample: Mapping[str, Any]) -> int:
+        """How many choices are skip connections, fixed ones included."""
+        return sum(is_skip(str(value)) for value in sample.values())
 
 
 class Supernet(nn.Module):

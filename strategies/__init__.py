@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
-    from nni_privacy.strategies.darts_second_order import DARTSSecondOrder
+    from nni_privacy.strategies.darts import DARTSFirstOrder, DARTSSecondOrder
     from nni_privacy.strategies.drnas import DrNAS
     from nni_privacy.strategies.enas import ENAS
     from nni_privacy.strategies.fixed_pattern import FixedPattern
@@ -22,29 +21,13 @@ if TYPE_CHECKING:
     from nni_privacy.strategies.setn import SETN
     from nni_privacy.strategies.tenas import TENAS
 
-__all__ = [
-    "ENAS",
-    "GDAS",
-    "PCDARTS",
-    "SDARTS",
-    "SETN",
-    "TENAS",
-    "DARTSFirstOrder",
-    "DARTSSecondOrder",
-    "DrNAS",
-    "FixedPattern",
-    "ParetoEvolution",
-    "PredictedFilter",
-    "RandomSearch",
-    "build_strategy",
-    "strategy_names",
-]
+__all__ = ["ENAS", "GDAS", "PCDARTS", "SDARTS", "SETN", "TENAS", "DARTSFirstOrder", "DARTSSecondOrder", "DrNAS"]
+__all__ += ["FixedPattern", "ParetoEvolution", "PredictedFilter", "RandomSearch", "build_strategy", "strategy_names"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "strategies.darts_first_order": ["DARTSFirstOrder"],
-        "strategies.darts_second_order": ["DARTSSecondOrder"],
+        "strategies.darts": ["DARTSFirstOrder", "DARTSSecondOrder"],
         "strategies.drnas": ["DrNAS"],
         "strategies.enas": ["ENAS"],
         "strategies.fixed_pattern": ["FixedPattern"],

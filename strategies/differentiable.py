@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nni_privacy.search_spaces.supernet import Decision, Gate, Gates, Layout, Sample
-from nni_privacy.strategies.one_shot import OneShotOptions
-from nni_privacy.strategies.search_data import Batch
+from nni_privacy.strategies.one_shot import Batch, OneShotOptions
 from nni_privacy.strategies.weight_sharing import WeightSharing, WeightSharingOptions, check_finite
 
 __all__ = ["ArchitectureParameters", "Differentiable", "DifferentiableOptions", "gumbel_max"]
@@ -92,12 +91,8 @@ class Differentiable(WeightSharing):
         """How the architecture stands in a forward pass: here, every candidate weighted by its probability."""
         return {key: Gate(weights=torch.softmax(alpha, dim=0)) for key, alpha in self.architecture.items()}
 
-    def architecture_gates(self) -> Gates:
-        """The gates of the architecture step."""
-        return self.gates()
-
     def weight_gates(self) -> Gates:
-        """The gates of the weight step."""
+        """The gates of the weight step; by default those of the architecture step."""
         return self.gates()
 
     def probabilities(self) -> dict[str, Tensor]:
@@ -127,25 +122,17 @@ class Differentiable(WeightSharing):
     def architecture_step(self, validation: Batch, train: Batch) -> float:
         """One Adam step of the architecture on a validation batch. Returns the loss."""
         loss, gradients = self.architecture_gradients(validation, train)
-        self.apply_architecture_gradients(gradients)
+        for parameter, gradient in zip(self.architecture_parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        self.architecture_optimizer.step()
         return loss
 
     def architecture_gradients(self, validation: Batch, train: Batch) -> tuple[float, list[Tensor]]:
         """Validation loss, and its gradient with respect to each of :meth:`architecture_parameters`."""
-        loss = self.supernet.loss(*validation, self.architecture_gates()) + self.architecture_penalty()
+        loss = self.supernet.loss(*validation, self.gates())
         # Parameters of a decision that no path of this pass used get a gradient of zero.
         gradients = torch.autograd.grad(loss, self.architecture_parameters(), materialize_grads=True)
         return check_finite(loss.item(), self.epoch + 1), list(gradients)
-
-    def architecture_penalty(self) -> Tensor | float:
-        """What the architecture step adds to the validation loss."""
-        return 0.0
-
-    def apply_architecture_gradients(self, gradients: list[Tensor]) -> None:
-        """One Adam step."""
-        for parameter, gradient in zip(self.architecture_parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        self.architecture_optimizer.step()
 
     # --- what the search has found ---
 

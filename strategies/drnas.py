@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Dirichlet
 from torch.nn import functional
 
-from nni_privacy.search_spaces.supernet import NONE, Gate, Gates, Layout, transfer_weights
+from nni_privacy.search_spaces.supernet import NONE, Gate, Gates, transfer_weights
 from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions
 from nni_privacy.strategies.one_shot import OneShotOptions
 
@@ -80,15 +80,20 @@ class DrNAS(Differentiable):
     def begin(self) -> None:
         """Builds the first stage."""
         layout = self.searchable.supernet(seed=self.stream(3)).layout
-        self.enter_stage(0, _first_candidates(layout))
+        competing = {key for group in layout.rivals for key in group}
+        # No ``none`` where edges compete for a node.
+        names = {
+            decision.key: [name for name in decision.candidates if name != NONE or decision.key not in competing]
+            for decision in layout.decisions
+        }
+        self.enter_stage(0, names)
 
     def enter_stage(self, stage: int, candidates: Mapping[str, Sequence[str]]) -> None:
         """A fresh supernet of ``candidates`` with the stage's partial channels, fresh alpha, and their optimisers."""
         self.stage, self.candidates = stage, {key: list(names) for key, names in candidates.items()}
         partial = self.options.partial_channels[stage]
-        self.install_supernet(
-            self.searchable.supernet(seed=self.stream(3, stage), partial=partial, candidates=self.candidates)
-        )
+        supernet = self.searchable.supernet(seed=self.stream(3, stage), partial=partial, candidates=self.candidates)
+        self.install_supernet(supernet)
         self.install_architecture()
 
     # --- the distribution (section 2.2) ---
@@ -130,16 +135,17 @@ class DrNAS(Differentiable):
     def progress(self) -> None:
         """Prunes every decision to its likeliest candidates, and widens what they see."""
         probabilities, old_supernet, old = self.probabilities(), self.supernet, self.architecture
-        positions = {key: _likeliest(values, self._kept(len(values))) for key, values in probabilities.items()}
+        positions = {}
+        for key, values in probabilities.items():
+            count = min(len(values), max(LEAST_KEPT, math.ceil(self.options.kept * len(values))))
+            # Stable: of equally likely candidates the first ones stay.
+            positions[key] = sorted(torch.argsort(values, descending=True, stable=True)[:count].tolist())
         kept = {key: [self.candidates[key][index] for index in indices] for key, indices in positions.items()}
         self.enter_stage(1, kept)
         transfer_weights(old_supernet, self.supernet)
         with torch.no_grad():
             for key, alpha in self.architecture.items():
                 alpha.copy_(old[key][positions[key]])
-
-    def _kept(self, count: int) -> int:
-        return min(count, max(LEAST_KEPT, math.ceil(self.options.kept * count)))
 
     # --- checkpoints ---
 
@@ -171,18 +177,3 @@ def sample_dirichlet(concentrations: Mapping[str, Tensor], *, seed: int) -> dict
             key: Dirichlet(beta.cpu().double()).rsample().to(beta.device, beta.dtype)
             for key, beta in concentrations.items()
         }
-
-
-def _first_candidates(layout: Layout) -> dict[str, list[str]]:
-    """All candidates of each decision, without ``none`` where edges compete for a node."""
-    competing = {key for group in layout.rivals for key in group}
-    return {
-        decision.key: [name for name in decision.candidates if name != NONE or decision.key not in competing]
-        for decision in layout.decisions
-    }
-
-
-def _likeliest(probabilities: Tensor, count: int) -> list[int]:
-    """Indices of the ``count`` highest probabilities, in ascending order; of equal ones the first."""
-    order = torch.argsort(probabilities, descending=True, stable=True)
-    return sorted(order[:count].tolist())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,14 +13,13 @@ from torch import Tensor, nn
 
 from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Sample
-from nni_privacy.strategies.candidates import judging, ranked_by_accuracy, sample_key
-from nni_privacy.strategies.enas_controller import Controller
-from nni_privacy.strategies.one_shot import OneShotOptions
-from nni_privacy.strategies.search_data import Batch
-from nni_privacy.strategies.weight_sharing import CandidateOptions, WeightSharing
+from nni_privacy.strategies.one_shot import Batch, OneShotOptions
+from nni_privacy.strategies.weight_sharing import CandidateOptions, WeightSharing, judging
 
-__all__ = ["ENAS", "ControllerTrainer", "ENASOptions"]
+__all__ = ["ENAS", "Controller", "ControllerDraw", "ControllerTrainer", "ENASOptions"]
 
+INITIAL_RANGE = 0.1
+"""Parameters start uniformly in [-0.1, 0.1] (arXiv 1802.03268, section 3)."""
 CONTROLLER_STEPS = 50
 ENTROPY_DRAWS = 64
 """Architectures over which the reported entropy is averaged."""
@@ -46,6 +46,96 @@ class ENASOptions(CandidateOptions):
     baseline_decay: float = Field(0.99, ge=0, lt=1, description="of the moving average of rewards")
 
 
+@dataclass(frozen=True)
+class ControllerDraw:
+    """Architectures that a controller drew.
+
+    Attributes:
+        codes: (n, d) int64, the index of the value of each choice.
+        log_probabilities: (n,) of the whole architectures, with gradient.
+        entropies: (n, d) of each choice's distribution given the choices before it, in nats, with gradient.
+    """
+
+    codes: Tensor
+    log_probabilities: Tensor
+    entropies: Tensor
+
+
+class Controller(nn.Module):
+    """An LSTM that samples the choices in order, each given those before it (arXiv 1802.03268, section 2.2).
+
+    The value of a choice is embedded as the input of the next step; the first input is learnt. Logits are
+    ``tanh_constant * tanh(logits / temperature)``, which keeps every value possible.
+
+    Args:
+        choices: label to values, in order. Choices with a single value are fixed: no step, no parameters.
+        hidden: units of a layer.
+        layers: of the LSTM.
+        tanh_constant: largest absolute logit.
+        temperature: what logits are divided by first.
+        generator: of the initial parameters.
+
+    Attributes:
+        counts: (d,) number of values of every choice that is sampled.
+    """
+
+    def __init__(
+        self,
+        choices: Mapping[str, Sequence[Any]],
+        *,
+        hidden: int = 32,
+        layers: int = 2,
+        tanh_constant: float = 2.5,
+        temperature: float = 5.0,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.choices = {label: tuple(values) for label, values in choices.items()}
+        self.counts = tuple(len(values) for values in self.choices.values() if len(values) > 1)
+        self.tanh_constant, self.temperature = tanh_constant, temperature
+        self.start = nn.Parameter(torch.empty(hidden))
+        self.lstm = nn.LSTM(hidden, hidden, num_layers=layers)
+        self.heads = nn.ModuleList(nn.Linear(hidden, count) for count in self.counts)
+        # The value of the last choice is not read by anything.
+        self.embeddings = nn.ModuleList(nn.Embedding(count, hidden) for count in self.counts[:-1])
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-INITIAL_RANGE, INITIAL_RANGE, generator=generator)
+
+    def sample(self, codes: Sequence[int]) -> dict[str, Any]:
+        """The sample that (d,) codes stand for, fixed choices included."""
+        remaining = iter(codes)
+        return {
+            label: values[next(remaining)] if len(values) > 1 else values[0] for label, values in self.choices.items()
+        }
+
+    def draw(
+        self, count: int, *, codes: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> ControllerDraw:
+        """``count`` independent architectures: of the given (count, d) codes, drawn, or of the likeliest values."""
+        inputs = self.start.expand(1, count, -1)
+        state: tuple[Tensor, Tensor] | None = None
+        taken, terms, entropies = [], [], []
+        for step, head in enumerate(self.heads):
+            output, state = self.lstm(inputs, state)
+            logits = self.tanh_constant * torch.tanh(head(output[0]) / self.temperature)
+            log_p = torch.log_softmax(logits, dim=1)
+            if codes is not None:
+                code = codes[:, step].to(log_p.device)
+            elif generator is not None:
+                # Drawn on the CPU, so that a seed means the same on every device.
+                drawn = torch.multinomial(log_p.detach().exp().cpu(), 1, generator=generator)
+                code = drawn[:, 0].to(log_p.device)
+            else:
+                code = log_p.argmax(dim=1)
+            taken.append(code)
+            terms.append(log_p.gather(1, code[:, None])[:, 0])
+            entropies.append(-(log_p.exp() * log_p).sum(dim=1))
+            if step < len(self.embeddings):
+                inputs = self.embeddings[step](code)[None]
+        return ControllerDraw(torch.stack(taken, 1), torch.stack(terms, 1).sum(1), torch.stack(entropies, 1))
+
+
 class ControllerTrainer:
     """REINFORCE with a moving-average baseline (arXiv 1802.03268, section 2.2).
 
@@ -70,10 +160,11 @@ class ControllerTrainer:
         drawn = self.controller.draw(self.options.samples_per_step, generator=generator)
         rewards = [reward(self.controller.sample(codes)) for codes in drawn.codes.tolist()]
         entropies = drawn.entropies.detach().sum(dim=1).tolist()
-        advantages = [
-            self._advantage(value + self.options.entropy_weight * entropy)
-            for value, entropy in zip(rewards, entropies, strict=True)
-        ]
+        advantages = []
+        for value, entropy in zip(rewards, entropies, strict=True):
+            total, decay = value + self.options.entropy_weight * entropy, self.options.baseline_decay
+            self.baseline = total if self.baseline is None else decay * self.baseline + (1 - decay) * total
+            advantages.append(total - self.baseline)
         log_probabilities = drawn.log_probabilities
         loss = -(log_probabilities * log_probabilities.new_tensor(advantages)).mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -81,12 +172,6 @@ class ControllerTrainer:
         nn.utils.clip_grad_norm_(self.controller.parameters(), self.options.controller_gradient_clip)
         self.optimizer.step()
         return sum(rewards) / len(rewards)
-
-    def _advantage(self, reward: float) -> float:
-        """R - b, with b having followed R already."""
-        decay = self.options.baseline_decay
-        self.baseline = reward if self.baseline is None else decay * self.baseline + (1 - decay) * reward
-        return reward - self.baseline
 
 
 class ENAS(WeightSharing):
@@ -151,25 +236,22 @@ class ENAS(WeightSharing):
         rewards = 0.0
         with judging(self.supernet):
             for step in range(steps):
-                batch = self._validation_batch(self.options.batch_size, 8, epoch, step)
+                seed = self.stream(8, epoch, step)
+                batch = self.data.validation_batch(batch_size=self.options.batch_size, seed=seed)
                 rewards += self.trainer.step(partial(self.accuracy, batch=batch), generator=self.generator)
         return {"reward": rewards / steps, "baseline": float(self.trainer.baseline or 0.0)}
-
-    def _validation_batch(self, size: int, *stream: int) -> Batch:
-        return self.data.validation_batch(batch_size=size, seed=self.stream(*stream))
 
     # --- what the search has found ---
 
     def drawn_candidates(self, count: int) -> list[Sample]:
         """``count`` different architectures drawn from the controller, fewer if it hardly knows as many."""
         generator = torch.Generator().manual_seed(self.stream(7))
-        layout = self.layout()
         found: dict[tuple[Any, ...], Sample] = {}
         with torch.no_grad():
             for _ in range(DRAWS_PER_CANDIDATE):
                 for codes in self.controller.draw(count, generator=generator).codes.tolist():
                     sample = self.controller.sample(codes)
-                    found.setdefault(sample_key(layout, sample), sample)
+                    found[tuple(sample.values())] = sample
                 if len(found) >= count:
                     break
         return list(found.values())[:count]
@@ -177,11 +259,13 @@ class ENAS(WeightSharing):
     def best_samples(self, count: int) -> list[Sample]:
         """The candidates of the highest accuracy."""
         samples = self.drawn_candidates(max(count, self.options.candidates))
-        return ranked_by_accuracy(self, samples, self._validation_batch(self.options.score_batch_size, 9))[:count]
+        batch = self.data.validation_batch(batch_size=self.options.score_batch_size, seed=self.stream(9))
+        return self.ranked_by_accuracy(samples, batch)[:count]
 
     def current_sample(self) -> Sample:
         """What the controller writes if it always takes the likeliest value."""
-        return self.controller.sample(self.controller.greedy())
+        with torch.no_grad():
+            return self.controller.sample(self.controller.draw(1).codes[0].tolist())
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimisers of the weights and of the controller."""

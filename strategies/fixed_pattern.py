@@ -85,9 +85,14 @@ class FixedPattern(Strategy):
         return self.strategy.initialize(constrained, engine)
 
     def _constrained(self, model_space: ExecutableModelSpace) -> tuple[FixedEdges, ExecutableModelSpace]:
-        for kind, constrain in _CONSTRAIN.items():
-            if isinstance(model_space, kind):
-                return constrain(model_space, self.pattern)
+        if isinstance(model_space, SimplifiedModelSpace):
+            choices, inner = dict(model_space.mutables), model_space.model
+            fixed, choices = _constrained_choices(inner.trace_symbol, choices, self.pattern)
+            return fixed, type(model_space)(inner, choices, model_space.evaluator)
+        if isinstance(model_space, RawFormatModelSpace):
+            raw = model_space.model_space
+            fixed, choices = _constrained_choices(type(raw), raw.simplify(), self.pattern)
+            return fixed, _ConstrainedRawSpace(_ConstrainedView(raw, choices), model_space.evaluator)
         raise PatternError(
             f"cannot constrain a {type(model_space).__name__}; use NNI's model format 'simplified' or 'raw'"
         )
@@ -134,22 +139,6 @@ def _constrained_choices(
     if all(constrained[label] is choices[label] for label in choices):
         raise PatternError("none of the pattern's edges fits the space: it has too few intermediate nodes")
     return fixed, constrained
-
-
-def _constrain_simplified(space: SimplifiedModelSpace, pattern: Pattern) -> tuple[FixedEdges, SimplifiedModelSpace]:
-    fixed, choices = _constrained_choices(space.model.trace_symbol, dict(space.mutables), pattern)
-    return fixed, type(space)(space.model, choices, space.evaluator)
-
-
-def _constrain_raw(space: RawFormatModelSpace, pattern: Pattern) -> tuple[FixedEdges, RawFormatModelSpace]:
-    fixed, choices = _constrained_choices(type(space.model_space), space.model_space.simplify(), pattern)
-    return fixed, _ConstrainedRawSpace(_ConstrainedView(space.model_space, choices), space.evaluator)
-
-
-_CONSTRAIN: Mapping[type[ExecutableModelSpace], Callable[[Any, Pattern], tuple[FixedEdges, ExecutableModelSpace]]] = {
-    SimplifiedModelSpace: _constrain_simplified,
-    RawFormatModelSpace: _constrain_raw,
-}
 
 
 class _ConstrainedRawSpace(RawFormatModelSpace):

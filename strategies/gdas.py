@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 from torch.nn import functional
 
 from nni_privacy.search_spaces.supernet import Gate, Gates
@@ -44,7 +43,7 @@ class GDAS(Differentiable):
     share it run the same operation. An edge on which ``none`` is drawn is not there, and tells alpha nothing.
 
     tau goes linearly from 10 to 0.1 over the epochs (section 4.1). Everything else is as in
-    :class:`~nni_privacy.strategies.darts_first_order.DARTSFirstOrder`, 50 epochs included where the paper has 240. The
+    :class:`~nni_privacy.strategies.darts.DARTSFirstOrder`, 50 epochs included where the paper has 240. The
     export is by softmax(alpha), without noise.
 
     Attributes:
@@ -56,30 +55,24 @@ class GDAS(Differentiable):
     temperature: float
 
     def before_epoch(self, epoch: int) -> None:
-        """Sets the temperature."""
-        self.temperature = self.temperature_at(epoch)
-
-    def temperature_at(self, epoch: int) -> float:
-        """Temperature in an epoch, counted from 0: linear from ``temperature`` to ``temperature_min``."""
-        return self.ramp(self.options.temperature, self.options.temperature_min, epoch)
+        """Sets the temperature: linear from ``temperature`` to ``temperature_min``."""
+        self.temperature = self.ramp(self.options.temperature, self.options.temperature_min, epoch)
 
     def gates(self) -> Gates:
         """A fresh sample: the one operation of each decision that runs, multiplied by its h."""
-        return {key: self._gate(alpha) for key, alpha in self.architecture.items()}
-
-    def _gate(self, alpha: Tensor) -> Gate:
-        logits = torch.log_softmax(alpha, dim=0) + self._gumbel(alpha)
-        p = torch.softmax(logits / self.temperature, dim=0)
-        # Of the logits: at a low temperature p may round to a tie.
-        index = int(logits.argmax())
-        one_hot = functional.one_hot(torch.tensor(index), len(p)).to(p)
-        # In this order p cancels to an exact zero, and h is one-hot bit for bit.
-        return Gate(weights=one_hot + (p - p.detach()), active=(index,))
-
-    def _gumbel(self, like: Tensor) -> Tensor:
-        """Standard Gumbel noise of the shape of ``like``; drawn on the CPU, so that a seed means the same anywhere."""
-        exponential = torch.empty(like.shape).exponential_(generator=self.generator)
-        return -exponential.clamp_min(torch.finfo(exponential.dtype).tiny).log().to(like.device)
+        gates = {}
+        for key, alpha in self.architecture.items():
+            # Drawn on the CPU, so that a seed means the same anywhere.
+            exponential = torch.empty(alpha.shape).exponential_(generator=self.generator)
+            gumbel = -exponential.clamp_min(torch.finfo(exponential.dtype).tiny).log().to(alpha.device)
+            logits = torch.log_softmax(alpha, dim=0) + gumbel
+            p = torch.softmax(logits / self.temperature, dim=0)
+            # Of the logits: at a low temperature p may round to a tie.
+            index = int(logits.argmax())
+            one_hot = functional.one_hot(torch.tensor(index), len(p)).to(p)
+            # In this order p cancels to an exact zero, and h is one-hot bit for bit.
+            gates[key] = Gate(weights=one_hot + (p - p.detach()), active=(index,))
+        return gates
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
         """The temperature."""

@@ -117,7 +117,8 @@ class Objectives:
         costs = []
         for name, direction in self.directions.items():
             value = metrics.get(name)
-            if not _is_finite(value):
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if value is None or not number or not math.isfinite(value):
                 found = f"reported {name} = {value!r}" if name in metrics else f"did not report {name!r}"
                 known = "" if name in metrics else f" ({nearest(name, map(str, metrics))})"
                 _logger.warning("a trial %s%s: it counts as failed", found, known)
@@ -134,9 +135,3 @@ class Objectives:
         """Positions of the points that no other point dominates."""
         points = np.array(costs, dtype=float).reshape(len(costs), len(self.directions))
         return [int(index) for index in np.flatnonzero(non_dominated(points))]
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        return False
-    return math.isfinite(value)

@@ -1,4 +1,4 @@
-"""Base class of one-shot strategies: the way into NNI, checkpoints, and the log of the search."""
+"""Base class of one-shot strategies: the way into NNI, the data, checkpoints, and the log of the search."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from nni.nas.strategy import Strategy
 from pydantic import Field
 from torch import Tensor
 
+from nni_privacy.data import Normalizer
 from nni_privacy.errors import ConfigError
 from nni_privacy.files import UNREADABLE, atomic_write, writing_run
 from nni_privacy.rng import isolated, stream_seed
@@ -25,11 +27,83 @@ from nni_privacy.schema import Count, Seed, Several, checked, validated
 from nni_privacy.search_spaces.searchable import Searchable, open_space
 from nni_privacy.search_spaces.supernet import Sample
 from nni_privacy.strategies.registry import StrategyOptions
-from nni_privacy.strategies.search_data import SearchData
+from nni_privacy.training.fit import epoch_batches, prepare_batch, resolve_device
 
-__all__ = ["OneShotOptions", "OneShotStrategy"]
+__all__ = ["Batch", "OneShotOptions", "OneShotStrategy", "SearchData"]
 
 CHECKPOINT = "checkpoint.pt"
+Batch = tuple[Tensor, Tensor]
+"""Images (n, C, h, w), normalised, and labels (n,), on the device."""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchData:
+    """The two halves of target-train on which an architecture is searched (paper, section 1).
+
+    Attributes:
+        images: (n, C, h, w), all records.
+        labels: (n,) int64.
+        train: indices of the half on which weights are trained.
+        validation: indices of the half on which architectures are judged.
+        normalize: statistics of all of ``images``.
+        device: where batches go.
+    """
+
+    images: Tensor
+    labels: Tensor
+    train: Tensor
+    validation: Tensor
+    normalize: Normalizer
+    device: torch.device
+
+    @classmethod
+    def halved(cls, images: Tensor, labels: Tensor, *, seed: int, device: str) -> SearchData:
+        """Two equal, disjoint, random halves of the given records; of an odd number one is left over."""
+        if len(images) != len(labels) or len(labels) < 4:
+            raise ConfigError(f"data: {len(images)} images and {len(labels)} labels; a search needs 4 or more of both")
+        half = len(labels) // 2
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(stream_seed(seed, 0)))
+        normalize = Normalizer.fit(images)
+        return cls(images, labels, order[:half], order[half : 2 * half], normalize, resolve_device(device))
+
+    @classmethod
+    def of_evaluator(cls, evaluator: Any, *, seed: int, device: str) -> SearchData:
+        """The halves of an evaluator's target-train; of its target-test and shadow parts nothing is seen.
+
+        Raises:
+            ConfigError: if the evaluator has no data of ours.
+        """
+        if not hasattr(evaluator, "load_data"):
+            raise ConfigError(
+                f"data: a {type(evaluator).__name__} does not say what to search on; "
+                "give the strategy data=(images, labels)"
+            )
+        data, split = evaluator.load_data()
+        members = torch.from_numpy(split.target_train)
+        return cls.halved(data.images[members], data.labels[members], seed=seed, device=device)
+
+    def batch(self, index: Tensor) -> Batch:
+        """The records ``index``, normalised, on the device."""
+        images = self.images[index].to(self.device)
+        return prepare_batch(images, self.normalize), self.labels[index].to(self.device)
+
+    def epoch(self, *, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[Batch, Batch]]:
+        """Pairs of a training and a validation batch, both halves reshuffled; the same for the same seed and epoch."""
+        orders = [
+            epoch_batches(
+                len(half),
+                batch_size=batch_size,
+                generator=torch.Generator().manual_seed(stream_seed(seed, 1, epoch, number)),
+            )
+            for number, half in enumerate((self.train, self.validation))
+        ]
+        for train, validation in zip(*orders, strict=True):
+            yield self.batch(self.train[train]), self.batch(self.validation[validation])
+
+    def validation_batch(self, *, batch_size: int, seed: int, number: int = 0) -> Batch:
+        """One random batch of the validation half."""
+        generator = torch.Generator().manual_seed(stream_seed(seed, 2, number))
+        return self.batch(self.validation[torch.randperm(len(self.validation), generator=generator)[:batch_size]])
 
 
 class OneShotOptions(StrategyOptions):
@@ -97,15 +171,13 @@ class OneShotStrategy(Strategy):
     def check(self, model_space: ExecutableModelSpace) -> None:
         """Raises ConfigError unless the search could start on ``model_space``; changes and writes nothing."""
         searchable = open_space(model_space)
-        self._open_data(model_space).check_batch_size(self.options.batch_size)
+        records, batch_size = len(self._open_data(model_space).train), self.options.batch_size
+        if batch_size > records:
+            raise ConfigError(f"batch_size: {batch_size}; each half of the training records has {records}")
         self._checkpoint()  # a damaged one is said before anything is started
-        with isolated(threads=self.threads):
-            self.check_space(searchable)
-
-    def check_space(self, searchable: Searchable) -> None:
-        """For algorithms that do not work on every space."""
         if not searchable.own:
-            searchable.supernet(seed=0)
+            with isolated(threads=self.threads):
+                searchable.supernet(seed=0)
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
         self.prepare(model_space)
@@ -120,7 +192,10 @@ class OneShotStrategy(Strategy):
         self.data = self._open_data(model_space)
         with isolated(threads=self.threads):
             self.begin()
-            self._restore()
+            state = self._checkpoint()
+            if state is not None:
+                with self._reading_checkpoint():
+                    self.load_state_dict(state)
 
     def _open_data(self, model_space: ExecutableModelSpace) -> SearchData:
         evaluator = getattr(model_space, "evaluator", None)
@@ -148,7 +223,11 @@ class OneShotStrategy(Strategy):
                 started = time.perf_counter()
                 metrics = self.run_epoch(epoch)
                 self.epoch = epoch + 1
-                record = self._record(metrics, time.perf_counter() - started)
+                seconds = round(time.perf_counter() - started, 3)
+                sample, layout = self.current_sample(), self.layout()
+                text, skips = layout.describe(sample), layout.skip_connections(sample)
+                total, entropy = self.total_epochs(), self.entropy()
+                record = EpochRecord(self.epoch, total, text, skips, entropy, dict(metrics), seconds)
                 # The log first: stopped in between, the epoch is done again and its line replaced, not left out.
                 with writing_run():
                     log.write(record)
@@ -192,19 +271,6 @@ class OneShotStrategy(Strategy):
     @abstractmethod
     def current_sample(self) -> Sample:
         """The architecture that would be exported now, at little cost."""
-
-    def _record(self, metrics: Mapping[str, float], seconds: float) -> EpochRecord:
-        sample = self.current_sample()
-        layout = self.layout()
-        return EpochRecord(
-            self.epoch,
-            self.total_epochs(),
-            layout.describe(sample),
-            layout.skip_connections(sample),
-            self.entropy(),
-            dict(metrics),
-            round(seconds, 3),
-        )
 
     @abstractmethod
     def layout(self) -> Any:
@@ -257,12 +323,6 @@ class OneShotStrategy(Strategy):
         with writing_run():
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic_write(self.folder / CHECKPOINT, content.getvalue())
-
-    def _restore(self) -> None:
-        state = self._checkpoint()
-        if state is not None:
-            with self._reading_checkpoint():
-                self.load_state_dict(state)
 
     def _checkpoint(self) -> dict[str, Any] | None:
         """What the folder's checkpoint holds; None if there is none."""

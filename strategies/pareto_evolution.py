@@ -18,9 +18,8 @@ from nni.nas.strategy import Strategy
 from nni_privacy.analysis.pareto import binary_tournament, environmental_selection
 from nni_privacy.errors import ConfigError
 from nni_privacy.schema import Seed, Several, Share, checked
-from nni_privacy.strategies.choice_codes import ChoiceCodes, Codes
+from nni_privacy.strategies.choice_codes import ChoiceCodes, Codes, crossover, diverse_codes, mutate, random_codes
 from nni_privacy.strategies.objectives import Direction, Objectives
-from nni_privacy.strategies.variation import crossover, diverse_codes, mutate, random_codes
 
 __all__ = ["ParetoEvolution"]
 
@@ -155,14 +154,13 @@ class ParetoEvolution(Strategy):
             return _Running(self.model_space.freeze(self._choices.decode(codes)), codes)
         starting = len(self._population) + len(self._running) < self.population_size
         bred = 0 if starting or not self._population else BRED
+        kinds, counts = self._choices.kinds, self._choices.counts
         for attempt in range(bred + DRAWN):
-            proposal = self._try(self._child() if attempt < bred else self._random())
+            codes = self._child() if attempt < bred else diverse_codes(counts, kinds, len(self._proposed), self._rng)
+            proposal = self._try(codes)
             if proposal is not None:
                 return proposal
         return self._first_left()
-
-    def _random(self) -> Codes:
-        return diverse_codes(self._choices.counts, self._choices.kinds, len(self._proposed), self._rng)
 
     def _child(self) -> Codes:
         counts = self._choices.counts

@@ -44,7 +44,7 @@ class PCDARTS(Differentiable):
     ``LayerChoice`` are made for all channels, and see all of them: the search is then DARTS with a warm-up.
 
     Defaults: K = 4, and alpha and beta stand still for the first 3 epochs in 10, the paper's 15 of 50. The optimisers
-    are those of :class:`~nni_privacy.strategies.darts_first_order.DARTSFirstOrder`: weights at a learning rate of 0.025
+    are those of :class:`~nni_privacy.strategies.darts.DARTSFirstOrder`: weights at a learning rate of 0.025
     with batches of 64, which is the paper's 0.1 with 256 by linear scaling; alpha and beta at 3e-4, where the paper has
     6e-4 with a quarter of the steps.
 
@@ -99,14 +99,10 @@ class PCDARTS(Differentiable):
         scales = self.edge_weights()
         return {key: p * scales[key].detach() if key in scales else p for key, p in self.probabilities().items()}
 
-    def warmup_epochs(self) -> int:
-        """How many epochs only the weights are trained; never all of them."""
-        epochs = self.total_epochs()
-        return min(round(self.options.warmup * epochs), epochs - 1)
-
     def trains_architecture(self, epoch: int) -> bool:
-        """Whether the warm-up is over."""
-        return epoch >= self.warmup_epochs()
+        """Whether the warm-up, which never takes all epochs, is over."""
+        epochs = self.total_epochs()
+        return epoch >= min(round(self.options.warmup * epochs), epochs - 1)
 
     def trained_parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         """Weights, alpha, beta and both optimisers."""

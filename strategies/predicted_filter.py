@@ -18,13 +18,12 @@ from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.schema import Seed, checked
+from nni_privacy.search_spaces.constraints import FixedEdges
 from nni_privacy.search_spaces.space import unwrap_space
-from nni_privacy.strategies.choice_codes import ChoiceCodes
-from nni_privacy.strategies.filter_options import FilterOptions
+from nni_privacy.strategies.choice_codes import ChoiceCodes, random_codes
 from nni_privacy.strategies.one_shot import OneShotStrategy
-from nni_privacy.strategies.variation import random_codes
+from nni_privacy.strategies.registry import FilterOptions
 from nni_privacy.surrogate.evaluator import ModelPredictor
-from nni_privacy.surrogate.search import PredictedArchitecture
 
 __all__ = ["PredictedFilter"]
 
@@ -102,8 +101,6 @@ class PredictedFilter(Strategy):
 
     def fit_to(self, model_space: Any) -> Any:
         """What an inner :class:`FixedPattern` fixes of ``model_space``; nothing if there is none."""
-        from nni_privacy.search_spaces.constraints import FixedEdges
-
         fit_to = getattr(self.strategy, "fit_to", None)
         return fit_to(model_space) if fit_to is not None else FixedEdges()
 
@@ -126,17 +123,15 @@ class PredictedFilter(Strategy):
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
         self._predictor.check(model_space)
         if self.quantile is not None:
-            self.bound = self._quantile_of(model_space, self.quantile)
+            choices, generator = ChoiceCodes.of(model_space), np.random.default_rng(self.seed)
+            drawn = [choices.decode(random_codes(choices.counts, generator)) for _ in range(SAMPLED)]
+            genotype_of = unwrap_space(model_space).genotype_of
+            predicted = self._predictor.surrogate.predict([genotype_of(sample) for sample in drawn])
+            self.bound = float(np.quantile(predicted, self.quantile))
         if self.log is not None:
             # A search that is resumed skips once more what it skipped before.
             self.log.unlink(missing_ok=True)
         return self.strategy.initialize(model_space, _FilteringEngine(engine, self._admits))
-
-    def _quantile_of(self, model_space: ExecutableModelSpace, share: float) -> float:
-        choices, generator = ChoiceCodes.of(model_space), np.random.default_rng(self.seed)
-        genotype_of = unwrap_space(model_space).genotype_of
-        drawn = [choices.decode(random_codes(choices.counts, generator)) for _ in range(SAMPLED)]
-        return float(np.quantile(self._predictor.surrogate.predict([genotype_of(sample) for sample in drawn]), share))
 
     def _run(self) -> None:
         self.strategy.run()
@@ -156,22 +151,18 @@ class PredictedFilter(Strategy):
             return True
         self.skipped += 1
         self._in_a_row, self._lowest = self._in_a_row + 1, min(self._lowest, auc)
-        self._note(predicted)
-        if self._in_a_row >= self.max_rejections:
-            raise ConfigError(
-                f"filter: {self._in_a_row} proposals in a row are predicted at an AUC of {self._lowest:.4f} or more, "
-                f"none below {bound:.4f}; allow more, or raise max_rejections"
-            )
-        return False
-
-    def _note(self, predicted: PredictedArchitecture) -> None:
-        auc = predicted.predicted_mia_auc
         _logger.info("skipped, predicted AUC %.4f (not measured): %s", auc, predicted.genotype)
         if self.log is not None:
             line = json.dumps({"architecture": str(predicted.genotype), "predicted_mia_auc": auc})
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
+        if self._in_a_row >= self.max_rejections:
+            raise ConfigError(
+                f"filter: {self._in_a_row} proposals in a row are predicted at an AUC of {self._lowest:.4f} or more, "
+                f"none below {bound:.4f}; allow more, or raise max_rejections"
+            )
+        return False
 
     def list_models(self, sort: bool = True, limit: int | None = None) -> Iterator[ExecutableModelSpace]:
         """The models of the inner strategy that were trained."""
@@ -214,14 +205,11 @@ class _FilteringEngine(Middleware):
             if self._admits(model):
                 self.engine.submit_models(model)
             else:
-                self._tell_skipped(model)
-
-    def _tell_skipped(self, model: ExecutableModelSpace) -> None:
-        """To this engine's own listeners only: others count the trials that there were."""
-        event = TrainingEndEvent(model, ModelStatus.Invalid)
-        for listener in list(self._listeners[event.event_type]):
-            listener(event)
-        model.status = event.status
+                # To this engine's own listeners only: others count the trials that there were.
+                event = TrainingEndEvent(model, ModelStatus.Invalid)
+                for listener in list(self._listeners[event.event_type]):
+                    listener(event)
+                model.status = event.status
 
     def register_model_event_callback(self, event_type: ModelEventType, callback: Callable[..., None]) -> None:
         self._listeners[ModelEventType(event_type)].append(callback)

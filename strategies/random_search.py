@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
-from nni_privacy.search_spaces.supernet import Sample
-from nni_privacy.strategies.candidates import distinct_random_samples, ranked_by_accuracy
-from nni_privacy.strategies.one_shot import OneShotOptions
-from nni_privacy.strategies.search_data import Batch
+from nni_privacy.search_spaces.supernet import Layout, Sample
+from nni_privacy.strategies.one_shot import Batch, OneShotOptions
 from nni_privacy.strategies.weight_sharing import CandidateOptions, WeightSharing
 
-__all__ = ["RandomSearch"]
+__all__ = ["RandomSearch", "distinct_random_samples"]
 
 PREVIEWED = 5
 """Candidates that are scored after every epoch, to say where the search stands at little cost."""
+SMALL_SPACE = 100_000
+"""Spaces up to this size are drawn from without replacement; in larger ones draws hardly ever repeat."""
 
 
 class RandomSearch(WeightSharing):
@@ -46,7 +46,7 @@ class RandomSearch(WeightSharing):
     def ranked(self, samples: list[Sample]) -> list[Sample]:
         """``samples`` by the accuracy of the shared weights on one large validation batch, best first."""
         batch = self.data.validation_batch(batch_size=self.options.score_batch_size, seed=self.stream(8))
-        return ranked_by_accuracy(self, samples, batch)
+        return self.ranked_by_accuracy(samples, batch)
 
     def best_samples(self, count: int) -> list[Sample]:
         """The candidates of the highest accuracy."""
@@ -55,3 +55,19 @@ class RandomSearch(WeightSharing):
     def current_sample(self) -> Sample:
         """The best of the first few candidates; the others are scored at the end."""
         return self.ranked(self.drawn_candidates(min(PREVIEWED, self.options.candidates)))[0]
+
+
+def distinct_random_samples(layout: Layout, count: int, *, generator: torch.Generator) -> list[Sample]:
+    """Uniformly random samples without replacement.
+
+    Returns:
+        ``count`` samples, all different, or the whole space in random order if it has no more.
+    """
+    size = layout.size()
+    if size <= max(SMALL_SPACE, 2 * count):
+        return [layout.sample_at(index) for index in torch.randperm(size, generator=generator)[:count].tolist()]
+    found: dict[tuple[Any, ...], Sample] = {}
+    while len(found) < count:
+        sample = layout.random_sample(generator)
+        found[tuple(sample.values())] = sample
+    return list(found.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,30 +10,38 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from nni_privacy.errors import ConfigError, nearest
-from nni_privacy.schema import Count, Fraction, Section, Seed, Several, Share, checked, validated
+from nni_privacy.schema import (
+    Count,
+    Fraction,
+    OpenFraction,
+    Options,
+    Section,
+    Seed,
+    Several,
+    Share,
+    checked,
+    options,
+    validated,
+)
 
 if TYPE_CHECKING:
     from nni.nas.strategy import Strategy
 
-__all__ = ["ONE_SHOT", "StrategyOptions", "build_strategy", "register_strategy", "strategy_names", "strategy_options"]
+__all__ = ["ONE_SHOT", "FilterOptions", "StrategyOptions", "build_strategy", "register_strategy", "strategy_names"]
+__all__ += ["strategy_options"]
 
 
 class StrategyOptions(Section):
     """Base of every strategy's options: unknown ones and wrong types are errors."""
 
 
-@dataclass(frozen=True)
-class _Entry:
-    options: type[StrategyOptions]
-    build: Callable[[Any, int], Strategy]
-
-
-_STRATEGIES: dict[str, _Entry] = {}
+_STRATEGIES: dict[str, tuple[type[StrategyOptions], Callable[[Any, int], Strategy]]] = {}
+"""Name to the options of a strategy, and what makes it of them and a seed."""
 
 ONE_SHOT: Mapping[str, str] = MappingProxyType(
     {
-        "darts_v1": "darts_first_order.DARTSFirstOrder",
-        "darts_v2": "darts_second_order.DARTSSecondOrder",
+        "darts_v1": "darts.DARTSFirstOrder",
+        "darts_v2": "darts.DARTSSecondOrder",
         "drnas": "drnas.DrNAS",
         "enas": "enas.ENAS",
         "gdas": "gdas.GDAS",
@@ -60,7 +67,7 @@ def register_strategy(
     def register(build: Callable[[Any, int], Strategy]) -> Callable[[Any, int], Strategy]:
         if name in _STRATEGIES or name in ONE_SHOT:
             raise ValueError(f"a strategy called {name!r} is registered already")
-        _STRATEGIES[name] = _Entry(options, build)
+        _STRATEGIES[name] = (options, build)
         return build
 
     return register
@@ -71,11 +78,11 @@ def strategy_names() -> list[str]:
     return sorted([*_STRATEGIES, *ONE_SHOT])
 
 
-def _entry(name: str) -> _Entry:
+def _entry(name: str) -> tuple[type[StrategyOptions], Callable[[Any, int], Strategy]]:
     if name in ONE_SHOT:
         module, kind = ONE_SHOT[name].split(".")
         module = f"nni_privacy.strategies.{module}"
-        return _Entry(getattr(import_module(module), kind).Options, _built_by(module, kind))
+        return getattr(import_module(module), kind).Options, _built_by(module, kind)
     if name in _STRATEGIES:
         return _STRATEGIES[name]
     raise ConfigError(f"strategy.name: unknown strategy {name!r}; {nearest(str(name), strategy_names())}")
@@ -87,7 +94,7 @@ def strategy_options(name: str) -> type[StrategyOptions]:
     Raises:
         ConfigError: if there is no such strategy.
     """
-    return _entry(name).options
+    return _entry(name)[0]
 
 
 def build_strategy(name: str, options: Mapping[str, Any] | StrategyOptions | None = None, *, seed: int) -> Strategy:
@@ -96,9 +103,9 @@ def build_strategy(name: str, options: Mapping[str, Any] | StrategyOptions | Non
     Raises:
         ConfigError: if there is no such strategy, or an option is unknown, has the wrong type or is out of range.
     """
-    kind = strategy_options(name)
+    kind, build = _entry(name)
     valid = options if isinstance(options, kind) else validated(kind, dict(options or {}))
-    return _entry(name).build(valid, checked(Seed, seed, "seed"))
+    return build(valid, checked(Seed, seed, "seed"))
 
 
 class RandomOptions(StrategyOptions):
@@ -159,6 +166,29 @@ class ParetoOptions(StrategyOptions):
         Objectives.of(self.objectives)
         for name in self.objectives:
             check_metric_name(name)
+        return self
+
+
+@options(section="filter")
+class FilterOptions(Options):
+    """The proposals that a :class:`~nni_privacy.strategies.predicted_filter.PredictedFilter` passes on.
+
+    Attributes:
+        below: only what is predicted below this AUC.
+        quantile: instead, only this share of the searched architectures, those of the lowest predicted AUC.
+        surrogate: file of a fitted surrogate; by default the one that ships.
+        max_rejections: the search ends with an error when so many proposals in a row are skipped.
+    """
+
+    below: OpenFraction | None = None
+    quantile: OpenFraction | None = None
+    surrogate: str | None = None
+    max_rejections: Count = 1000
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> FilterOptions:
+        if (self.below is None) == (self.quantile is None):
+            raise ConfigError("give either below, a predicted AUC, or quantile, a share of the architectures")
         return self
 
 

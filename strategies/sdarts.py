@@ -14,8 +14,7 @@ from torch import Tensor
 from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Gate, Gates
 from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions
-from nni_privacy.strategies.one_shot import OneShotOptions
-from nni_privacy.strategies.search_data import Batch
+from nni_privacy.strategies.one_shot import Batch, OneShotOptions
 
 __all__ = ["SDARTS", "Perturbation", "SDARTSOptions"]
 
@@ -67,7 +66,7 @@ class SDARTS(Differentiable):
     p is not brought back to the simplex: the ball is all that bounds it.
 
     epsilon goes linearly from 0.03 to 0.3 over the epochs (section 5.1). Everything else is as in
-    :class:`~nni_privacy.strategies.darts_first_order.DARTSFirstOrder`.
+    :class:`~nni_privacy.strategies.darts.DARTSFirstOrder`.
 
     Attributes:
         epsilon: of the current epoch.
@@ -78,12 +77,8 @@ class SDARTS(Differentiable):
     epsilon: float
 
     def before_epoch(self, epoch: int) -> None:
-        """Sets epsilon."""
-        self.epsilon = self.epsilon_at(epoch)
-
-    def epsilon_at(self, epoch: int) -> float:
-        """Size of the perturbation in an epoch, counted from 0: linear from ``epsilon`` to ``epsilon_max``."""
-        return self.ramp(self.options.epsilon, self.options.epsilon_max, epoch)
+        """Sets epsilon: linear from ``epsilon`` to ``epsilon_max``."""
+        self.epsilon = self.ramp(self.options.epsilon, self.options.epsilon_max, epoch)
 
     def search_step(self, train: Batch, validation: Batch, epoch: int) -> dict[str, float]:
         """One step of the architecture as it is, then one of the weights on the perturbed architecture."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Gates, Sample
-from nni_privacy.strategies.candidates import ranked_by_accuracy, sample_at, sample_key, space_size
 from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions, gumbel_max
 from nni_privacy.strategies.one_shot import OneShotOptions
 
@@ -55,19 +53,20 @@ class SETN(Differentiable):
         """One uniformly random path."""
         return self.supernet.path_gates(self.layout().random_sample(self.generator))
 
-    def log_probabilities(self) -> dict[str, Tensor]:
-        """Key to log softmax(alpha), detached, on the CPU."""
-        return {key: torch.log_softmax(alpha.detach(), dim=0).cpu() for key, alpha in self.architecture.items()}
-
     def likeliest(self, count: int) -> list[Sample]:
         """The architectures with the largest sums of log softmax(alpha), the largest first, all different."""
-        log_probabilities = self.log_probabilities()
+        log_probabilities = {
+            key: torch.log_softmax(alpha.detach(), dim=0).cpu() for key, alpha in self.architecture.items()
+        }
         layout = self.layout()
-        size = space_size(layout)
-        if size <= ENUMERABLE:
-            found = [sample_at(layout, index) for index in range(size)]
-        else:
-            found = self._drawn(log_probabilities, max(count, self.options.draws))
+        if layout.size() <= ENUMERABLE:
+            found = [layout.sample_at(index) for index in range(layout.size())]
+        else:  # the likeliest architecture, and draws from the distribution, without repetitions
+            generator = torch.Generator().manual_seed(self.stream(7))
+            samples = [layout.export(log_probabilities)]
+            for _ in range(max(count, self.options.draws)):
+                samples.append(gumbel_max(layout, log_probabilities, generator))
+            found = list({tuple(sample.values()): sample for sample in samples}.values())
         plain = {key: values.tolist() for key, values in log_probabilities.items()}
 
         def log_probability(sample: Sample) -> float:
@@ -75,19 +74,8 @@ class SETN(Differentiable):
 
         return sorted(found, key=log_probability, reverse=True)[:count]
 
-    def _drawn(self, log_probabilities: dict[str, Tensor], draws: int) -> list[Sample]:
-        """The likeliest architecture, and draws from the distribution, without repetitions."""
-        generator = torch.Generator().manual_seed(self.stream(7))
-        layout = self.layout()
-        best = layout.export(log_probabilities)
-        found: dict[tuple[Any, ...], Sample] = {sample_key(layout, best): best}
-        for _ in range(draws):
-            sample = gumbel_max(layout, log_probabilities, generator)
-            found.setdefault(sample_key(layout, sample), sample)
-        return list(found.values())
-
     def best_samples(self, count: int) -> list[Sample]:
         """The candidates of the highest accuracy; of equal ones the likelier first."""
         batch = self.data.validation_batch(batch_size=self.options.batch_size, seed=self.stream(8))
         samples = self.likeliest(max(count, self.options.candidates))
-        return ranked_by_accuracy(self, samples, batch)[:count]
+        return self.ranked_by_accuracy(samples, batch)[:count]

@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from nni_privacy.schema import Several
 from nni_privacy.search_spaces.supernet import NONE, Gate, Gates, Layout, Sample, Supernet
 from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
-from nni_privacy.strategies.search_data import Batch
-from nni_privacy.strategies.zero_cost import linear_regions, ntk_condition_number
 
-__all__ = ["TENAS", "TENASOptions"]
+__all__ = ["TENAS", "TENASOptions", "linear_regions", "ntk_condition_number"]
 
 REGION_SIDE = 3
 """Side of the inputs on which regions are counted, where the space takes images of any size (released code)."""
@@ -169,15 +167,12 @@ class TENAS(OneShotStrategy):
             self.stream(4, epoch, repeat), channels=channels, cells=3 if self._layout.rivals else 1
         )
         generator = torch.Generator().manual_seed(self.stream(5, epoch, repeat))
-        images, _ = self._batch(generator)
+        order = torch.randperm(len(self.data.train), generator=generator)
+        images, _ = self.data.batch(self.data.train[order[: self.options.batch_size]])
         shape = images.shape[1:] if not self.searchable.own else (images.shape[1], REGION_SIDE, REGION_SIDE)
         start, end = torch.randn(2, *shape, generator=generator).to(images.device)
         steps = torch.linspace(0, 1, self.options.region_inputs, device=images.device).view(-1, 1, 1, 1)
         return Probe(supernet.to(images.device).train(), images, torch.lerp(start, end, steps))
-
-    def _batch(self, generator: torch.Generator) -> Batch:
-        order = torch.randperm(len(self.data.train), generator=generator)
-        return self.data.batch(self.data.train[order[: self.options.batch_size]])
 
     def _measure(self, probes: Iterable[Probe], gates: Gates) -> tuple[float, float]:
         """Both indicators of the network with these gates, averaged over the initialisations."""
@@ -187,7 +182,10 @@ class TENAS(OneShotStrategy):
     def _prune(self, epoch: int, probes: list[Probe]) -> None:
         """Takes the least important candidates from every decision that has more than one."""
         masks = [(key, index) for key, left in self.remaining.items() if len(left) > 1 for index in left]
-        measured = [self._measure(probes, _gates(_without(self.remaining, *mask))) for mask in masks]
+        measured = []
+        for key, index in masks:
+            others = tuple(other for other in self.remaining[key] if other != index)
+            measured.append(self._measure(probes, _gates({**self.remaining, key: others})))
         importance = dict(zip(masks, rank_sums(measured), strict=True))
         for (key, index), value in importance.items():
             self.importance[key][index] = epoch + value
@@ -222,7 +220,8 @@ class TENAS(OneShotStrategy):
         The smaller the difference in importance, the earlier they come; there are no more than decisions.
         """
         found = [self.current_sample()]
-        for key in sorted(self.importance, key=self._margin):
+        best_two = {key: sorted(values, reverse=True)[:2] for key, values in self.importance.items()}
+        for key, _ in sorted(best_two.items(), key=lambda item: item[1][0] - item[1][1]):
             scores = self._scores()
             scores[key][int(scores[key].argmax())] = 2 * GONE
             sample = self._layout.export(scores)
@@ -232,10 +231,6 @@ class TENAS(OneShotStrategy):
 
     def _scores(self) -> dict[str, Tensor]:
         return {key: torch.tensor(values) for key, values in self.importance.items()}
-
-    def _margin(self, key: str) -> float:
-        best, second = sorted(self.importance[key], reverse=True)[:2]
-        return best - second
 
     def entropy(self) -> float | None:
         """Mean logarithm of the number of candidates left: the entropy of taking any of them."""
@@ -283,5 +278,66 @@ def _gates(remaining: Remaining) -> dict[str, Gate]:
     return {key: Gate(active=left) for key, left in remaining.items()}
 
 
-def _without(remaining: Remaining, key: str, index: int) -> Remaining:
-    return {**remaining, key: tuple(other for other in remaining[key] if other != index)}
+def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
+    """Condition number of the neural tangent kernel on a batch; the lower, the easier the network is to train.
+
+    With g_i the gradient of image i's logits, summed, with respect to all parameters, the kernel is
+    K_ij = <g_i, g_j>, and the condition number is its largest over its smallest eigenvalue (TE-NAS, arXiv 2102.11535,
+    section 3.1.1; there, as here, the logits of an image are summed). The model runs once, on the whole batch and in
+    the mode that it is in, so that batch normalisation sees the batch.
+
+    Args:
+        model: maps images (n, C, h, w) to logits (n, K).
+        images: (n, C, h, w), two or more.
+
+    Returns:
+        A number >= 1; 1 where all images pull at the parameters equally hard and independently; infinity where the
+        kernel is singular (at the precision of the gradients) or not finite.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    logits = model(images).sum(dim=1)
+    rows: list[Tensor] = []
+    for logit in logits:
+        gradients = torch.autograd.grad(logit, parameters, retain_graph=True, allow_unused=True)
+        # Parameters that the logits do not depend on are the same ones for all images.
+        rows.append(torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]))
+    jacobian = torch.stack(rows)
+    precision = torch.finfo(jacobian.dtype).eps * len(rows)
+    jacobian = jacobian.double()
+    kernel = jacobian @ jacobian.T
+    if not torch.isfinite(kernel).all():
+        return math.inf
+    eigenvalues = torch.linalg.eigvalsh(kernel)
+    smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+    return largest / smallest if smallest > precision * largest else math.inf
+
+
+@torch.no_grad()
+def linear_regions(model: nn.Module, images: Tensor) -> int:
+    """Number of linear regions of a ReLU network that a batch of inputs falls into; the more, the more it can express.
+
+    Two inputs are in one region if every ReLU is active for both or for neither (TE-NAS, arXiv 2102.11535, section
+    3.1.2). The ReLUs are the ``nn.ReLU`` modules that run; calls of ``functional.relu`` are not seen.
+
+    Args:
+        model: maps images (n, C, h, w) to anything.
+        images: (n, C, h, w).
+
+    Returns:
+        A number in 1 .. n; n says that the inputs are too few to tell.
+    """
+    patterns: list[Tensor] = []  # (n, units) booleans of every ReLU that runs
+
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        patterns.append((output > 0).flatten(start_dim=1))
+
+    handles = [part.register_forward_hook(record) for part in model.modules() if isinstance(part, nn.ReLU)]
+    try:
+        model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not patterns:
+        return 1
+    packed = np.packbits(torch.cat(patterns, dim=1).cpu().numpy(), axis=1)
+    return len({row.tobytes() for row in packed})

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Gates, Layout, Sample, Supernet
-from nni_privacy.strategies.one_shot import OneShotOptions, OneShotStrategy
-from nni_privacy.strategies.search_data import Batch
+from nni_privacy.strategies.one_shot import Batch, OneShotOptions, OneShotStrategy
 from nni_privacy.training.fit import TrainingDiverged
 
-__all__ = ["CandidateOptions", "WeightSharing", "WeightSharingOptions", "check_finite"]
+__all__ = ["CandidateOptions", "WeightSharing", "WeightSharingOptions", "check_finite", "judging"]
 
 
 class WeightSharingOptions(OneShotOptions):
@@ -77,9 +78,10 @@ class WeightSharing(OneShotStrategy):
         return int(self.options.epochs)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
-        """A pass over both halves, a training and a validation batch a step."""
+        """A pass over both halves, a training and a validation batch a step; the learning rate falls by a cosine."""
+        low, high = self.options.learning_rate_min, self.options.learning_rate
         for group in self.weight_optimizer.param_groups:
-            group["lr"] = self.learning_rate_at(epoch)
+            group["lr"] = low + (high - low) * (1 + math.cos(math.pi * epoch / self.total_epochs())) / 2
         self.generator = torch.Generator().manual_seed(self.stream(4, epoch))
         torch.manual_seed(self.stream(5, epoch))  # for what layers draw
         self.supernet.train()
@@ -112,11 +114,6 @@ class WeightSharing(OneShotStrategy):
         done = epoch / max(self.total_epochs() - 1, 1)
         return first * (1 - done) + last * done
 
-    def learning_rate_at(self, epoch: int) -> float:
-        """Cosine from ``learning_rate`` down to ``learning_rate_min``, constant within an epoch."""
-        low, high = self.options.learning_rate_min, self.options.learning_rate
-        return low + (high - low) * (1 + math.cos(math.pi * epoch / self.total_epochs())) / 2
-
     def weight_step(self, batch: Batch, gates: Gates) -> float:
         """One SGD step of the weights on a batch, with the architecture standing as ``gates`` says. Returns the loss.
 
@@ -137,6 +134,13 @@ class WeightSharing(OneShotStrategy):
         images, labels = batch
         predicted = self.supernet(images, self.supernet.path_gates(sample)).argmax(1)
         return float((predicted == labels).float().mean())
+
+    def ranked_by_accuracy(self, samples: Sequence[Sample], batch: Batch) -> list[Sample]:
+        """``samples`` by the accuracy of the shared weights on ``batch``, best first; equal ones keep their order."""
+        with judging(self.supernet):
+            accuracies = [self.accuracy(sample, batch) for sample in samples]
+        order = sorted(range(len(samples)), key=lambda index: -accuracies[index])
+        return [samples[index] for index in order]
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimiser of the weights."""
@@ -165,3 +169,24 @@ def check_finite(loss: float, epoch: int) -> float:
     if not math.isfinite(loss):
         raise TrainingDiverged(f"the search loss became {loss} in epoch {epoch}; try a lower learning_rate")
     return loss
+
+
+@contextmanager
+def judging(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, but every BatchNorm normalises with the batch at hand; nothing of ``network`` changes.
+
+    The running statistics that a space of a user's own may keep mix those of all paths, and fit none of them.
+    """
+    modes = {module: module.training for module in network.modules()}
+    norms = [module for module in modes if isinstance(module, _BatchNorm)]
+    tracked = [norm.track_running_stats for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.training, norm.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for norm, track in zip(norms, tracked, strict=True):
+            norm.track_running_stats = track
+        for module, training in modes.items():
+            module.training = training

@@ -28,9 +28,8 @@ from nni_privacy.patterns.library import read_pattern
 from nni_privacy.patterns.pattern import CellPattern, EdgeEvidence
 from nni_privacy.search_spaces import DARTS, NasBench201
 from nni_privacy.strategies import build_strategy
-from nni_privacy.strategies.filter_options import FilterOptions
 from nni_privacy.strategies.predicted_filter import PredictedFilter
-from nni_privacy.strategies.registry import strategy_names, strategy_options
+from nni_privacy.strategies.registry import FilterOptions, strategy_names, strategy_options
 from nni_privacy.studies.config import load_study
 from nni_privacy.studies.evaluator import MeasurementEvaluator
 from nni_privacy.training.contour_options import ContourOptions

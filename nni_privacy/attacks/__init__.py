@@ -7,7 +7,6 @@ model.
 from __future__ import annotations
 
 from nni_privacy.attacks import black_box, label_only, lira, rmia, simple, white_box  # noqa: F401 - importing a module registers its attacks
-from nni_privacy.attacks.breakdown import ClassMetrics, ScoreHistogram, per_class_metrics, score_histogram
 from nni_privacy.attacks.lira import lira_scores
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve
 from nni_privacy.attacks.registry import (
@@ -18,34 +17,19 @@ from nni_privacy.attacks.registry import (
     get_attack,
     register_attack,
 )
-from nni_privacy.attacks.report import AttackReport, RateAtFpr, report_attack
+from nni_privacy.attacks.report import (
+    AttackReport,
+    ClassMetrics,
+    RateAtFpr,
+    ScoreHistogram,
+    per_class_metrics,
+    report_attack,
+    score_histogram,
+)
 from nni_privacy.attacks.rmia import rmia_counts, rmia_ratios, rmia_scores
 from nni_privacy.attacks.signals import ShadowSignals, TargetSignals, logit_confidence
 
-__all__ = [
-    "Attack",
-    "AttackReport",
-    "AttackScores",
-    "ClassMetrics",
-    "RateAtFpr",
-    "RocCurve",
-    "ScoreHistogram",
-    "ShadowSignals",
-    "TargetSignals",
-    "attack_metrics",
-    "attack_names",
-    "check_reference_models",
-    "clopper_pearson",
-    "get_attack",
-    "lira_scores",
-    "logit_confidence",
-    "per_class_metrics",
-    "register_attack",
-    "report_attack",
-    "rmia_counts",
-    "rmia_ratios",
-    "rmia_scores",
-    "roc_auc",
-    "roc_curve",
-    "score_histogram",
-]
+__all__ = ["Attack", "AttackReport", "AttackScores", "ClassMetrics", "RateAtFpr", "RocCurve", "ScoreHistogram"]
+__all__ += ["ShadowSignals", "TargetSignals", "attack_metrics", "attack_names", "check_reference_models"]
+__all__ += ["clopper_pearson", "get_attack", "lira_scores", "logit_confidence", "per_class_metrics", "register_attack"]
+__all__ += ["report_attack", "rmia_counts", "rmia_ratios", "rmia_scores", "roc_auc", "roc_curve", "score_histogram"]

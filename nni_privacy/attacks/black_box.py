@@ -12,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks.checks import check_both_sides
 from nni_privacy.attacks.registry import AttackScores, register_attack
-from nni_privacy.attacks.signals import TargetSignals
+from nni_privacy.attacks.signals import TargetSignals, check_both_sides
 from nni_privacy.errors import AuditError
 
 __all__ = ["attack_black_box_partial", "attack_black_box_shadow", "black_box_features", "split_known_third"]

@@ -107,7 +107,13 @@ def boundary_distances(
     if not low < high or min(queries, batch_size) < 1 or seed < 0:
         options = f"low {low}, high {high}, queries {queries}, batch_size {batch_size}, seed {seed}"
         raise AuditError(f"{options}: expected low < high, queries and batch_size of 1 or more, a seed of 0 or more")
-    _check_records(images, labels, pool, low, high)
+    _check_images("images", images, low, high)
+    if labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise AuditError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected integers ({len(images)},)")
+    if pool is not None:
+        _check_images("pool", pool, low, high)
+        if pool.shape[1:] != images.shape[1:]:
+            raise AuditError(f"the pool's images are {tuple(pool.shape[1:])}, the attacked {tuple(images.shape[1:])}")
     with torch.no_grad():
         search = _Search(predict, images, labels, queries, (low, high), batch_size)
         starts, classes = search.images, search.first_labels
@@ -146,13 +152,7 @@ class _Search:
     """The state of all records: the nearest adversarial point ``best`` (n, D), its distance, and queries spent."""
 
     def __init__(
-        self,
-        predict: Predict,
-        images: Tensor,
-        labels: Tensor,
-        budget: int,
-        box: tuple[float, float],
-        batch_size: int,
+        self, predict: Predict, images: Tensor, labels: Tensor, budget: int, box: tuple[float, float], batch_size: int
     ) -> None:
         self._predict, self._batch_size = predict, batch_size
         self._shape = images.shape[1:]
@@ -333,17 +333,6 @@ def _probe_blocks(probes: int, size: int, generator: torch.Generator) -> Iterato
         basis, triangle = torch.linalg.qr(torch.randn(size, width, generator=generator))
         basis *= triangle.diagonal().sign()  # else LAPACK's choice of signs would make some directions more likely
         yield basis.T[: probes - start].contiguous()
-
-
-def _check_records(images: Tensor, labels: Tensor, pool: Tensor | None, low: float, high: float) -> None:
-    _check_images("images", images, low, high)
-    if labels.shape != images.shape[:1] or labels.is_floating_point():
-        raise AuditError(f"labels are {labels.dtype} {tuple(labels.shape)}, expected integers ({len(images)},)")
-    if pool is None:
-        return
-    _check_images("pool", pool, low, high)
-    if pool.shape[1:] != images.shape[1:]:
-        raise AuditError(f"the pool's images are {tuple(pool.shape[1:])}, the attacked {tuple(images.shape[1:])}")
 
 
 def _check_images(name: str, images: Tensor, low: float, high: float) -> None:

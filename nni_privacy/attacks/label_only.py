@@ -122,15 +122,17 @@ def measure_distances(
     index = torch.from_numpy(chosen)
     attacked = images.cpu()[index]
     unit = _unit(attacked.to(device), normalize)  # 1 / 255 where the model takes uint8 levels as they are
-    low, high = (limit / unit for limit in box or _box(images))
+    if box is None:
+        low, high = (float(images.min()), float(images.max())) if images.is_floating_point() else (0.0, 1.0)
+        box = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
     result = boundary_distances(
         label_predictor(model, normalize=normalize, device=device),
         attacked.float() if unit != 1 else to_float(attacked),
         labels.cpu()[index],
         queries=queries,
         seed=seed,
-        low=low,
-        high=high,
+        low=box[0] / unit,
+        high=box[1] / unit,
         batch_size=batch_size,
     )
     distances = np.full(len(is_member), np.nan)
@@ -152,10 +154,3 @@ def _unit(images: Tensor, normalize: Callable[[Tensor], Tensor] | None) -> float
         if found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-4, atol=1e-5):
             return unit
     raise AuditError("label_only: normalize gives other values for uint8 images than for the same images as floats")
-
-
-def _box(images: Tensor) -> tuple[float, float]:
-    if not images.is_floating_point():
-        return 0.0, 1.0
-    low, high = float(images.min()), float(images.max())
-    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)

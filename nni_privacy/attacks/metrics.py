@@ -106,7 +106,16 @@ def roc_curve(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> RocCurve:
         AuditError: if a score is NaN or infinite, lengths or dimensions are wrong, or only one of the two classes is
             there.
     """
-    return _curve(*_check(scores, is_member))
+    values, member = _check(scores, is_member)
+    order = np.argsort(-values, kind="stable")
+    ordered = values[order]
+    last_of_group = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+    true_positives = np.cumsum(member[order], dtype=np.int64)[last_of_group]
+    return RocCurve(
+        thresholds=np.concatenate([[np.inf], ordered[last_of_group]]),
+        true_positives=np.concatenate([[0], true_positives]),
+        false_positives=np.concatenate([[0], last_of_group + 1 - true_positives]),
+    )
 
 
 def roc_auc(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
@@ -115,12 +124,7 @@ def roc_auc(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
 
 
 def attack_metrics(
-    scores: npt.ArrayLike,
-    is_member: npt.ArrayLike,
-    *,
-    confidence: float = 0.95,
-    bootstrap: int = 1000,
-    seed: int = 0,
+    scores: npt.ArrayLike, is_member: npt.ArrayLike, *, confidence: float = 0.95, bootstrap: int = 1000, seed: int = 0
 ) -> dict[str, float | None]:
     """The metrics of one attack under the names used everywhere; all are fractions.
 
@@ -145,7 +149,7 @@ def attack_metrics(
     0.6667
     """
     _check_options(confidence, bootstrap, seed)
-    curve = _curve(*_check(scores, is_member))
+    curve = roc_curve(scores, is_member)
     low, high = bootstrap_auc_interval(curve, confidence=confidence, bootstrap=bootstrap, seed=seed)
     rates = {f"mia_tpr_at_{name}_fpr": curve.tpr_at(target) for name, target in FPR_TARGETS.items()}
     return {
@@ -217,19 +221,6 @@ def _draw(generator: np.random.Generator, groups: npt.NDArray[np.int32], rounds:
     """The tie groups of ``len(groups)`` records drawn with replacement, ``(rounds, len(groups))``."""
     size = len(groups)
     return groups[generator.integers(0, size, size=(rounds, size), dtype=np.int32)]
-
-
-def _curve(scores: Floats, is_member: npt.NDArray[np.bool_]) -> RocCurve:
-    order = np.argsort(-scores, kind="stable")
-    ordered, member = scores[order], is_member[order]
-    last_of_group = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-    true_positives = np.cumsum(member, dtype=np.int64)[last_of_group]
-    false_positives = last_of_group + 1 - true_positives
-    return RocCurve(
-        thresholds=np.concatenate([[np.inf], ordered[last_of_group]]),
-        true_positives=np.concatenate([[0], true_positives]),
-        false_positives=np.concatenate([[0], false_positives]),
-    )
 
 
 def _check(scores: Any, is_member: Any) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -121,11 +121,7 @@ _ATTACKS: dict[str, Attack] = {}
 
 
 def register_attack(
-    name: str,
-    *,
-    requires: Collection[str] = ("logits",),
-    description: str | None = None,
-    reference_models: int = 1,
+    name: str, *, requires: Collection[str] = ("logits",), description: str | None = None, reference_models: int = 1
 ) -> Callable[[F], F]:
     """Registers an attack: ``function(signals, *, seed) -> AttackScores``.
 

@@ -1,4 +1,4 @@
-"""One attack's result as a plain info object: scores, curve, metrics and intervals. Drawn and printed elsewhere."""
+"""One attack's result as plain info objects: curve, metrics, intervals, classes, histograms. Drawn elsewhere."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks.metrics import FPR_TARGETS, RocCurve, attack_metrics, clopper_pearson, roc_curve
+from nni_privacy.attacks.metrics import (
+    FPR_TARGETS,
+    RocCurve,
+    attack_metrics,
+    bootstrap_auc_interval,
+    clopper_pearson,
+    roc_curve,
+)
 from nni_privacy.attacks.registry import AttackScores
+from nni_privacy.errors import AuditError
 
-__all__ = ["AttackReport", "RateAtFpr", "report_attack"]
+__all__ = ["MIN_PER_CLASS", "AttackReport", "ClassMetrics", "RateAtFpr", "ScoreHistogram", "per_class_metrics"]
+__all__ += ["report_attack", "score_histogram"]
 
 
 @dataclass(frozen=True)
@@ -70,14 +79,131 @@ def report_attack(
     """Measures an attack's scores; arguments and errors as :func:`attack_metrics`."""
     metrics = attack_metrics(result.scores, result.is_member, confidence=confidence, bootstrap=bootstrap, seed=seed)
     curve = roc_curve(result.scores, result.is_member)
-    rates = {key: _rate(curve, target, confidence) for key, target in FPR_TARGETS.items()}
+    rates = {}
+    for key, target in FPR_TARGETS.items():
+        point = curve.point_at(target)
+        if point is None:
+            reason = f"not resolvable: {curve.nonmembers} non-members, an FPR of {target:g} needs {1 / target:.0f}"
+            rates[key] = RateAtFpr(target, None, None, None, None, reason)
+            continue
+        low, high = clopper_pearson(int(curve.true_positives[point]), curve.members, confidence=confidence)
+        rates[key] = RateAtFpr(target, float(curve.tpr[point]), low, high, float(curve.thresholds[point]))
     return AttackReport(name, result.scores, result.is_member, result.records, metrics, curve, rates, confidence)
 
 
-def _rate(curve: RocCurve, target: float, confidence: float) -> RateAtFpr:
-    point = curve.point_at(target)
-    if point is None:
-        reason = f"not resolvable: {curve.nonmembers} non-members, an FPR of {target:g} needs {1 / target:.0f}"
-        return RateAtFpr(target, None, None, None, None, reason)
-    low, high = clopper_pearson(int(curve.true_positives[point]), curve.members, confidence=confidence)
-    return RateAtFpr(target, float(curve.tpr[point]), low, high, float(curve.thresholds[point]))
+MIN_PER_CLASS = 10
+"""Members, and non-members, of a class below which its AUC would be noise."""
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """How well an attack does on the records of one class.
+
+    Attributes:
+        label: the class.
+        members: number of attacked members of the class.
+        nonmembers: number of attacked non-members.
+        auc: of the class alone, 0.5 = guessing; ``None`` where it has too few records, as the next two.
+        auc_low: lower end of its bootstrap interval.
+        auc_high: upper end.
+        reason: why there is no number; empty where there is.
+    """
+
+    label: int
+    members: int
+    nonmembers: int
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreHistogram:
+    """How often members and non-members got which score.
+
+    Attributes:
+        edges: ``(bins + 1,)``, ascending, equally wide; the last bin includes its upper edge.
+        members: ``(bins,)`` counts.
+        nonmembers: ``(bins,)`` counts.
+        outside: records below the first or above the last edge (they are counted in the first and the last bin).
+    """
+
+    edges: npt.NDArray[np.float64]
+    members: npt.NDArray[np.int64]
+    nonmembers: npt.NDArray[np.int64]
+    outside: int
+
+
+def per_class_metrics(
+    scores: npt.ArrayLike,
+    is_member: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    minimum: int = MIN_PER_CLASS,
+    confidence: float = 0.95,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> tuple[ClassMetrics, ...]:
+    """The AUC of each class that occurs among the attacked records, in the order of the labels.
+
+    Args:
+        scores: ``(n,)``, finite; higher = more likely a member.
+        is_member: ``(n,)`` booleans.
+        labels: ``(n,)`` integers, the true classes.
+        minimum: members and non-members that a class needs.
+        confidence: of the intervals, which hold for each class by itself.
+        bootstrap: rounds.
+        seed: of the bootstrap.
+
+    Raises:
+        AuditError: if lengths differ, a score is not finite, or labels are not integers.
+    """
+    classes = np.asarray(labels)
+    values, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member).astype(np.bool_)
+    if classes.shape != values.shape or member.shape != values.shape or values.ndim != 1:
+        raise AuditError(f"scores {values.shape}, is_member {member.shape}, labels {classes.shape}: expected (n,)")
+    if not np.issubdtype(classes.dtype, np.integer):
+        raise AuditError(f"labels are {classes.dtype}, expected integers")
+    if not np.isfinite(values).all():
+        raise AuditError(f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} scores are NaN or infinite")
+    found = []
+    for label in np.unique(classes):
+        chosen = classes == label
+        members = int(np.count_nonzero(member[chosen]))
+        others = int(np.count_nonzero(chosen)) - members
+        if min(members, others) < max(1, minimum):
+            reason = f"{members} members and {others} non-members: at least {max(1, minimum)} of each are needed"
+            found.append(ClassMetrics(int(label), members, others, None, None, None, reason))
+            continue
+        curve = roc_curve(values[chosen], member[chosen])
+        low, high = bootstrap_auc_interval(curve, confidence=confidence, bootstrap=bootstrap, seed=seed)
+        found.append(ClassMetrics(int(label), members, others, curve.auc, low, high))
+    return tuple(found)
+
+
+def score_histogram(
+    scores: npt.ArrayLike, is_member: npt.ArrayLike, *, bins: int = 50, trim: float = 0.0
+) -> ScoreHistogram:
+    """Histograms of members' and non-members' scores over the same bins.
+
+    Args:
+        scores: ``(n,)``, finite, n >= 1.
+        is_member: ``(n,)`` booleans.
+        bins: 1 or more.
+        trim: fraction of the records at either end, 0 to below 0.5, that the bins need not reach: some attacks' scores
+            have few but very long tails.
+
+    Raises:
+        AuditError: if lengths differ, there are no scores, one is not finite, or an option is out of its range.
+    """
+    values, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member).astype(np.bool_)
+    if values.ndim != 1 or member.shape != values.shape or not len(values) or not np.isfinite(values).all():
+        raise AuditError(f"scores {values.shape}, is_member {member.shape}: expected (n,), finite, n >= 1")
+    if bins < 1 or not 0 <= trim < 0.5:
+        raise AuditError(f"bins is {bins}, trim {trim}: allowed are 1 or more, and 0 to below 0.5")
+    low, high = np.quantile(values, [trim, 1 - trim])
+    edges = np.histogram_bin_edges(values, bins=bins, range=(float(low), float(high)))
+    within = np.clip(values, edges[0], edges[-1])
+    inside, outside = (np.histogram(within[side], bins=edges)[0].astype(np.int64) for side in (member, ~member))
+    return ScoreHistogram(edges, inside, outside, int(np.count_nonzero(within != values)))

@@ -29,12 +29,7 @@ _TINY = np.finfo(np.float64).tiny
 
 @register_attack("rmia", requires={"logits", "shadows"})
 def attack_rmia(
-    signals: TargetSignals,
-    *,
-    seed: int = 0,
-    mode: str = "auto",
-    gamma: float = GAMMA,
-    offline_a: float = OFFLINE_A,
+    signals: TargetSignals, *, seed: int = 0, mode: str = "auto", gamma: float = GAMMA, offline_a: float = OFFLINE_A
 ) -> AttackScores:
     """Share of population records that a record's relative confidence beats by gamma (RMIA).
 
@@ -183,10 +178,8 @@ def _population_ratios(signals: TargetSignals, mode: str, offline_a: float) -> F
         return None
     assert shadows.population_labels is not None  # noqa: S101 - ShadowSignals checks it
     assert shadows.target_population_logits is not None  # noqa: S101
-    labels, references = (
-        shadows.population_labels,
-        _reference_confidences(shadows.population_logits, shadows.population_labels),
-    )
+    labels = shadows.population_labels
+    references = _reference_confidences(shadows.population_logits, labels)
     keep = np.zeros(references.shape, dtype=np.bool_) if shadows.population_keep is None else shadows.population_keep
     confidence = _confidence(shadows.target_population_logits, labels)
     ratios = rmia_ratios(confidence, references, keep, mode="offline", offline_a=offline_a)

@@ -10,23 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks.checks import (
-    MIN_CLASSES,
-    check_block,
-    check_distances,
-    check_flags,
-    check_labels,
-    check_logits,
-    check_shape,
-)
 from nni_privacy.errors import AuditError
 
-__all__ = ["ShadowSignals", "TargetSignals", "logit_confidence"]
+__all__ = ["ShadowSignals", "TargetSignals", "check_both_sides", "logit_confidence"]
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
+MIN_CLASSES = 2
+Shape = tuple[int | None, ...]
 _POPULATION = ("population_logits", "population_labels", "target_population_logits")
 
 
@@ -58,25 +51,25 @@ class ShadowSignals:
     target_population_logits: Singles | None = None
 
     def __post_init__(self) -> None:
-        logits = check_block("shadow logits", self.logits, (None, None, None, None))
+        logits = _check_block("shadow logits", self.logits, (None, None, None, None))
         records, shadows, views, classes = logits.shape
         if shadows < 1 or views < 1 or classes < MIN_CLASSES:
             raise AuditError(f"shadow logits have shape {logits.shape}, expected (records, shadows, views, classes)")
-        _set(self, logits=logits, keep=check_flags("keep", self.keep, (records, shadows)))
+        _set(self, logits=logits, keep=_check_flags("keep", self.keep, (records, shadows)))
         if not self.has_population:
             return
         missing = [name for name in _POPULATION if getattr(self, name) is None]
         if missing:
             raise AuditError(f"the population lacks {', '.join(missing)}")
-        population = check_block("population_logits", self.population_logits, (None, shadows, views, classes))
+        population = _check_block("population_logits", self.population_logits, (None, shadows, views, classes))
         size = len(population)
         if not size:
             raise AuditError("the population has no records")
-        answers = check_block("target_population_logits", self.target_population_logits, (size, views, classes))
-        labels = check_labels(np.asarray(self.population_labels), size, classes)
+        answers = _check_block("target_population_logits", self.target_population_logits, (size, views, classes))
+        labels = _check_labels(np.asarray(self.population_labels), size, classes)
         _set(self, population_logits=population, target_population_logits=answers, population_labels=labels)
         if self.population_keep is not None:
-            _set(self, population_keep=check_flags("population_keep", self.population_keep, (size, shadows)))
+            _set(self, population_keep=_check_flags("population_keep", self.population_keep, (size, shadows)))
 
     def __len__(self) -> int:
         return len(self.keep)
@@ -136,21 +129,21 @@ class TargetSignals:
     white_box_shadow: TargetSignals | None = None
 
     def __post_init__(self) -> None:
-        logits = check_logits(np.asarray(self.logits))
+        logits = _check_logits(np.asarray(self.logits))
         records, classes = logits.shape
         labels, member = np.asarray(self.labels), np.asarray(self.is_member)
         if labels.shape != (records,) or member.shape != (records,):
             shapes = f"labels {labels.shape}, is_member {member.shape}"
             raise AuditError(f"{shapes}: expected one entry for each of the {records} rows of logits")
-        labels = check_labels(labels, records, classes)
-        _set(self, logits=logits, labels=labels, is_member=check_flags("is_member", member, (records,)))
+        labels = _check_labels(labels, records, classes)
+        _set(self, logits=logits, labels=labels, is_member=_check_flags("is_member", member, (records,)))
         for name, shape in (("features", (None,)), ("gradients", (None,)), ("view_logits", (None, classes))):
             if getattr(self, name) is not None:
-                _set(self, **{name: check_block(name, getattr(self, name), (records, *shape))})
+                _set(self, **{name: _check_block(name, getattr(self, name), (records, *shape))})
         if self.distances is not None:
-            _set(self, distances=check_distances(self.distances, records))
+            _set(self, distances=_check_distances(self.distances, records))
         if self.shadows is not None:
-            check_shape("shadows' logits", self.shadows.logits, (records, None, None, classes))
+            _check_shape("shadows' logits", self.shadows.logits, (records, None, None, classes))
         for name in ("black_box_shadow", "white_box_shadow"):
             shadow = getattr(self, name)
             if shadow is not None and shadow.num_classes != classes:
@@ -289,3 +282,76 @@ def logit_confidence(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.in
 def _set(frozen: object, **values: Any) -> None:
     for name, value in values.items():
         object.__setattr__(frozen, name, value)
+
+
+def _check_logits(values: npt.NDArray[Any]) -> npt.NDArray[np.floating]:
+    """Finite floats ``(records, classes)``; half precision becomes ``float32``."""
+    if values.ndim != 2 or values.shape[1] < MIN_CLASSES:
+        raise AuditError(f"logits have shape {values.shape}, expected (records, classes) with 2 classes or more")
+    if not np.issubdtype(values.dtype, np.floating):
+        raise AuditError(f"logits are {values.dtype}, expected floats")
+    if not np.isfinite(values).all():
+        bad = np.count_nonzero(~np.isfinite(values).all(axis=1))
+        raise AuditError(f"the logits of {bad} of {len(values)} records are NaN or infinite: the model has diverged")
+    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
+
+
+def _check_labels(values: npt.NDArray[Any], records: int, classes: int) -> npt.NDArray[np.int64]:
+    """Integers ``(records,)`` in ``0..classes-1``."""
+    if values.shape != (records,):
+        raise AuditError(f"labels have shape {values.shape}, expected ({records},)")
+    if not np.issubdtype(values.dtype, np.integer):
+        raise AuditError(f"labels are {values.dtype}, expected integers")
+    if len(values) and (values.min() < 0 or values.max() >= classes):
+        limits = f"{values.min()} to {values.max()}"
+        raise AuditError(f"labels run from {limits}, but the model has classes 0..{classes - 1}")
+    return values.astype(np.int64, copy=False)
+
+
+def _check_flags(name: str, values: Any, shape: Shape) -> npt.NDArray[np.bool_]:
+    """Booleans of that shape."""
+    flags = np.asarray(values)
+    if flags.dtype != np.bool_:
+        raise AuditError(f"{name} is {flags.dtype}, expected booleans")
+    _check_shape(name, flags, shape)
+    return flags
+
+
+def _check_block(name: str, values: Any, shape: Shape) -> npt.NDArray[np.float32]:
+    """Finite floats of that shape, as ``float32``."""
+    block = np.asarray(values)
+    if not np.issubdtype(block.dtype, np.floating):
+        raise AuditError(f"{name}: {block.dtype}, expected floats")
+    _check_shape(name, block, shape)
+    if 0 in block.shape[1:]:
+        raise AuditError(f"{name}: shape {block.shape} has no values in a record")
+    if not all(np.isfinite(part).all() for part in np.array_split(block, max(1, block.size // 2**22))):
+        raise AuditError(f"{name}: there are NaN or infinite values")
+    return block.astype(np.float32, copy=False)
+
+
+def _check_distances(values: Any, records: int) -> npt.NDArray[np.float64]:
+    """Distances ``(records,)``, 0 or more; NaN where a record was not attacked."""
+    try:
+        distances = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise AuditError(f"distances must be numbers ({error})") from error
+    _check_shape("distances", distances, (records,))
+    if np.isinf(distances).any() or (distances < 0).any():
+        raise AuditError("distances: there are negative or infinite values (NaN: not attacked)")
+    return distances
+
+
+def _check_shape(name: str, values: npt.NDArray[Any], shape: Shape) -> None:
+    """Raises AuditError unless the array has that shape; ``None`` stands for any length."""
+    if values.ndim != len(shape) or any(
+        wanted not in (None, found) for wanted, found in zip(shape, values.shape, strict=True)
+    ):
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise AuditError(f"{name}: shape {values.shape}, expected ({expected})")
+
+
+def check_both_sides(name: str, is_member: npt.NDArray[np.bool_]) -> None:
+    """Raises AuditError unless both members and non-members are there to learn from."""
+    if is_member.all() or not is_member.any():
+        raise AuditError(f"{name}: {np.count_nonzero(is_member)} of {len(is_member)} records are members: both needed")

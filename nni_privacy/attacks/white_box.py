@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.attacks.black_box import split_known_third
-from nni_privacy.attacks.checks import check_both_sides
 from nni_privacy.attacks.registry import AttackScores, register_attack
-from nni_privacy.attacks.signals import TargetSignals
+from nni_privacy.attacks.signals import TargetSignals, check_both_sides
 from nni_privacy.errors import AuditError
 
 if TYPE_CHECKING:
@@ -93,18 +92,16 @@ class WhiteBoxScaling:
         squares = 0.0
         for start in range(0, len(records), _SCALING_BATCH):
             chosen = records[start : start + _SCALING_BATCH]
-            squares += float(_squared_norms(signals, chosen).sum())
+            if signals.features is None:
+                squares += float((signals.weight_gradients(chosen).astype(np.float64) ** 2).sum(axis=(1, 2)).sum())
+                continue
+            # The squared norm of an outer product is the product of the squared norms.
+            parts = (signals.residuals[chosen].astype(np.float64), signals.features[chosen].astype(np.float64))
+            norms = [(part**2).sum(axis=1) for part in parts]
+            squares += float((norms[0] * norms[1]).sum())
         rows, columns = signals.gradient_shape
         size = (squares / (len(records) * rows * columns)) ** 0.5
         return cls(float(losses.mean()), max(float(losses.std()), _TINY), max(size, _TINY))
-
-
-def _squared_norms(signals: TargetSignals, records: Indices) -> npt.NDArray[np.float64]:
-    """Squared norm of each record's gradient ``(b,)``: of an outer product, the product of the squared norms."""
-    if signals.features is None:
-        return (signals.weight_gradients(records).astype(np.float64) ** 2).sum(axis=(1, 2))
-    residuals, features = signals.residuals[records].astype(np.float64), signals.features[records].astype(np.float64)
-    return (residuals**2).sum(axis=1) * (features**2).sum(axis=1)
 
 
 def white_box_features(
@@ -128,16 +125,12 @@ class _GradientImages:
     def __init__(self, signals: TargetSignals, records: Indices, size: float) -> None:
         import torch
 
-        self._records = records
-        self._signals = signals
-        self._size = size
+        self._signals, self._records, self._size = signals, records, size
         self._factors: tuple[Tensor, Tensor] | None = None
         if signals.features is not None:
             residuals = signals.residuals[records].astype(np.float64) / size
-            self._factors = (
-                torch.from_numpy(residuals.astype(np.float32)),
-                torch.from_numpy(signals.features[records]),
-            )
+            features = torch.from_numpy(signals.features[records])
+            self._factors = (torch.from_numpy(residuals.astype(np.float32)), features)
 
     def __len__(self) -> int:
         return len(self._records)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -85,9 +84,7 @@ class AuditReport:
             target = target.with_name(target.name + ".npz")
         arrays: dict[str, npt.NDArray[Any]] = dict(further)
         for name, report in self.attacks.items():
-            arrays[f"{name}/scores"] = report.scores
-            arrays[f"{name}/is_member"] = report.is_member
-            arrays[f"{name}/records"] = report.records
+            arrays.update({f"{name}/{key}": getattr(report, key) for key in ("scores", "is_member", "records")})
         target.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
@@ -136,7 +133,7 @@ def audit(
     """
     import torch
 
-    from nni_privacy.auditing.collect import gather_signals
+    from nni_privacy.auditing.collect import SignalRequest, gather_signals
     from nni_privacy.auditing.options import Effort
     from nni_privacy.data import Normalizer
     from nni_privacy.training.fit import resolve_device
@@ -144,18 +141,17 @@ def audit(
     names = _check_request(attacks, seed)
     if shadow is not None:
         check_reference_models(names, shadow.count)
-    (images, labels), (other_images, other_labels) = _check_records(members, nonmembers)
-    if not allow_shared:
-        _check_disjoint(images, other_images)
+    (images, labels), (other_images, other_labels) = _check_records(members, nonmembers, allow_shared=allow_shared)
     if shadow is not None and normalize is not None and not isinstance(normalize, Normalizer):
         raise AuditError("shadow models can be trained with a Normalizer or without normalisation only")
-    with _kept_device(model):
-        signals = gather_signals(
-            model,
-            torch.cat([images, other_images]),
-            torch.cat([labels, other_labels]),
-            np.repeat([True, False], [len(labels), len(other_labels)]),
-            requires=frozenset().union(*(get_attack(name).requires for name in names)),
+    parameter = next(model.parameters(), None)
+    device_before = None if parameter is None else parameter.device
+    try:
+        request = SignalRequest(
+            model=model,
+            images=torch.cat([images, other_images]),
+            labels=torch.cat([labels, other_labels]),
+            is_member=np.repeat([True, False], [len(labels), len(other_labels)]),
             normalize=normalize,
             normalization=None if normalize is None else "own",
             device=resolve_device(device),
@@ -164,6 +160,11 @@ def audit(
             effort=effort or Effort(),
             shadow=shadow,
         )
+        requires = frozenset().union(*(get_attack(name).requires for name in names))
+        signals = gather_signals(request, requires=requires)
+    finally:
+        if device_before is not None:
+            model.to(device_before)
     return audit_signals(signals, attacks=names, seed=seed)
 
 
@@ -179,9 +180,7 @@ def audit_signals(
     """
     names = _check_request(attacks, seed)
     _check_counts(int(signals.is_member.sum()), int((~signals.is_member).sum()))
-    reports = {}
-    for name in names:
-        reports[name] = report_attack(name, get_attack(name)(signals, seed=seed), seed=seed)
+    reports = {name: report_attack(name, get_attack(name)(signals, seed=seed), seed=seed) for name in names}
     return AuditReport(reports, signals)
 
 
@@ -203,12 +202,16 @@ def _check_counts(members: int, nonmembers: int) -> None:
         )
 
 
-def _check_records(members: Records, nonmembers: Records) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _check_records(
+    members: Records, nonmembers: Records, *, allow_shared: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     first, second = _tensors("members", members), _tensors("nonmembers", nonmembers)
     if first[0].shape[1:] != second[0].shape[1:] or first[0].dtype != second[0].dtype:
         found = " and ".join(f"{images.dtype} {tuple(images.shape[1:])}" for images, _ in (first, second))
         raise AuditError(f"images of members and nonmembers differ in shape or type: {found}")
     _check_counts(len(first[1]), len(second[1]))
+    if not allow_shared:
+        _check_disjoint(first[0], second[0])
     return first, second
 
 
@@ -243,14 +246,3 @@ def _check_disjoint(images: Tensor, others: Tensor) -> None:
             f"members and non-members share {shared} images (of {len(images)} and {len(others)}); "
             "remove them, or pass allow_shared if they are different records that look the same"
         )
-
-
-@contextmanager
-def _kept_device(model: nn.Module) -> Iterator[None]:
-    """Moves the model back to where its first parameter was."""
-    parameter = next(model.parameters(), None)
-    try:
-        yield
-    finally:
-        if parameter is not None:
-            model.to(parameter.device)

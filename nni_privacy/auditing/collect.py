@@ -19,16 +19,31 @@ from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.shadows.paper import small_cnn_signals, twin_signals
 from nni_privacy.auditing.shadows.plan import Normalization
 from nni_privacy.auditing.shadows.references import Population, Records, reference_shadows
+from nni_privacy.auditing.shadows.train import TrainingOptions
 from nni_privacy.errors import AuditError
 
-__all__ = ["gather_signals"]
+__all__ = ["SignalRequest", "gather_signals"]
 
 Pair = tuple[Records, Records]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Request:
-    """A trained model, the records to attack, and what may be spent."""
+class SignalRequest:
+    """A trained model, the records to attack, and what may be spent.
+
+    Attributes:
+        model: the trained classifier.
+        images: ``(n, C, H, W)``.
+        labels: ``(n,)`` integers.
+        is_member: ``(n,)`` booleans.
+        normalize: what the target applies to a batch.
+        normalization: how shadow models are normalised.
+        device: of all of it.
+        batch_size: images a forward pass.
+        seed: of what is drawn.
+        effort: how many questions may be asked.
+        shadow: how shadow models are trained; needed by attacks that require them.
+    """
 
     model: nn.Module
     images: Tensor
@@ -41,89 +56,57 @@ class _Request:
     seed: int
     effort: Effort
     shadow: ShadowOptions | None
-    signals: TargetSignals
 
-    def shadow_options(self, needed_by: str) -> ShadowOptions:
+    def shadow_options(self, needed_by: str) -> tuple[ShadowOptions, TrainingOptions]:
         """The options of shadow models; an error where an attack needs some that are not given."""
-        if self.shadow is None:
+        options = self.shadow
+        if options is None:
             raise AuditError(f"{needed_by} needs shadow models: give shadow=ShadowOptions(recipe=..., ...)")
-        return self.shadow
+        return options, TrainingOptions(
+            recipe=options.recipe,
+            seed=self.seed,
+            normalize=self.normalization,
+            workers=options.workers,
+            cache=options.cache,
+            device=self.device,
+        )
 
     def shadow_records(self, needed_by: str) -> tuple[Pair, Pair]:
         """The attacker's own members and non-members: shadow-train and shadow-test."""
-        options = self.shadow_options(needed_by)
+        options, _ = self.shadow_options(needed_by)
         if options.train is None or options.test is None:
             raise AuditError(f"{needed_by} needs records for shadow models: give train and test of ShadowOptions")
         return options.train, options.test
 
 
-def gather_signals(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    is_member: np.ndarray,
-    *,
-    requires: Collection[str],
-    normalize: Callable[[Tensor], Tensor] | None,
-    normalization: Normalization,
-    device: torch.device,
-    batch_size: int,
-    seed: int,
-    effort: Effort,
-    shadow: ShadowOptions | None,
-) -> TargetSignals:
+def gather_signals(request: SignalRequest, *, requires: Collection[str]) -> TargetSignals:
     """Asks the model, and trains shadow models, for what attacks require; see :data:`attacks.registry.REQUIREMENTS`.
 
     Args:
-        model: the trained classifier.
-        images: ``(n, C, H, W)``.
-        labels: ``(n,)`` integers.
-        is_member: ``(n,)`` booleans.
+        request: what is audited, and what may be spent.
         requires: union of the attacks' requirements.
-        normalize: what the target applies to a batch.
-        normalization: how shadow models are normalised.
-        device: of all of it.
-        batch_size: images a forward pass.
-        seed: of what is drawn.
-        effort: how many questions may be asked.
-        shadow: how shadow models are trained; needed by attacks that require them.
 
     Raises:
         AuditError: if the model's answers cannot be audited, or something that shadow models need is missing.
     """
-    views = effort.views if {"view_logits", "shadows"} & set(requires) else None
     signals = extract_signals(
-        model,
-        images,
-        labels,
-        is_member,
-        batch_size=batch_size,
-        device=device,
-        normalize=normalize,
+        request.model,
+        request.images,
+        request.labels,
+        request.is_member,
+        batch_size=request.batch_size,
+        device=request.device,
+        normalize=request.normalize,
         gradients="gradients" in requires,
-        views=views,
-    )
-    request = _Request(
-        model=model,
-        images=images,
-        labels=labels,
-        is_member=is_member,
-        normalize=normalize,
-        normalization=normalization,
-        device=device,
-        batch_size=batch_size,
-        seed=seed,
-        effort=effort,
-        shadow=shadow,
-        signals=signals,
+        views=request.effort.views if {"view_logits", "shadows"} & set(requires) else None,
     )
     for name, provide in _PROVIDERS.items():
         if name in requires:
-            signals = replace(signals, **provide(request))
+            signals = replace(signals, **provide(request, signals))
     return signals
 
 
-def _distances(request: _Request) -> dict[str, Any]:
+def _distances(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
     """Boundary distances of a seeded choice of members and of non-members; NaN for all others."""
     distances, queries = measure_distances(
         request.model,
@@ -139,26 +122,21 @@ def _distances(request: _Request) -> dict[str, Any]:
     return {"distances": distances, "queries": queries}
 
 
-def _references(request: _Request) -> dict[str, Any]:
-    options = request.shadow_options("an attack with reference models (lira, rmia)")
+def _references(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
+    options, training = request.shadow_options("an attack with reference models (lira, rmia)")
     shadows = reference_shadows(
         options.model if options.model is not None else request.model,
         request.images,
         request.labels,
         count=options.count,
-        recipe=options.recipe,
-        seed=request.seed,
         population=_population(request, options),
         views=request.effort.views,
-        normalize=request.normalization,
-        workers=options.workers,
-        cache=options.cache,
-        device=request.device,
+        **training,
     )
     return {"shadows": shadows}
 
 
-def _population(request: _Request, options: ShadowOptions) -> Population | None:
+def _population(request: SignalRequest, options: ShadowOptions) -> Population | None:
     """Records z that neither the target nor a reference model is trained on: those of the attacker."""
     parts = [part for part in (options.train, options.test) if part is not None]
     if not parts:
@@ -178,41 +156,18 @@ def _population(request: _Request, options: ShadowOptions) -> Population | None:
     return Population(images, labels, np.asarray(answers.view_logits))
 
 
-def _small_cnn(request: _Request) -> dict[str, Any]:
-    options = request.shadow_options("black_box_shadow")
-    signals = small_cnn_signals(
-        *request.shadow_records("black_box_shadow"),
-        num_classes=request.signals.num_classes,
-        recipe=options.recipe,
-        seed=request.seed,
-        normalize=request.normalization,
-        workers=options.workers,
-        cache=options.cache,
-        device=request.device,
-    )
-    return {"black_box_shadow": signals}
+def _small_cnn(request: SignalRequest, signals: TargetSignals) -> dict[str, Any]:
+    _, training = request.shadow_options("black_box_shadow")
+    parts = request.shadow_records("black_box_shadow")
+    return {"black_box_shadow": small_cnn_signals(*parts, num_classes=signals.num_classes, **training)}
 
 
-def _twin(request: _Request) -> dict[str, Any]:
-    options = request.shadow_options("white_box_shadow")
-    signals = twin_signals(
-        options.model if options.model is not None else request.model,
-        *request.shadow_records("white_box_shadow"),
-        recipe=options.recipe,
-        seed=request.seed,
-        normalize=request.normalization,
-        workers=options.workers,
-        cache=options.cache,
-        device=request.device,
-    )
-    return {"white_box_shadow": signals}
+def _twin(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
+    options, training = request.shadow_options("white_box_shadow")
+    model = options.model if options.model is not None else request.model
+    return {"white_box_shadow": twin_signals(model, *request.shadow_records("white_box_shadow"), **training)}
 
 
-_PROVIDERS: Mapping[str, Callable[[_Request], dict[str, Any]]] = MappingProxyType(
-    {
-        "distances": _distances,
-        "shadows": _references,
-        "black_box_shadow": _small_cnn,
-        "white_box_shadow": _twin,
-    }
+_PROVIDERS: Mapping[str, Callable[[SignalRequest, TargetSignals], dict[str, Any]]] = MappingProxyType(
+    {"distances": _distances, "shadows": _references, "black_box_shadow": _small_cnn, "white_box_shadow": _twin}
 )

@@ -8,7 +8,6 @@ gradients as well, and none is computed before an attack asks for it (``TargetSi
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,10 @@ def extract_signals(
         ConfigError: if ``batch_size``, ``views`` or ``device`` is out of its range.
     """
     pictures, truth = torch.as_tensor(images), torch.as_tensor(labels)
-    _check_request(pictures, truth, batch_size, views)
+    checked(Count, batch_size, "batch_size")
+    checked(Views | None, views, "views")
+    if not len(pictures) or truth.shape != (len(pictures),):
+        raise AuditError(f"{len(pictures)} images, labels {tuple(truth.shape)}: expected (n,) for n images, n >= 1")
     place = resolve_device(device)
     model.to(place)
     prepare = normalize or to_float
@@ -82,11 +84,11 @@ def extract_signals(
         tap = _ClassifierTap(model, active=gradients)
         logits = _answers(model, batches, place, prepare, tap)
         if views is not None:
-            others = [
-                _answers(model, batches, place, partial(_prepare_view, prepare=prepare, view=view))
-                for view in range(1, views)
-            ]
-            extras["view_logits"] = np.stack([logits, *others], axis=1)
+
+            def asked(view: int) -> npt.NDArray[np.float32]:
+                return _answers(model, batches, place, lambda batch: prepare(view_images(batch, view)))
+
+            extras["view_logits"] = np.stack([logits, *map(asked, range(1, views))], axis=1)
         if gradients and tap.features is not None:
             extras["features"] = torch.cat(tap.features).numpy()
         signals = TargetSignals.from_logits(logits, truth.cpu().numpy(), is_member, **extras)
@@ -94,14 +96,6 @@ def extract_signals(
             return signals
         explicit = _explicit_gradients(model, tap, batches, truth.long(), place, prepare)
     return TargetSignals.from_logits(logits, signals.labels, signals.is_member, **extras, gradients=explicit)
-
-
-def _check_request(images: Tensor, labels: Tensor, batch_size: int, views: int | None) -> None:
-    checked(Count, batch_size, "batch_size")
-    if views is not None:
-        checked(Views, views, "views")
-    if not len(images) or labels.shape != (len(images),):
-        raise AuditError(f"{len(images)} images, labels {tuple(labels.shape)}: expected (n,) for n images, n >= 1")
 
 
 def view_images(images: Tensor, view: int) -> Tensor:
@@ -120,10 +114,6 @@ def view_images(images: Tensor, view: int) -> Tensor:
     if view % 2:
         columns = columns.flip(0)
     return images[..., rows[:, None], columns] if view else images
-
-
-def _prepare_view(images: Tensor, *, prepare: Transform, view: int) -> Tensor:
-    return prepare(view_images(images, view))
 
 
 def _reflected(size: int, shift: int, device: torch.device) -> Tensor:
@@ -148,17 +138,15 @@ class _ClassifierTap:
         self._calls: dict[nn.Module, int] = {}
 
     def __enter__(self) -> _ClassifierTap:
-        self._hooks = [module.register_forward_hook(self._remember) for module in self._modules if self.wanted]
+        self._hooks = [
+            module.register_forward_hook(self._remember) for module in self._modules if self.features is not None
+        ]
         return self
 
     def __exit__(self, *_: object) -> None:
         for hook in self._hooks:
             hook.remove()
         self._last = None
-
-    @property
-    def wanted(self) -> bool:
-        return self.features is not None
 
     def _remember(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self.weighted = module
@@ -199,11 +187,7 @@ def _weight_matrix(module: nn.Module) -> nn.Parameter | None:
 
 
 def _answers(
-    model: nn.Module,
-    batches: list[Tensor],
-    device: torch.device,
-    prepare: Transform,
-    tap: _ClassifierTap | None = None,
+    model: nn.Module, batches: list[Tensor], device: torch.device, prepare: Transform, tap: _ClassifierTap | None = None
 ) -> npt.NDArray[np.float32]:
     """The logits of all batches ``(n, K)``; the tap reads along."""
     parts = []

@@ -7,13 +7,5 @@ from nni_privacy.cells.darts import Cell, Edge, Genotype
 from nni_privacy.cells.genotypes import AnyGenotype, parse_genotype, read_genotypes
 from nni_privacy.cells.nasbench201 import NasBench201Genotype
 
-__all__ = [
-    "AnyGenotype",
-    "Cell",
-    "Edge",
-    "Genotype",
-    "GenotypeCodes",
-    "NasBench201Genotype",
-    "parse_genotype",
-    "read_genotypes",
-]
+__all__ = ["AnyGenotype", "Cell", "Edge", "Genotype", "GenotypeCodes", "NasBench201Genotype", "parse_genotype"]
+__all__ += ["read_genotypes"]

@@ -64,11 +64,18 @@ class GenotypeCodes:
 
     def to_genotypes(self) -> list[Genotype]:
         """The genotypes that the rows stand for."""
-        sources, operations = self.sources.tolist(), self.operations.tolist()
-        return [
-            Genotype(*(_cell(sources[row][kind], operations[row][kind]) for kind in range(len(CELL_TYPES))))
-            for row in range(len(self))
-        ]
+
+        def cell(sources: list[list[int]], operations: list[list[int]]) -> Cell:
+            return Cell(
+                tuple(
+                    Edge(source, INPUT_NODES + node, DARTS_OPERATIONS[operation])
+                    for node, pair in enumerate(zip(sources, operations, strict=True))
+                    for source, operation in zip(*pair, strict=True)
+                )
+            )
+
+        rows = zip(self.sources.tolist(), self.operations.tolist(), strict=True)
+        return [Genotype(*map(cell, sources, operations)) for sources, operations in rows]
 
     @property
     def nodes(self) -> int:
@@ -102,13 +109,3 @@ class GenotypeCodes:
         keys = np.ascontiguousarray(flat).view(np.dtype((np.void, flat.shape[1]))).ravel()
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         return self[first], inverse.reshape(-1)
-
-
-def _cell(sources: list[list[int]], operations: list[list[int]]) -> Cell:
-    return Cell(
-        tuple(
-            Edge(source, INPUT_NODES + node, DARTS_OPERATIONS[operation])
-            for node, pair in enumerate(zip(sources, operations, strict=True))
-            for source, operation in zip(*pair, strict=True)
-        )
-    )

@@ -16,20 +16,8 @@ from typing import Any, Literal
 
 from nni_privacy.errors import GenotypeError, nearest
 
-__all__ = [
-    "CELL_TYPES",
-    "DARTS_OPERATIONS",
-    "INPUT_NODES",
-    "Cell",
-    "CellType",
-    "Edge",
-    "Genotype",
-    "NodeLabels",
-    "check_darts_edge",
-    "format_sources",
-    "node_labels",
-    "source_pairs",
-]
+__all__ = ["CELL_TYPES", "DARTS_OPERATIONS", "INPUT_NODES", "Cell", "CellType", "Edge", "Genotype", "NodeLabels"]
+__all__ += ["check_darts_edge", "format_sources", "node_labels", "source_pairs"]
 
 CellType = Literal["normal", "reduction"]
 CELL_TYPES: tuple[CellType, ...] = ("normal", "reduction")

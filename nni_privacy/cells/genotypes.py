@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nni_privacy.cells.darts import CELL_TYPES, Cell, Edge, Genotype
@@ -12,15 +12,7 @@ from nni_privacy.cells.nasbench201 import NASBENCH201_CELL, NasBench201Genotype
 from nni_privacy.cells.operations import operation_kind
 from nni_privacy.errors import DataError, GenotypeError
 
-__all__ = [
-    "CELL_NAMES",
-    "AnyCell",
-    "AnyGenotype",
-    "cells_of",
-    "parse_genotype",
-    "present_edges",
-    "read_genotypes",
-]
+__all__ = ["CELL_NAMES", "AnyCell", "AnyGenotype", "cells_of", "parse_genotype", "present_edges", "read_genotypes"]
 
 AnyGenotype = Genotype | NasBench201Genotype
 
@@ -62,20 +54,16 @@ def read_genotypes(file: str | Path) -> list[AnyGenotype]:
     except UnicodeDecodeError:
         raise DataError(f"{name}: not a text file in UTF-8") from None
     lines = text.splitlines()
-    numbered = _csv_cells(name, lines) if str(file).endswith(".csv") else enumerate(lines, start=1)
-    genotypes = list(_parse(name, numbered))
+    genotypes: list[AnyGenotype] = []
+    for number, line in _csv_cells(name, lines) if str(file).endswith(".csv") else enumerate(lines, start=1):
+        try:
+            if line.strip():
+                genotypes.append(parse_genotype(line))
+        except GenotypeError as error:
+            raise GenotypeError(f"{name}, line {number}: {error}") from None
     if not genotypes:
         raise DataError(f"{name}: no genotype in it")
     return genotypes
-
-
-def _parse(name: str, numbered: Iterable[tuple[int, str]]) -> Iterator[AnyGenotype]:
-    for number, line in numbered:
-        if line.strip():
-            try:
-                yield parse_genotype(line)
-            except GenotypeError as error:
-                raise GenotypeError(f"{name}, line {number}: {error}") from None
 
 
 def _csv_cells(name: str, lines: list[str]) -> Iterator[tuple[int, str]]:

@@ -13,14 +13,8 @@ from typing import Any
 from nni_privacy.cells.darts import Edge, _shorten
 from nni_privacy.errors import GenotypeError, nearest
 
-__all__ = [
-    "NASBENCH201_CELL",
-    "NASBENCH201_EDGES",
-    "NASBENCH201_NODES",
-    "NASBENCH201_OPERATIONS",
-    "NasBench201Genotype",
-    "edge_label",
-]
+__all__ = ["NASBENCH201_CELL", "NASBENCH201_EDGES", "NASBENCH201_NODES", "NASBENCH201_OPERATIONS"]
+__all__ += ["NasBench201Genotype", "edge_label"]
 
 NASBENCH201_OPERATIONS: tuple[str, ...] = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five operations that an edge may carry, under the names of the benchmark's papers."""

@@ -12,17 +12,8 @@ if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
     from nni_privacy.data.normalize import Normalizer, to_float
 
-__all__ = [
-    "Dataset",
-    "FourWaySplit",
-    "Normalizer",
-    "check_dataset_options",
-    "dataset_names",
-    "load_dataset",
-    "register_dataset",
-    "split_four_ways",
-    "to_float",
-]
+__all__ = ["Dataset", "FourWaySplit", "Normalizer", "check_dataset_options", "dataset_names", "load_dataset"]
+__all__ += ["register_dataset", "split_four_ways", "to_float"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,

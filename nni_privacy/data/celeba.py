@@ -15,16 +15,7 @@ import torch
 from torchvision.datasets import CelebA
 
 from nni_privacy.data.dataset import Dataset
-from nni_privacy.data.files import (
-    Root,
-    check_files,
-    fetch,
-    narrowed,
-    one_line,
-    refuse,
-    root_folder,
-    wrong_file,
-)
+from nni_privacy.data.files import Root, check_checksums, check_files, fetch, narrowed, one_line, root_folder
 from nni_privacy.data.pictures import decode, mapped_images
 from nni_privacy.errors import DataError
 from nni_privacy.files import cache_folder
@@ -43,12 +34,7 @@ Reader = Callable[[int], npt.NDArray[np.uint8]]
 
 
 def read_celeba(name: str, *, root: Root, download: bool, image_size: int, cache: Root) -> Dataset:
-    """The 202,599 aligned faces, ``(202599, 3, image_size, image_size)`` ``uint8``, mapped from a file.
-
-    Raises:
-        ConfigError: if an option is not valid.
-        DataError: if a file is missing, cannot be downloaded, decoded or parsed, or has another checksum.
-    """
+    """The 202,599 aligned faces, ``(202599, 3, image_size, image_size)`` ``uint8``, mapped from a file."""
     top = root_folder(name, root, download=download)
     folder = top / CelebA.base_folder
     wanted = [entry for entry in CelebA.file_list if entry[2] in (ATTRIBUTES, ZIP)]
@@ -56,7 +42,7 @@ def read_celeba(name: str, *, root: Root, download: bool, image_size: int, cache
         fetch(name, top, narrowed(CelebA, file_list=wanted))
     checksums = {file: md5 for _, md5, file in wanted}
     check_files(name, folder, [(ATTRIBUTES, None)])
-    refuse(wrong_file(name, folder, [(ATTRIBUTES, checksums.get(ATTRIBUTES))]))
+    check_checksums(name, folder, [(ATTRIBUTES, checksums.get(ATTRIBUTES))])
     files, labels = _parsed(folder / ATTRIBUTES)
     description, source = _source(name, folder, files, image_size, checksums.get(ZIP))
     where = cache_folder("images") if cache is None else Path(cache).expanduser().absolute()
@@ -99,7 +85,7 @@ def _source(
         return decode(jpegs / files[index], str(jpegs / files[index]), channels=3, image_size=image_size)
 
     def open_zip() -> Reader:
-        refuse(wrong_file(name, folder, [(ZIP, zip_checksum)]))
+        check_checksums(name, folder, [(ZIP, zip_checksum)])
         return _zip_reader(archive, files, image_size)
 
     return description, (lambda: from_folder) if place == jpegs else open_zip

@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch.nn import functional
 
-from nni_privacy.data.resize import resize_images
 from nni_privacy.data.split import FourWaySplit, split_four_ways
 from nni_privacy.errors import DataError
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "resize_images"]
 
 IMAGE_DIMS = 4
 MIN_CLASSES = 2
 _LARGEST_IMAGE = 4096
+CHUNK = 1024  # images that are resized at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,23 @@ class Dataset:
     stratified: bool = False
 
     def __post_init__(self) -> None:
-        self._check_images()
-        self._check_labels()
+        shape = tuple(self.images.shape)
+        if self.images.ndim != IMAGE_DIMS or 0 in shape:
+            raise DataError(f"{self.name}: images have shape {shape}, expected a non-empty (N, C, H, W)")
+        if self.images.dtype not in (torch.uint8, torch.float32):
+            raise DataError(f"{self.name}: images are {self.images.dtype}, expected torch.uint8 or torch.float32")
+        if self.images.dtype == torch.float32 and not bool(torch.isfinite(self.images).all()):
+            raise DataError(f"{self.name}: images contain NaN or infinite values")
+        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
+            found = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
+            raise DataError(f"{self.name}: labels are {found}, expected torch.int64 of shape (N,)")
+        if len(self.labels) != len(self.images):
+            raise DataError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels")
+        if self.num_classes < MIN_CLASSES:
+            raise DataError(f"{self.name}: num_classes is {self.num_classes}, expected {MIN_CLASSES} or more")
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= self.num_classes:
+            raise DataError(f"{self.name}: labels run from {low} to {high}, expected 0..{self.num_classes - 1}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,23 +107,16 @@ class Dataset:
         """
         return split_four_ways(len(self), seed=seed, labels=self.labels.numpy() if self.stratified else None)
 
-    def _check_images(self) -> None:
-        shape = tuple(self.images.shape)
-        if self.images.ndim != IMAGE_DIMS or 0 in shape:
-            raise DataError(f"{self.name}: images have shape {shape}, expected a non-empty (N, C, H, W)")
-        if self.images.dtype not in (torch.uint8, torch.float32):
-            raise DataError(f"{self.name}: images are {self.images.dtype}, expected torch.uint8 or torch.float32")
-        if self.images.dtype == torch.float32 and not bool(torch.isfinite(self.images).all()):
-            raise DataError(f"{self.name}: images contain NaN or infinite values")
 
-    def _check_labels(self) -> None:
-        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
-            found = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
-            raise DataError(f"{self.name}: labels are {found}, expected torch.int64 of shape (N,)")
-        if len(self.labels) != len(self.images):
-            raise DataError(f"{self.name}: {len(self.images)} images but {len(self.labels)} labels")
-        if self.num_classes < MIN_CLASSES:
-            raise DataError(f"{self.name}: num_classes is {self.num_classes}, expected {MIN_CLASSES} or more")
-        low, high = int(self.labels.min()), int(self.labels.max())
-        if low < 0 or high >= self.num_classes:
-            raise DataError(f"{self.name}: labels run from {low} to {high}, expected 0..{self.num_classes - 1}")
+def resize_images(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Images ``(N, C, H, W)``, ``uint8`` or ``float32``, at ``size`` x ``size`` pixels, of the same type.
+
+    Bilinear, and averaging where it makes smaller (antialiasing), as Pillow and torchvision's ``Resize`` do it; images
+    that are not square are stretched, as in the paper.
+    """
+    resized = torch.empty((*images.shape[:2], size, size), dtype=images.dtype)
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK].contiguous()
+        scaled = functional.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True)
+        resized[start : start + CHUNK] = scaled
+    return resized

@@ -19,20 +19,8 @@ import numpy.typing as npt
 from nni_privacy.errors import DataError
 from nni_privacy.files import cache_folder, file_lock
 
-__all__ = [
-    "Checksums",
-    "Part",
-    "Root",
-    "check_files",
-    "default_data_folder",
-    "fetch",
-    "narrowed",
-    "one_line",
-    "pool",
-    "refuse",
-    "root_folder",
-    "wrong_file",
-]
+__all__ = ["Checksums", "Part", "Root", "check_checksums", "check_files", "default_data_folder", "fetch", "narrowed"]
+__all__ += ["one_line", "pool", "root_folder"]
 
 DATA_VARIABLE = "NNI_PRIVACY_DATA"
 
@@ -78,24 +66,14 @@ def check_files(name: str, folder: Path, files: Checksums) -> None:
             raise DataError(f"dataset {name!r}: missing file {folder / file} (set root, or download: true)")
 
 
-def wrong_file(name: str, folder: Path, files: Checksums) -> DataError | None:
-    """The error that names the first file whose checksum is not the official one; ``None`` if all are right."""
+def check_checksums(name: str, folder: Path, files: Checksums) -> None:
+    """Raises a DataError that names the first file whose checksum is not the official one."""
     from torchvision.datasets.utils import calculate_md5
 
     for file, expected in files:
-        if expected is None or (found := calculate_md5(folder / file)) == expected:
-            continue
-        return DataError(
-            f"dataset {name!r}: wrong checksum of {folder / file}: MD5 is {found}, the official file's is {expected} "
-            "(remove it and set download: true)"
-        )
-    return None
-
-
-def refuse(error: DataError | None) -> None:
-    """Raises the error if there is one."""
-    if error is not None:
-        raise error
+        if expected is not None and (found := calculate_md5(folder / file)) != expected:
+            sums = f"MD5 is {found}, the official file's is {expected} (remove it and set download: true)"
+            raise DataError(f"dataset {name!r}: wrong checksum of {folder / file}: {sums}")
 
 
 def one_line(error: BaseException) -> str:
@@ -146,13 +124,8 @@ def pool(name: str, parts: Iterable[Part]) -> tuple[npt.NDArray[np.uint8], npt.N
         images[count - len(pixels) :] = pixels
         labels.append(classes.astype(np.int64))
         del pixels  # before the next file is read
-        _hand_back_memory()
-    return images, np.concatenate(labels)
-
-
-def _hand_back_memory() -> None:
-    """Gives back to the system what reading a file has freed; glibc keeps up to four times the file for later use."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        # Given back to the system: glibc keeps up to four times the file for later use. Other C libraries do not.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
         if trim is not None:
             trim(0)
+    return images, np.concatenate(labels)

@@ -19,8 +19,12 @@ __all__ = ["read_npz"]
 
 Array = npt.NDArray[Any]
 
-PAIRS: tuple[tuple[str, str], ...] = (("x", "y"), ("images", "labels"))
-POOLED: tuple[tuple[str, str], ...] = (("x_train", "y_train"), ("x_test", "y_test"))
+LAYOUTS: tuple[tuple[tuple[str, str], ...], ...] = (
+    (("x", "y"),),
+    (("images", "labels"),),
+    (("x_train", "y_train"), ("x_test", "y_test")),
+)
+"""Names of images and of labels; of several pairs the records are pooled."""
 EXPECTED = "x and y, or images and labels, or x_train, y_train, x_test and y_test"
 COLOUR_CHANNELS = (1, 3)
 UINT8_MAX = 255
@@ -58,7 +62,12 @@ def _arrays(file: Path) -> Iterator[tuple[str, Array, str, Array]]:
         if isinstance(archive, np.ndarray):
             raise DataError(f"{file}: not a .npz archive but a single array; use numpy.savez(file, x=..., y=...)")
         with archive:
-            for x_name, y_name in _choose_pairs(file, archive.files):
+            names = set(archive.files)
+            pairs = next((choice for choice in LAYOUTS if names >= {name for pair in choice for name in pair}), None)
+            if pairs is None:
+                found = ", ".join(archive.files) or "none"
+                raise DataError(f"{file}: missing arrays: found {found}; expected {EXPECTED}")
+            for x_name, y_name in pairs:
                 yield x_name, archive[x_name], y_name, archive[y_name]
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
@@ -68,33 +77,19 @@ def _arrays(file: Path) -> Iterator[tuple[str, Array, str, Array]]:
         raise DataError(f"{file}: cannot be read as a .npz file of plain arrays ({error})") from error
 
 
-def _choose_pairs(file: Path, names: list[str]) -> tuple[tuple[str, str], ...]:
-    for pair in PAIRS:
-        if set(pair) <= set(names):
-            return (pair,)
-    if {name for pair in POOLED for name in pair} <= set(names):
-        return POOLED
-    raise DataError(f"{file}: missing arrays: found {', '.join(names) or 'none'}; expected {EXPECTED}")
-
-
 def _images(file: Path, images: Array, layout: str) -> Array:
     if images.ndim not in (3, 4):
         raise DataError(f"{file}: images have shape {images.shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if images.ndim == 3:
         images = images[:, None]
-    elif _channels_last(file, images.shape, layout):
-        images = images.transpose(0, 3, 1, 2)
+    else:
+        first, last = images.shape[1] in COLOUR_CHANNELS, images.shape[3] in COLOUR_CHANNELS
+        square_last = images.shape[1] == images.shape[2] != images.shape[3]
+        if layout == "auto" and first == last and (first or square_last):
+            raise DataError(f"{file}: cannot tell where the channels are in images of shape {images.shape}; set layout")
+        if layout == "channels_last" or (layout == "auto" and last):
+            images = images.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(_pixels(file, images))
-
-
-def _channels_last(file: Path, shape: tuple[int, ...], layout: str) -> bool:
-    if layout != "auto":
-        return layout == "channels_last"
-    first, last = shape[1] in COLOUR_CHANNELS, shape[3] in COLOUR_CHANNELS
-    square_last = shape[1] == shape[2] != shape[3]
-    if first == last and (first or square_last):
-        raise DataError(f"{file}: cannot tell where the channels are in images of shape {shape}; set layout")
-    return last
 
 
 def _pixels(file: Path, images: Array) -> Array:

@@ -22,14 +22,13 @@ from nni_privacy.data.dataset import Dataset
 from nni_privacy.data.files import (
     Part,
     Root,
+    check_checksums,
     check_files,
     fetch,
     narrowed,
     one_line,
     pool,
-    refuse,
     root_folder,
-    wrong_file,
 )
 from nni_privacy.errors import DataError
 
@@ -44,12 +43,7 @@ STL10_CLASSES = FASHION_CLASSES = 10
 
 
 def read_cifar(name: str, *, root: Root, download: bool) -> Dataset:
-    """The 60,000 images of ``cifar10`` or ``cifar100``, ``(60000, 3, 32, 32)`` ``uint8``, with their (fine) labels.
-
-    Raises:
-        ConfigError: if an option is not valid.
-        DataError: if a file is missing, cannot be downloaded or has another checksum than the official one.
-    """
+    """The 60,000 images of ``cifar10`` or ``cifar100``, ``(60000, 3, 32, 32)`` ``uint8``, with their (fine) labels."""
     reader = CIFAR_READERS[name]
     files = [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]
     folder = _official_folder(name, reader, files, root=root, download=download)
@@ -66,12 +60,7 @@ def read_cifar(name: str, *, root: Root, download: bool) -> Dataset:
 
 
 def read_stl10(name: str, *, root: Root, download: bool) -> Dataset:
-    """The 13,000 labelled images of STL-10, ``(13000, 3, 96, 96)`` ``uint8``; the unlabelled ones are not touched.
-
-    Raises:
-        ConfigError: if an option is not valid.
-        DataError: if a file is missing, cannot be downloaded or has another checksum than the official one.
-    """
+    """The 13,000 labelled images of STL-10, ``(13000, 3, 96, 96)`` ``uint8``; the unlabelled ones are not touched."""
     train = STL10.train_list[:2]
     files = [*train, *STL10.test_list]
     folder = _official_folder(name, STL10, files, root=root, download=download)
@@ -89,10 +78,6 @@ def read_fashion_mnist(name: str, *, root: Root, download: bool) -> Dataset:
 
     The IDX files, plain or gzipped, are taken from ``root/FashionMNIST/raw`` (torchvision's place) or ``root``; without
     a ``root``, Debian's are found too. A gzipped file of one's own has to have the official checksum.
-
-    Raises:
-        ConfigError: if an option is not valid.
-        DataError: if a file is missing, cannot be downloaded, has another checksum or is not an IDX file.
     """
     checksums = {Path(file).stem: md5 for file, md5 in FashionMNIST.resources}
     packaged = root is None and _complete(DEBIAN_FASHION_MNIST, checksums)
@@ -103,7 +88,7 @@ def read_fashion_mnist(name: str, *, root: Root, download: bool) -> Dataset:
             images, labels = (_idx_file(folder, f"{part}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
             for file in (images, labels):
                 if file.suffix == ".gz" and not packaged:  # Debian compresses anew, and checks files in its own way
-                    refuse(wrong_file(name, folder, [(file.name, checksums[file.stem])]))
+                    check_checksums(name, folder, [(file.name, checksums[file.stem])])
             yield _idx(images, read_image_file).numpy()[:, None], _idx(labels, read_label_file).numpy()
 
     return _pooled(name, parts(), FASHION_CLASSES)
@@ -121,7 +106,7 @@ def _official_folder(name: str, reader: Any, files: list[Any], *, root: Root, do
     archive = top / reader.filename
     absent = any(not (folder / file).is_file() for file, _ in files)
     if absent and not download and archive.is_file():
-        refuse(wrong_file(name, top, [(reader.filename, reader.tgz_md5)]))
+        check_checksums(name, top, [(reader.filename, reader.tgz_md5)])
     if download or (absent and archive.is_file()):
         damaged = absent or any(not check_integrity(folder / file, md5) for file, md5 in files)
         if damaged:
@@ -134,7 +119,7 @@ def _opened(name: str, folder: Path, files: list[Any], reader: Any, **which: Any
     try:
         return reader(folder.parent, **which)
     except (RuntimeError, OSError, ValueError, KeyError) as error:
-        refuse(wrong_file(name, folder, files))
+        check_checksums(name, folder, files)
         raise DataError(f"dataset {name!r}: {folder} cannot be read: {one_line(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""Image files (JPEG, PNG, ...) decoded into one array, in memory or in a file that is mapped into memory."""
+"""Image files (JPEG, PNG, ...) decoded into one array, in memory or in a file that is mapped; folders of them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
-from nni_privacy.data.files import one_line
+from nni_privacy.data.dataset import MIN_CLASSES, Dataset
+from nni_privacy.data.files import Root, one_line, root_folder
 from nni_privacy.errors import DataError, PrivacyError
 from nni_privacy.files import atomic_write, file_lock, private_folder
 
-__all__ = ["MODES", "decode", "decode_all", "mapped_images"]
+__all__ = ["MODES", "decode", "decode_all", "mapped_images", "read_image_folder"]
 
 Images = npt.NDArray[np.uint8]
 
 MODES: Mapping[int, str] = {1: "L", 3: "RGB"}
 """Pillow's modes by number of channels."""
 
+MIN_IMAGES = 2
+"""Of a class: one may be a member, one a non-member."""
 CHUNK = 1024
 """Images between two notes of how far a cache is: what an interruption costs at most, a second or two."""
 
@@ -56,6 +61,45 @@ def decode_all(indices: range, load: Callable[[int], Images], keep: Callable[[in
             chunk = range(start, min(start + CHUNK, indices.stop))
             for index, image in zip(chunk, threads.map(load, chunk), strict=True):
                 keep(index, image)
+
+
+def read_image_folder(name: str, *, root: Root, image_size: int | None, channels: int) -> Dataset:
+    """All images below ``root``; class 0 is the first class folder in alphabetical order."""
+    folder = root_folder(name, root, download=False)
+    try:
+        found = ImageFolder(folder)
+    except OSError as error:  # FileNotFoundError is also what torchvision raises for class folders without images
+        raise DataError(f"dataset {name!r}: {folder}: {one_line(error)}") from error
+    labels, classes = np.array(found.targets, dtype=np.int64), found.classes
+    if len(classes) < MIN_CLASSES:
+        raise DataError(f"dataset {name!r}: {folder} has one class folder, {classes[0]!r}; expected two or more")
+    counts = np.bincount(labels, minlength=len(classes))
+    if counts.min() < MIN_IMAGES:
+        rarest = counts.argmin()
+        where = f"class folder {folder / classes[rarest]}"
+        raise DataError(f"dataset {name!r}: {where} has {counts[rarest]} image; expected {MIN_IMAGES} or more")
+    images = _images([Path(path) for path, _ in found.samples], channels, image_size)
+    return Dataset(folder.name, torch.from_numpy(images), torch.from_numpy(labels), len(classes))
+
+
+def _images(files: list[Path], channels: int, image_size: int | None) -> Images:
+    """Images ``(n, channels, H, W)`` of the files, in their order."""
+
+    def load(index: int) -> Images:
+        return decode(files[index], str(files[index]), channels=channels, image_size=image_size)
+
+    first = load(0)
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+
+    def keep(index: int, image: Images) -> None:
+        if image.shape != first.shape:
+            sizes = [f"{file} is {width} x {height}" for file, (_, height, width) in
+                     ((files[0], first.shape), (files[index], image.shape))]  # fmt: skip
+            raise DataError(f"images of several sizes: {', but '.join(sizes)} (width x height); set image_size")
+        images[index] = image
+
+    decode_all(range(len(files)), load, keep)
+    return images
 
 
 def mapped_images(
@@ -107,7 +151,12 @@ def _build(
     load = source()
     if done == 0:
         note.unlink(missing_ok=True)
-        _allocate(file, shape)
+        # Space that is missing shows here and not as a crash when the map is written to.
+        needed, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
+        if needed > free:
+            sizes = f"needs {needed / 1e9:.1f} GB, free are {free / 1e9:.1f} GB"
+            raise DataError(f"cache of decoded images {file}: {sizes}")
+        np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape).flush()
     images = np.lib.format.open_memmap(file, mode="r+")
     with _progress(f"decoding {shape[0]:,} images, once", done, shape[0]) as advance:
         for start in range(done, shape[0], CHUNK):
@@ -116,14 +165,6 @@ def _build(
             images.flush()
             atomic_write(note, str(chunk.stop))
             advance(chunk.stop)
-
-
-def _allocate(file: Path, shape: tuple[int, int, int, int]) -> None:
-    """A file of the right size; space that is missing shows here and not as a crash when the map is written to."""
-    needed, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
-    if needed > free:
-        raise DataError(f"cache of decoded images {file}: needs {needed / 1e9:.1f} GB, free are {free / 1e9:.1f} GB")
-    np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape).flush()
 
 
 def _done(note: Path) -> int:
@@ -140,12 +181,8 @@ def _progress(what: str, done: int, total: int) -> Iterator[Callable[[int], None
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeRemainingColumn(),
-    )
+    texts = TextColumn("{task.description}"), TextColumn("{task.percentage:3.0f}%")
+    columns = (texts[0], BarColumn(), texts[1], TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda finished: bar.update(task, completed=finished)

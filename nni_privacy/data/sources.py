@@ -14,16 +14,8 @@ from nni_privacy.errors import ConfigError
 if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
 
-__all__ = [
-    "load_celeba",
-    "load_cifar10",
-    "load_cifar100",
-    "load_digits",
-    "load_fashion_mnist",
-    "load_imagefolder",
-    "load_npz",
-    "load_stl10",
-]
+__all__ = ["load_celeba", "load_cifar10", "load_cifar100", "load_digits", "load_fashion_mnist", "load_imagefolder"]
+__all__ += ["load_npz", "load_stl10"]
 
 Folder = Annotated[str, Field(min_length=1)] | PathLike[str]
 Layout = Literal["auto", "channels_first", "channels_last"]
@@ -172,6 +164,6 @@ def load_imagefolder(*, root: Folder, image_size: int | None = None, channels: C
         DataError: if there are fewer than two class folders, one has fewer than two images, an image cannot be decoded,
             or images differ in size and no ``image_size`` is given.
     """
-    from nni_privacy.data.folders import read_image_folder
+    from nni_privacy.data.pictures import read_image_folder
 
     return read_image_folder("imagefolder", root=root, image_size=image_size, channels=channels)

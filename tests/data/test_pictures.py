@@ -12,8 +12,8 @@ from PIL import Image
 from torchvision import datasets
 
 from nni_privacy.data import load_dataset, pictures
+from nni_privacy.data.dataset import resize_images
 from nni_privacy.data.pictures import mapped_images
-from nni_privacy.data.resize import resize_images
 from nni_privacy.errors import ConfigError, DataError
 
 

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
-from nni_privacy.strategies.darts_second_order import DARTSSecondOrder, hypergradient
+from nni_privacy.strategies.darts import DARTSFirstOrder, DARTSSecondOrder, hypergradient
 
 RATE, MOMENTUM, DECAY = 0.1, 0.9, 3e-2
 TOLERANCE = 1e-4

@@ -107,9 +107,12 @@ def test_weight_and_architecture_step_draw_separately() -> None:
 
 
 def test_temperature_falls_linearly_from_10_to_a_tenth() -> None:
-    search = prepared(GDAS, darts(), epochs=5)
-    assert [search.temperature_at(epoch) for epoch in range(5)] == pytest.approx([10, 7.525, 5.05, 2.575, 0.1])
-    assert prepared(GDAS, darts(), epochs=1).temperature_at(0) == 10
+    def temperatures(epochs: int) -> list[float]:
+        search = prepared(GDAS, darts(), epochs=epochs)
+        return [search.before_epoch(epoch) or search.temperature for epoch in range(epochs)]
+
+    assert temperatures(5) == pytest.approx([10, 7.525, 5.05, 2.575, 0.1])
+    assert temperatures(1) == [10]
 
 
 def test_a_step_trains_the_weights_or_the_architecture_and_of_the_weights_only_what_ran() -> None:

@@ -23,8 +23,8 @@ from nni_privacy.patterns import CellPattern
 from nni_privacy.runs.epochs import EpochRecord, read_epochs
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.strategies import FixedPattern
-from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
-from nni_privacy.strategies.search_data import SearchData
+from nni_privacy.strategies.darts import DARTSFirstOrder
+from nni_privacy.strategies.one_shot import SearchData
 
 EPOCHS = 4
 OPTIONS: dict[str, Any] = {"batch_size": 8, "epochs": EPOCHS, "seed": 3}

@@ -13,16 +13,9 @@ from torch import Tensor
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces.supernet import Gates
-from nni_privacy.strategies.candidates import (
-    distinct_random_samples,
-    judging,
-    ranked_by_accuracy,
-    sample_at,
-    sample_key,
-    space_size,
-)
-from nni_privacy.strategies.random_search import RandomSearch
-from nni_privacy.strategies.search_data import Batch
+from nni_privacy.strategies.one_shot import Batch
+from nni_privacy.strategies.random_search import RandomSearch, distinct_random_samples
+from nni_privacy.strategies.weight_sharing import judging
 
 BUDGETS = [("darts", 0), ("darts", 4), ("nasbench201", 0), ("nasbench201", 4), ("layers", 0)]
 
@@ -73,14 +66,14 @@ def test_samples_of_a_space_are_numbered() -> None:
     expected = [
         dict(zip(layout.choices, values, strict=True)) for values in itertools.product(*layout.choices.values())
     ]
-    assert space_size(layout) == len(expected) == 125
-    assert [sample_at(layout, index) for index in range(len(expected))] == expected
+    assert layout.size() == len(expected) == 125
+    assert [layout.sample_at(index) for index in range(len(expected))] == expected
 
 
 def test_draws_without_replacement_give_the_whole_of_a_small_space() -> None:
     layout = opened("layers").supernet(seed=0).layout
     drawn = distinct_random_samples(layout, 100, generator=torch.Generator().manual_seed(0))
-    assert len(drawn) == len({sample_key(layout, sample) for sample in drawn}) == space_size(layout) == 9
+    assert len(drawn) == len({tuple(sample.values()) for sample in drawn}) == layout.size() == 9
 
 
 @pytest.mark.parametrize(("name", "budget"), BUDGETS)
@@ -120,7 +113,7 @@ def test_equally_accurate_samples_keep_their_order(monkeypatch: pytest.MonkeyPat
     strategy = strategy_for("layers")
     samples = strategy.drawn_candidates(8)
     monkeypatch.setattr(strategy, "accuracy", lambda sample, batch: float(sample["conv"] == "conv_1x1"))
-    ranked = ranked_by_accuracy(strategy, samples, (torch.zeros(0), torch.zeros(0)))
+    ranked = strategy.ranked_by_accuracy(samples, (torch.zeros(0), torch.zeros(0)))
     assert ranked == [s for s in samples if s["conv"] == "conv_1x1"] + [s for s in samples if s["conv"] != "conv_1x1"]
 
 

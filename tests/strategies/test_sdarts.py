@@ -175,9 +175,12 @@ def test_random_perturbations_are_uniform_in_the_ball_and_differ_from_step_to_st
 
 
 def test_epsilon_grows_linearly_from_3_to_30_percent() -> None:
-    search = prepared(SDARTS, nasbench201(), epochs=4)
-    assert [search.epsilon_at(epoch) for epoch in range(4)] == pytest.approx([0.03, 0.12, 0.21, 0.3])
-    assert prepared(SDARTS, nasbench201(), epochs=1).epsilon_at(0) == 0.03
+    def epsilons(epochs: int) -> list[float]:
+        search = prepared(SDARTS, nasbench201(), epochs=epochs)
+        return [search.before_epoch(epoch) or search.epsilon for epoch in range(epochs)]
+
+    assert epsilons(4) == pytest.approx([0.03, 0.12, 0.21, 0.3])
+    assert epsilons(1) == [0.03]
 
 
 def test_an_epoch_tells_both_losses() -> None:

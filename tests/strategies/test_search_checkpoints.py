@@ -20,8 +20,7 @@ from one_shot_spaces import SPACES, LayerSpace, images_and_labels, prepared
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.runs.epochs import SearchLog, read_epochs
-from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
-from nni_privacy.strategies.darts_second_order import DARTSSecondOrder
+from nni_privacy.strategies.darts import DARTSFirstOrder, DARTSSecondOrder
 
 EPOCHS = 4
 OPTIONS: dict[str, Any] = {"batch_size": 8, "epochs": EPOCHS, "seed": 3}
@@ -35,7 +34,7 @@ SEARCH = """
 import sys, time
 from pathlib import Path
 from one_shot_spaces import SPACES, images_and_labels, prepared
-from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
+from nni_privacy.strategies.darts import DARTSFirstOrder
 
 name, folder, pause = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 strategy = prepared(

@@ -11,7 +11,7 @@ from one_shot_spaces import LayerSpace, images_and_labels, prepared
 
 from nni_privacy import files
 from nni_privacy.errors import RunStoppedError
-from nni_privacy.strategies.darts_first_order import DARTSFirstOrder
+from nni_privacy.strategies.darts import DARTSFirstOrder
 
 
 def strategy_for(folder: Path) -> DARTSFirstOrder:

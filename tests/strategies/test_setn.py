@@ -9,8 +9,8 @@ import pytest
 import torch
 from one_shot_spaces import SPACES, images_and_labels, prepared
 
-from nni_privacy.strategies.candidates import judging
 from nni_privacy.strategies.setn import SETN
+from nni_privacy.strategies.weight_sharing import judging
 
 BUDGETS = [("darts", 0), ("darts", 4), ("nasbench201", 4), ("layers", 0)]
 
@@ -38,7 +38,7 @@ def test_weights_run_one_path_and_the_architecture_runs_the_whole_mixture(name: 
     assert all(gate.weights is None and len(gate.active or ()) == 1 for gates in passes for gate in gates.values())
     paths = [{key: gate.active for key, gate in gates.items()} for gates in passes]
     assert any(path != paths[0] for path in paths)
-    joint = strategy.architecture_gates()
+    joint = strategy.gates()
     assert set(joint) == {decision.key for decision in strategy.layout().decisions}
     assert all(
         gate.active is None and float(gate.weights.detach().sum()) == pytest.approx(1) for gate in joint.values()

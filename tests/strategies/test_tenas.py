@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.search_spaces.supernet import NONE
-from nni_privacy.strategies.tenas import TENAS, rank_sums
-from nni_privacy.strategies.zero_cost import linear_regions, ntk_condition_number
+from nni_privacy.strategies.tenas import TENAS, linear_regions, ntk_condition_number, rank_sums
 
 IMAGES = 5
 

@@ -18,7 +18,7 @@ from nni_privacy.search_spaces import DARTS
 from nni_privacy.search_spaces.nasbench201 import NasBench201
 from nni_privacy.strategies import FixedPattern
 from nni_privacy.strategies.differentiable import Differentiable
-from nni_privacy.strategies.search_data import Batch
+from nni_privacy.strategies.one_shot import Batch
 
 CLASSES = 3
 PATTERN = "demotion-reduction"

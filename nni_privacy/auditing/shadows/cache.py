@@ -85,12 +85,7 @@ class ShadowCache:
         return arrays
 
     def write(self, key: str, arrays: Mapping[str, npt.NDArray[Any]], *, description: str) -> None:
-        """Puts arrays under ``key``; on disk when this returns.
-
-        Args:
-            key: SHA-256 of ``description``.
-            arrays: no objects, and none of the name ``description``.
-            description: JSON that says what they are.
+        """Puts arrays, no objects, under ``key``, the SHA-256 of ``description`` in JSON; on disk when this returns.
 
         Raises:
             ConfigError: if the folder is full or cannot be written to.

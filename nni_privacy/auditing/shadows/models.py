@@ -113,21 +113,19 @@ def _build(factory: Callable[..., Any], name: str, arguments: Mapping[str, Any])
     return model
 
 
-def cell_network(*, genotype: str, channels: int, cells: int, in_channels: int, num_classes: int) -> nn.Module:
+def cell_network(*, genotype: str, **sizes: int) -> nn.Module:
     """The network of a genotype's text: the factory behind the specs of ``CellNetwork`` and ``DARTS``."""
     from nni_privacy.cells.darts import Genotype
     from nni_privacy.search_spaces.network import CellNetwork
 
-    sizes = {"channels": channels, "cells": cells, "in_channels": in_channels, "num_classes": num_classes}
     return CellNetwork(Genotype.parse(genotype), **sizes)
 
 
-def nasbench201_network(*, genotype: str, channels: int, cells: int, in_channels: int, num_classes: int) -> nn.Module:
+def nasbench201_network(*, genotype: str, **sizes: int) -> nn.Module:
     """As :func:`cell_network`, behind the specs of ``NasBench201Network`` and ``NasBench201``."""
     from nni_privacy.cells.nasbench201 import NasBench201Genotype
     from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
 
-    sizes = {"channels": channels, "cells": cells, "in_channels": in_channels, "num_classes": num_classes}
     return NasBench201Network(NasBench201Genotype.parse(genotype), **sizes)
 
 
@@ -183,35 +181,27 @@ def _is_importable(path: str, wanted: Callable[..., nn.Module]) -> bool:
 
 
 def _spec_of_network(model: nn.Module) -> ModelSpec:
-    network: Any = model.network if _is_own_space(model) else model
-    unknown = (
-        f"a {type(model).__name__} cannot be built again from itself: give its factory ('package.module:callable')"
-    )
-    spec = _own_network_spec(network)
-    if spec is None:
-        raise ConfigError(unknown)
-    with isolated():
-        twin = spec.build()
-    if str(twin) != str(network) and str(_private(twin)) != str(network):  # someone has put other layers into it
-        raise ConfigError(unknown)
-    return spec
-
-
-def _private(model: nn.Module) -> nn.Module:
-    """The model as training with DP-SGD leaves it."""
-    from nni_privacy.training.dp_layers import make_private_layers
-
-    make_private_layers(model)
-    return model
-
-
-def _is_own_space(model: nn.Module) -> bool:
-    """Whether ``model`` is one of our spaces, frozen; where their modules are not imported, none is."""
     from nni_privacy.search_spaces import SPACES
 
+    # Where the modules of our spaces are not imported, the model is none of them.
     modules = (sys.modules.get(f"nni_privacy.search_spaces.{name}") for name in SPACES)
-    kinds = (getattr(module, name) for module, name in zip(modules, SPACES.values(), strict=True) if module)
-    return any(type(model) is kind for kind in kinds)
+    kinds = [getattr(module, name) for module, name in zip(modules, SPACES.values(), strict=True) if module]
+    network: Any = model.network if type(model) in kinds else model
+    spec = _own_network_spec(network)
+    if spec is not None:
+        with isolated():
+            twin = spec.build()
+        if str(twin) == str(network):
+            return spec
+        from nni_privacy.training.dp_layers import make_private_layers
+
+        make_private_layers(twin)  # as training with DP-SGD leaves it
+        if str(twin) == str(network):
+            return spec
+    # A network of another kind, or someone has put other layers into it.
+    raise ConfigError(
+        f"a {type(model).__name__} cannot be built again from itself: give its factory ('package.module:callable')"
+    )
 
 
 def _own_network_spec(network: Any) -> ModelSpec | None:

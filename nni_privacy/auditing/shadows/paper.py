@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from typing_extensions import Unpack
 
 from nni_privacy.attacks import TargetSignals
 from nni_privacy.auditing.shadows.cache import CacheLocation
 from nni_privacy.auditing.shadows.models import ModelSource, ModelSpec, fingerprint, spec_for
 from nni_privacy.auditing.shadows.plan import Normalization, ShadowTask
 from nni_privacy.auditing.shadows.references import AnyModel, Records, stack_records
-from nni_privacy.auditing.shadows.train import train_shadows
+from nni_privacy.auditing.shadows.train import TrainingOptions, train_shadows
 from nni_privacy.rng import stream_seed
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
@@ -25,12 +26,7 @@ def small_cnn_signals(
     nonmembers: tuple[Records, Records],
     *,
     num_classes: int,
-    recipe: Recipe,
-    seed: int,
-    normalize: Normalization = "own",
-    workers: int | None = None,
-    cache: CacheLocation = None,
-    device: str | torch.device = "auto",
+    **training: Unpack[TrainingOptions],
 ) -> TargetSignals:
     """The shadow of Black-Box/Shadow: one small CNN, trained on shadow-train and asked about both parts.
 
@@ -41,43 +37,21 @@ def small_cnn_signals(
         members: images ``(m, C, H, W)`` and labels ``(m,)`` of shadow-train.
         nonmembers: the same of shadow-test.
         num_classes: number of classes K.
-        recipe: the target's.
-        seed: the target's too; another one is derived from it.
-        normalize: by default statistics of shadow-train: the attacker does not know the target's.
-        workers: 0 or ``None``: this process trains; 1: a worker process.
-        cache: see :data:`~nni_privacy.auditing.shadows.cache.CacheLocation`.
-        device: of training.
+        **training: see :class:`~nni_privacy.auditing.shadows.train.TrainingOptions`.
 
     Raises:
         PrivacyError: as :func:`~nni_privacy.auditing.shadows.train.train_shadows`.
     """
     channels, height, width = (int(size) for size in members[0].shape[1:])
     arguments = {"in_channels": channels, "num_classes": num_classes, "image_size": [height, width]}
-    return _shadow_signals(
-        ModelSpec(SMALL_CNN, arguments),
-        members,
-        nonmembers,
-        gradients=False,
-        recipe=recipe,
-        seed=seed,
-        normalize=normalize,
-        workers=workers,
-        cache=cache,
-        device=device,
-    )
+    return _shadow_signals(ModelSpec(SMALL_CNN, arguments), members, nonmembers, gradients=False, **training)
 
 
 def twin_signals(
     model: AnyModel,
     members: tuple[Records, Records],
     nonmembers: tuple[Records, Records],
-    *,
-    recipe: Recipe,
-    seed: int,
-    normalize: Normalization = "own",
-    workers: int | None = None,
-    cache: CacheLocation = None,
-    device: str | torch.device = "auto",
+    **training: Unpack[TrainingOptions],
 ) -> TargetSignals:
     """The shadow of White-Box/Shadow: the target's architecture, trained on shadow-train, with gradients.
 
@@ -85,12 +59,7 @@ def twin_signals(
         model: the target's network or a factory, see :func:`~nni_privacy.auditing.shadows.models.spec_for`.
         members: as for :func:`small_cnn_signals`, and so on.
         nonmembers: images and labels of shadow-test.
-        recipe: the target's.
-        seed: the target's too; another one is derived from it.
-        normalize: by default statistics of shadow-train.
-        workers: 0 or ``None``: this process trains; 1: a worker process.
-        cache: see :data:`~nni_privacy.auditing.shadows.cache.CacheLocation`.
-        device: of training.
+        **training: see :class:`~nni_privacy.auditing.shadows.train.TrainingOptions`.
 
     Returns:
         Signals with ``features``, or with explicit ``gradients`` if the model does not end in a linear layer.
@@ -98,18 +67,7 @@ def twin_signals(
     Raises:
         PrivacyError: as :func:`~nni_privacy.auditing.shadows.train.train_shadows`.
     """
-    return _shadow_signals(
-        spec_for(model),
-        members,
-        nonmembers,
-        gradients=True,
-        recipe=recipe,
-        seed=seed,
-        normalize=normalize,
-        workers=workers,
-        cache=cache,
-        device=device,
-    )
+    return _shadow_signals(spec_for(model), members, nonmembers, gradients=True, **training)
 
 
 def _shadow_signals(
@@ -120,10 +78,10 @@ def _shadow_signals(
     gradients: bool,
     recipe: Recipe,
     seed: int,
-    normalize: Normalization,
-    workers: int | None,
-    cache: CacheLocation,
-    device: str | torch.device,
+    normalize: Normalization = "own",
+    workers: int | None = None,
+    cache: CacheLocation = None,
+    device: str | torch.device = "auto",
 ) -> TargetSignals:
     """One shadow, trained on the members and asked about members and non-members, in that order."""
     data = stack_records([members, nonmembers])

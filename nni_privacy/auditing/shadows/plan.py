@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -190,10 +190,6 @@ class ShadowTask:
             normalize=normalize,
             **plain,
         )
-
-    def with_training(self, training: Indices, *, number: int, seed: int) -> ShadowTask:
-        """Another shadow of the same plan."""
-        return replace(self, training=training, number=number, seed=seed)
 
 
 def canonical_json(value: Any) -> str:

@@ -160,10 +160,7 @@ class _Worker:
 
 def _environment() -> dict[str, str]:
     """One thread a process, this process' import path, and nothing that makes NNI take the worker for a trial."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("NNI_") or name.startswith("NNI_PRIVACY_")
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NNI_")}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith("NNI_PRIVACY_")}
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from nni_privacy.schema import checked
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
 
-__all__ = ["Population", "plan_references", "reference_shadows", "stack_records"]
+__all__ = ["Population", "reference_shadows", "stack_records"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 Records = Tensor | npt.NDArray[Any]
@@ -95,9 +95,24 @@ def reference_shadows(
     """
     data = stack_records([(images, labels)] + ([(population.images, population.labels)] if population else []))
     keep = keep_matrix(len(labels), count, seed=seed)
-    tasks = plan_references(
-        model, data, keep, recipe=recipe, seed=seed, views=views, normalize=normalize, device=device
+    source = spec_for(model)
+    first = ShadowTask(
+        number=0,
+        model=source,
+        model_digest=fingerprint(source),
+        recipe=recipe,
+        data=data.digest,
+        training=np.flatnonzero(keep[:, 0]),
+        queries=np.arange(len(data), dtype=np.int64),
+        views=checked(Views, views, "views"),
+        normalize=normalize,
+        seed=stream_seed(seed, 0),
+        device=str(resolve_device(device)),
     )
+    tasks = [
+        replace(first, training=np.flatnonzero(column), number=number, seed=stream_seed(seed, number))
+        for number, column in enumerate(keep.T)
+    ]
     answers = train_shadows(tasks, data, workers=workers, cache=cache, progress=progress)
     logits = _joined(answers)
     if population is None:
@@ -111,41 +126,6 @@ def reference_shadows(
         population_keep=np.zeros((len(data) - len(keep), count), dtype=np.bool_),
         target_population_logits=target_logits[:, None] if target_logits.ndim == 2 else target_logits,
     )
-
-
-def plan_references(
-    model: AnyModel,
-    data: ShadowData,
-    keep: npt.NDArray[np.bool_],
-    *,
-    recipe: Recipe,
-    seed: int,
-    views: int = 1,
-    normalize: Normalization = "own",
-    device: str | torch.device = "auto",
-) -> list[ShadowTask]:
-    """One task a column of ``keep`` ``(n, S)``; all records of ``data`` (n or more) are asked about.
-
-    Raises:
-        ConfigError: if the model cannot be built, or an option is out of range.
-    """
-    views = checked(Views, views, "views")
-    source = spec_for(model)
-    first = ShadowTask(
-        number=0,
-        model=source,
-        model_digest=fingerprint(source),
-        recipe=recipe,
-        data=data.digest,
-        training=np.flatnonzero(keep[:, 0]),
-        queries=np.arange(len(data), dtype=np.int64),
-        views=views,
-        normalize=normalize,
-        seed=stream_seed(seed, 0),
-        device=str(resolve_device(device)),
-    )
-    rows = [np.flatnonzero(column) for column in keep.T]
-    return [first.with_training(row, number=n, seed=stream_seed(seed, n)) for n, row in enumerate(rows)]
 
 
 def stack_records(parts: Sequence[tuple[Records, Records]]) -> ShadowData:

@@ -16,7 +16,7 @@ from nni_privacy.errors import AuditError, ConfigError, DataError, GenotypeError
 from nni_privacy.rng import isolated
 from nni_privacy.training.fit import TrainingDiverged, fit, seed_everything
 
-__all__ = ["ShadowError", "cached_or_trained", "error_of_shadow", "train_shadow"]
+__all__ = ["ShadowError", "cached_or_trained", "error_of_shadow", "remembered", "train_shadow"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -77,24 +77,22 @@ def train_shadow(task: ShadowTask, data: ShadowData) -> Arrays:
     return answers
 
 
+def remembered(task: ShadowTask, cache: ShadowCache) -> Arrays | None:
+    """The task's answers from the cache; ``None`` if it has none that fit."""
+    arrays = cache.read(task.key)
+    return arrays if arrays is not None and task.accepts(arrays) else None
+
+
 def cached_or_trained(task: ShadowTask, data: ShadowData, cache: ShadowCache, *, wait: bool) -> Arrays | None:
     """The task's answers, from the cache or trained and put there; ``None`` if another process is at it.
 
-    Args:
-        task: with a ``model_digest``.
-        data: its records.
-        cache: where the answers are kept.
-        wait: for another process that trains the same shadow, until it has finished or died.
-
-    Raises:
-        PrivacyError: as :func:`train_shadow`.
+    With ``wait`` it waits for that process until it has finished or died. Raises as :func:`train_shadow`.
     """
     with cache.lock(task.key, wait=wait) as held:
         if not held:
             return None
-        arrays = cache.read(task.key)
-        if arrays is not None and task.accepts(arrays):
-            return arrays
-        arrays = train_shadow(task, data)
-        cache.write(task.key, arrays, description=task.description)
+        arrays = remembered(task, cache)
+        if arrays is None:
+            arrays = train_shadow(task, data)
+            cache.write(task.key, arrays, description=task.description)
         return arrays

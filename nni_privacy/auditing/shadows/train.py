@@ -6,20 +6,29 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy.typing as npt
+import torch
+from typing_extensions import NotRequired
 
 from nni_privacy.auditing.options import Workers
 from nni_privacy.auditing.shadows.cache import CacheLocation, ShadowCache, opened_cache
 from nni_privacy.auditing.shadows.models import CallableModel
-from nni_privacy.auditing.shadows.plan import ShadowData, ShadowTask
+from nni_privacy.auditing.shadows.plan import Normalization, ShadowData, ShadowTask
 from nni_privacy.auditing.shadows.pool import train_in_processes
-from nni_privacy.auditing.shadows.shadow import ShadowError, cached_or_trained, error_of_shadow, train_shadow
+from nni_privacy.auditing.shadows.shadow import (
+    ShadowError,
+    cached_or_trained,
+    error_of_shadow,
+    remembered,
+    train_shadow,
+)
 from nni_privacy.errors import ConfigError
 from nni_privacy.schema import checked
+from nni_privacy.training.recipe import Recipe
 
-__all__ = ["Progress", "train_shadows"]
+__all__ = ["Progress", "TrainingOptions", "train_shadows"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -27,6 +36,26 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished shadows and of all; first with what the cache had."""
 
 _logger = logging.getLogger(__name__)
+
+
+class TrainingOptions(TypedDict):
+    """How shadow models are trained.
+
+    Attributes:
+        recipe: the target's.
+        seed: the target's too; others are derived from it.
+        normalize: by default statistics of the shadow's own training records: the attacker does not know the target's.
+        workers: processes; 0: this one; ``None``: one a core.
+        cache: see :data:`~nni_privacy.auditing.shadows.cache.CacheLocation`.
+        device: of training.
+    """
+
+    recipe: Recipe
+    seed: int
+    normalize: NotRequired[Normalization]
+    workers: NotRequired[int | None]
+    cache: NotRequired[CacheLocation]
+    device: NotRequired[str | torch.device]
 
 
 def train_shadows(
@@ -55,12 +84,22 @@ def train_shadows(
         PrivacyError: with the number of the first shadow that fails: ``TrainingDiverged``, ``DataError``,
             ``AuditError`` or :class:`~nni_privacy.auditing.shadows.shadow.ShadowError` for anything else.
     """
-    _check_workers(workers, tasks)
+    checked(Workers | None, workers, "workers")
+    if workers and any(isinstance(task.model, CallableModel) for task in tasks):
+        raise ConfigError(
+            f"workers: {workers}, but the model's factory cannot be imported by another process: "
+            "use workers=0, or put the factory into a module"
+        )
     if any(task.model_digest is None for task in tasks):
-        return _train_unremembered(tasks, data, progress)
+        count = _Counter(0, len(tasks), progress)
+        answers = []
+        for task in tasks:
+            answers.append(_guarded(task, partial(train_shadow, task, data)))
+            count(task)
+        return answers
     unique = {task.key: task for task in tasks}
     with opened_cache(cache) as store:
-        found = {key: arrays for key, task in unique.items() if (arrays := _read(task, store)) is not None}
+        found = {key: arrays for key, task in unique.items() if (arrays := remembered(task, store)) is not None}
         missing = [task for key, task in unique.items() if key not in found]
         _logger.info("%d shadows to train, %d from %s", len(missing), len(found), store.folder)
         count = _Counter(len(found), len(unique), progress)
@@ -70,7 +109,7 @@ def train_shadows(
         elif missing:
             _train_here(missing, data, store, on_done=count)
         for task in missing:
-            arrays = _read(task, store)
+            arrays = remembered(task, store)
             if arrays is None:
                 raise ShadowError(f"shadow {task.number} was trained, but {store.path(task.key)} cannot be read back")
             found[task.key] = arrays
@@ -90,15 +129,6 @@ class _Counter:
         self.progress(self.done, self.total)
 
 
-def _check_workers(workers: int | None, tasks: Sequence[ShadowTask]) -> None:
-    checked(Workers | None, workers, "workers")
-    if workers and any(isinstance(task.model, CallableModel) for task in tasks):
-        raise ConfigError(
-            f"workers: {workers}, but the model's factory cannot be imported by another process: "
-            "use workers=0, or put the factory into a module"
-        )
-
-
 def _processes(workers: int | None, missing: Sequence[ShadowTask]) -> int:
     """How many worker processes to start; 0: train here."""
     if workers is not None:
@@ -109,11 +139,6 @@ def _processes(workers: int | None, missing: Sequence[ShadowTask]) -> int:
         return 1  # more would compete for the device's memory
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, len(missing))
-
-
-def _read(task: ShadowTask, cache: ShadowCache) -> Arrays | None:
-    arrays = cache.read(task.key)
-    return arrays if arrays is not None and task.accepts(arrays) else None
 
 
 def _train_here(
@@ -130,16 +155,6 @@ def _train_here(
             else:
                 on_done(task)
         left = busy
-
-
-def _train_unremembered(tasks: Sequence[ShadowTask], data: ShadowData, progress: Progress | None) -> list[Arrays]:
-    """In this process, without a cache."""
-    count = _Counter(0, len(tasks), progress)
-    results = []
-    for task in tasks:
-        results.append(_guarded(task, partial(train_shadow, task, data)))
-        count(task)
-    return results
 
 
 def _guarded(task: ShadowTask, train: Callable[[], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""DARTS, second order (Liu, Simonyan, Yang: DARTS, ICLR 2019, arXiv 1806.09055)."""
+"""DARTS of first and of second order (Liu, Simonyan, Yang: DARTS, ICLR 2019, arXiv 1806.09055)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions
-from nni_privacy.strategies.one_shot import OneShotOptions
-from nni_privacy.strategies.search_data import Batch
+from nni_privacy.strategies.one_shot import Batch, OneShotOptions
 from nni_privacy.strategies.weight_sharing import check_finite
 
-__all__ = ["DARTSSecondOrder", "DARTSSecondOrderOptions", "hypergradient"]
+__all__ = ["DARTSFirstOrder", "DARTSSecondOrder", "DARTSSecondOrderOptions", "hypergradient"]
 
 Loss = Callable[[], Tensor]
 """A scalar loss at the weights and architecture as they stand."""
+
+
+class DARTSFirstOrder(Differentiable):
+    """DARTS with the first-order approximation, the paper's DARTS-V1 (arXiv 1806.09055, section 2.3, xi = 0).
+
+    Every edge computes the mixture of all its candidates, weighted by softmax(alpha) (equation 2). Steps alternate:
+    alpha goes down the gradient of the validation loss at the current weights, the weights that of the training loss.
+
+    Defaults, from section 3.1 there: 50 epochs, batches of 64; weights: SGD, momentum 0.9, learning rate 0.025 to 0.001
+    by a cosine, weight decay 3e-4, gradients clipped at norm 5; alpha: Adam, learning rate 3e-4, betas (0.5, 0.999),
+    weight decay 1e-3.
+    """
 
 
 class DARTSSecondOrderOptions(DifferentiableOptions):
@@ -40,9 +51,7 @@ class DARTSSecondOrder(Differentiable):
     Two things follow the paper's code: the unrolled step has momentum and weight decay as the weights' own step has,
     and it does not clip the gradient.
 
-    Defaults, from section 3.1 there: 50 epochs, batches of 64; weights: SGD, momentum 0.9, learning rate 0.025 to 0.001
-    by a cosine, weight decay 3e-4, gradients clipped at norm 5; alpha: Adam, learning rate 3e-4, betas (0.5, 0.999),
-    weight decay 1e-3; epsilon = 0.01 / norm(v) (footnote 2).
+    Defaults are those of :class:`DARTSFirstOrder`, and epsilon = 0.01 / norm(v) (footnote 2).
     """
 
     Options: ClassVar[type[OneShotOptions]] = DARTSSecondOrderOptions
@@ -58,12 +67,12 @@ class DARTSSecondOrder(Differentiable):
             # The two ends of the finite difference must not differ in what dropout draws.
             with torch.random.fork_rng():
                 torch.manual_seed(draws)
-                return self.supernet.loss(*batch, self.architecture_gates())
+                return self.supernet.loss(*batch, self.gates())
 
         with _buffers_kept(self.supernet):
             value, gradients = hypergradient(
                 lambda: loss(train),
-                lambda: loss(validation) + self.architecture_penalty(),
+                lambda: loss(validation),
                 weights=weights,
                 architecture=self.architecture_parameters(),
                 momentum_buffers=states,
@@ -119,7 +128,9 @@ def hypergradient(
     try:
         step = _sgd_direction(train_loss, weights, momentum_buffers, momentum, weight_decay, nesterov)
         _move(weights, original, step, -learning_rate)
-        value, at_validation, v = _validation_gradients(validation_loss, weights, architecture)
+        loss = validation_loss()
+        value, gradients = loss.item(), torch.autograd.grad(loss, [*architecture, *weights], materialize_grads=True)
+        at_validation, v = list(gradients[: len(architecture)]), gradients[len(architecture) :]
         norm = float(torch.sqrt(sum((part.square().sum() for part in v), torch.zeros((), device=v[0].device))))
         if norm == 0.0:  # the weights do not matter to the validation loss, nor does how they answer
             return value, at_validation
@@ -151,15 +162,6 @@ def _sgd_direction(
         step = decayed if buffer is None else decayed + momentum * buffer
         direction.append(decayed + momentum * step if nesterov else step)
     return direction
-
-
-def _validation_gradients(
-    validation_loss: Loss, weights: Sequence[Tensor], architecture: Sequence[Tensor]
-) -> tuple[float, list[Tensor], list[Tensor]]:
-    """The loss and its gradients by architecture and by weights."""
-    loss = validation_loss()
-    gradients = torch.autograd.grad(loss, [*architecture, *weights], materialize_grads=True)
-    return loss.item(), list(gradients[: len(architecture)]), list(gradients[len(architecture) :])
 
 
 @torch.no_grad()
