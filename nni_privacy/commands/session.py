@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from nni_privacy.commands.options import ExitCode
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.files import DISK_FAULTS, unwritten
+from nni_privacy.lazy import quick_imports
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, check_port, manager_access
 from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
 from nni_privacy.report import write_report
@@ -109,6 +111,8 @@ class Session:
             ConfigError: if the port is in use.
         """
         check_port(self.port)
+        with quick_imports():
+            import_module("nni_privacy.nni_runtime.experiment")
         with manager_access(host=self.host, wants_token=self.token, announce=False) as self.access:
             address = self.access.plain_address(self.port)
             with SearchProgress(self.trials, address) as self.progress, interruptible():

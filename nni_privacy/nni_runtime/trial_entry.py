@@ -15,6 +15,9 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from importlib import import_module
+
+from nni_privacy.lazy import quick_imports
 
 __all__ = ["end_with_parent", "main"]
 
@@ -52,9 +55,13 @@ def main(arguments: Sequence[str] | None = None, *, parent: int | None = None) -
 
 
 def _read_with_care(types: str, *, pickles: bool) -> None:
-    from nni_privacy.nni_runtime.message_repairs import READING, trial_repairs, trust_of_trial
-    from nni_privacy.nni_runtime.proxies import trial_receive_proxy, trial_send_proxy
+    with quick_imports():
+        from nni_privacy.nni_runtime.message_repairs import READING, trial_repairs, trust_of_trial
+        from nni_privacy.nni_runtime.proxies import trial_receive_proxy, trial_send_proxy
 
+        import_module("nni.nas.execution.training_service")
+        if "nni_privacy.evaluator" in types:
+            import_module("nni_privacy.evaluator")
     trust = trust_of_trial(types, pickles=pickles)
     for repair in (*READING, trial_send_proxy, trial_receive_proxy, *trial_repairs(trust)):
         repair.apply()

@@ -6,7 +6,6 @@ standard input what to prepare. It starts no threads, touches no GPU, and ends w
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import selectors
@@ -18,6 +17,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from nni_privacy.lazy import quick_imports
 from nni_privacy.nni_runtime.warm.child import prepare, run_trial
 from nni_privacy.nni_runtime.warm.client import message
 from nni_privacy.nni_runtime.warm.request import Request, receive
@@ -207,10 +207,10 @@ def main() -> None:
     for source in (control, listener):
         source.set_inheritable(False)
     server_pid = os.getpid()
-    prepared = prepare(json.load(sys.stdin))
+    # What is frozen then a collection in a child does not look at: it would write to, and so copy, all that is shared.
+    with quick_imports():
+        prepared = prepare(json.load(sys.stdin))
     server = Server(control, listener)
-    gc.collect()
-    gc.freeze()  # a collection in a child would write to, and so copy, all that it shares with this process
     control.sendall(message({"ready": True}))
     run_trial(server.serve(), prepared, parent=server_pid)
 
