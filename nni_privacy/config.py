@@ -11,13 +11,13 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from nni_privacy.auditing.options import MeasuringOptions
+from nni_privacy.cells.spaces import spaces
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, options, read_section, validated
-from nni_privacy.search_spaces import MOST, SPACES
-from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, strategy_options
+from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
 __all__ = [
     "DatasetConfig",
@@ -42,38 +42,20 @@ class DatasetConfig(NamedSection):
         return self
 
 
-class DartsSizes(Section):
-    """Sizes of ``search_space: {name: darts}``."""
-
-    channels: int = Field(16, ge=1, le=MOST["channels"])
-    cells: int = Field(5, ge=3, le=MOST["cells"])
-    nodes: int = Field(4, ge=1, le=MOST["nodes"])
-
-
-class NasBench201Sizes(Section):
-    """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
-
-    channels: int = Field(16, ge=1, le=MOST["channels"])
-    cells: int = Field(5, ge=1, le=MOST["cells"])
-
-
-_SIZES: Mapping[str, type[Section]] = {"darts": DartsSizes, "nasbench201": NasBench201Sizes}
-
-
 class SearchSpaceConfig(NamedSection):
     """``search_space``: its name and sizes; channels of the images and classes come from the data set."""
 
     @model_validator(mode="after")
     def _check(self) -> SearchSpaceConfig:
-        if self.name not in SPACES:
-            raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
-        validated(_SIZES[self.name], super().options)
+        if self.name not in spaces():
+            raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, spaces())}")
+        validated(spaces()[self.name].sizes, super().options)
         return self
 
     @property
     def options(self) -> dict[str, Any]:
         """The space's sizes, defaults included."""
-        return _SIZES[self.name](**super().options).model_dump()
+        return spaces()[self.name].sizes(**super().options).model_dump()
 
 
 class PatternConfig(Section):
@@ -102,9 +84,14 @@ class StrategyConfig(NamedSection):
         return self
 
     @property
-    def options(self) -> dict[str, Any]:
+    def checked(self) -> StrategyOptions:
         """The strategy's options, defaults included."""
-        return strategy_options(self.name)(**super().options).model_dump()
+        return strategy_options(self.name)(**super().options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return self.checked.model_dump()
 
 
 @options(section="evaluator")

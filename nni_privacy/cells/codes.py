@@ -12,8 +12,9 @@ import numpy.typing as npt
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Cell, Edge, Genotype
 from nni_privacy.cells.operations import OperationKind, operation_kind
 from nni_privacy.errors import GenotypeError
+from nni_privacy.rng import stream_seed
 
-__all__ = ["GenotypeCodes", "operation_mask"]
+__all__ = ["GenotypeCodes", "operation_mask", "random_architectures", "random_genotypes"]
 
 Codes = npt.NDArray[np.int8]
 
@@ -109,3 +110,20 @@ class GenotypeCodes:
         keys = np.ascontiguousarray(flat).view(np.dtype((np.void, flat.shape[1]))).ravel()
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         return self[first], inverse.reshape(-1)
+
+
+def random_architectures(count: int, *, seed: int, nodes: int = 4) -> GenotypeCodes:
+    """``count`` architectures, every pair of sources and every operation equally likely."""
+    generator = np.random.default_rng(seed)
+    sources = np.zeros((count, len(CELL_TYPES), nodes, 2), dtype=np.int8)
+    for node in range(nodes):
+        drawn = generator.random((count, len(CELL_TYPES), node + INPUT_NODES)).argsort(axis=-1)
+        sources[:, :, node] = np.sort(drawn[..., :2], axis=-1)
+    return GenotypeCodes(sources, generator.integers(0, len(DARTS_OPERATIONS), sources.shape).astype(np.int8))
+
+
+def random_genotypes(count: int, seed: int, *, nodes: int) -> list[Genotype]:
+    """Random architectures; more of them with the same seed begin with the same ones."""
+    # A seed for each architecture: with more of them the first stay what they were.
+    drawn = (random_architectures(1, seed=stream_seed(seed, number), nodes=nodes) for number in range(count))
+    return [genotype for codes in drawn for genotype in codes.to_genotypes()]

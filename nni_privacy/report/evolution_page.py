@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from nni_privacy.cells.genotypes import CELL_NAMES, AnyCell, AnyGenotype, cells_of, parse_genotype
+from nni_privacy.cells.genotypes import AnyCell, cells_of, parse_genotype
+from nni_privacy.cells.spaces import AnyGenotype, cell_titles
 from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.report.cell import CellFigure, cell_figure, reading
 from nni_privacy.report.html import render_part
@@ -73,7 +74,7 @@ def _drawings(info: EvolutionInfo, fixed: FixedEdges) -> list[dict[str, CellFigu
         cells, label = cells_of(snapshot.genotype), f" after epoch {snapshot.epoch} of the search"
         drawn.append(
             {
-                CELL_NAMES[name]: None
+                cell_titles()[name]: None
                 if before.get(name) == cell
                 else cell_figure(cell, name, fixed, prefix=f"evolution{snapshot.epoch}", label=label)
                 for name, cell in cells.items()

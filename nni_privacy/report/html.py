@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nni_privacy.cells.genotypes import CELL_NAMES
+from nni_privacy.cells.spaces import cell_titles
 from nni_privacy.errors import DataError
 from nni_privacy.files import atomic_write
 from nni_privacy.runs.records import TrialRecord
@@ -64,7 +64,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(form=format, duration=duration, interval=interval)
     environment.tests.update(finite=math.isfinite)
-    environment.globals.update(cell_names=CELL_NAMES)
+    environment.globals.update(cell_titles=cell_titles)
     return environment
 
 

@@ -18,7 +18,6 @@ from typing import Literal
 
 from nni_privacy.cells.darts import INPUT_NODES, Cell, Edge
 from nni_privacy.cells.genotypes import AnyCell
-from nni_privacy.cells.nasbench201 import NASBENCH201_NODES
 from nni_privacy.cells.operations import NO_CONNECTION, OperationKind, is_skip, operation_kind
 
 __all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode"]
@@ -59,7 +58,8 @@ class CellGraph:
 
 def cell_graph(cell: AnyCell) -> CellGraph:
     """The graph of a cell."""
-    inputs, nodes = (INPUT_NODES, cell.nodes) if isinstance(cell, Cell) else (1, NASBENCH201_NODES - 2)
+    last = max(edge.target for edge in cell.edges)
+    inputs, nodes = (INPUT_NODES, cell.nodes) if isinstance(cell, Cell) else (1, last - 1)
     between = tuple(range(inputs, inputs + nodes))
     first: Role = "input"
     middle: Role = "intermediate"
@@ -67,7 +67,7 @@ def cell_graph(cell: AnyCell) -> CellGraph:
     if isinstance(cell, Cell):
         names = (f"c_{{k-{inputs - node}}}" for node in range(inputs))
         return CellGraph((*names, *map(str, between), "c_{k}"), roles, cell.edges, between)
-    return CellGraph(tuple(map(str, range(NASBENCH201_NODES))), roles, cell.edges)
+    return CellGraph(tuple(map(str, range(last + 1))), roles, cell.edges)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from nni_privacy.cells.darts import Edge
-from nni_privacy.cells.genotypes import CELL_NAMES, AnyGenotype, parse_genotype
+from nni_privacy.cells.genotypes import parse_genotype
+from nni_privacy.cells.spaces import AnyGenotype, cell_titles
 from nni_privacy.errors import DataError, GenotypeError
 
 __all__ = [
@@ -255,9 +256,9 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
 def _fixed_edges(value: Any, path: Path) -> FixedEdges:
     if value is None:
         value = {}
-    if not isinstance(value, Mapping) or not set(value) <= set(CELL_NAMES):
+    if not isinstance(value, Mapping) or not set(value) <= set(cell_titles()):
         raise DataError(
-            f"{path}: fixed_edges: expected lists of edges under {' or '.join(CELL_NAMES)}, found {value!r}"
+            f"{path}: fixed_edges: expected lists of edges under {' or '.join(cell_titles())}, found {value!r}"
         )
     fixed: dict[str, tuple[Edge, ...]] = {}
     for name in value:

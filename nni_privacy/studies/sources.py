@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nni_privacy.cells.darts import Genotype
-from nni_privacy.cells.genotypes import AnyGenotype, parse_genotype
+from nni_privacy.cells.genotypes import parse_genotype
+from nni_privacy.cells.spaces import AnyGenotype, space_of, spaces
 from nni_privacy.data import Dataset
 from nni_privacy.errors import ConfigError
 
@@ -163,12 +164,11 @@ class GenotypeSource(Source):
         return sum(parameter.numel() for parameter in network.parameters())
 
     def _network(self, data: Dataset) -> nn.Module:
-        from nni_privacy.search_spaces import CellNetwork, NasBench201Network
-
-        genotype: AnyGenotype = parse_genotype(self.genotype)
-        kind: Any = CellNetwork if isinstance(genotype, Genotype) else NasBench201Network
+        genotype = parse_genotype(self.genotype)
         sizes = {key: self.space[key] for key in ("channels", "cells")}
-        return kind(genotype, **sizes, in_channels=data.image_shape[0], num_classes=data.num_classes)
+        sizes |= {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
+        network: nn.Module = space_of(genotype).load_network()(genotype, **sizes)
+        return network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,11 +192,10 @@ class SearchSource(Source):
     def _search(self, data: Dataset, evaluator: Any, folder: Path | None) -> AnyGenotype:
         from nni.nas.space import SimplifiedModelSpace
 
-        from nni_privacy import search_spaces
         from nni_privacy.patterns import load_pattern
         from nni_privacy.strategies import FixedPattern, build_strategy
 
-        kind = getattr(search_spaces, search_spaces.SPACES[self.space["name"]])
+        kind = spaces()[self.space["name"]].load_model_space()
         sizes = {key: value for key, value in self.space.items() if key != "name"}
         space = kind(**sizes, in_channels=data.image_shape[0], num_classes=data.num_classes)
         options = {key: value for key, value in self.strategy.items() if key != "name"}
@@ -208,7 +207,8 @@ class SearchSource(Source):
             outer = FixedPattern(strategy, pattern, budget=self.pattern["budget"])
         # No engine: what the search finds is trained here, not submitted.
         outer.initialize(SimplifiedModelSpace.from_model(space, evaluator), None)
-        return kind.genotype_of(strategy.search()[0])
+        found: AnyGenotype = kind.genotype_of(strategy.search()[0])
+        return found
 
 
 _SOURCES: Mapping[str, type[Source]] = {kind.kind: kind for kind in (NetworkSource, GenotypeSource, SearchSource)}
