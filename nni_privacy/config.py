@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from nni_privacy.auditing.options import MeasuringOptions
-from nni_privacy.cells.spaces import spaces
+from nni_privacy.cells.spaces import SPACES
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
@@ -19,18 +19,8 @@ from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, options, read_section, validated
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
-__all__ = [
-    "DatasetConfig",
-    "EvaluatorConfig",
-    "PatternConfig",
-    "RunConfig",
-    "SearchConfig",
-    "SearchSpaceConfig",
-    "StrategyConfig",
-    "check_run_name",
-    "load_config",
-    "parse_config",
-]
+__all__ = ["DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
+__all__ += ["SearchSpaceConfig", "StrategyConfig", "check_run_name", "load_config", "parse_config"]
 
 
 class DatasetConfig(NamedSection):
@@ -47,15 +37,15 @@ class SearchSpaceConfig(NamedSection):
 
     @model_validator(mode="after")
     def _check(self) -> SearchSpaceConfig:
-        if self.name not in spaces():
-            raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, spaces())}")
-        validated(spaces()[self.name].sizes, super().options)
+        if self.name not in SPACES:
+            raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
+        validated(SPACES[self.name].sizes, super().options)
         return self
 
     @property
     def options(self) -> dict[str, Any]:
         """The space's sizes, defaults included."""
-        return spaces()[self.name].sizes(**super().options).model_dump()
+        return SPACES[self.name].sizes(**super().options).model_dump()
 
 
 class PatternConfig(Section):

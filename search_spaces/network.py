@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, cat, nn
 
@@ -64,9 +64,7 @@ class Skeleton(nn.Module, ABC):
     @classmethod
     def of(cls, *, genotype: str, **sizes: int) -> nn.Module:
         """The network of a genotype's text, for factories; of classes whose first argument is a genotype."""
-        network: Any = cls
-        built: nn.Module = network(parse_genotype(genotype), **sizes)
-        return built
+        return cls(parse_genotype(genotype), **sizes)  # type: ignore[arg-type]
 
     @classmethod
     def check_sizes(cls, **sizes: object) -> None:

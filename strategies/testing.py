@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from nni.nas.space import ExecutableModelSpace, ModelStatus, SimplifiedModelSpac
 from nni.nas.strategy import Strategy
 
 from nni_privacy.cells.genotypes import parse_genotype
-from nni_privacy.cells.spaces import AnyGenotype, SpaceRecord, spaces
+from nni_privacy.cells.spaces import SPACES, AnyGenotype, SpaceRecord
 from nni_privacy.runs.epochs import EpochRecord
 from nni_privacy.search_spaces import FixedEdges
 from nni_privacy.strategies.fixed_pattern import FixedPattern
@@ -53,14 +54,12 @@ class Case:
         make_space: makes the (tiny) space.
         pattern: name of a shipped pattern, or None for an unconstrained search.
         budget: how many of its edges are fixed.
-        one_shot: whether the space has a supernet to search.
     """
 
     name: str
     make_space: Callable[[], ModelSpace]
     pattern: str | None = None
     budget: int = 0
-    one_shot: bool = True
 
     def model_space(self) -> SimplifiedModelSpace:
         """A fresh model space as NNI hands it to a strategy."""
@@ -89,18 +88,18 @@ class Case:
 
 def cases_of(record: SpaceRecord) -> tuple[Case, ...]:
     """The cases of a registered space, at the least number of cells that it may have."""
-    space = record.load_model_space()
-    make = partial(space, cells=record.load_network().minimum["cells"], **SIZES)
+    space = resolve_name(record.model_space)
+    make = partial(space, cells=resolve_name(record.network).minimum["cells"], **SIZES)
     fixed: list[tuple[str, str | None, int]] = [("free", None, 0)]
     if hasattr(space, "fixed_edges"):
         fixed += [("demotion-4", "demotion-reduction", 4), ("promotion-3", "promotion-normal", 3)]
-    one_shot = hasattr(space, "supernet")
-    return tuple(Case(f"{record.name}-{label}", make, pattern, budget, one_shot) for label, pattern, budget in fixed)
+    return tuple(Case(f"{record.name}-{label}", make, pattern, budget) for label, pattern, budget in fixed)
 
 
-CASES = tuple(case for record in spaces().values() for case in cases_of(record))
+CASES = tuple(case for record in SPACES.values() for case in cases_of(record))
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-one_shot_cases = pytest.mark.parametrize("case", [case for case in CASES if case.one_shot], ids=lambda case: case.name)
+searchable = [case for case in CASES if hasattr(case.make_space(), "supernet")]
+one_shot_cases = pytest.mark.parametrize("case", searchable, ids=lambda case: case.name)
 
 
 def tiny_data(records: int = 32) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Cell, Edge, Genotype
-from nni_privacy.cells.operations import OperationKind, operation_kind
+from nni_privacy.cells.operations import OPERATION_KINDS, OperationKind
 from nni_privacy.errors import GenotypeError
-from nni_privacy.rng import stream_seed
 
-__all__ = ["GenotypeCodes", "operation_mask", "random_architectures", "random_genotypes"]
+__all__ = ["GenotypeCodes", "operation_mask", "random_architectures"]
 
 Codes = npt.NDArray[np.int8]
 
@@ -23,7 +22,7 @@ _OPERATION_CODE = {operation: code for code, operation in enumerate(DARTS_OPERAT
 
 def operation_mask(kind: OperationKind) -> npt.NDArray[np.bool_]:
     """(7,) which operations are of ``kind``; ``operation_mask(kind)[codes.operations]`` are the edges that are."""
-    return np.array([operation_kind(op) == kind for op in DARTS_OPERATIONS])
+    return np.array([OPERATION_KINDS[op] == kind for op in DARTS_OPERATIONS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +119,3 @@ def random_architectures(count: int, *, seed: int, nodes: int = 4) -> GenotypeCo
         drawn = generator.random((count, len(CELL_TYPES), node + INPUT_NODES)).argsort(axis=-1)
         sources[:, :, node] = np.sort(drawn[..., :2], axis=-1)
     return GenotypeCodes(sources, generator.integers(0, len(DARTS_OPERATIONS), sources.shape).astype(np.int8))
-
-
-def random_genotypes(count: int, seed: int, *, nodes: int) -> list[Genotype]:
-    """Random architectures; more of them with the same seed begin with the same ones."""
-    # A seed for each architecture: with more of them the first stay what they were.
-    drawn = (random_architectures(1, seed=stream_seed(seed, number), nodes=nodes) for number in range(count))
-    return [genotype for codes in drawn for genotype in codes.to_genotypes()]

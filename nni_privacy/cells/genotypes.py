@@ -7,24 +7,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from nni_privacy.cells.darts import CELL_TYPES, Edge, Genotype
-from nni_privacy.cells.operations import operation_kind
-from nni_privacy.cells.spaces import AnyGenotype, spaces
+from nni_privacy.cells.darts import CELL_TYPES, Cell, Edge, Genotype
+from nni_privacy.cells.spaces import SPACES, AnyGenotype
 from nni_privacy.errors import DataError, GenotypeError
 
-__all__ = ["AnyCell", "AnyGenotype", "cells_of", "parse_genotype", "present_edges", "read_genotypes"]
+__all__ = ["AnyCell", "AnyGenotype", "cell_title", "cells_of", "genotype_or_none", "parse_genotype", "read_genotypes"]
 
 _CSV_COLUMN = "genotype"
-
-
-class AnyCell(Protocol):
-    """A cell of whichever space."""
-
-    @property
-    def edges(self) -> tuple[Edge, ...]:
-        """Its edges."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +22,9 @@ class PlainCell:
     """The edges of a cell that has no class of its own."""
 
     edges: tuple[Edge, ...]
+
+
+AnyCell = Cell | PlainCell
 
 
 def parse_genotype(text: str) -> AnyGenotype:
@@ -43,8 +36,16 @@ def parse_genotype(text: str) -> AnyGenotype:
     >>> str(parse_genotype("|conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|"))
     '|nor_conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|'
     """
-    begins = (record.genotype for record in spaces().values() if text.lstrip().startswith(record.prefix))
+    begins = (record.genotype for record in SPACES.values() if text.lstrip().startswith(record.prefix))
     return next(begins, Genotype).parse(text)
+
+
+def genotype_or_none(text: str) -> AnyGenotype | None:
+    """As :func:`parse_genotype`; None if the text is no genotype, as of a space of a user's own."""
+    try:
+        return parse_genotype(text)
+    except GenotypeError:
+        return None
 
 
 def read_genotypes(file: str | Path) -> list[AnyGenotype]:
@@ -92,6 +93,6 @@ def cells_of(genotype: AnyGenotype) -> dict[str, AnyCell]:
     return {name: PlainCell(edges) for name, edges in genotype.edges_by_cell().items()}
 
 
-def present_edges(cell: AnyCell) -> tuple[Edge, ...]:
-    """The edges that connect something."""
-    return tuple(edge for edge in cell.edges if operation_kind(edge.op) != "none")
+def cell_title(name: str) -> str:
+    """What a cell is called in a sentence: ``normal cell``, or ``cell`` where there is but one."""
+    return name if name.endswith("cell") else f"{name} cell"

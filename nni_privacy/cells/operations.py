@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
 
-from nni_privacy.errors import ConfigError
-
-__all__ = ["NO_CONNECTION", "OPERATION_KINDS", "OperationKind", "is_skip", "operation_kind", "register_operation"]
+__all__ = ["NO_CONNECTION", "OPERATION_KINDS", "OperationKind", "is_skip"]
 
 OperationKind = Literal["convolution", "pooling", "skip", "none"]
 
 NO_CONNECTION = "none"
 """The operation that stands for a missing edge: in NAS-Bench-201, and in DARTS during a search only."""
 
-_KINDS: dict[str, OperationKind] = {
+OPERATION_KINDS: dict[str, OperationKind] = {
     NO_CONNECTION: "none",
     "skip_connect": "skip",
     "max_pool_3x3": "pooling",
@@ -27,23 +23,7 @@ _KINDS: dict[str, OperationKind] = {
     "nor_conv_1x1": "convolution",
     "nor_conv_3x3": "convolution",
 }
-OPERATION_KINDS: Mapping[str, OperationKind] = MappingProxyType(_KINDS)
-"""Name of an operation of any space to its kind."""
-
-
-def register_operation(op: str, kind: OperationKind) -> None:
-    """Makes an operation known; ConfigError if it is of another kind elsewhere."""
-    if _KINDS.setdefault(op, kind) != kind:
-        raise ConfigError(f"operation {op!r}: a {_KINDS[op]} in another space, not a {kind}")
-
-
-def operation_kind(op: str) -> OperationKind:
-    """The kind of operation ``op``; KeyError if no space has it.
-
-    >>> operation_kind("dil_conv_5x5")
-    'convolution'
-    """
-    return OPERATION_KINDS[op]
+"""Name of an operation of any space to its kind; only :func:`~nni_privacy.cells.register_space` adds to it."""
 
 
 def is_skip(op: str) -> bool:

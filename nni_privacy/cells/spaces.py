@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from pydantic import Field
 
-from nni_privacy.cells.codes import random_genotypes
+from nni_privacy.cells.codes import random_architectures
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Edge, Genotype
-from nni_privacy.cells.nasbench201 import NASBENCH201_CELL, NASBENCH201_OPERATIONS, NasBench201Genotype
-from nni_privacy.cells.nasbench201 import random_genotypes as random_nasbench201_genotypes
-from nni_privacy.cells.operations import OperationKind, operation_kind, register_operation
+from nni_privacy.cells.nasbench201 import NASBENCH201_CELL, NASBENCH201_OPERATIONS, NasBench201Genotype, random_cells
+from nni_privacy.cells.operations import OPERATION_KINDS, OperationKind
 from nni_privacy.errors import ConfigError
+from nni_privacy.rng import stream_seed
 from nni_privacy.schema import Section
 
-__all__ = ["MOST", "AnyGenotype", "DartsSizes", "NasBench201Sizes", "SpaceRecord", "cell_titles", "register_space"]
-__all__ += ["space_of", "spaces"]
+__all__ = ["MOST", "SPACES", "AnyGenotype", "DartsSizes", "NasBench201Sizes", "SpaceRecord", "register_space"]
+__all__ += ["space_of", "space_title"]
 
 MOST: Mapping[str, int] = MappingProxyType({"channels": 4096, "cells": 100, "nodes": 16})
 """The largest sizes of a network, in a configuration too."""
@@ -35,9 +34,6 @@ class AnyGenotype(Protocol):
     def edges_by_cell(self) -> dict[str, tuple[Edge, ...]]:
         """Name of each searched cell to its edges."""
 
-    def to_sample(self) -> dict[str, str]:
-        """The sample of the model space that stands for this genotype."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceRecord:
@@ -48,65 +44,49 @@ class SpaceRecord:
         title: in sentences.
         prefix: how the text of its genotypes begins, and that of no other space.
         genotype: the class of its architectures.
-        cells: name of each searched cell to what it is called in a sentence. Where two spaces have a cell of one name,
-            they call it the same. Cells are drawn with node 0 as input and the last node as output; only a
+        cells: names of the searched cells. They are drawn with node 0 as input and the last node as output; only a
             :class:`~nni_privacy.cells.Cell` has two inputs and concatenates its nodes.
         operations: each to its kind.
         sizes: the options of the model space in a configuration; ``channels`` and ``cells``, which its network has too,
             are among them.
         model_space: ``module:Class`` of the model space, a :class:`~nni_privacy.search_spaces.space.CellSpace`.
-        network: ``module:Class`` of the network of one genotype, a
-            :class:`~nni_privacy.search_spaces.network.Skeleton`; for a space of a plugin in the module that registers
-            the space or one that imports it: other processes import this path only.
-        sample: number, seed and sizes to as many random genotypes, more with one seed beginning with the same; without
-            it studies have no ``sampled`` entries.
+        network: the same of the network of one genotype, a :class:`~nni_privacy.search_spaces.network.Skeleton`. Other
+            processes import this path only: a plugin's module must register the space, or import what does.
+        sample: number, seed and sizes to as many random genotypes; more with one seed begin with the same.
     """
 
     name: str
     title: str
     prefix: str
     genotype: type[AnyGenotype]
-    cells: Mapping[str, str]
+    cells: tuple[str, ...]
     operations: Mapping[str, OperationKind]
     sizes: type[Section]
     model_space: str
     network: str
-    sample: Callable[[int, int, Mapping[str, Any]], list[Any]] | None = None
-
-    def load_model_space(self) -> Any:
-        """The class of the model space, imported."""
-        return pkgutil.resolve_name(self.model_space)
-
-    def load_network(self) -> Any:
-        """The class of the network, imported."""
-        return pkgutil.resolve_name(self.network)
+    sample: Callable[[int, int, Mapping[str, Any]], Sequence[AnyGenotype]]
 
 
 _SPACES: dict[str, SpaceRecord] = {}
+SPACES: Mapping[str, SpaceRecord] = MappingProxyType(_SPACES)
+"""All spaces by name."""
 
 
 def register_space(record: SpaceRecord) -> None:
     """Makes a space known to all that goes by records.
 
     Raises:
-        ConfigError: if its name or prefix is taken, or one of its cells or operations is something else elsewhere.
+        ConfigError: if its name or prefix is taken, or one of its operations is of another kind elsewhere.
     """
     if record.name in _SPACES:
         raise ConfigError(f"search space {record.name!r} is registered already")
     for other in _SPACES.values():
         if record.prefix.startswith(other.prefix) or other.prefix.startswith(record.prefix):
             raise ConfigError(f"search space {record.name!r}: genotypes of {other.name} begin with {other.prefix!r}")
-        for cell in record.cells.keys() & other.cells.keys():
-            if record.cells[cell] != other.cells[cell]:
-                raise ConfigError(f"search space {record.name!r}: {other.name} calls {cell!r} {other.cells[cell]!r}")
-    for operation, kind in record.operations.items():
-        register_operation(operation, kind)
+    for op, kind in record.operations.items():
+        if OPERATION_KINDS.setdefault(op, kind) != kind:
+            raise ConfigError(f"operation {op!r}: a {OPERATION_KINDS[op]} in another space, not a {kind}")
     _SPACES[record.name] = record
-
-
-def spaces() -> Mapping[str, SpaceRecord]:
-    """All spaces by name."""
-    return MappingProxyType(_SPACES)
 
 
 def space_of(genotype: AnyGenotype) -> SpaceRecord:
@@ -114,9 +94,9 @@ def space_of(genotype: AnyGenotype) -> SpaceRecord:
     return next(record for record in _SPACES.values() if isinstance(genotype, record.genotype))
 
 
-def cell_titles() -> dict[str, str]:
-    """Name of every searched cell to what it is called in a sentence."""
-    return {name: title for record in _SPACES.values() for name, title in record.cells.items()}
+def space_title(name: str | None) -> str:
+    """What a space is called in a sentence; None is that of what is no genotype."""
+    return "human-designed" if name is None else SPACES[name].title
 
 
 class DartsSizes(Section):
@@ -140,12 +120,16 @@ register_space(
         title="DARTS space",
         prefix="Genotype",
         genotype=Genotype,
-        cells={name: f"{name} cell" for name in CELL_TYPES},
-        operations={operation: operation_kind(operation) for operation in DARTS_OPERATIONS},
+        cells=CELL_TYPES,
+        operations={op: OPERATION_KINDS[op] for op in DARTS_OPERATIONS},
         sizes=DartsSizes,
         model_space="nni_privacy.search_spaces.darts:DARTS",
         network="nni_privacy.search_spaces.network:CellNetwork",
-        sample=lambda count, seed, sizes: random_genotypes(count, seed, nodes=sizes["nodes"]),
+        # A seed for each architecture: with more of them the first stay what they were.
+        sample=lambda count, seed, sizes: [
+            random_architectures(1, seed=stream_seed(seed, number), nodes=sizes["nodes"]).to_genotypes()[0]
+            for number in range(count)
+        ],
     )
 )
 register_space(
@@ -154,11 +138,11 @@ register_space(
         title="NAS-Bench-201",
         prefix="|",
         genotype=NasBench201Genotype,
-        cells={NASBENCH201_CELL: "cell"},
-        operations={operation: operation_kind(operation) for operation in NASBENCH201_OPERATIONS},
+        cells=(NASBENCH201_CELL,),
+        operations={op: OPERATION_KINDS[op] for op in NASBENCH201_OPERATIONS},
         sizes=NasBench201Sizes,
         model_space="nni_privacy.search_spaces.nasbench201:NasBench201",
         network="nni_privacy.search_spaces.nasbench201_network:NasBench201Network",
-        sample=lambda count, seed, _sizes: random_nasbench201_genotypes(count, seed),
+        sample=lambda count, seed, _sizes: random_cells(count, seed),
     )
 )

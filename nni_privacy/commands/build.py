@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.cells.spaces import spaces
+from nni_privacy.cells.spaces import SPACES
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError
 
@@ -37,8 +38,7 @@ def build_space(settings: SearchConfig, data: Dataset | None = None) -> CellSpac
     """The model space of a configuration, for images and classes as in ``data``."""
     section = settings.search_space
     shape = {} if data is None else {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
-    space: CellSpace[Any] = spaces()[section.name].load_model_space()(**section.options, **shape)
-    return space
+    return resolve_name(SPACES[section.name].model_space)(**section.options, **shape)
 
 
 def build_search_strategy(

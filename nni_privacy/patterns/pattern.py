@@ -117,11 +117,7 @@ class CellPattern(Options):
         Raises:
             PatternError: if the genotype is of a further space: there patterns only say what a search fixes.
         """
-        if isinstance(genotype, NasBench201Genotype):
-            return modify_nasbench201(genotype, self.objective, len(self))
-        if not isinstance(genotype, Genotype):
-            raise PatternError(f"pattern {self.name!r}: no rule says what it changes in {space_of(genotype).title}")
-        return genotype.with_cell(self.cell, modify_cell(genotype.cell(self.cell), self.edges))
+        return _apply(self, genotype)
 
     def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:
         """The edges that this pattern fixes in cells of ``cell_type``."""
@@ -190,9 +186,7 @@ class DualPattern:
         Raises:
             PatternError: if the genotype is one of NAS-Bench-201 and the parts have different objectives.
         """
-        if isinstance(genotype, NasBench201Genotype):
-            return modify_nasbench201(genotype, self.objective, len(self))
-        return self.reduction.apply(self.normal.apply(genotype))
+        return _apply(self, genotype)
 
     def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:
         """The edges that this pattern fixes in cells of ``cell_type``."""
@@ -208,3 +202,13 @@ class DualPattern:
 
 
 Pattern = CellPattern | DualPattern
+
+
+def _apply(pattern: Pattern, genotype: _Genotype) -> _Genotype:
+    if isinstance(genotype, NasBench201Genotype):
+        return modify_nasbench201(genotype, pattern.objective, len(pattern))
+    if not isinstance(genotype, Genotype):
+        raise PatternError(f"pattern {pattern.name!r}: no rule says what it changes in {space_of(genotype).title}")
+    for cell_type in CELL_TYPES:
+        genotype = genotype.with_cell(cell_type, modify_cell(genotype.cell(cell_type), pattern.edges_of(cell_type)))
+    return genotype

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from nni_privacy.cells.genotypes import AnyCell, cells_of
+from nni_privacy.cells.genotypes import AnyCell, cell_title, cells_of
 from nni_privacy.cells.operations import NO_CONNECTION
-from nni_privacy.cells.spaces import AnyGenotype, cell_titles, space_of
+from nni_privacy.cells.spaces import AnyGenotype, space_of
 from nni_privacy.report.layout import (
     LABEL_HEIGHT,
     LABEL_WIDTH,
@@ -60,9 +60,8 @@ class CellFigure:
 def cell_figure(cell: AnyCell, name: str, fixed: FixedEdges, *, prefix: str, label: str) -> CellFigure:
     """The figure of one cell, called ``name`` in its genotype; to be called inside ``drawing_style``."""
     drawing = draw_info(cell, name, fixed.get(name, ()))
-    title = cell_titles()[name]
-    svg = to_svg(draw_cell(drawing), prefix=f"{prefix}{name[0]}", label=f"{title}{label}")
-    return CellFigure(title, sum(edge.fixed for edge in drawing.edges), len(drawing.edges), svg)
+    svg = to_svg(draw_cell(drawing), prefix=f"{prefix}{name[0]}", label=f"{cell_title(name)}{label}")
+    return CellFigure(cell_title(name), sum(edge.fixed for edge in drawing.edges), len(drawing.edges), svg)
 
 
 def reading(genotypes: Sequence[AnyGenotype], *, prefix: str = "legend") -> dict[str, Any]:
@@ -72,11 +71,11 @@ def reading(genotypes: Sequence[AnyGenotype], *, prefix: str = "legend") -> dict
         ``cells``, each kind once: whether the output concatenates the nodes, and where it does not, its number and
         whether edges may be ``none``; and the ``legend``.
     """
-    kinds: dict[tuple[bool, int | None, bool], None] = {}
+    kinds: dict[tuple[bool, int, bool], None] = {}
     for genotype in genotypes:
         for graph in map(cell_graph, cells_of(genotype).values()):
             has_none = NO_CONNECTION in space_of(genotype).operations
-            kinds[(True, None, False) if graph.concatenated else (False, len(graph.labels) - 1, has_none)] = None
+            kinds[(True, 0, False) if graph.concatenated else (False, len(graph.labels) - 1, has_none)] = None
     concatenation = any(concatenates for concatenates, _, _ in kinds)
     legend = to_svg(draw_cell_legend(concatenation), prefix=prefix, label="Legend of the cell drawings")
     return {"cells": list(kinds), "legend": legend}

@@ -5,7 +5,7 @@ A variant is what a pattern, or one of its controls, makes of a genotype.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from nni_privacy.cells.genotypes import parse_genotype, read_genotypes
-from nni_privacy.cells.spaces import AnyGenotype, space_of, spaces
+from nni_privacy.cells.spaces import SPACES, space_of
 from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
@@ -186,7 +186,7 @@ class _VariedEntry(ArchitecturesEntry):
         _expanded(self.variants)
         return self
 
-    def _labelled(self, genotypes: list[AnyGenotype], label: str, space: SearchSpaceConfig) -> Iterator[Architecture]:
+    def _labelled(self, genotypes: Sequence[Any], label: str, space: SearchSpaceConfig) -> Iterator[Architecture]:
         sizes = (self.search_space or space).options
         variants, digits = _expanded(self.variants), len(str(len(genotypes)))
         for number, genotype in enumerate(genotypes, start=1):
@@ -219,10 +219,7 @@ class SampledEntry(_VariedEntry):
     def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
         """As many architectures; more of them with the same seed begin with the same ones."""
         chosen = self.search_space or space
-        sample = spaces()[chosen.name].sample
-        if sample is None:
-            raise ConfigError(f"sampled: search space {chosen.name!r} has no random architectures; give genotypes")
-        found = sample(self.sampled, self.seed, chosen.options)
+        found = SPACES[chosen.name].sample(self.sampled, self.seed, chosen.options)
         yield from self._labelled(found, self.label or "sampled", space)
 
 

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nni_privacy.cells.darts import Genotype
 from nni_privacy.cells.genotypes import parse_genotype
-from nni_privacy.cells.spaces import AnyGenotype, space_of, spaces
+from nni_privacy.cells.spaces import SPACES, AnyGenotype, space_of
 from nni_privacy.data import Dataset
 from nni_privacy.errors import ConfigError
 
@@ -130,8 +130,7 @@ class GenotypeSource(Source):
     @property
     def nodes(self) -> int | None:
         """Intermediate nodes M of a DARTS cell."""
-        genotype = parse_genotype(self.genotype)
-        return len({edge.target for edge in genotype.normal.edges}) if isinstance(genotype, Genotype) else None
+        return getattr(parse_genotype(self.genotype), "nodes", None)
 
     def build(self, data: Dataset, *, evaluator: Any, folder: Path | None) -> nn.Module:
         """The network, its initial weights drawn layer by layer: variants share those of the layers that they share."""
@@ -167,8 +166,7 @@ class GenotypeSource(Source):
         genotype = parse_genotype(self.genotype)
         sizes = {key: self.space[key] for key in ("channels", "cells")}
         sizes |= {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
-        network: nn.Module = space_of(genotype).load_network()(genotype, **sizes)
-        return network
+        return resolve_name(space_of(genotype).network)(genotype, **sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +193,7 @@ class SearchSource(Source):
         from nni_privacy.patterns import load_pattern
         from nni_privacy.strategies import FixedPattern, build_strategy
 
-        kind = spaces()[self.space["name"]].load_model_space()
+        kind = resolve_name(SPACES[self.space["name"]].model_space)
         sizes = {key: value for key, value in self.space.items() if key != "name"}
         space = kind(**sizes, in_channels=data.image_shape[0], num_classes=data.num_classes)
         options = {key: value for key, value in self.strategy.items() if key != "name"}
@@ -207,8 +205,7 @@ class SearchSource(Source):
             outer = FixedPattern(strategy, pattern, budget=self.pattern["budget"])
         # No engine: what the search finds is trained here, not submitted.
         outer.initialize(SimplifiedModelSpace.from_model(space, evaluator), None)
-        found: AnyGenotype = kind.genotype_of(strategy.search()[0])
-        return found
+        return kind.genotype_of(strategy.search()[0])
 
 
 _SOURCES: Mapping[str, type[Source]] = {kind.kind: kind for kind in (NetworkSource, GenotypeSource, SearchSource)}

@@ -137,7 +137,7 @@ register_space(
         title="the triangles",
         prefix="Triangle",
         genotype=TriangleGenotype,
-        cells={"triangle": "triangular cell"},
+        cells=("triangle",),
         operations=OPERATIONS,
         sizes=TriangleSizes,
         model_space=f"{__name__}:Triangle",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import re
@@ -11,12 +10,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from torch import nn
 
-from nni_privacy.cells.spaces import spaces
+from nni_privacy.cells.spaces import SPACES
 from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.rng import isolated
 from nni_privacy.training.fit import seed_everything
@@ -57,12 +57,9 @@ class ModelSpec:
         Raises:
             ConfigError: if it cannot be imported or called.
         """
-        module, _, name = self.factory.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for part in name.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
+            found = resolve_name(self.factory)
+        except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"model factory {self.factory} cannot be imported: {error}") from error
         if not callable(found):
             raise ConfigError(f"model factory {self.factory} is a {type(found).__name__}, expected a callable")
@@ -163,9 +160,9 @@ def _is_importable(path: str, wanted: Callable[..., nn.Module]) -> bool:
 
 def _spec_of_network(model: nn.Module) -> ModelSpec:
     # Where the modules of a space are not imported, the model is none of its.
-    model_spaces = [_imported(record.model_space) for record in spaces().values()]
+    model_spaces = [_imported(record.model_space) for record in SPACES.values()]
     network: Any = model.network if type(model) in model_spaces else model
-    for path in (record.network for record in spaces().values()):
+    for path in (record.network for record in SPACES.values()):
         if type(network) is _imported(path):
             spec = ModelSpec(f"{path}.of", {"genotype": str(network.genotype), **network.sizes})
             with isolated():
