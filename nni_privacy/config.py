@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from nni_privacy.auditing.options import MeasuringOptions
-from nni_privacy.cells.spaces import SPACES
+from nni_privacy.cells.spaces import MOST, SPACES
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
@@ -32,6 +33,21 @@ class DatasetConfig(NamedSection):
         return self
 
 
+class DartsSizes(Section):
+    """Sizes of ``search_space: {name: darts}``."""
+
+    channels: int = Field(16, ge=1, le=MOST["channels"])
+    cells: int = Field(5, ge=3, le=MOST["cells"])
+    nodes: int = Field(4, ge=1, le=MOST["nodes"])
+
+
+class NasBench201Sizes(Section):
+    """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
+
+    channels: int = Field(16, ge=1, le=MOST["channels"])
+    cells: int = Field(5, ge=1, le=MOST["cells"])
+
+
 class SearchSpaceConfig(NamedSection):
     """``search_space``: its name and sizes; channels of the images and classes come from the data set."""
 
@@ -39,13 +55,13 @@ class SearchSpaceConfig(NamedSection):
     def _check(self) -> SearchSpaceConfig:
         if self.name not in SPACES:
             raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
-        validated(SPACES[self.name].sizes, super().options)
+        validated(resolve_name(SPACES[self.name].sizes), super().options)
         return self
 
     @property
     def options(self) -> dict[str, Any]:
         """The space's sizes, defaults included."""
-        return SPACES[self.name].sizes(**super().options).model_dump()
+        return resolve_name(SPACES[self.name].sizes)(**super().options).model_dump()
 
 
 class PatternConfig(Section):

@@ -20,8 +20,7 @@ from support_config import BASE
 from nni_privacy import PrivacyEvaluator, Recipe
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
 from nni_privacy.auditing.shadows.options import ShadowOptions
-from nni_privacy.cells.spaces import DartsSizes, NasBench201Sizes
-from nni_privacy.config import load_config
+from nni_privacy.config import DartsSizes, NasBench201Sizes, load_config
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import PrivacyError
 from nni_privacy.patterns.findings import ExtractionOptions

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from pydantic import Field
-
 from nni_privacy.cells.codes import random_architectures
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Edge, Genotype
 from nni_privacy.cells.nasbench201 import NASBENCH201_CELL, NASBENCH201_OPERATIONS, NasBench201Genotype, random_cells
 from nni_privacy.cells.operations import OPERATION_KINDS, OperationKind
 from nni_privacy.errors import ConfigError
 from nni_privacy.rng import stream_seed
-from nni_privacy.schema import Section
 
-__all__ = ["MOST", "SPACES", "AnyGenotype", "DartsSizes", "NasBench201Sizes", "SpaceRecord", "register_space"]
-__all__ += ["space_of", "space_title"]
+__all__ = ["MOST", "SPACES", "AnyGenotype", "SpaceRecord", "register_space", "space_of", "space_title"]
 
 MOST: Mapping[str, int] = MappingProxyType({"channels": 4096, "cells": 100, "nodes": 16})
 """The largest sizes of a network, in a configuration too."""
@@ -47,9 +43,9 @@ class SpaceRecord:
         cells: names of the searched cells. They are drawn with node 0 as input and the last node as output; only a
             :class:`~nni_privacy.cells.Cell` has two inputs and concatenates its nodes.
         operations: each to its kind.
-        sizes: the options of the model space in a configuration; ``channels`` and ``cells``, which its network has too,
-            are among them.
-        model_space: ``module:Class`` of the model space, a :class:`~nni_privacy.search_spaces.space.CellSpace`.
+        sizes: ``module:Class`` of the model space's options in a configuration, a :class:`~nni_privacy.schema.Section`
+            with ``channels`` and ``cells``, which the network has too, and others.
+        model_space: the same of the model space, a :class:`~nni_privacy.search_spaces.space.CellSpace`.
         network: the same of the network of one genotype, a :class:`~nni_privacy.search_spaces.network.Skeleton`. Other
             processes import this path only: a plugin's module must register the space, or import what does.
         sample: number, seed and sizes to as many random genotypes; more with one seed begin with the same.
@@ -61,7 +57,7 @@ class SpaceRecord:
     genotype: type[AnyGenotype]
     cells: tuple[str, ...]
     operations: Mapping[str, OperationKind]
-    sizes: type[Section]
+    sizes: str
     model_space: str
     network: str
     sample: Callable[[int, int, Mapping[str, Any]], Sequence[AnyGenotype]]
@@ -99,21 +95,6 @@ def space_title(name: str | None) -> str:
     return "human-designed" if name is None else SPACES[name].title
 
 
-class DartsSizes(Section):
-    """Sizes of ``search_space: {name: darts}``."""
-
-    channels: int = Field(16, ge=1, le=MOST["channels"])
-    cells: int = Field(5, ge=3, le=MOST["cells"])
-    nodes: int = Field(4, ge=1, le=MOST["nodes"])
-
-
-class NasBench201Sizes(Section):
-    """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
-
-    channels: int = Field(16, ge=1, le=MOST["channels"])
-    cells: int = Field(5, ge=1, le=MOST["cells"])
-
-
 register_space(
     SpaceRecord(
         name="darts",
@@ -122,7 +103,7 @@ register_space(
         genotype=Genotype,
         cells=CELL_TYPES,
         operations={op: OPERATION_KINDS[op] for op in DARTS_OPERATIONS},
-        sizes=DartsSizes,
+        sizes="nni_privacy.config:DartsSizes",
         model_space="nni_privacy.search_spaces.darts:DARTS",
         network="nni_privacy.search_spaces.network:CellNetwork",
         # A seed for each architecture: with more of them the first stay what they were.
@@ -140,7 +121,7 @@ register_space(
         genotype=NasBench201Genotype,
         cells=(NASBENCH201_CELL,),
         operations={op: OPERATION_KINDS[op] for op in NASBENCH201_OPERATIONS},
-        sizes=NasBench201Sizes,
+        sizes="nni_privacy.config:NasBench201Sizes",
         model_space="nni_privacy.search_spaces.nasbench201:NasBench201",
         network="nni_privacy.search_spaces.nasbench201_network:NasBench201Network",
         sample=lambda count, seed, _sizes: random_cells(count, seed),

@@ -139,7 +139,7 @@ register_space(
         genotype=TriangleGenotype,
         cells=("triangle",),
         operations=OPERATIONS,
-        sizes=TriangleSizes,
+        sizes=f"{__name__}:TriangleSizes",
         model_space=f"{__name__}:Triangle",
         network=f"{__name__}:TriangleNetwork",
         sample=random_triangles,
