@@ -45,6 +45,13 @@ def non_dominated(costs: ArrayLike) -> NDArray[np.bool_]:
         mask[alive] = True
         return mask
     alive = alive[np.lexsort(points[alive].T[::-1])]  # whoever dominates a point stands before it
+    if points.shape[1] == 2 and alive.size:
+        second = points[alive, 1]
+        best_so_far = np.minimum.accumulate(second)
+        first = np.flatnonzero(np.append(True, second[1:] < best_so_far[:-1]))  # of each copy of a point on the front
+        best = points[alive[first]][np.searchsorted(first, np.arange(len(alive)), side="right") - 1]
+        mask[alive[(points[alive] == best).all(axis=1)]] = True
+        return mask
     while alive.size:
         best = points[alive[0]]
         rest = points[alive]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +23,7 @@ _logger = logging.getLogger(__name__)
 _SUMMARY = "mutation_summary"
 START_SECONDS = 60
 """Time that NNI's manager may take to start."""
+_LOOK_SECONDS = 0.1
 
 
 def chart_label(label: str) -> str:
@@ -121,7 +124,14 @@ def lost_connection(original: Original, self: Any, stop_event: Any) -> None:
     "time.sleep(1)",
 )
 def patient_start(original: Original, port: int, retry: int = 3, url_prefix: str | None = None) -> None:
-    original(port, max(retry, START_SECONDS), url_prefix)
+    rest = import_module("nni.experiment.rest")
+    until = time.monotonic() + max(retry, START_SECONDS)
+    while time.monotonic() < until:
+        with suppress(Exception):  # as NNI's own: whatever it is, it is asked again
+            rest.get(port, "/check-status", url_prefix)
+            return
+        time.sleep(_LOOK_SECONDS)
+    original(port, 1, url_prefix)
 
 
 @repair(

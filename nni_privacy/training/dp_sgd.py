@@ -32,7 +32,7 @@ minute for the paper's noise and fails for less; RDP is an upper bound that is t
 _GRADIENT_NUMBERS = 2**27
 """Numbers that the single records' gradients may have at once: half a GiB. Larger batches go through in parts."""
 
-Backward = Callable[[Tensor], tuple[float, int]]
+Backward = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Takes rows; forward and backward pass of their mean loss. Returns the sum of their losses and how many are right."""
 
 
@@ -173,13 +173,14 @@ class DPTraining:
         finally:
             gradients.cleanup()
 
-    def step(self, index: Tensor) -> tuple[float, int]:
+    def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """One step on the records ``index``: clipped gradients in parts, their noisy sum, one step of the optimiser.
 
         Returns the sum of the records' losses and the number of those that were classified right.
         """
         parts = index.split(self.physical_batch) if len(index) else (index,)
-        total, right = 0.0, 0
+        device = self.parameters[0].device
+        total, right = torch.zeros((), dtype=torch.float64, device=device), torch.zeros((), device=device)
         for number, part in enumerate(parts, start=1):
             self.optimizer.signal_skip_step(number < len(parts))
             self.optimizer.zero_grad(set_to_none=True)

@@ -149,17 +149,23 @@ class _Task:
     ) -> None:
         self.model, self.images, self.labels = model, images, labels
         self.recipe, self.normalize = recipe, normalize
+        parameters = [parameter for parameter in model.parameters() if recipe.dp is None or parameter.requires_grad]
         self.optimizer = torch.optim.SGD(
-            (parameter for parameter in model.parameters() if recipe.dp is None or parameter.requires_grad),
+            parameters,
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
+            # One kernel for all weights; on a CPU it would gain 2% and round otherwise than the plain loop.
+            fused=(recipe.dp is None and all(one.is_cuda and one.is_floating_point() for one in parameters)) or None,
         )
         self.draws = torch.Generator().manual_seed(derived_seed(seed, "augmentation"))
         self.epoch = 1
 
-    def backward(self, index: Tensor) -> tuple[float, int]:
-        """Forward and backward pass of the mean loss; returns the sum of losses, and how many records are right."""
+    def backward(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward pass of the mean loss; returns the sum of losses, and how many records are right.
+
+        Both stay on the device: to look at them after each batch would make a GPU wait.
+        """
         chosen = index.to(self.images.device)
         images, truth = self.images[chosen], self.labels[chosen]
         if self.recipe.augmentation:
@@ -168,11 +174,8 @@ class _Task:
         if self.epoch == 1:
             _check_labels_fit(truth, logits.shape[1])
         loss = functional.cross_entropy(logits, truth, label_smoothing=self.recipe.label_smoothing)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingDiverged(f"the training loss became {value} in epoch {self.epoch}; try a lower learning_rate")
         loss.backward()
-        return value * len(truth), int((logits.detach().argmax(1) == truth).sum())
+        return loss.detach().double() * len(truth), (logits.detach().argmax(1) == truth).sum()
 
 
 class _Steps(Protocol):
@@ -185,7 +188,7 @@ class _Steps(Protocol):
 
     def recording(self) -> AbstractContextManager[None]: ...
 
-    def step(self, index: Tensor) -> tuple[float, int]: ...
+    def step(self, index: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 class _PlainSteps:
@@ -202,7 +205,7 @@ class _PlainSteps:
     def recording(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def step(self, index: Tensor) -> tuple[float, int]:
+    def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
         self.task.optimizer.zero_grad(set_to_none=True)
         seen = self.task.backward(index)
         self.task.optimizer.step()
@@ -234,17 +237,25 @@ def _steps(task: _Task, seed: int) -> Iterator[_Steps]:
 
 
 def _run_epoch(task: _Task, steps: _Steps, batches: list[Tensor], *, epoch: int, rate: float) -> tuple[float, float]:
-    """One pass over the data. Returns mean loss and accuracy of the records as they were met."""
+    """One pass over the data. Returns mean loss and accuracy of the records as they were met.
+
+    Raises:
+        TrainingDiverged: if the loss of a batch was NaN or infinite.
+    """
     for group in task.optimizer.param_groups:
         group["lr"] = rate
     task.epoch = epoch
     task.model.train()
-    total, right, met = 0.0, 0, 0
+    seen, met = [], sum(map(len, batches))
     with steps.recording():
         for index in batches:
-            loss, correct = steps.step(index)
-            total, right, met = total + loss, right + correct, met + len(index)
-    return (total / met, right / met) if met else (math.nan, math.nan)
+            seen.append(torch.stack(steps.step(index)))
+    if not met:
+        return math.nan, math.nan
+    total, right = torch.stack(seen).cpu().cumsum(0)[-1].tolist()
+    if not math.isfinite(total):
+        raise TrainingDiverged(f"the training loss became {total} in epoch {epoch}; try a lower learning_rate")
+    return total / met, right / met
 
 
 def prepare_batch(images: Tensor, normalize: Transform | None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,10 @@ TOKEN = "a-token-of-the-tests"  # noqa: S105
 
 
 class Proxy:
-    """Refuses everything that it is asked, and keeps it."""
+    """Keeps what it is asked, and refuses it or passes it on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, passes_on: bool = False) -> None:
+        self._passes_on = passes_on
         self.asked: list[bytes] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._server.getsockname()[1]}"
@@ -41,7 +42,21 @@ class Proxy:
             with closing(connection):
                 connection.settimeout(5)
                 self.asked.append(connection.recv(65536))
+                if self._passes_on:
+                    self._pass_on(connection, self.asked[-1])
+                    continue
                 connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    def _pass_on(self, connection: socket.socket, request: bytes) -> None:
+        method, target = request.split(b" ", 2)[:2]
+        host, _, port = target.decode().rpartition("//")[2].partition("/")[0].partition(":")
+        with suppress(OSError), socket.create_connection((host, int(port or 80)), timeout=5) as server:
+            if method == b"CONNECT":
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            else:
+                server.sendall(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+            while answer := server.recv(65536):
+                connection.sendall(answer)
 
     def close(self) -> None:
         self._server.close()
@@ -138,15 +153,39 @@ def everywhere(monkeypatch: pytest.MonkeyPatch, proxy: Proxy) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exception", [None, "localhost"])
+@pytest.mark.parametrize("exception", EXCEPTIONS)
+@pytest.mark.parametrize("passes_on", [False, True], ids=["refuses", "passes on"])
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "ws_proxy"])
+def test_a_search_asks_no_proxy_whichever_variable_names_one(
+    variable: str,
+    passes_on: bool,
+    exception: str | None,
+    no_proxies: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy = Proxy(passes_on=passes_on)
+    monkeypatch.setenv(variable, proxy.address)
+    if exception is not None:
+        monkeypatch.setenv("no_proxy", exception)
+    tiny = {"dataset": {"name": "digits", "limit": 200}, "search_space": {"name": "darts", "channels": 2, "cells": 3}}
+    evaluator = {"recipe": {"epochs": 1}, "attacks": ["gap"]}
+    search = Search(tmp_path, {**SMALL, **tiny, "evaluator": evaluator, "trials": 1}, "--exit-when-done")
+    assert search.wait() == 0, search.text
+    proxy.close()
+    assert [trial["status"] for trial in search.trials] == ["succeeded"]
+    assert len(list((search.output / "scores").iterdir())) == 1
+    assert proxy.asked == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 def test_a_search_and_its_trials_ask_no_proxy(
-    exception: str | None, no_proxies: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm: bool, no_proxies: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = Proxy()
     everywhere(monkeypatch, proxy)
-    if exception is not None:
-        monkeypatch.setenv("no_proxy", exception)
-    settings = {**SMALL, "trials": 2, "evaluator": {"recipe": {"epochs": 1}, "attacks": ["gap"]}}
+    settings = {**SMALL, "trials": 2, "evaluator": {"recipe": {"epochs": 1}, "attacks": ["gap"]}, "warm_trials": warm}
     search = Search(tmp_path, settings, "--exit-when-done")
     assert search.wait() == 0, search.text
     proxy.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from report.pages import HOSTILE, Page
 from report.samples import failed_row, make_run, write_rows
+from support_browser import open_browser
 
 from nni_privacy.errors import DataError
 from nni_privacy.report import read_run, write_report
@@ -216,31 +216,38 @@ def test_durations_read_well():
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs Chromium")
 def test_a_click_sorts_the_table_under_the_security_policy(run_directory, tmp_path):
-    from selenium import webdriver
-    from selenium.webdriver.common.by import By
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"):
-        options.add_argument(flag)
-    for flag in ("--disable-background-networking", "--disable-component-update", "--disable-sync"):
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    try:
+    with open_browser(tmp_path / "profile") as driver:
         driver.get(write_report(run_directory).resolve().as_uri())
-        head = next(item for item in driver.find_elements(By.CSS_SELECTOR, "th") if item.text == "Accuracy")
+        head = next(item for item in driver.find_elements("css selector", "th") if item.text == "Accuracy")
         for direction in ("ascending", "descending"):
-            head.find_element(By.TAG_NAME, "button").click()
+            head.find_element("tag name", "button").click()
             assert head.get_attribute("aria-sort") == direction
-            cells = driver.find_elements(By.CSS_SELECTOR, "tbody td:nth-child(4)")
+            cells = driver.find_elements("css selector", "tbody td:nth-child(4)")
             values = [cell.get_attribute("data-value") for cell in cells]
             assert values[-1] == ""  # the failed trial stays last
             numbers = [float(value) for value in values[:-1]]
             assert numbers == sorted(numbers, reverse=direction == "descending")
         assert driver.get_log("browser") == []
-    finally:
-        driver.quit()
+
+
+@pytest.mark.browser
+def test_a_long_table_is_folded_until_it_is_asked_for(run_directory, tmp_path):
+    trials = run_directory / "trials.jsonl"
+    row = json.loads(trials.read_text().splitlines()[0])
+    trials.write_text("".join(json.dumps({**row, "trial": f"t{n}", "sequence": n}) + "\n" for n in range(620)))
+    with open_browser(tmp_path / "profile") as driver:
+        page = write_report(run_directory).resolve().as_uri()
+        shown = (
+            "return [...document.querySelectorAll('table.sortable tbody tr')].filter(row => row.offsetHeight).length"
+        )
+        driver.get(page)
+        assert driver.execute_script(shown) == 500
+        button = driver.find_element("css selector", "button.all")
+        assert button.text == "Show all 620 rows"
+        button.click()
+        assert driver.execute_script(shown) == 620
+        driver.get("about:blank")
+        driver.get(f"{page}#trial-t601")  # a link to a row that would be folded away
+        assert driver.execute_script(shown) == 620
+        assert driver.get_log("browser") == []

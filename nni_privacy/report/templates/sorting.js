@@ -18,3 +18,21 @@ document.querySelectorAll("table.sortable th").forEach(function (head, column) {
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
   });
 });
+document.querySelectorAll("table.sortable").forEach(function (table) {
+  const count = table.tBodies[0].rows.length;
+  if (count <= 500) { return; }
+  const all = document.createElement("button");
+  all.type = "button";
+  all.className = "all";
+  all.textContent = "Show all " + count + " rows";
+  const unfold = function () { table.classList.remove("folded"); all.remove(); };
+  const jump = function () {
+    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (row && table.contains(row)) { unfold(); row.scrollIntoView(); }
+  };
+  all.addEventListener("click", unfold);
+  window.addEventListener("hashchange", jump);
+  table.classList.add("folded");
+  table.after(all);
+  jump();
+});
