@@ -45,7 +45,7 @@ def model_spec(name: str) -> Any:
 
     sizes = {"genotype": GENOTYPE, "channels": 16, "cells": 5, "in_channels": 3, "num_classes": 10}
     return {
-        "darts": ModelSpec("nni_privacy.auditing.shadows.models:cell_network", sizes),
+        "darts": ModelSpec("nni_privacy.search_spaces.network:CellNetwork.of", sizes),
         "resnet18": ModelSpec("torchvision.models:resnet18", {"num_classes": 10}),
     }[name]
 

@@ -5,32 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from nni_privacy.auditing.options import MeasuringOptions
+from nni_privacy.cells.spaces import MOST, SPACES
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, options, read_section, validated
-from nni_privacy.search_spaces import MOST, SPACES
-from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, strategy_options
+from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
-__all__ = [
-    "DatasetConfig",
-    "EvaluatorConfig",
-    "PatternConfig",
-    "RunConfig",
-    "SearchConfig",
-    "SearchSpaceConfig",
-    "StrategyConfig",
-    "check_run_name",
-    "load_config",
-    "parse_config",
-]
+__all__ = ["DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
+__all__ += ["SearchSpaceConfig", "StrategyConfig", "check_run_name", "load_config", "parse_config"]
 
 
 class DatasetConfig(NamedSection):
@@ -57,9 +48,6 @@ class NasBench201Sizes(Section):
     cells: int = Field(5, ge=1, le=MOST["cells"])
 
 
-_SIZES: Mapping[str, type[Section]] = {"darts": DartsSizes, "nasbench201": NasBench201Sizes}
-
-
 class SearchSpaceConfig(NamedSection):
     """``search_space``: its name and sizes; channels of the images and classes come from the data set."""
 
@@ -67,13 +55,13 @@ class SearchSpaceConfig(NamedSection):
     def _check(self) -> SearchSpaceConfig:
         if self.name not in SPACES:
             raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
-        validated(_SIZES[self.name], super().options)
+        validated(resolve_name(SPACES[self.name].sizes), super().options)
         return self
 
     @property
     def options(self) -> dict[str, Any]:
         """The space's sizes, defaults included."""
-        return _SIZES[self.name](**super().options).model_dump()
+        return resolve_name(SPACES[self.name].sizes)(**super().options).model_dump()
 
 
 class PatternConfig(Section):
@@ -102,9 +90,14 @@ class StrategyConfig(NamedSection):
         return self
 
     @property
-    def options(self) -> dict[str, Any]:
+    def checked(self) -> StrategyOptions:
         """The strategy's options, defaults included."""
-        return strategy_options(self.name)(**super().options).model_dump()
+        return strategy_options(self.name)(**super().options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return self.checked.model_dump()
 
 
 @options(section="evaluator")

@@ -10,18 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = [
-    "AuditError",
-    "ConfigError",
-    "DataError",
-    "GenotypeError",
-    "PatternError",
-    "PrivacyError",
-    "RunStoppedError",
-    "RuntimeRepairError",
-    "check_keys",
-    "nearest",
-]
+__all__ = ["AuditError", "ConfigError", "DataError", "GenotypeError", "PatternError", "PrivacyError"]
+__all__ += ["RunStoppedError", "RuntimeRepairError", "check_keys", "nearest"]
 
 
 class PrivacyError(Exception):

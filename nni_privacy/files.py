@@ -31,24 +31,9 @@ import yaml
 
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError
 
-__all__ = [
-    "CACHE_VARIABLE",
-    "CORRUPT_FILE",
-    "DISK_FAULTS",
-    "UNREADABLE",
-    "LineFile",
-    "Row",
-    "atomic_write",
-    "cache_folder",
-    "file_lock",
-    "full_disk",
-    "new_folder",
-    "private_folder",
-    "read_yaml",
-    "to_csv",
-    "unwritten",
-    "writing_run",
-]
+__all__ = ["CACHE_VARIABLE", "CORRUPT_FILE", "DISK_FAULTS", "UNREADABLE", "LineFile", "Row", "atomic_write"]
+__all__ += ["cache_folder", "file_lock", "full_disk", "new_folder", "private_folder", "read_yaml", "to_csv"]
+__all__ += ["unwritten", "writing_run"]
 
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors of the system that mean that nothing can be written any more."""

@@ -20,15 +20,8 @@ from torch import Tensor, nn
 from nni_privacy.errors import ConfigError, check_keys, nearest
 from nni_privacy.schema import Count, Several, checked
 
-__all__ = [
-    "FAMILIES",
-    "NETWORKS",
-    "SMALLEST_IMAGE",
-    "Stem",
-    "build_network",
-    "check_network_options",
-    "feature_map_side",
-]
+__all__ = ["FAMILIES", "NETWORKS", "SMALLEST_IMAGE", "Stem", "build_network", "check_network_options"]
+__all__ += ["feature_map_side"]
 
 Stem = Literal["auto", "small", "imagenet"]
 

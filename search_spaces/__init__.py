@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from nni_privacy.cells.spaces import MOST
 from nni_privacy.lazy import lazy_names
 from nni_privacy.search_spaces.constraints import FixedEdges
 
@@ -15,12 +14,7 @@ if TYPE_CHECKING:
     from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
     from nni_privacy.search_spaces.network import CellNetwork
 
-__all__ = ["DARTS", "MOST", "SPACES", "CellNetwork", "FixedEdges", "NasBench201", "NasBench201Network"]
-
-MOST: Mapping[str, int] = MappingProxyType({"channels": 4096, "cells": 100, "nodes": 16})
-"""The largest sizes of a network, in a configuration too."""
-SPACES = {"darts": "DARTS", "nasbench201": "NasBench201"}
-"""Names of the spaces in a configuration, and of their classes in this package."""
+__all__ = ["DARTS", "MOST", "CellNetwork", "FixedEdges", "NasBench201", "NasBench201Network"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,

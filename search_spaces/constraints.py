@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, CellType, Edge, format_sources, node_labels
-from nni_privacy.cells.genotypes import AnyGenotype
+from nni_privacy.cells.spaces import AnyGenotype
 from nni_privacy.patterns import Pattern
 
 __all__ = ["FixedEdges", "choices_of_constrained_node"]

@@ -1,4 +1,4 @@
-"""The macro skeleton of both spaces' networks, and the network of a DARTS genotype."""
+"""The macro skeleton of all spaces' networks, and the network of a DARTS genotype."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import ClassVar
 from torch import Tensor, cat, nn
 
 from nni_privacy.cells.darts import INPUT_NODES, Cell, Genotype
+from nni_privacy.cells.genotypes import parse_genotype
+from nni_privacy.cells.spaces import MOST
 from nni_privacy.errors import ConfigError
-from nni_privacy.search_spaces import MOST
 from nni_privacy.search_spaces.operations import FactorizedReduce, ReLUConvBN, build_operation
 
 __all__ = ["CellNetwork", "CellShape", "CellSkeleton", "DiscreteCell", "Skeleton", "input_layers"]
@@ -37,6 +38,7 @@ class Skeleton(nn.Module, ABC):
     Attributes:
         minimum: the smallest value of each size that the network is built with.
         stem_multiplier: how many times as wide as the first cells the stem is.
+        sizes: that the network was built with.
         classifier: the last layer.
     """
 
@@ -53,10 +55,16 @@ class Skeleton(nn.Module, ABC):
         num_classes: int = 10,
     ) -> None:
         super().__init__()
-        self.check_sizes(channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes)
+        self.sizes = {"channels": channels, "cells": cells, "in_channels": in_channels, "num_classes": num_classes}
+        self.check_sizes(**self.sizes)
         width = self.stem_multiplier * channels
         self.stem = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
         self.classifier = nn.Linear(self.add_cells(make_cell, channels, cells), num_classes)
+
+    @classmethod
+    def of(cls, *, genotype: str, **sizes: int) -> nn.Module:
+        """The network of a genotype's text, for factories; of classes whose first argument is a genotype."""
+        return cls(parse_genotype(genotype), **sizes)  # type: ignore[arg-type]
 
     @classmethod
     def check_sizes(cls, **sizes: object) -> None:

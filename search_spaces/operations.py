@@ -1,4 +1,4 @@
-"""The operations of both spaces as torch modules.
+"""The operations of the DARTS space and of NAS-Bench-201 as torch modules.
 
 DARTS: Liu et al., ICLR 2019, section 3. NAS-Bench-201: Dong & Yang, ICLR 2020, section 2.1; its pooling has no batch
 normalisation.

@@ -10,7 +10,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import BaseModelSpace, ExecutableModelSpace, current_model, model_context
 from torch import Tensor, nn
 
-from nni_privacy.cells.genotypes import AnyGenotype
+from nni_privacy.cells.spaces import AnyGenotype
 from nni_privacy.errors import GenotypeError
 
 if TYPE_CHECKING:

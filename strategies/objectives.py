@@ -47,17 +47,18 @@ def check_metric_name(name: str) -> None:
         raise ConfigError(f"objectives: unknown metric {name!r}; {nearest(name, known)}")
 
 
-def check_metrics_given(names: Iterable[str], attacks: Sequence[str] | None) -> None:
+def check_metrics_given(names: Iterable[str], attacks: Sequence[str] | None, *, option: str = "objectives") -> None:
     """Raises ConfigError unless a PrivacyEvaluator reports all of ``names`` with these attacks, the primary one first.
 
     Without it such a search would run to its end, and each of its trials would count as failed.
-    With ``None`` instead of attacks, it is a PredictedEvaluator that has to report them.
+    With ``None`` instead of attacks, it is a PredictedEvaluator that has to report them. ``option`` of the strategy is
+    where the names stand.
     """
     if attacks is None:
         for name in names:
             if name not in PREDICTED_METRICS:
                 known = nearest(name, PREDICTED_METRICS)
-                raise ConfigError(f"strategy.objectives: no trial would report {name!r}: it is predicted only; {known}")
+                raise ConfigError(f"strategy.{option}: no trial would report {name!r}: it is predicted only; {known}")
         return
     further = [f"{attack}_{metric}" for attack in attacks[1:] for metric in ATTACK_METRICS]
     given = (*METRICS, *ATTACK_METRICS, *further)
@@ -70,7 +71,7 @@ def check_metrics_given(names: Iterable[str], attacks: Sequence[str] | None) -> 
             if plain in ATTACK_METRICS
             else f"with evaluator.attacks {', '.join(attacks)} {nearest(name, given)}"
         )
-        raise ConfigError(f"strategy.objectives: no trial would report {name!r}; {why}")
+        raise ConfigError(f"strategy.{option}: no trial would report {name!r}; {why}")
 
 
 @dataclass(frozen=True)

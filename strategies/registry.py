@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,10 @@ __all__ += ["strategy_options"]
 class StrategyOptions(Section):
     """Base of every strategy's options: unknown ones and wrong types are errors."""
 
+    def metrics_read(self) -> Mapping[str, Collection[str]]:
+        """Option to the metrics of a trial that it names; a search whose trials do not report them is not started."""
+        return {}
+
 
 _STRATEGIES: dict[str, tuple[type[StrategyOptions], Callable[[Any, int], Strategy]]] = {}
 """Name to the options of a strategy, and what makes it of them and a seed."""
@@ -61,12 +65,12 @@ def register_strategy(
     """Decorates a function ``(options, seed) -> Strategy`` that makes the strategy called ``name`` in a configuration.
 
     Raises:
-        ValueError: if the name is taken.
+        ConfigError: if the name is taken.
     """
 
     def register(build: Callable[[Any, int], Strategy]) -> Callable[[Any, int], Strategy]:
         if name in _STRATEGIES or name in ONE_SHOT:
-            raise ValueError(f"a strategy called {name!r} is registered already")
+            raise ConfigError(f"strategy {name!r} is registered already")
         _STRATEGIES[name] = (options, build)
         return build
 
@@ -158,6 +162,10 @@ class ParetoOptions(StrategyOptions):
     )
     crossover: bool = True
     dedup: bool = True
+
+    def metrics_read(self) -> Mapping[str, Collection[str]]:
+        """The objectives."""
+        return {"objectives": self.objectives}
 
     @model_validator(mode="after")
     def _objectives_exist(self) -> ParetoOptions:

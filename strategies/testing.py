@@ -13,12 +13,14 @@ Needs pytest.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -29,9 +31,10 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import ExecutableModelSpace, ModelStatus, SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
-from nni_privacy.cells.genotypes import AnyGenotype, parse_genotype
+from nni_privacy.cells.genotypes import parse_genotype
+from nni_privacy.cells.spaces import SPACES, AnyGenotype, SpaceRecord
 from nni_privacy.runs.epochs import EpochRecord
-from nni_privacy.search_spaces import DARTS, FixedEdges, NasBench201
+from nni_privacy.search_spaces import FixedEdges
 from nni_privacy.strategies.fixed_pattern import FixedPattern
 from nni_privacy.strategies.one_shot import OneShotStrategy
 
@@ -66,6 +69,13 @@ class Case:
         """``strategy`` inside a FixedPattern, if the case has a pattern."""
         return strategy if self.pattern is None else FixedPattern(strategy, self.pattern, budget=self.budget)
 
+    def size(self) -> int:
+        """How many samples there are to choose from, those of one architecture counted one by one."""
+        space = self.make_space()
+        mutables: dict[str, Any] = space.simplify()
+        constrained = space.constrain(mutables, self.fixed()) if self.pattern is not None else mutables
+        return math.prod(len(choice.values) for choice in constrained.values())
+
     def fixed(self) -> FixedEdges:
         """The edges that every architecture must have."""
         wrapped = self.wrap(Strategy())
@@ -76,19 +86,20 @@ class Case:
         return self.make_space().genotype_of(sample)
 
 
-CASES = tuple(
-    Case(f"{name}-{label}", make, pattern, budget)
-    for name, make in (
-        ("darts", partial(DARTS, cells=3, **SIZES)),
-        ("nasbench201", partial(NasBench201, cells=1, **SIZES)),
-    )
-    for label, pattern, budget in (
-        ("free", None, 0),
-        ("demotion-4", "demotion-reduction", 4),
-        ("promotion-3", "promotion-normal", 3),
-    )
-)
+def cases_of(record: SpaceRecord) -> tuple[Case, ...]:
+    """The cases of a registered space, at the least number of cells that it may have."""
+    space = resolve_name(record.model_space)
+    make = partial(space, cells=resolve_name(record.network).minimum["cells"], **SIZES)
+    fixed: list[tuple[str, str | None, int]] = [("free", None, 0)]
+    if hasattr(space, "fixed_edges"):
+        fixed += [("demotion-4", "demotion-reduction", 4), ("promotion-3", "promotion-normal", 3)]
+    return tuple(Case(f"{record.name}-{label}", make, pattern, budget) for label, pattern, budget in fixed)
+
+
+CASES = tuple(case for record in SPACES.values() for case in cases_of(record))
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+searchable = [case for case in CASES if hasattr(case.make_space(), "supernet")]
+one_shot_cases = pytest.mark.parametrize("case", searchable, ids=lambda case: case.name)
 
 
 def tiny_data(records: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -149,7 +160,7 @@ class RecordingEngine(ExecutionEngine):
 class StrategyConformance:
     """Every submitted architecture is in the space and has the fixed edges; the same seed submits the same ones.
 
-    Override :meth:`make_strategy`; :attr:`proposals` is how many architectures a run submits.
+    Override :meth:`make_strategy`; :attr:`proposals` is how many architectures a run submits, of spaces that have them.
     """
 
     proposals = 12
@@ -160,7 +171,7 @@ class StrategyConformance:
 
     def proposed(self, case: Case, *, seed: int = 0) -> list[dict[str, Any]]:
         """The samples that a run submits."""
-        engine = RecordingEngine(self.proposals)
+        engine = RecordingEngine(min(self.proposals, case.size()))
         case.wrap(self.make_strategy(seed=seed))(case.model_space(), engine)
         return engine.samples
 
@@ -168,7 +179,7 @@ class StrategyConformance:
     def test_every_proposal_is_in_the_space_and_has_the_fixed_edges(self, case: Case) -> None:
         samples = self.proposed(case)
         space, fixed = case.make_space(), case.fixed()
-        assert len(samples) == self.proposals
+        assert len(samples) == min(self.proposals, case.size()), case.name
         for sample in samples:
             assert space.check_contains(sample) is None
             assert fixed.missing_from(case.genotype_of(sample)) == []
@@ -183,7 +194,7 @@ class _Stopped(Exception):  # noqa: N818 - it is no error
 
 
 class OneShotConformance:
-    """What a one-shot strategy promises, on both spaces, with and without patterns.
+    """What a one-shot strategy promises, in every space that has a supernet, with and without patterns.
 
     Override :meth:`make_strategy`, with sizes so small that a search takes a second.
     """
@@ -213,7 +224,7 @@ class OneShotConformance:
         case.wrap(strategy).initialize(case.model_space(), RecordingEngine(100))
         return strategy
 
-    @cases
+    @one_shot_cases
     def test_all_it_finds_and_submits_is_in_the_space_and_has_the_fixed_edges(self, case: Case) -> None:
         epochs: list[str] = []
         strategy = self.make_strategy(
@@ -236,7 +247,7 @@ class OneShotConformance:
             assert space.check_contains(sample) is None
             assert fixed.missing_from(case.genotype_of(sample)) == []
 
-    @cases
+    @one_shot_cases
     def test_what_is_fixed_is_not_searched(self, case: Case) -> None:
         strategy = self.prepared(case)
         fixed = [(cell, edge) for cell, edges in case.fixed().edges.items() for edge in edges]
@@ -248,7 +259,7 @@ class OneShotConformance:
             if cell in ("normal", "reduction") and count == 2:
                 assert not any(key.startswith(cell) and key.endswith(f"_{target}") for key in keys)
 
-    @cases
+    @one_shot_cases
     def test_the_same_seed_ends_in_the_same_state_whether_it_was_stopped_or_not(
         self, case: Case, tmp_path: Path
     ) -> None:
@@ -265,7 +276,7 @@ class OneShotConformance:
         assert resumed.best_samples(2) == whole.best_samples(2)
         assert _equal(resumed.search_state(), whole.search_state())
 
-    @cases
+    @one_shot_cases
     def test_the_two_optimizers_share_nothing_and_leave_each_others_parameters_alone(self, case: Case) -> None:
         strategy = self.prepared(case)
         watch = _Watch(strategy)

@@ -31,6 +31,7 @@ from nni_privacy.config import load_config
 from nni_privacy.data import registry as data_sets
 from nni_privacy.nni_runtime.overlay import find_node_package
 from nni_privacy.nni_runtime.patches.apply import patched_texts
+from nni_privacy.report import html
 from nni_privacy.runs.records import read_run
 from nni_privacy.schema import validated
 from nni_privacy.strategies import GDAS, FixedPattern
@@ -39,9 +40,8 @@ from nni_privacy.strategies.testing import StrategyConformance
 from nni_privacy.studies.config import StudyConfig
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
-EXAMPLES = dict(
-    re.findall(r"^```\w+\n# (\w+\.\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-)
+BLOCK = re.compile(r"^```\w+\n(?:# |\{# )(\w+\.\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
 REGISTRIES = ((attacks, "_ATTACKS"), (data_sets, "_LOADERS"), (strategies, "_STRATEGIES"))
 
 
@@ -81,29 +81,30 @@ def run_trials(space: Any, evaluator: Any, strategy: Any, *, trials: int) -> tup
 
 def test_every_extension_point_has_an_example() -> None:
     assert sorted(EXAMPLES) == [
-        "own.yaml", "own_attack.py", "own_data.py", "own_repair.py", "own_section.py", "own_space.py", "own_strategy.py"
-    ]  # fmt: skip
+        *("own.yaml", "own_attack.py", "own_data.py", "own_repair.py"),
+        *("own_section.jinja", "own_section.py", "own_space.py", "own_strategy.py"),
+    ]
 
 
 def test_a_search_with_an_attack_a_data_set_and_a_strategy_of_ones_own(folder: Path) -> None:
-    assert "entropy" not in attack_names() and "stripes" not in data_sets.dataset_names()
+    assert "own_entropy" not in attack_names() and "own_stripes" not in data_sets.dataset_names()
     settings = load_config(folder / "own.yaml")
     evaluator, strategy = build_evaluator(settings), build_search_strategy(settings)
     data, _ = evaluator.load_data()
-    assert repr(data) == "Dataset('stripes', images=(400, 1, 9, 9) float32, num_classes=3)"
+    assert repr(data) == "Dataset('own_stripes', images=(400, 1, 9, 9) float32, num_classes=3)"
     models, metrics = run_trials(build_space(settings, data), evaluator, strategy, trials=settings.trials)
     assert len(models) == len(metrics) == 3
     assert all(0 <= trial["mia_auc"] <= 1 and 0 <= trial["loss_threshold_mia_auc"] <= 1 for trial in metrics)
     architectures = [parse_genotype(trial["architecture"]) for trial in metrics]
     assert [strategy.fixed.missing_from(architecture) for architecture in architectures] == [[], [], []]
-    assert strategy.strategy.best[0] == min(trial["mia_auc"] for trial in metrics)
+    assert strategy.strategy.best[0] == (min(trial["mia_auc"] for trial in metrics),)
 
 
 def test_a_study_knows_what_its_plugins_register(folder: Path) -> None:
-    content = {"name": "own", "datasets": [{"name": "stripes"}], "architectures": [{"networks": ["resnet"]}]}
-    evaluator = {"plugins": ["own_attack", "own_data"], "attacks": ["entropy"]}
+    content = {"name": "own", "datasets": [{"name": "own_stripes"}], "architectures": [{"networks": ["resnet"]}]}
+    evaluator = {"plugins": ["own_attack", "own_data"], "attacks": ["own_entropy"]}
     study = validated(StudyConfig, {**content, "evaluator": evaluator})
-    assert study.datasets[0].called == "stripes"
+    assert study.datasets[0].called == "own_stripes"
 
 
 @pytest.mark.slow
@@ -124,7 +125,7 @@ def test_the_attack_tells_certain_answers_from_uncertain_ones(example: ModuleTyp
     certain = np.arange(40) < 20
     logits = np.where(certain, 9.0, 0.5)[:, None] * np.array([1.0, 0.0])
     signals = TargetSignals.from_logits(logits, np.zeros(40, dtype=np.int64), certain)
-    scores = get_attack("entropy")(signals).scores
+    scores = get_attack("own_entropy")(signals).scores
     assert scores[certain].min() > scores[~certain].max()
 
 
@@ -142,7 +143,7 @@ class TestStrategy(StrategyConformance):
 def test_a_search_of_the_space_under_a_pattern(example: ModuleType, pattern: str) -> None:
     import_module("own_data")
     evaluator = PrivacyEvaluator(
-        {"name": "stripes", "records": 200},
+        {"name": "own_stripes", "records": 200},
         recipe={"epochs": 1, "batch_size": 16},
         attacks=["loss_threshold"],
         plugins=["own_data"],
@@ -176,6 +177,16 @@ def test_the_section_shows_the_durations_of_a_run(example: ModuleType, run_direc
     assert info.seconds == tuple(row["seconds"] for row in succeeded)
     svg = str(example.durations_svg(info))
     assert svg.startswith("<svg") and 'aria-label="Seconds of 11 trials"' in svg and ">seconds<" in svg
+
+
+@pytest.mark.parametrize("example", ["own_section"], indirect=True)
+def test_the_section_has_its_place_in_a_template(example: ModuleType, run_directory: Path) -> None:  # noqa: F811
+    run = read_run(run_directory)
+    info = example.duration_info(run)
+    content = {"durations": info, "durations_svg": example.durations_svg(info), "run": run}
+    part = html._environment().from_string(EXAMPLES["own_section.jinja"]).render(content)
+    assert "<h2>How long a trial takes</h2>" in part and f"took {max(info.seconds):.1f} s" in part
+    assert 'href="#trial-' in part and "<figure" in part and "<svg" in part
 
 
 @pytest.mark.parametrize("example", ["own_repair"], indirect=True)

@@ -10,17 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "REFERENCE",
-    "binary_tournament",
-    "crowding_distance",
-    "environmental_selection",
-    "hypervolume",
-    "hypervolume_growth",
-    "non_dominated",
-    "non_dominated_ranks",
-    "pareto_front",
-]
+__all__ = ["REFERENCE", "binary_tournament", "crowding_distance", "environmental_selection", "hypervolume"]
+__all__ += ["hypervolume_growth", "non_dominated", "non_dominated_ranks", "pareto_front"]
 
 REFERENCE = (0.0, 1.0)
 """Accuracy and AUC than which nothing is worse: never right, and every member told from every non-member. It does not

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nni_privacy.cells.genotypes import AnyGenotype
-from nni_privacy.cells.nasbench201 import NasBench201Genotype
+from nni_privacy.cells.spaces import AnyGenotype, space_of
 from nni_privacy.errors import DataError
 from nni_privacy.runs.records import TrialRecord
 
@@ -63,10 +62,8 @@ class MeasuredRow:
 
     @property
     def space(self) -> str | None:
-        """``darts`` or ``nasbench201``; None of what is no genotype."""
-        if self.genotype is None:
-            return None
-        return "nasbench201" if isinstance(self.genotype, NasBench201Genotype) else "darts"
+        """Name of the genotype's space, such as ``darts``; None of what is no genotype."""
+        return None if self.genotype is None else space_of(self.genotype).name
 
     @property
     def original(self) -> bool:

@@ -13,7 +13,7 @@ from nni_privacy.analysis.bootstrap import MIN_PAIRS, Estimate, clustered_estima
 from nni_privacy.analysis.rows import NO_DEFENCE, MeasuredRow
 from nni_privacy.analysis.statistics import grouped
 from nni_privacy.cells.darts import CELL_TYPES, INPUT_NODES, Cell, CellType, Genotype
-from nni_privacy.cells.operations import operation_kind
+from nni_privacy.cells.operations import OPERATION_KINDS
 from nni_privacy.errors import DataError
 
 __all__ = ["PROPERTIES", "SIZES", "Point", "Slope", "ablation_slopes", "between_slope", "guideline_slopes"]
@@ -34,12 +34,12 @@ _WITHIN = {
 
 def convolutions(cell: Cell) -> float:
     """Number of edges that carry a convolution, separable or dilated."""
-    return float(sum(operation_kind(edge.op) == "convolution" for edge in cell))
+    return float(sum(OPERATION_KINDS[edge.op] == "convolution" for edge in cell))
 
 
 def input_convolutions(cell: Cell) -> float:
     """Number of convolutions on edges from one of the cell's two inputs."""
-    return float(sum(operation_kind(edge.op) == "convolution" and edge.source < INPUT_NODES for edge in cell))
+    return float(sum(OPERATION_KINDS[edge.op] == "convolution" and edge.source < INPUT_NODES for edge in cell))
 
 
 def depth(cell: Cell) -> float:

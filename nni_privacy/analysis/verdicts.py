@@ -12,6 +12,7 @@ from nni_privacy.analysis.rows import NO_DEFENCE
 from nni_privacy.analysis.rules import Verdict, holm, judge_all
 from nni_privacy.analysis.slopes import Slope
 from nni_privacy.analysis.statistics import grouped
+from nni_privacy.cells.spaces import space_title
 
 __all__ = ["VerdictRow", "Verdicts", "verdict_rows"]
 
@@ -95,8 +96,9 @@ def _matches(
     if isinstance(about, Trend):
         named = [(slope, Trend(slope.predictor, slope.metric, slope.pattern, slope.cells)) for slope in slopes]
         return [(slope, NO_DEFENCE, "") for slope, trend in named if trend == about]
-    spaces = {"darts": "", "nasbench201": " (NAS-Bench-201)", None: " (human-designed)"}
-    return [(one, one.defence, one.variant + spaces[one.space]) for one in effects if _speaks(about, one)]
+    found = [one for one in effects if _speaks(about, one)]
+    spaces = ["" if one.space == "darts" else f" ({space_title(one.space)})" for one in found]
+    return [(one, one.defence, one.variant + space) for one, space in zip(found, spaces, strict=True)]
 
 
 def _speaks(about: Comparison, effect: Effect) -> bool:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Cell, Edge, Genotype
-from nni_privacy.cells.operations import OperationKind, operation_kind
+from nni_privacy.cells.operations import OPERATION_KINDS, OperationKind
 from nni_privacy.errors import GenotypeError
 
-__all__ = ["GenotypeCodes", "operation_mask"]
+__all__ = ["GenotypeCodes", "operation_mask", "random_architectures"]
 
 Codes = npt.NDArray[np.int8]
 
@@ -22,7 +22,7 @@ _OPERATION_CODE = {operation: code for code, operation in enumerate(DARTS_OPERAT
 
 def operation_mask(kind: OperationKind) -> npt.NDArray[np.bool_]:
     """(7,) which operations are of ``kind``; ``operation_mask(kind)[codes.operations]`` are the edges that are."""
-    return np.array([operation_kind(op) == kind for op in DARTS_OPERATIONS])
+    return np.array([OPERATION_KINDS[op] == kind for op in DARTS_OPERATIONS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,3 +109,13 @@ class GenotypeCodes:
         keys = np.ascontiguousarray(flat).view(np.dtype((np.void, flat.shape[1]))).ravel()
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         return self[first], inverse.reshape(-1)
+
+
+def random_architectures(count: int, *, seed: int, nodes: int = 4) -> GenotypeCodes:
+    """``count`` architectures, every pair of sources and every operation equally likely."""
+    generator = np.random.default_rng(seed)
+    sources = np.zeros((count, len(CELL_TYPES), nodes, 2), dtype=np.int8)
+    for node in range(nodes):
+        drawn = generator.random((count, len(CELL_TYPES), node + INPUT_NODES)).argsort(axis=-1)
+        sources[:, :, node] = np.sort(drawn[..., :2], axis=-1)
+    return GenotypeCodes(sources, generator.integers(0, len(DARTS_OPERATIONS), sources.shape).astype(np.int8))

@@ -1,43 +1,55 @@
-"""Genotypes of either space: parsed from text, read from files, and taken apart into cells."""
+"""Genotypes of every space: parsed from text, read from files, and taken apart into cells."""
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from nni_privacy.cells.darts import CELL_TYPES, Cell, Edge, Genotype
-from nni_privacy.cells.nasbench201 import NASBENCH201_CELL, NasBench201Genotype
-from nni_privacy.cells.operations import operation_kind
+from nni_privacy.cells.spaces import SPACES, AnyGenotype
 from nni_privacy.errors import DataError, GenotypeError
 
-__all__ = ["CELL_NAMES", "AnyCell", "AnyGenotype", "cells_of", "parse_genotype", "present_edges", "read_genotypes"]
-
-AnyGenotype = Genotype | NasBench201Genotype
+__all__ = ["AnyCell", "AnyGenotype", "cell_title", "cells_of", "genotype_or_none", "parse_genotype", "read_genotypes"]
 
 _CSV_COLUMN = "genotype"
 
-AnyCell = Cell | NasBench201Genotype
 
-CELL_NAMES: Mapping[str, str] = {**{name: f"{name} cell" for name in CELL_TYPES}, NASBENCH201_CELL: "cell"}
-"""Name of a searched cell to what it is called in a sentence."""
+@dataclass(frozen=True)
+class PlainCell:
+    """The edges of a cell that has no class of its own."""
+
+    edges: tuple[Edge, ...]
+
+
+AnyCell = Cell | PlainCell
 
 
 def parse_genotype(text: str) -> AnyGenotype:
-    """Reads ``Genotype(normal=[...], ...)`` (DARTS) or ``|op~0|+|op~0|op~1|+...`` (NAS-Bench-201).
+    """Reads ``Genotype(normal=[...], ...)`` (DARTS), ``|op~0|+|op~0|op~1|+...`` (NAS-Bench-201), or of another space.
 
     Raises:
-        GenotypeError: if the text is neither, or describes no legal genotype.
+        GenotypeError: if the text is none of these, or describes no legal genotype.
 
     >>> str(parse_genotype("|conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|"))
     '|nor_conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|'
     """
-    return NasBench201Genotype.parse(text) if text.lstrip().startswith("|") else Genotype.parse(text)
+    begins = (record.genotype for record in SPACES.values() if text.lstrip().startswith(record.prefix))
+    return next(begins, Genotype).parse(text)
+
+
+def genotype_or_none(text: str) -> AnyGenotype | None:
+    """As :func:`parse_genotype`; None if the text is no genotype, as of a space of a user's own."""
+    try:
+        return parse_genotype(text)
+    except GenotypeError:
+        return None
 
 
 def read_genotypes(file: str | Path) -> list[AnyGenotype]:
-    """Reads genotypes of either space, one a line; empty lines are passed over.
+    """Reads genotypes of any space, one a line; empty lines are passed over.
 
     Args:
         file: the path of a text file, or of a ``.csv`` file with a column ``genotype``; ``-`` is standard input.
@@ -75,12 +87,12 @@ def _csv_cells(name: str, lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def cells_of(genotype: AnyGenotype) -> dict[str, AnyCell]:
-    """The searched cells by name: ``normal`` and ``reduction``, or ``cell`` in NAS-Bench-201."""
+    """The searched cells by name: ``normal`` and ``reduction`` in the DARTS space, or ``cell`` in NAS-Bench-201."""
     if isinstance(genotype, Genotype):
         return {cell_type: genotype.cell(cell_type) for cell_type in CELL_TYPES}
-    return {NASBENCH201_CELL: genotype}
+    return {name: PlainCell(edges) for name, edges in genotype.edges_by_cell().items()}
 
 
-def present_edges(cell: AnyCell) -> tuple[Edge, ...]:
-    """The edges that connect something."""
-    return tuple(edge for edge in cell.edges if operation_kind(edge.op) != "none")
+def cell_title(name: str) -> str:
+    """What a cell is called in a sentence: ``normal cell``, or ``cell`` where there is but one."""
+    return name if name.endswith("cell") else f"{name} cell"

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nni_privacy.cells.darts import Edge, _shorten
 from nni_privacy.errors import GenotypeError, nearest
 
 __all__ = ["NASBENCH201_CELL", "NASBENCH201_EDGES", "NASBENCH201_NODES", "NASBENCH201_OPERATIONS"]
-__all__ += ["NasBench201Genotype", "edge_label"]
+__all__ += ["NasBench201Genotype", "edge_label", "random_cells"]
 
 NASBENCH201_OPERATIONS: tuple[str, ...] = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five operations that an edge may carry, under the names of the benchmark's papers."""
@@ -134,3 +136,20 @@ class NasBench201Genotype:
     def to_sample(self) -> dict[str, str]:
         """The sample of :class:`nni_privacy.search_spaces.NasBench201` that stands for this genotype."""
         return {edge_label(edge.source, edge.target): edge.op for edge in self.edges}
+
+
+def random_cells(count: int, seed: int) -> list[NasBench201Genotype]:
+    """Random architectures whose input reaches their output; more of them with the same seed begin with the same."""
+    generator = np.random.default_rng(seed)
+    found: list[NasBench201Genotype] = []
+    while len(found) < count:
+        drawn = generator.integers(0, len(NASBENCH201_OPERATIONS), len(NASBENCH201_EDGES))
+        pairs = zip(NASBENCH201_EDGES, drawn, strict=True)
+        genotype = NasBench201Genotype(tuple(Edge(*pair, NASBENCH201_OPERATIONS[number]) for pair, number in pairs))
+        reached = {0}
+        for edge in genotype:
+            if edge.op != "none" and edge.source in reached:
+                reached.add(edge.target)
+        if NASBENCH201_NODES - 1 in reached:  # else the network guesses, whatever it is trained on
+            found.append(genotype)
+    return found

@@ -1,42 +1,29 @@
-"""Kinds of operations: which of them, in either space, are convolutions, poolings, skip connections, or nothing."""
+"""Kinds of operations: which of them, in whichever space, are convolutions, poolings, skip connections, or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["NO_CONNECTION", "OPERATION_KINDS", "OperationKind", "is_skip", "operation_kind"]
+__all__ = ["NO_CONNECTION", "OPERATION_KINDS", "OperationKind", "is_skip"]
 
 OperationKind = Literal["convolution", "pooling", "skip", "none"]
 
 NO_CONNECTION = "none"
 """The operation that stands for a missing edge: in NAS-Bench-201, and in DARTS during a search only."""
 
-OPERATION_KINDS: Mapping[str, OperationKind] = MappingProxyType(
-    {
-        NO_CONNECTION: "none",
-        "skip_connect": "skip",
-        "max_pool_3x3": "pooling",
-        "avg_pool_3x3": "pooling",
-        "sep_conv_3x3": "convolution",
-        "sep_conv_5x5": "convolution",
-        "dil_conv_3x3": "convolution",
-        "dil_conv_5x5": "convolution",
-        "nor_conv_1x1": "convolution",
-        "nor_conv_3x3": "convolution",
-    }
-)
-"""Name of an operation of either space to its kind."""
-
-
-def operation_kind(op: str) -> OperationKind:
-    """The kind of operation ``op``; KeyError if neither space has it.
-
-    >>> operation_kind("dil_conv_5x5")
-    'convolution'
-    """
-    return OPERATION_KINDS[op]
+OPERATION_KINDS: dict[str, OperationKind] = {
+    NO_CONNECTION: "none",
+    "skip_connect": "skip",
+    "max_pool_3x3": "pooling",
+    "avg_pool_3x3": "pooling",
+    "sep_conv_3x3": "convolution",
+    "sep_conv_5x5": "convolution",
+    "dil_conv_3x3": "convolution",
+    "dil_conv_5x5": "convolution",
+    "nor_conv_1x1": "convolution",
+    "nor_conv_3x3": "convolution",
+}
+"""Name of an operation of any space to its kind; only :func:`~nni_privacy.cells.register_space` adds to it."""
 
 
 def is_skip(op: str) -> bool:

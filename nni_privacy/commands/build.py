@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
+from nni_privacy.cells.spaces import SPACES
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from nni_privacy.data import Dataset
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.runs.epochs import EpochRecord
-    from nni_privacy.search_spaces import DARTS, NasBench201
+    from nni_privacy.search_spaces.space import CellSpace
 
 __all__ = ["build_evaluator", "build_search_strategy", "build_space"]
 
@@ -32,13 +34,11 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     return PrivacyEvaluator({"name": data.name, **data.options}, seed=settings.seed, **settings.evaluator.measuring())
 
 
-def build_space(settings: SearchConfig, data: Dataset | None = None) -> DARTS | NasBench201:
+def build_space(settings: SearchConfig, data: Dataset | None = None) -> CellSpace[Any]:
     """The model space of a configuration, for images and classes as in ``data``."""
-    from nni_privacy import search_spaces
-
     section = settings.search_space
     shape = {} if data is None else {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
-    return getattr(search_spaces, search_spaces.SPACES[section.name])(**section.options, **shape)
+    return resolve_name(SPACES[section.name].model_space)(**section.options, **shape)
 
 
 def build_search_strategy(

@@ -78,9 +78,9 @@ def _check(settings: SearchConfig, session: Session, output: str | Path | None) 
     from nni_privacy.runs.directory import RunDirectory
     from nni_privacy.strategies.objectives import check_metrics_given
 
-    if settings.strategy.name == "pareto":  # may be after a metric that the evaluator does not give
-        attacks = None if settings.predicted else settings.evaluator.attacks
-        check_metrics_given(settings.strategy.options["objectives"], attacks)
+    attacks = None if settings.predicted else settings.evaluator.attacks
+    for option, metrics in settings.strategy.checked.metrics_read().items():
+        check_metrics_given(metrics, attacks, option=option)
     if session.resume:
         check_resumable(settings, output)
     elif RunDirectory.holds_run(session.directory):

@@ -105,12 +105,14 @@ def run_predict(file: str, *, surrogate: Path | None) -> int:
 def _check_space(genotypes: Sequence[AnyGenotype], *, file: str) -> None:
     """Says which genotype is none that a surrogate can know; with what number of nodes, the surrogate says itself."""
     from nni_privacy.cells.darts import Genotype
+    from nni_privacy.cells.spaces import space_of
 
     name, first = "standard input" if file == "-" else file, genotypes[0]
     for number, genotype in enumerate(genotypes, start=1):
         if not isinstance(genotype, Genotype) or not isinstance(first, Genotype):
             raise GenotypeError(
-                f"{name}: genotype {number} is of NAS-Bench-201; surrogates know architectures of the DARTS space only"
+                f"{name}: genotype {number} is of {space_of(genotype).title}; "
+                "surrogates know architectures of the DARTS space only"
             )
         if genotype.nodes != first.nodes:
             raise GenotypeError(

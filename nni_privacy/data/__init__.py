@@ -17,8 +17,5 @@ __all__ += ["register_dataset", "split_four_ways", "to_float"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {
-        "data.dataset": ["Dataset"],
-        "data.normalize": ["Normalizer", "to_float"],
-    },
+    {"data.dataset": ["Dataset"], "data.normalize": ["Normalizer", "to_float"]},
 )

@@ -1,4 +1,4 @@
-"""Cell modification: pattern edges written into cells of either space, one at a time or many at once.
+"""Cell modification: pattern edges written into cells, one at a time or many at once.
 
 Section 4.4 of the paper for DARTS; appendix F for NAS-Bench-201, where a pattern is one operation on the first m nodes.
 """

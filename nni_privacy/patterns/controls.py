@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, Edge, Genotype
-from nni_privacy.cells.genotypes import AnyGenotype
 from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS, NasBench201Genotype
 from nni_privacy.cells.operations import NO_CONNECTION
+from nni_privacy.cells.spaces import AnyGenotype
 from nni_privacy.errors import ConfigError
 from nni_privacy.patterns.apply import modify_cell
 from nni_privacy.patterns.pattern import Pattern
@@ -33,7 +33,7 @@ def placebo(genotype: AnyGenotype, pattern: Pattern, *, seed: int) -> AnyGenotyp
     pattern's own (and, in NAS-Bench-201, ``none``, which would cut the cell). It may be the one that the edge had.
 
     Args:
-        genotype: of either space.
+        genotype: of the DARTS space or NAS-Bench-201.
         pattern: cut to its budget.
         seed: of the draw.
 
@@ -49,7 +49,9 @@ def placebo(genotype: AnyGenotype, pattern: Pattern, *, seed: int) -> AnyGenotyp
                 other = _with_another(edge, operations, generator)
                 changed = changed.with_operation(edge.source, edge.target, other.op)
         return changed
-    modified: Genotype = genotype
+    if not isinstance(genotype, Genotype):
+        return pattern.apply(genotype)  # raises
+    modified = genotype
     for cell_type in CELL_TYPES:
         edges = [_with_another(edge, DARTS_OPERATIONS, generator) for edge in pattern.edges_of(cell_type)]
         modified = modified.with_cell(cell_type, modify_cell(modified.cell(cell_type), edges))

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, InstanceOf, Strict, model_validator
 
 from nni_privacy.cells.darts import CELL_TYPES, CellType, Edge, Genotype, check_darts_edge
-from nni_privacy.cells.genotypes import AnyGenotype
 from nni_privacy.cells.nasbench201 import NasBench201Genotype
+from nni_privacy.cells.spaces import AnyGenotype, space_of
 from nni_privacy.errors import PatternError
 from nni_privacy.patterns.apply import modify_cell, modify_nasbench201
 from nni_privacy.schema import Options, options, plain
@@ -113,10 +113,11 @@ class CellPattern(Options):
 
         NAS-Bench-201 has one searched cell and other operations: of the pattern count there only its objective and the
         number of its edges; see :func:`~nni_privacy.patterns.modify_nasbench201`.
+
+        Raises:
+            PatternError: if the genotype is of a further space: there patterns only say what a search fixes.
         """
-        if isinstance(genotype, NasBench201Genotype):
-            return modify_nasbench201(genotype, self.objective, len(self))
-        return genotype.with_cell(self.cell, modify_cell(genotype.cell(self.cell), self.edges))
+        return _apply(self, genotype)
 
     def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:
         """The edges that this pattern fixes in cells of ``cell_type``."""
@@ -185,9 +186,7 @@ class DualPattern:
         Raises:
             PatternError: if the genotype is one of NAS-Bench-201 and the parts have different objectives.
         """
-        if isinstance(genotype, NasBench201Genotype):
-            return modify_nasbench201(genotype, self.objective, len(self))
-        return self.reduction.apply(self.normal.apply(genotype))
+        return _apply(self, genotype)
 
     def edges_of(self, cell_type: CellType) -> tuple[Edge, ...]:
         """The edges that this pattern fixes in cells of ``cell_type``."""
@@ -203,3 +202,13 @@ class DualPattern:
 
 
 Pattern = CellPattern | DualPattern
+
+
+def _apply(pattern: Pattern, genotype: _Genotype) -> _Genotype:
+    if isinstance(genotype, NasBench201Genotype):
+        return modify_nasbench201(genotype, pattern.objective, len(pattern))
+    if not isinstance(genotype, Genotype):
+        raise PatternError(f"pattern {pattern.name!r}: no rule says what it changes in {space_of(genotype).title}")
+    for cell_type in CELL_TYPES:
+        genotype = genotype.with_cell(cell_type, modify_cell(genotype.cell(cell_type), pattern.edges_of(cell_type)))
+    return genotype

@@ -18,8 +18,5 @@ __all__ = ["read_run", "write_report"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {
-        "report.write": ["write_report"],
-        "runs.records": ["read_run"],
-    },
+    {"report.write": ["write_report"], "runs.records": ["read_run"]},
 )

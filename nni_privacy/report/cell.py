@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from nni_privacy.cells.genotypes import CELL_NAMES, AnyCell, AnyGenotype, cells_of
+from nni_privacy.cells.genotypes import AnyCell, cell_title, cells_of
+from nni_privacy.cells.operations import NO_CONNECTION
+from nni_privacy.cells.spaces import AnyGenotype, space_of
 from nni_privacy.report.layout import (
     LABEL_HEIGHT,
     LABEL_WIDTH,
@@ -58,20 +60,25 @@ class CellFigure:
 def cell_figure(cell: AnyCell, name: str, fixed: FixedEdges, *, prefix: str, label: str) -> CellFigure:
     """The figure of one cell, called ``name`` in its genotype; to be called inside ``drawing_style``."""
     drawing = draw_info(cell, name, fixed.get(name, ()))
-    svg = to_svg(draw_cell(drawing), prefix=f"{prefix}{name[0]}", label=f"{CELL_NAMES[name]}{label}")
-    return CellFigure(CELL_NAMES[name], sum(edge.fixed for edge in drawing.edges), len(drawing.edges), svg)
+    svg = to_svg(draw_cell(drawing), prefix=f"{prefix}{name[0]}", label=f"{cell_title(name)}{label}")
+    return CellFigure(cell_title(name), sum(edge.fixed for edge in drawing.edges), len(drawing.edges), svg)
 
 
-def reading(genotypes: Sequence[AnyGenotype], *, prefix: str = "legend") -> dict[str, list[bool] | Markup]:
+def reading(genotypes: Sequence[AnyGenotype], *, prefix: str = "legend") -> dict[str, Any]:
     """What a reader of drawings of these genotypes needs; to be called inside ``drawing_style``.
 
     Returns:
-        ``concatenates``, whether the output of a cell concatenates its nodes (each answer once), and the ``legend``.
+        ``cells``, each kind once: whether the output concatenates the nodes, and where it does not, its number and
+        whether edges may be ``none``; and the ``legend``.
     """
-    cells = [cell for genotype in genotypes for cell in cells_of(genotype).values()]
-    concatenates = list(dict.fromkeys(bool(cell_graph(cell).concatenated) for cell in cells))
-    legend = to_svg(draw_cell_legend(any(concatenates)), prefix=prefix, label="Legend of the cell drawings")
-    return {"concatenates": concatenates, "legend": legend}
+    kinds: dict[tuple[bool, int, bool], None] = {}
+    for genotype in genotypes:
+        for graph in map(cell_graph, cells_of(genotype).values()):
+            has_none = NO_CONNECTION in space_of(genotype).operations
+            kinds[(True, 0, False) if graph.concatenated else (False, len(graph.labels) - 1, has_none)] = None
+    concatenation = any(concatenates for concatenates, _, _ in kinds)
+    legend = to_svg(draw_cell_legend(concatenation), prefix=prefix, label="Legend of the cell drawings")
+    return {"cells": list(kinds), "legend": legend}
 
 
 def draw_cell(drawing: CellDrawing) -> Figure:

@@ -15,6 +15,7 @@ from nni_privacy.analysis.rows import NO_DEFENCE, MeasuredRow, measured_row
 from nni_privacy.analysis.slopes import Slope, ablation_slopes, guideline_slopes
 from nni_privacy.analysis.statistics import grouped
 from nni_privacy.analysis.verdicts import VerdictRow, Verdicts, verdict_rows
+from nni_privacy.cells.spaces import space_title
 from nni_privacy.errors import DataError
 from nni_privacy.files import Row, to_csv
 from nni_privacy.runs.records import RunInfo
@@ -23,7 +24,6 @@ __all__ = ["DEFENCE", "FORESTS", "PATTERN", "EffectsInfo", "ForestInfo", "Forest
 __all__ += ["budget_effects", "effects_info", "effects_tables", "level_rows"]
 
 COMMAND = "nni-privacy measure config.yaml"
-SPACES = {"darts": "DARTS space", "nasbench201": "NAS-Bench-201", None: "human-designed"}
 
 PATTERN, DEFENCE = "pattern", "defence"
 """Kinds of rows; the others are the names of controls."""
@@ -126,7 +126,7 @@ def level_rows(info: EffectsInfo) -> tuple[LevelRow, ...]:
     groups = grouped(((row.dataset, row.space, row.defence, row.variant), row) for row in rows if row.control is None)
     levels = []
     for (dataset, space, defence, variant), group in groups.items():
-        names = dataset, SPACES[space], info.defence(dataset, defence), variant
+        names = dataset, space_title(space), info.defence(dataset, defence), variant
         architectures = len({row.architecture for row in group})
         levels.append(LevelRow(*names, architectures, _mean(group, "accuracy"), _mean(group, "mia_auc")))
     return tuple(levels)
@@ -172,7 +172,7 @@ def undefended(info: EffectsInfo, against: str) -> list[Effect]:
 
 def place_of(effect: Effect) -> str:
     """Data set and space of an effect, in words."""
-    return f"{effect.dataset}, {SPACES[effect.space]}"
+    return f"{effect.dataset}, {space_title(effect.space)}"
 
 
 def _mean(rows: Sequence[MeasuredRow], metric: str) -> float | None:
@@ -245,7 +245,7 @@ def dataset_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
     return _forests(
         chosen,
         lambda e: f"{e.variant}, {e.dataset}",
-        title=lambda e: SPACES[e.space],
+        title=lambda e: space_title(e.space),
         shown=lambda e: len(datasets[e.space, e.variant]) > 1,
     )
 
@@ -257,7 +257,7 @@ def space_forests(info: EffectsInfo) -> tuple[ForestInfo, ...]:
         spaces[effect.dataset].add(effect.space)
     return _forests(
         chosen,
-        lambda e: f"{e.variant}, {SPACES[e.space]}",
+        lambda e: f"{e.variant}, {space_title(e.space)}",
         title=lambda e: e.dataset,
         group=lambda e: str(e.treatment.pattern),
         shown=lambda e: len(spaces[e.dataset]) > 1,
@@ -361,10 +361,7 @@ def effects_tables(run: RunInfo) -> dict[str, str]:
     by_size = {"all": info.effects, **info.by_size}
     rows = [_effect(info, effect, size) for size, effects in by_size.items() for effect in effects]
     verdicts = [_verdict(info, row) for row in info.verdicts.rows]
-    return {
-        "effects.csv": to_csv(rows, ("data set", "defence")),
-        "verdicts.csv": to_csv(verdicts, ("claim", "text")),
-    }
+    return {"effects.csv": to_csv(rows, ("data set", "defence")), "verdicts.csv": to_csv(verdicts, ("claim", "text"))}
 
 
 def _effect(info: EffectsInfo, effect: Effect, size: str) -> Row:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from nni_privacy.cells.genotypes import CELL_NAMES, AnyCell, AnyGenotype, cells_of, parse_genotype
-from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.cells.genotypes import AnyCell, cell_title, cells_of, genotype_or_none
+from nni_privacy.cells.spaces import AnyGenotype
+from nni_privacy.errors import DataError
 from nni_privacy.report.cell import CellFigure, cell_figure, reading
 from nni_privacy.report.html import render_part
 from nni_privacy.report.style import new_figure, no_formula, to_svg
@@ -73,7 +74,7 @@ def _drawings(info: EvolutionInfo, fixed: FixedEdges) -> list[dict[str, CellFigu
         cells, label = cells_of(snapshot.genotype), f" after epoch {snapshot.epoch} of the search"
         drawn.append(
             {
-                CELL_NAMES[name]: None
+                cell_title(name): None
                 if before.get(name) == cell
                 else cell_figure(cell, name, fixed, prefix=f"evolution{snapshot.epoch}", label=label)
                 for name, cell in cells.items()
@@ -157,7 +158,7 @@ def evolution_info(run_directory: Path) -> EvolutionInfo | None:
         raise DataError(f"{path}: not the log of a search ({reason})") from None
     if not records:
         return None
-    genotypes = [_genotype(record.architecture) for record in records]
+    genotypes = [genotype_or_none(record.architecture) for record in records]
     changed = (
         math.nan,
         *(float(changed_edges(old, new)) if old and new else math.nan for old, new in pairwise(genotypes)),
@@ -193,13 +194,6 @@ def _checked(record: EpochRecord) -> EpochRecord:
     entropy = numbers.pop(None, None)
     metrics = {str(name): value for name, value in numbers.items()}
     return replace(record, entropy=entropy, metrics=metrics, seconds=float(record.seconds))
-
-
-def _genotype(text: str) -> AnyGenotype | None:
-    try:
-        return parse_genotype(text)
-    except GenotypeError:  # a space of a user's own
-        return None
 
 
 def _panels_of(records: Sequence[EpochRecord], changed: Series) -> tuple[Panel, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nni_privacy.cells.genotypes import CELL_NAMES
+from nni_privacy.cells.genotypes import cell_title
 from nni_privacy.errors import DataError
 from nni_privacy.files import atomic_write
 from nni_privacy.runs.records import TrialRecord
@@ -62,9 +62,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(form=format, duration=duration, interval=interval)
+    environment.filters.update(form=format, duration=duration, interval=interval, cell_title=cell_title)
     environment.tests.update(finite=math.isfinite)
-    environment.globals.update(cell_names=CELL_NAMES)
     return environment
 
 

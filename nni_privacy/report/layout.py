@@ -18,11 +18,10 @@ from typing import Literal
 
 from nni_privacy.cells.darts import INPUT_NODES, Cell, Edge
 from nni_privacy.cells.genotypes import AnyCell
-from nni_privacy.cells.nasbench201 import NASBENCH201_NODES
-from nni_privacy.cells.operations import NO_CONNECTION, OperationKind, is_skip, operation_kind
+from nni_privacy.cells.operations import NO_CONNECTION, OPERATION_KINDS, OperationKind, is_skip
 
 __all__ = ["LABEL_HEIGHT", "LABEL_WIDTH", "NODE_HEIGHT", "NODE_WIDTH", "CellDrawing", "DrawnEdge", "DrawnNode"]
-__all__ += ["cell_graph", "draw_info", "operation_kind", "operation_label"]
+__all__ += ["cell_graph", "draw_info", "operation_label"]
 
 Point = tuple[float, float]
 
@@ -59,7 +58,8 @@ class CellGraph:
 
 def cell_graph(cell: AnyCell) -> CellGraph:
     """The graph of a cell."""
-    inputs, nodes = (INPUT_NODES, cell.nodes) if isinstance(cell, Cell) else (1, NASBENCH201_NODES - 2)
+    last = max(edge.target for edge in cell.edges)
+    inputs, nodes = (INPUT_NODES, cell.nodes) if isinstance(cell, Cell) else (1, last - 1)
     between = tuple(range(inputs, inputs + nodes))
     first: Role = "input"
     middle: Role = "intermediate"
@@ -67,7 +67,7 @@ def cell_graph(cell: AnyCell) -> CellGraph:
     if isinstance(cell, Cell):
         names = (f"c_{{k-{inputs - node}}}" for node in range(inputs))
         return CellGraph((*names, *map(str, between), "c_{k}"), roles, cell.edges, between)
-    return CellGraph(tuple(map(str, range(NASBENCH201_NODES))), roles, cell.edges)
+    return CellGraph(tuple(map(str, range(last + 1))), roles, cell.edges)
 
 
 @dataclass(frozen=True)
@@ -296,4 +296,4 @@ def _drawn_edge(edge: Edge, path: tuple[Point, ...], chain: Sequence[_Slot], fix
     """The label stands in the middle of its column, whose two sides are points 2i - 1 and 2i of the path."""
     place = column - chain[0].column
     (left, y), (right, _) = path[2 * place - 1 : 2 * place + 1]
-    return DrawnEdge(edge, operation_kind(edge.op), operation_label(edge.op), fixed, path, (left + right) / 2, y)
+    return DrawnEdge(edge, OPERATION_KINDS[edge.op], operation_label(edge.op), fixed, path, (left + right) / 2, y)

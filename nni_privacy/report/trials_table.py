@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nni_privacy.cells.darts import CELL_TYPES
-from nni_privacy.cells.genotypes import cells_of, present_edges
+from nni_privacy.cells.genotypes import cells_of
+from nni_privacy.cells.operations import OPERATION_KINDS
 from nni_privacy.report.html import interval
-from nni_privacy.report.layout import operation_kind
 from nni_privacy.runs.records import RunInfo, TrialRecord
 
 __all__ = ["Column", "TableCell", "columns_of", "operation_counts"]
@@ -59,7 +59,7 @@ def operation_counts(trial: TrialRecord, name: str) -> tuple[int, int, int] | No
     cell = cells_of(trial.genotype).get(name) if trial.genotype is not None else None
     if cell is None:
         return None
-    kinds = Counter(operation_kind(edge.op) for edge in present_edges(cell))
+    kinds = Counter(OPERATION_KINDS[edge.op] for edge in cell.edges)
     return kinds["convolution"], kinds["pooling"], kinds["skip"]
 
 

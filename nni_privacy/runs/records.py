@@ -18,21 +18,12 @@ from typing import Any
 import yaml
 
 from nni_privacy.cells.darts import Edge
-from nni_privacy.cells.genotypes import CELL_NAMES, AnyGenotype, parse_genotype
+from nni_privacy.cells.genotypes import genotype_or_none
+from nni_privacy.cells.spaces import SPACES, AnyGenotype
 from nni_privacy.errors import DataError, GenotypeError
 
-__all__ = [
-    "CONFIG",
-    "ENVIRONMENT",
-    "TRIALS",
-    "FixedEdges",
-    "RunInfo",
-    "TrialRecord",
-    "finite_metrics",
-    "finite_number",
-    "read_run",
-    "read_trials",
-]
+__all__ = ["CONFIG", "ENVIRONMENT", "TRIALS", "FixedEdges", "RunInfo", "TrialRecord", "finite_metrics"]
+__all__ += ["finite_number", "read_run", "read_trials"]
 
 TRIALS = "trials.jsonl"
 CONFIG = "config.yaml"
@@ -100,10 +91,7 @@ class TrialRecord:
     @cached_property
     def genotype(self) -> AnyGenotype | None:
         """The architecture as a genotype; None if it is not one."""
-        try:
-            return parse_genotype(self.architecture)
-        except GenotypeError:
-            return None
+        return genotype_or_none(self.architecture)
 
     @property
     def succeeded(self) -> bool:
@@ -255,10 +243,9 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
 def _fixed_edges(value: Any, path: Path) -> FixedEdges:
     if value is None:
         value = {}
-    if not isinstance(value, Mapping) or not set(value) <= set(CELL_NAMES):
-        raise DataError(
-            f"{path}: fixed_edges: expected lists of edges under {' or '.join(CELL_NAMES)}, found {value!r}"
-        )
+    known = [cell for record in SPACES.values() for cell in record.cells]
+    if not isinstance(value, Mapping) or not set(value) <= set(known):
+        raise DataError(f"{path}: fixed_edges: expected lists of edges under {' or '.join(known)}, found {value!r}")
     fixed: dict[str, tuple[Edge, ...]] = {}
     for name in value:
         try:

@@ -19,8 +19,5 @@ __all__ = ["Measurement", "StudyConfig", "load_study", "plan_study"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {
-        "studies.config": ["StudyConfig", "load_study"],
-        "studies.plan": ["Measurement", "plan_study"],
-    },
+    {"studies.config": ["StudyConfig", "load_study"], "studies.plan": ["Measurement", "plan_study"]},
 )

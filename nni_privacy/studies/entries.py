@@ -5,7 +5,7 @@ A variant is what a pattern, or one of its controls, makes of a genotype.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,12 +13,11 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from nni_privacy.cells.genotypes import AnyGenotype, parse_genotype, read_genotypes
-from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
+from nni_privacy.cells.genotypes import parse_genotype, read_genotypes
+from nni_privacy.cells.spaces import SPACES, space_of
 from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.rng import stream_seed
 from nni_privacy.schema import Section, validated
 from nni_privacy.strategies.registry import ONE_SHOT
 from nni_privacy.studies.sources import GenotypeSource, NetworkSource, SearchSource, Source
@@ -187,12 +186,11 @@ class _VariedEntry(ArchitecturesEntry):
         _expanded(self.variants)
         return self
 
-    def _labelled(self, genotypes: list[AnyGenotype], label: str, space: SearchSpaceConfig) -> Iterator[Architecture]:
+    def _labelled(self, genotypes: Sequence[Any], label: str, space: SearchSpaceConfig) -> Iterator[Architecture]:
         sizes = (self.search_space or space).options
         variants, digits = _expanded(self.variants), len(str(len(genotypes)))
         for number, genotype in enumerate(genotypes, start=1):
-            name = "nasbench201" if isinstance(genotype, NasBench201Genotype) else "darts"
-            fitting = {"name": name, "channels": sizes["channels"], "cells": sizes["cells"]}
+            fitting = {"name": space_of(genotype).name, "channels": sizes["channels"], "cells": sizes["cells"]}
             source = GenotypeSource(genotype=str(genotype), space=fitting)
             yield Architecture(f"{label}-{number:0{digits}}", "NAS", source, variants)
 
@@ -221,7 +219,7 @@ class SampledEntry(_VariedEntry):
     def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
         """As many architectures; more of them with the same seed begin with the same ones."""
         chosen = self.search_space or space
-        found = _SAMPLERS[chosen.name](self.sampled, self.seed, chosen.options)
+        found = SPACES[chosen.name].sample(self.sampled, self.seed, chosen.options)
         yield from self._labelled(found, self.label or "sampled", space)
 
 
@@ -282,34 +280,3 @@ def parse_entry(content: Any) -> ArchitecturesEntry:
         hint = nearest(str(next(iter(content))), _ENTRIES) if isinstance(content, Mapping) and content else ""
         raise ConfigError(f"{found}; an entry is a mapping with one of {', '.join(_ENTRIES)} {hint}".rstrip())
     return validated(_ENTRIES[keys[0]], content)
-
-
-def _sampled_darts(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:
-    from nni_privacy.surrogate.search import random_architectures
-
-    # A seed for each architecture: with more of them the first stay what they were.
-    drawn = (random_architectures(1, seed=stream_seed(seed, number), nodes=sizes["nodes"]) for number in range(count))
-    return [genotype for codes in drawn for genotype in codes.to_genotypes()]
-
-
-def _sampled_nasbench201(count: int, seed: int, sizes: Mapping[str, Any]) -> list[AnyGenotype]:
-    import numpy as np
-
-    from nni_privacy.cells.darts import Edge
-
-    generator = np.random.default_rng(seed)
-    found: list[AnyGenotype] = []
-    while len(found) < count:
-        drawn = generator.integers(0, len(NASBENCH201_OPERATIONS), len(NASBENCH201_EDGES))
-        pairs = zip(NASBENCH201_EDGES, drawn, strict=True)
-        edges = tuple(Edge(*pair, NASBENCH201_OPERATIONS[number]) for pair, number in pairs)
-        reached = {0}
-        for edge in sorted(edges, key=lambda edge: edge.target):
-            if edge.op != "none" and edge.source in reached:
-                reached.add(edge.target)
-        if max(edge.target for edge in edges) in reached:  # else the network guesses, whatever it is trained on
-            found.append(NasBench201Genotype(edges))
-    return found
-
-
-_SAMPLERS = {"darts": _sampled_darts, "nasbench201": _sampled_nasbench201}

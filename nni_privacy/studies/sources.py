@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nni_privacy.cells.darts import Genotype
-from nni_privacy.cells.genotypes import AnyGenotype, parse_genotype
+from nni_privacy.cells.genotypes import parse_genotype
+from nni_privacy.cells.spaces import SPACES, AnyGenotype, space_of
 from nni_privacy.data import Dataset
 from nni_privacy.errors import ConfigError
 
@@ -129,8 +130,7 @@ class GenotypeSource(Source):
     @property
     def nodes(self) -> int | None:
         """Intermediate nodes M of a DARTS cell."""
-        genotype = parse_genotype(self.genotype)
-        return len({edge.target for edge in genotype.normal.edges}) if isinstance(genotype, Genotype) else None
+        return getattr(parse_genotype(self.genotype), "nodes", None)
 
     def build(self, data: Dataset, *, evaluator: Any, folder: Path | None) -> nn.Module:
         """The network, its initial weights drawn layer by layer: variants share those of the layers that they share."""
@@ -163,12 +163,10 @@ class GenotypeSource(Source):
         return sum(parameter.numel() for parameter in network.parameters())
 
     def _network(self, data: Dataset) -> nn.Module:
-        from nni_privacy.search_spaces import CellNetwork, NasBench201Network
-
-        genotype: AnyGenotype = parse_genotype(self.genotype)
-        kind: Any = CellNetwork if isinstance(genotype, Genotype) else NasBench201Network
+        genotype = parse_genotype(self.genotype)
         sizes = {key: self.space[key] for key in ("channels", "cells")}
-        return kind(genotype, **sizes, in_channels=data.image_shape[0], num_classes=data.num_classes)
+        sizes |= {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
+        return resolve_name(space_of(genotype).network)(genotype, **sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,11 +190,10 @@ class SearchSource(Source):
     def _search(self, data: Dataset, evaluator: Any, folder: Path | None) -> AnyGenotype:
         from nni.nas.space import SimplifiedModelSpace
 
-        from nni_privacy import search_spaces
         from nni_privacy.patterns import load_pattern
         from nni_privacy.strategies import FixedPattern, build_strategy
 
-        kind = getattr(search_spaces, search_spaces.SPACES[self.space["name"]])
+        kind = resolve_name(SPACES[self.space["name"]].model_space)
         sizes = {key: value for key, value in self.space.items() if key != "name"}
         space = kind(**sizes, in_channels=data.image_shape[0], num_classes=data.num_classes)
         options = {key: value for key, value in self.strategy.items() if key != "name"}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nni_privacy.cells.codes import GenotypeCodes
-from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES, Genotype
+from nni_privacy.cells.codes import GenotypeCodes, random_architectures
+from nni_privacy.cells.darts import CELL_TYPES, Genotype
 from nni_privacy.files import to_csv
 from nni_privacy.patterns import Pattern
 from nni_privacy.patterns.apply import apply_edges
@@ -64,16 +64,6 @@ class PredictedSearch:
         columns = (self.predicted_mia_auc[:count].tolist(), self.predicted_sd[:count].tolist())
         rows = zip(self.genotypes[:count].to_genotypes(), *columns, strict=True)
         return [PredictedArchitecture(*row) for row in rows]
-
-
-def random_architectures(count: int, *, seed: int, nodes: int = 4) -> GenotypeCodes:
-    """``count`` architectures, every pair of sources and every operation equally likely."""
-    generator = np.random.default_rng(seed)
-    sources = np.zeros((count, len(CELL_TYPES), nodes, 2), dtype=np.int8)
-    for node in range(nodes):
-        drawn = generator.random((count, len(CELL_TYPES), node + INPUT_NODES)).argsort(axis=-1)
-        sources[:, :, node] = np.sort(drawn[..., :2], axis=-1)
-    return GenotypeCodes(sources, generator.integers(0, len(DARTS_OPERATIONS), sources.shape).astype(np.int8))
 
 
 def search_predicted(

@@ -15,7 +15,7 @@ import numpy as np
 
 from nni_privacy.cells.codes import Codes, GenotypeCodes, operation_mask
 from nni_privacy.cells.darts import CELL_TYPES, DARTS_OPERATIONS, INPUT_NODES
-from nni_privacy.cells.operations import operation_kind
+from nni_privacy.cells.operations import OPERATION_KINDS
 from nni_privacy.surrogate.base import Floats
 
 __all__ = ["TOPOLOGY_NAMES", "encode_topology", "network_cost"]
@@ -176,7 +176,7 @@ def network_cost(codes: GenotypeCodes) -> Floats:
 
 def _operation(name: str, channels: int, side: int, halves: bool) -> Floats:
     """(2,): of one operation, ``side`` pixels a side of its output; poolings have neither weights nor multiply-adds."""
-    kind = operation_kind(name)
+    kind = OPERATION_KINDS[name]
     if kind == "pooling":
         return np.zeros(2)
     if kind == "skip":

@@ -16,19 +16,8 @@ if TYPE_CHECKING:
     from nni_privacy.training.initialization import initialize_paired
     from nni_privacy.training.recipe import DPOptions, Recipe
 
-__all__ = [
-    "DPOptions",
-    "FitResult",
-    "Recipe",
-    "TrainingDiverged",
-    "apply_defence",
-    "defence_label",
-    "initialize_paired",
-    "loss_contour",
-    "predict_logits",
-    "resolve_device",
-    "seed_everything",
-]
+__all__ = ["DPOptions", "FitResult", "Recipe", "TrainingDiverged", "apply_defence", "defence_label"]
+__all__ += ["initialize_paired", "loss_contour", "predict_logits", "resolve_device", "seed_everything"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from nni.nas.space import model_context
 from strategies_for_cells import nasbench201_genotypes
 
 from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201Genotype
+from nni_privacy.cells.spaces import SPACES
 from nni_privacy.errors import ConfigError
 from nni_privacy.patterns import load_pattern
-from nni_privacy.search_spaces import SPACES, NasBench201, NasBench201Network
+from nni_privacy.search_spaces import NasBench201, NasBench201Network
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Cell, ReductionBlock
 from nni_privacy.search_spaces.operations import build_nasbench201_operation
 
@@ -155,5 +157,5 @@ def test_sizes_are_checked(name: str, value: object) -> None:
 
 
 def test_the_space_has_a_name_in_configurations() -> None:
-    assert SPACES["nasbench201"] == NasBench201.__name__
+    assert resolve_name(SPACES["nasbench201"].model_space) is NasBench201
     assert len(NASBENCH201_EDGES) == len(NasBench201.choices()) == 6

@@ -9,13 +9,15 @@ import nni
 import pytest
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
+from nni.nas.strategy import Random
 
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.commands.main import main
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces import DARTS
-from nni_privacy.strategies import ParetoEvolution
+from nni_privacy.strategies import ParetoEvolution, registry
 from nni_privacy.strategies.objectives import check_metrics_given
+from nni_privacy.strategies.registry import StrategyOptions
 
 
 def score(model: DARTS) -> None:
@@ -79,18 +81,37 @@ def test_metrics_that_they_do_not_give_are_one_clear_line(name, wanted):
     assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
+class OwnOptions(StrategyOptions):
+    objective: str = "mia_aucc"
+
+    def metrics_read(self):
+        return {"objective": [self.objective]}
+
+
+def test_the_metrics_that_any_strategy_reads_are_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_STRATEGIES", dict(registry._STRATEGIES))
+    registry.register_strategy("own_search", OwnOptions)(lambda options, seed: Random(seed=seed))
+    with pytest.raises(ConfigError, match="strategy 'own_search' is registered already"):
+        registry.register_strategy("own_search", OwnOptions)(lambda options, seed: Random(seed=seed))
+    check_refused(tmp_path, capsys, {"name": "own_search"}, "strategy.objective: no trial would report 'mia_aucc'")
+
+
 def test_the_command_refuses_such_an_objective_before_anything_starts(tmp_path, capsys):
-    config = tmp_path / "search.yaml"
     objectives = {"accuracy": "maximize", "label_only_mia_auc": "minimize"}
+    check_refused(tmp_path, capsys, {"name": "pareto", "objectives": objectives}, "label_only_mia_auc")
+
+
+def check_refused(tmp_path, capsys, strategy, words):
+    config = tmp_path / "search.yaml"
     content = {
         "name": "refused",
         "dataset": {"name": "digits"},
         "search_space": {"name": "darts", "channels": 4, "cells": 3},
-        "strategy": {"name": "pareto", "objectives": objectives},
+        "strategy": strategy,
         "trials": 2,
     }
     config.write_text(json.dumps(content))  # JSON is YAML
     code = main(["search", str(config), "--output", str(tmp_path / "run")])
     error = capsys.readouterr().err
-    assert code == 2 and error.count("\n") == 1 and "label_only_mia_auc" in error
+    assert code == 2 and error.count("\n") == 1 and words in error
     assert not (tmp_path / "run").exists()

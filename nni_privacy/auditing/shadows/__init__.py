@@ -18,23 +18,9 @@ if TYPE_CHECKING:
     from nni_privacy.auditing.shadows.small_cnn import SmallCNN
     from nni_privacy.auditing.shadows.train import train_shadows
 
-__all__ = [
-    "CallableModel",
-    "ModelSpec",
-    "Population",
-    "ShadowCache",
-    "ShadowData",
-    "ShadowError",
-    "ShadowOptions",
-    "ShadowTask",
-    "SmallCNN",
-    "keep_matrix",
-    "reference_shadows",
-    "small_cnn_signals",
-    "spec_for",
-    "train_shadows",
-    "twin_signals",
-]
+__all__ = ["CallableModel", "ModelSpec", "Population", "ShadowCache", "ShadowData", "ShadowError"]
+__all__ += ["ShadowOptions", "ShadowTask", "SmallCNN", "keep_matrix", "reference_shadows", "small_cnn_signals"]
+__all__ += ["spec_for", "train_shadows", "twin_signals"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,

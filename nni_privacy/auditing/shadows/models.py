@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import json
 import re
@@ -11,19 +10,18 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from torch import nn
 
+from nni_privacy.cells.spaces import SPACES
 from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.rng import isolated
 from nni_privacy.training.fit import seed_everything
 
-__all__ = ["CallableModel", "ModelSource", "ModelSpec", "cell_network", "fingerprint", "frozen_space", "spec_for"]
-
-CELL_NETWORK = "nni_privacy.auditing.shadows.models:cell_network"
-NASBENCH201_NETWORK = "nni_privacy.auditing.shadows.models:nasbench201_network"
+__all__ = ["CallableModel", "ModelSource", "ModelSpec", "fingerprint", "frozen_space", "spec_for"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in the text of a layer that holds a function
 
@@ -59,12 +57,9 @@ class ModelSpec:
         Raises:
             ConfigError: if it cannot be imported or called.
         """
-        module, _, name = self.factory.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for part in name.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
+            found = resolve_name(self.factory)
+        except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"model factory {self.factory} cannot be imported: {error}") from error
         if not callable(found):
             raise ConfigError(f"model factory {self.factory} is a {type(found).__name__}, expected a callable")
@@ -113,22 +108,6 @@ def _build(factory: Callable[..., Any], name: str, arguments: Mapping[str, Any])
     return model
 
 
-def cell_network(*, genotype: str, **sizes: int) -> nn.Module:
-    """The network of a genotype's text: the factory behind the specs of ``CellNetwork`` and ``DARTS``."""
-    from nni_privacy.cells.darts import Genotype
-    from nni_privacy.search_spaces.network import CellNetwork
-
-    return CellNetwork(Genotype.parse(genotype), **sizes)
-
-
-def nasbench201_network(*, genotype: str, **sizes: int) -> nn.Module:
-    """As :func:`cell_network`, behind the specs of ``NasBench201Network`` and ``NasBench201``."""
-    from nni_privacy.cells.nasbench201 import NasBench201Genotype
-    from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
-
-    return NasBench201Network(NasBench201Genotype.parse(genotype), **sizes)
-
-
 def frozen_space(*, space: str, arguments: Mapping[str, Any], sample: Mapping[str, Any]) -> nn.Module:
     """The model that a sample of any NNI model space stands for: a factory for spaces of users' own.
 
@@ -147,9 +126,8 @@ def spec_for(model: ModelSource | nn.Module | str | Callable[..., nn.Module], **
     """The source of more models like ``model``.
 
     Args:
-        model: a ``CellNetwork``, a ``NasBench201Network`` or a frozen ``DARTS`` or ``NasBench201`` network; or a
-            factory: its import path or the callable itself. What can be imported becomes a :class:`ModelSpec`,
-            anything else a :class:`CallableModel`.
+        model: the network of a genotype, or a frozen model of a registered space; or a factory: its import path or the
+            callable itself. What can be imported becomes a :class:`ModelSpec`, anything else a :class:`CallableModel`.
         **arguments: of the factory, plain JSON values.
 
     Raises:
@@ -181,49 +159,31 @@ def _is_importable(path: str, wanted: Callable[..., nn.Module]) -> bool:
 
 
 def _spec_of_network(model: nn.Module) -> ModelSpec:
-    from nni_privacy.search_spaces import SPACES
+    # Where the modules of a space are not imported, the model is none of its.
+    model_spaces = [_imported(record.model_space) for record in SPACES.values()]
+    network: Any = model.network if type(model) in model_spaces else model
+    for path in (record.network for record in SPACES.values()):
+        if type(network) is _imported(path):
+            spec = ModelSpec(f"{path}.of", {"genotype": str(network.genotype), **network.sizes})
+            with isolated():
+                twin = spec.build()
+            if str(twin) == str(network):
+                return spec
+            from nni_privacy.training.dp_layers import make_private_layers
 
-    # Where the modules of our spaces are not imported, the model is none of them.
-    modules = (sys.modules.get(f"nni_privacy.search_spaces.{name}") for name in SPACES)
-    kinds = [getattr(module, name) for module, name in zip(modules, SPACES.values(), strict=True) if module]
-    network: Any = model.network if type(model) in kinds else model
-    spec = _own_network_spec(network)
-    if spec is not None:
-        with isolated():
-            twin = spec.build()
-        if str(twin) == str(network):
-            return spec
-        from nni_privacy.training.dp_layers import make_private_layers
-
-        make_private_layers(twin)  # as training with DP-SGD leaves it
-        if str(twin) == str(network):
-            return spec
+            make_private_layers(twin)  # as training with DP-SGD leaves it
+            if str(twin) == str(network):
+                return spec
     # A network of another kind, or someone has put other layers into it.
     raise ConfigError(
         f"a {type(model).__name__} cannot be built again from itself: give its factory ('package.module:callable')"
     )
 
 
-def _own_network_spec(network: Any) -> ModelSpec | None:
-    """The spec of a network whose class is one of ours, by the sizes of its layers; None for others."""
-    from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
-    from nni_privacy.search_spaces.network import STEM_MULTIPLIER, CellNetwork
-
-    cells: Any
-    if type(network) is CellNetwork:
-        factory, widening, cells = CELL_NETWORK, STEM_MULTIPLIER, network.cells
-    elif type(network) is NasBench201Network:
-        factory, widening, cells = NASBENCH201_NETWORK, 1, network.stages[0]
-    else:
-        return None
-    arguments = {
-        "genotype": str(network.genotype),
-        "channels": network.stem[0].out_channels // widening,
-        "cells": len(cells),
-        "in_channels": network.stem[0].in_channels,
-        "num_classes": network.classifier.out_features,
-    }
-    return ModelSpec(factory, arguments)
+def _imported(path: str) -> Any:
+    """What ``module:name`` stands for; None where the module is not imported."""
+    module, _, name = path.partition(":")
+    return getattr(sys.modules.get(module), name, None)
 
 
 def fingerprint(source: ModelSource) -> str | None:

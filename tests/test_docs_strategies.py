@@ -8,7 +8,7 @@ from strategy_options import options_table
 
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_names
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "strategies.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "strategies.md"
 
 
 def test_the_options_are_those_of_the_code() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nni_privacy.data import dataset_names, registry, sources
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "data.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"
 
 
 def test_the_table_names_every_data_set_and_its_options():
