@@ -171,11 +171,11 @@ class Session:
     def conclude(self, experiment: PrivacyExperiment, *, finished: bool) -> ExitCode:
         """Reports a run and keeps its web UI up until Ctrl-C, where there is one."""
         done, failed = self.progress.done, self.progress.failed
-        report, word = write_report(self.directory), "done" if finished else "interrupted"
-        print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
-        if not finished:
-            return ExitCode.INTERRUPTED
         try:
+            report, word = write_report(self.directory), "done" if finished else "interrupted"
+            print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
+            if not finished:
+                return ExitCode.INTERRUPTED
             if not self.exit_when_done and experiment.port is not None:
                 print(f"the web UI stays up at {self.access.page(self.port)} until Ctrl-C", flush=True)
                 with interruptible():
@@ -183,7 +183,8 @@ class Session:
         except KeyboardInterrupt:
             print(file=sys.stderr)
         finally:
-            experiment.stop()
+            if finished:  # else it has been stopped
+                experiment.stop()
         return ExitCode.DONE if done > failed else ExitCode.ALL_FAILED
 
 
