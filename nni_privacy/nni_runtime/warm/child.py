@@ -114,7 +114,6 @@ def _finish() -> None:
 def _start_anew(request: Request, prepared: Prepared) -> None:
     import numpy as np
     import torch
-    from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
@@ -126,7 +125,9 @@ def _start_anew(request: Request, prepared: Prepared) -> None:
     random.seed()
     np.random.seed()  # noqa: NPY002 - what a trial draws from numpy without a generator
     torch.default_generator.seed()
-    # As many threads as a new process would have had: the server itself has one.
+    # As many threads as a new process would have had: the server itself has one. The import sets a variable.
+    from threadpoolctl import threadpool_limits
+
     said = next((os.environ[name] for name in _BLAS_VARIABLES if os.environ.get(name, "").isdigit()), None)
     count = int(said) if said else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threadpool_limits(limits=count, user_api="blas")
