@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
@@ -33,10 +32,6 @@ _PROBE = 128
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 
 
-def _as_it_is(_network: nn.Module) -> None:
-    pass
-
-
 def _without_wide_head(network: Any) -> None:
     """VGG: instead of two layers of 4,096 units on 7 x 7 values, as usual for small images, one linear classifier."""
     features, classes = network.head.fc.in_features, network.num_classes
@@ -48,22 +43,6 @@ def _without_wide_head(network: Any) -> None:
         nn.init.zeros_(network.head.fc.bias)
         network.num_features = network.head_hidden_size = last
 
-
-NETWORKS: Mapping[str, Callable[[Any], None]] = MappingProxyType(
-    {
-        "cspresnet50": _as_it_is,
-        "densenet121": _as_it_is,
-        "dla34": _as_it_is,
-        "efficientnet_b0": _as_it_is,
-        "regnetx_004": _as_it_is,
-        "resnet18": _as_it_is,
-        "resnetv2_50x1_bit": _as_it_is,
-        "resnext50_32x4d": _as_it_is,
-        "vgg11_bn": _without_wide_head,
-        "wide_resnet50_2": _as_it_is,
-    }
-)
-"""Name, which is timm's, to what else changes in it for small images. BiT is the architecture only, not pre-trained."""
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {
@@ -80,6 +59,11 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Name in a configuration, the paper's, to timm's name of the network that stands for it."""
+
+NETWORKS: Mapping[str, Callable[[Any], None]] = MappingProxyType(
+    {**dict.fromkeys(sorted(FAMILIES.values()), lambda network: None), "vgg11_bn": _without_wide_head}
+)
+"""Name, which is timm's, to what else changes in it for small images. BiT is the architecture only, not pre-trained."""
 
 _OPTIONS = ("stem",)
 
@@ -102,7 +86,12 @@ def build_network(name: str, *, in_channels: int, num_classes: int, image_size: 
     Raises:
         ConfigError: if the network is unknown (with the nearest names), or a number is out of its range.
     """
-    _check(name, in_channels, num_classes, image_size, stem)
+    check_network_options(name, _OPTIONS)
+    if stem not in get_args(Stem):
+        raise ConfigError(f"stem: {stem!r}; {nearest(str(stem), get_args(Stem))}")
+    checked(Count, in_channels, "in_channels")
+    checked(Several, num_classes, "num_classes")
+    checked(Annotated[Count, Field(ge=SMALLEST_IMAGE)], image_size, "image_size")
     import timm
 
     name = FAMILIES.get(name, name)
@@ -132,17 +121,7 @@ def check_network_options(name: str, options: Iterable[str]) -> None:
 
 def feature_map_side(network: nn.Module, *, in_channels: int, image_size: int) -> int:
     """Height and width of the last feature map, before it is pooled, for images of ``image_size``."""
-    with torch.no_grad():
-        return int(_running(network, lambda net: net.forward_features(_zeros(in_channels, image_size))).shape[-1])
-
-
-def _check(name: str, in_channels: int, num_classes: int, image_size: int, stem: str) -> None:
-    check_network_options(name, _OPTIONS)
-    if stem not in get_args(Stem):
-        raise ConfigError(f"stem: {stem!r}; {nearest(str(stem), get_args(Stem))}")
-    checked(Count, in_channels, "in_channels")
-    checked(Several, num_classes, "num_classes")
-    checked(Annotated[Count, Field(ge=SMALLEST_IMAGE)], image_size, "image_size")
+    return int(_running(network, lambda net: net.forward_features(_zeros(in_channels, image_size))).shape[-1])
 
 
 def _make_classifier_linear(network: Any) -> None:
@@ -164,29 +143,24 @@ def _round_up(network: nn.Module) -> None:
             module.ceil_mode = True
 
 
-@dataclass(frozen=True)
-class _Halving:
-    """Layers that halve inputs of one size: the branches of a block and its shortcut belong together."""
-
-    layers: tuple[str, ...]
-    paddings: tuple[str, ...]
-
-
 def _take_out_halvings(network: nn.Module, in_channels: int, image_size: int) -> None:
     halvings = _halvings(network, in_channels)
     wanted = max(2, min(4, image_size // 8))
     kept = len(halvings)
     while kept and math.ceil(image_size / 2**kept) < wanted:
         kept -= 1
-    for halving in halvings[: len(halvings) - kept]:
-        for path in halving.paddings:
+    for layers, paddings in halvings[: len(halvings) - kept]:
+        for path in paddings:
             network.set_submodule(path, nn.Identity())
-        for path in halving.layers:
+        for path in layers:
             network.set_submodule(path, _without_stride(network.get_submodule(path)))
 
 
-def _halvings(network: nn.Module, in_channels: int) -> list[_Halving]:
-    """The halvings in the order in which an image goes through them, found by running one of 128 x 128 through it."""
+def _halvings(network: nn.Module, in_channels: int) -> list[tuple[list[str], list[str]]]:
+    """The halvings in the order in which an image goes through them, found by running one of 128 x 128 through it.
+
+    Each is the layers that halve inputs of one size (a block's branches and its shortcut), and the paddings before.
+    """
     layers: dict[int, list[str]] = {}
     paddings: dict[int, list[str]] = {}
 
@@ -211,9 +185,9 @@ def _halvings(network: nn.Module, in_channels: int) -> list[_Halving]:
     sides = {side: 2 ** round(math.log2(side)) for side in {*layers, *paddings}}
     levels = sorted(set(sides.values()), reverse=True)
     return [
-        _Halving(
-            tuple(path for side in layers if sides[side] == level for path in layers[side]),
-            tuple(path for side in paddings if sides[side] == level for path in paddings[side]),
+        (
+            [path for side in layers if sides[side] == level for path in layers[side]],
+            [path for side in paddings if sides[side] == level for path in paddings[side]],
         )
         for level in levels
         if any(sides[side] == level for side in layers)

@@ -327,9 +327,7 @@ class SearchProgress:
     def seconds_left(self) -> float | None:
         """Estimated from the pace since the start, in seconds; None before a trial has finished since."""
         here = self.done - self._restored
-        if not here:
-            return None
-        return (time.monotonic() - self._started) / here * max(self.trials - self.done, 0)
+        return (time.monotonic() - self._started) / here * max(self.trials - self.done, 0) if here else None
 
     def _line(self) -> Text:
         if self._epoch is not None and not self.done and self._epoch.epoch < self._epoch.epochs:

@@ -29,19 +29,8 @@ from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE,
 from nni_privacy.nni_runtime.proxies import channel_proxy, direct_request, trial_receive_proxy, trial_send_proxy
 from nni_privacy.nni_runtime.repairing import Original, repair
 
-__all__ = [
-    "ACCESS_REPAIRS",
-    "ManagerAccess",
-    "check_host",
-    "check_port",
-    "current_access",
-    "here",
-    "manager_access",
-    "manager_headers",
-    "set_default_access",
-    "token_for",
-    "with_key",
-]
+__all__ = ["ACCESS_REPAIRS", "ManagerAccess", "check_host", "check_port", "current_access", "here", "manager_access"]
+__all__ += ["manager_headers", "set_default_access", "token_for", "with_key"]
 
 _TOKEN_BYTES = 32
 _HERE = "127.0.0.1"

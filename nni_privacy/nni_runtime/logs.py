@@ -54,8 +54,4 @@ def forgive_unwritable_logs() -> None:
     """Lets NNI's logs end where they cannot be written, instead of a traceback on the screen for every line."""
     for handler in logging.getLogger("nni").handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = _ignored  # type: ignore[method-assign]
-
-
-def _ignored(record: logging.LogRecord) -> None:
-    """Ignores what cannot be logged: it is not worth stopping for."""
+            handler.handleError = lambda record: None  # type: ignore[method-assign]

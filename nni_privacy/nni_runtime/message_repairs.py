@@ -26,14 +26,7 @@ from nni_privacy.nni_runtime.messages import (
 )
 from nni_privacy.nni_runtime.repairing import Original, Repair, repair
 
-__all__ = [
-    "MESSAGE_REPAIRS",
-    "READING",
-    "TUNING",
-    "experiment_trust",
-    "trial_repairs",
-    "trust_of_trial",
-]
+__all__ = ["MESSAGE_REPAIRS", "READING", "TUNING", "experiment_trust", "trial_repairs", "trust_of_trial"]
 
 _logger = logging.getLogger(__name__)
 

@@ -21,16 +21,8 @@ from typing import Any
 
 from nni_privacy.errors import PrivacyError
 
-__all__ = [
-    "PLAIN",
-    "Trust",
-    "UnsafeMessageError",
-    "check_object",
-    "current_trust",
-    "objects_in",
-    "trust_only",
-    "trusting",
-]
+__all__ = ["PLAIN", "Trust", "UnsafeMessageError", "check_object", "current_trust", "objects_in", "trust_only"]
+__all__ += ["trusting"]
 
 PICKLE = "__nni_obj__"
 NAMES = ("__nni_type__", "__symbol__", "__instance_type__")

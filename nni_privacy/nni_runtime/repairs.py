@@ -140,21 +140,16 @@ def patient_start(original: Original, port: int, retry: int = 3, url_prefix: str
     "torch.load(str(path), map_location=self._map_location)",
 )
 def safe_checkpoints(original: Original, self: Any, path: Any) -> Any:
+    import numpy as np
     from torch.serialization import safe_globals
 
-    with safe_globals(_checkpoint_types()):
-        return original(self, path)
-
-
-def _checkpoint_types() -> list[Any]:
-    """Types of NNI's strategies' states besides plain values; none of them runs what a file says."""
-    import numpy as np
-
+    # Types of NNI's strategies' states besides plain values; none of them runs what a file says.
     individual = import_module("nni.nas.strategy.evolution").Individual
     label = import_module("nni.mutable.utils").label
     state = np.random.RandomState(0).get_state(legacy=False)["state"]["key"]
     reconstruct = state.__reduce__()[0]  # numpy has moved it from one module to another
-    return [individual, label, frozenset, reconstruct, np.ndarray, np.dtype, type(state.dtype)]
+    with safe_globals([individual, label, frozenset, reconstruct, np.ndarray, np.dtype, type(state.dtype)]):
+        return original(self, path)
 
 
 _OURS = (chart_parameters, chart_search_space, safe_checkpoints, lost_connection, patient_start)

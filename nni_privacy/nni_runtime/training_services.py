@@ -19,19 +19,10 @@ if TYPE_CHECKING:
     from nni.experiment.config.training_service import TrainingServiceConfig
     from nni.nas.experiment import NasExperimentConfig
 
-__all__ = [
-    "TrainingService",
-    "check_reachable",
-    "experiment_config",
-    "training_service_config",
-    "without_secrets",
-]
+__all__ = ["TrainingService", "check_reachable", "experiment_config", "training_service_config", "without_secrets"]
 
 PLATFORMS = ("local", "remote", "kubeflow", "frameworkcontroller", "aml", "dlc")
-_GONE = {
-    "openpai": "NNI 3.0 still has its options, but its manager cannot start it",
-    "adl": "NNI 3.0 has dropped it",
-}
+_GONE = {"openpai": "NNI 3.0 still has its options, but its manager cannot start it", "adl": "NNI 3.0 has dropped it"}
 # The manager starts these only as members of a hybrid service, though NNI's documentation gives them alone.
 _ONLY_IN_A_LIST = ("aml", "dlc")
 _HERE = ("localhost", "127.0.0.1", "::1")
@@ -49,6 +40,7 @@ _WORDS: Mapping[str, Any] = {
     "operator": Literal["tf-operator", "pytorch-operator"],
     "storage_type": Literal["nfs", "azureStorage"],
 }
+_OF_EVERY_SERVICE = ("trial_command", "trial_code_directory", "trial_gpu_number", "nni_manager_ip", "debug")
 _SECRETS = ("password", "ssh_passphrase", "access_key_id", "access_key_secret", "key_vault_key")
 
 
@@ -109,7 +101,11 @@ def experiment_config(
     if any(service["platform"] != "local" for _, service in _services(content)):
         # This machine's interpreter has another path there; NNI puts `python_path` first on the search path.
         config._trial_command_params = {"python": "python3"}
-    _accept(config)
+    try:
+        config.canonical_copy()  # NNI checks what it checks besides types: that files are there, that options fit
+    except Exception as error:  # NNI raises whatever it likes: assertions, attribute errors, type errors
+        said = " ".join(str(error).split()) or "NNI does not accept these options together"
+        raise ConfigError(f"training_service: {said}") from None
     return config
 
 
@@ -200,9 +196,6 @@ def _model_of(kind: type) -> type[BaseModel]:
     return create_model(kind.__name__, __base__=Section, **found)
 
 
-_OF_EVERY_SERVICE = ("trial_command", "trial_code_directory", "trial_gpu_number", "nni_manager_ip", "debug")
-
-
 def _plain(hint: Any) -> Any:
     """A type hint with models in place of NNI's classes, and text in place of paths."""
     from pathlib import Path
@@ -220,19 +213,16 @@ def _plain(hint: Any) -> Any:
     return origin[tuple(_plain(argument) for argument in arguments)]
 
 
-def _accept(config: NasExperimentConfig) -> None:
-    """Has NNI check what it checks besides types: that files are there, that options fit together."""
-    try:
-        config.canonical_copy()
-    except Exception as error:  # NNI raises whatever it likes: assertions, attribute errors, type errors
-        said = " ".join(str(error).split()) or "NNI does not accept these options together"
-        raise ConfigError(f"training_service: {said}") from None
-
-
 def _to_nni(service: Mapping[str, Any], *, gpus_per_trial: int, host: str | None) -> TrainingServiceConfig:
+    from nni.experiment.config import utils
+
     config = _class_of(service["platform"])(**service)
     config.trial_gpu_number = gpus_per_trial
-    _fill_in(config)
+    # NNI's classes have optional fields without a default, and refuse them where they are left out.
+    for field in utils.fields(config):
+        optional = field.name not in _OF_EVERY_SERVICE and type(None) in get_args(field.type)
+        if optional and utils.is_missing(getattr(config, field.name)):
+            setattr(config, field.name, None)
     if service["platform"] == "local":
         # NNI wants to be told whether GPUs that show a desktop may be used.
         if gpus_per_trial and service.get("use_active_gpu") is None:
@@ -240,13 +230,3 @@ def _to_nni(service: Mapping[str, Any], *, gpus_per_trial: int, host: str | None
     elif service.get("nni_manager_ip") is None:
         config.nni_manager_ip = host or _HERE[1]
     return config
-
-
-def _fill_in(config: TrainingServiceConfig) -> None:
-    """Leaves out what may be left out: NNI's classes have optional fields without a default and refuse them then."""
-    from nni.experiment.config import utils
-
-    for field in utils.fields(config):
-        optional = field.name not in _OF_EVERY_SERVICE and type(None) in get_args(field.type)
-        if optional and utils.is_missing(getattr(config, field.name)):
-            setattr(config, field.name, None)

@@ -241,8 +241,7 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
 
 
 def _fixed_edges(value: Any, path: Path) -> FixedEdges:
-    if value is None:
-        value = {}
+    value = {} if value is None else value
     known = [cell for record in SPACES.values() for cell in record.cells]
     if not isinstance(value, Mapping) or not set(value) <= set(known):
         raise DataError(f"{path}: fixed_edges: expected lists of edges under {' or '.join(known)}, found {value!r}")

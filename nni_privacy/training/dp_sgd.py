@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
 from opacus.accountants import RDPAccountant
@@ -139,6 +138,7 @@ class DPTraining:
     ) -> None:
         options = _options(recipe)
         self.budget = budget_of(recipe, n)
+        self.epsilon: float | None = self.budget.epsilon
         self.model, self.backward, self.n = model, backward, n
         self.batches_an_epoch = steps_per_epoch(n, recipe.batch_size)
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -151,11 +151,6 @@ class DPTraining:
             expected_batch_size=self.budget.sample_rate * n,  # a whole number or not: it only divides
             generator=torch.Generator(device=device).manual_seed(derived_seed(seed, "noise of DP-SGD")),
         )
-
-    @property
-    def epsilon(self) -> float | None:
-        """Of the whole training."""
-        return self.budget.epsilon
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
         """One epoch's Poisson batches: every record is in each of them with the same probability; some may be empty."""
@@ -212,7 +207,8 @@ class DPTraining:
         """
         buffers = dict(self.model.named_buffers())
         before = {name: value.clone() for name, value in buffers.items()}
-        with torch.random.fork_rng(devices=_cuda_devices(self.parameters)), self.recording():
+        devices = sorted({value.device.index or 0 for value in self.parameters if value.device.type == "cuda"})
+        with torch.random.fork_rng(devices=devices), self.recording():
             self.backward(torch.arange(min(2, self.n)))
         for parameter in self.parameters:
             parameter.grad = None
@@ -223,7 +219,3 @@ class DPTraining:
         if changed:
             path = changed[0].rpartition(".")[0]
             raise refused(path, self.model.get_submodule(path), "keeps statistics of the records it has seen")
-
-
-def _cuda_devices(parameters: list[Any]) -> list[int]:
-    return sorted({parameter.device.index or 0 for parameter in parameters if parameter.device.type == "cuda"})

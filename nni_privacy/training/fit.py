@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,18 +26,11 @@ from nni_privacy.schema import Count, Seed, checked
 from nni_privacy.training.defences import augment
 from nni_privacy.training.recipe import MIN_BATCH, Recipe
 
-__all__ = [
-    "FitResult",
-    "TrainingDiverged",
-    "check_logits",
-    "epoch_batches",
-    "evaluation_mode",
-    "fit",
-    "predict_logits",
-    "prepare_batch",
-    "resolve_device",
-    "seed_everything",
-]
+if TYPE_CHECKING:
+    from nni_privacy.training.dp_sgd import DPTraining
+
+__all__ = ["FitResult", "TrainingDiverged", "check_logits", "epoch_batches", "evaluation_mode", "fit"]
+__all__ += ["predict_logits", "prepare_batch", "resolve_device", "seed_everything"]
 
 Transform = Callable[[Tensor], Tensor]
 OnEpoch = Callable[[int, nn.Module], None]
@@ -172,27 +165,18 @@ class _Task:
             images = augment(images, self.draws)
         logits = check_logits(self.model(prepare_batch(images, self.normalize)), len(truth))
         if self.epoch == 1:
-            _check_labels_fit(truth, logits.shape[1])
+            low, high, classes = int(truth.min()), int(truth.max()), logits.shape[1]
+            if low < 0 or high >= classes:
+                raise DataError(
+                    f"labels run from {low} to {high}, but the model has {classes} classes (0..{classes - 1})"
+                )
         loss = functional.cross_entropy(logits, truth, label_smoothing=self.recipe.label_smoothing)
         loss.backward()
         return loss.detach().double() * len(truth), (logits.detach().argmax(1) == truth).sum()
 
 
-class _Steps(Protocol):
-    """Which batches an epoch has, and what is done with one."""
-
-    @property
-    def epsilon(self) -> float | None: ...
-
-    def batches(self, generator: torch.Generator) -> list[Tensor]: ...
-
-    def recording(self) -> AbstractContextManager[None]: ...
-
-    def step(self, index: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
 class _PlainSteps:
-    """Every record once an epoch, and a step along the mean gradient."""
+    """Every record once an epoch, and a step along the mean gradient; with DP-SGD a DPTraining stands for it."""
 
     epsilon: float | None = None
 
@@ -213,7 +197,7 @@ class _PlainSteps:
 
 
 @contextmanager
-def _steps(task: _Task, seed: int) -> Iterator[_Steps]:
+def _steps(task: _Task, seed: int) -> Iterator[_PlainSteps | DPTraining]:
     if task.recipe.dp is None:
         yield _PlainSteps(task)
         return
@@ -236,7 +220,9 @@ def _steps(task: _Task, seed: int) -> Iterator[_Steps]:
         training.close()
 
 
-def _run_epoch(task: _Task, steps: _Steps, batches: list[Tensor], *, epoch: int, rate: float) -> tuple[float, float]:
+def _run_epoch(
+    task: _Task, steps: _PlainSteps | DPTraining, batches: list[Tensor], *, epoch: int, rate: float
+) -> tuple[float, float]:
     """One pass over the data. Returns mean loss and accuracy of the records as they were met.
 
     Raises:
@@ -391,11 +377,3 @@ def _check_training_data(images: Tensor, labels: Tensor) -> None:
         raise DataError(f"{len(labels)} records to train on, expected {MIN_BATCH} or more")
     if labels.dtype != torch.int64:
         raise DataError(f"labels are {labels.dtype}, expected torch.int64")
-
-
-def _check_labels_fit(labels: Tensor, num_classes: int) -> None:
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
-        raise DataError(
-            f"labels run from {low} to {high}, but the model has {num_classes} classes (0..{num_classes - 1})"
-        )

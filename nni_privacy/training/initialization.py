@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -28,24 +30,19 @@ def initialize_paired(model: nn.Module, *, seed: int) -> None:
     Raises:
         ConfigError: if a layer's initialisation is not its ``reset_parameters``; then nothing is changed.
     """
-    layers = [(path, layer) for path, layer in model.named_modules() if _owns_weights(layer)]
+    layers: list[tuple[str, Any]] = []
     for path, layer in model.named_modules():
-        _check(path, layer)
+        name = f"layer {path or '(the model itself)'!r} ({type(layer).__name__})"
+        if callable(getattr(layer, "init_weights", None)):
+            raise ConfigError(f"paired initial weights: {name} has an initialisation of its own, init_weights()")
+        if next(layer.parameters(recurse=False), None) is None:
+            continue
+        if not callable(getattr(layer, "reset_parameters", None)):
+            raise ConfigError(f"paired initial weights: {name} has weights but no reset_parameters()")
+        layers.append((path, layer))
     devices = sorted({value.device.index or 0 for value in model.parameters() if value.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices):
         for path, layer in layers:
             shapes = [tuple(value.shape) for value in layer.parameters(recurse=False)]
             torch.manual_seed(derived_seed(seed, "initial weights", path, type(layer).__qualname__, shapes))
             layer.reset_parameters()
-
-
-def _owns_weights(layer: nn.Module) -> bool:
-    return next(layer.parameters(recurse=False), None) is not None
-
-
-def _check(path: str, layer: nn.Module) -> None:
-    name = f"layer {path or '(the model itself)'!r} ({type(layer).__name__})"
-    if callable(getattr(layer, "init_weights", None)):
-        raise ConfigError(f"paired initial weights: {name} has an initialisation of its own, init_weights()")
-    if _owns_weights(layer) and not callable(getattr(layer, "reset_parameters", None)):
-        raise ConfigError(f"paired initial weights: {name} has weights but no reset_parameters()")

@@ -9,7 +9,7 @@ open; the channels, and what decides which command trials are started with, are 
 
 from __future__ import annotations
 
-from nni_privacy.nni_runtime.patches.apply import Edit, Patch
+from nni_privacy.nni_runtime.patches.apply import Patch
 
 __all__ = ["ACCESS_PATCHES", "HOST_VARIABLE", "OPEN_VARIABLE", "TOKEN_HEADER", "TOKEN_VARIABLE"]
 
@@ -135,39 +135,32 @@ function verifyClient(info, done) {{
 class RestManager {{
 """
 
-_ACCESS = Patch(
+_ACCESS = Patch.of(
     name="access",
     why="nobody is asked who they are: a web page that is open in a browser, or anyone on the network, can drive it",
-    edits=(
-        Edit(file=_REST, anchor="class RestManager {\n", replacement=_GUARD),
-        Edit(
-            file=_REST,
-            anchor="{ wsOptions: { maxPayload: 4 * 1024 * 1024 * 1024 } });\n",
-            replacement="""{ wsOptions: { maxPayload: 4 * 1024 * 1024 * 1024, verifyClient } });
+    edits={
+        _REST: {
+            "class RestManager {\n": _GUARD,
+            "{ wsOptions: { maxPayload: 4 * 1024 * 1024 * 1024 } });\n": """\
+{ wsOptions: { maxPayload: 4 * 1024 * 1024 * 1024, verifyClient } });
         this.app.disable('x-powered-by');
         this.app.use(guard);
 """,
-        ),
-        Edit(
-            file=_REST,
-            anchor="        return root + this.urlJoin(global.nni.args.urlPrefix, ...parts);\n",
-            replacement="""        const path = this.urlJoin(global.nni.args.urlPrefix, ...parts);
+            "        return root + this.urlJoin(global.nni.args.urlPrefix, ...parts);\n": """\
+        const path = this.urlJoin(global.nni.args.urlPrefix, ...parts);
         // `localhost` may mean ::1, too, where another user can listen and be told the key.
         const here = root.replace('://localhost:', '://127.0.0.1:');
         return here + path + (token ? `?key=${channelKey('/' + path)}` : '');
 """,
-        ),
-        # A tuner that the manager starts gets the key of its channel, as trials do.
-        Edit(
-            file="core/nnimanager.js",
-            anchor="NNI_TUNER_COMMAND_CHANNEL: tunerWs,",
-            replacement="NNI_TUNER_COMMAND_CHANNEL: globals_1.default.rest.getFullUrl('ws', 'localhost', 'tuner'),",
-        ),
-        # A second listener for the network: what runs on this machine goes on talking to 127.0.0.1.
-        Edit(
-            file=_INDEX,
-            anchor="        this.server.on('listening', () => {\n",
-            replacement=f"""        if (process.env.{HOST_VARIABLE}) {{
+        },
+        "core/nnimanager.js": {
+            # A tuner that the manager starts gets the key of its channel, as trials do.
+            "NNI_TUNER_COMMAND_CHANNEL: tunerWs,": """\
+NNI_TUNER_COMMAND_CHANNEL: globals_1.default.rest.getFullUrl('ws', 'localhost', 'tuner'),""",
+        },
+        _INDEX: {
+            # A second listener for the network: what runs on this machine goes on talking to 127.0.0.1.
+            "        this.server.on('listening', () => {\n": f"""        if (process.env.{HOST_VARIABLE}) {{
             this.opened = (0, node_http_1.createServer)();
             this.opened.on('request', (req, res) => {{ this.server.emit('request', req, res); }});
             this.opened.on('upgrade', (...args) => {{ this.server.emit('upgrade', ...args); }});
@@ -176,23 +169,15 @@ _ACCESS = Patch(
         }}
         this.server.on('listening', () => {{
 """,
-        ),
-        Edit(
-            file=_INDEX,
-            anchor="        logger.info('Stopping REST server.');\n",
-            replacement="""        logger.info('Stopping REST server.');
+            "        logger.info('Stopping REST server.');\n": """        logger.info('Stopping REST server.');
         this.opened?.close();
         this.opened?.closeAllConnections();
 """,
-        ),
-        Edit(
-            file=_INDEX,
-            anchor='const path_1 = __importDefault(require("path"));\n',
-            replacement="""const node_http_1 = require("node:http");
+            'const path_1 = __importDefault(require("path"));\n': """const node_http_1 = require("node:http");
 const path_1 = __importDefault(require("path"));
 """,
-        ),
-    ),
+        },
+    },
 )
 
 ACCESS_PATCHES = (_ACCESS,)

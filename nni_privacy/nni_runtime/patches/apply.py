@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,12 @@ class Patch:
     why: str
     edits: tuple[Edit, ...]
 
+    @classmethod
+    def of(cls, *, name: str, why: str, edits: Mapping[str, Mapping[str, str]]) -> Patch:
+        """A patch of edits whose anchors stand once in their file: file to anchor to replacement."""
+        made = [Edit(file, anchor, new) for file, texts in edits.items() for anchor, new in texts.items()]
+        return cls(name, why, tuple(made))
+
 
 def patched_texts(package: Path, patches: Iterable[Patch]) -> dict[str, str]:
     """Applies patches in memory.
@@ -59,9 +65,17 @@ def patched_texts(package: Path, patches: Iterable[Patch]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for patch in patches:
         for edit in patch.edits:
-            name = _resolve(package, patch, edit)
+            matches = [path for path in package.glob(edit.file) if path.is_file()]
+            if len(matches) != 1:
+                raise RuntimeRepairError(
+                    f"patch {patch.name!r} does not fit: expected one file {edit.file} in {package}, found "
+                    f"{len(matches)}; nni-privacy repairs NNI 3.0 as published, and this copy differs"
+                )
+            name = matches[0].relative_to(package).as_posix()
             if name not in texts:
-                texts[name] = _read(package, name)
+                # newline="": what is not replaced stays as it was, byte for byte.
+                with (package / name).open(encoding="utf-8", newline="") as file:
+                    texts[name] = file.read()
             found = texts[name].count(edit.anchor)
             if found != edit.count:
                 raise RuntimeRepairError(
@@ -70,22 +84,6 @@ def patched_texts(package: Path, patches: Iterable[Patch]) -> dict[str, str]:
                 )
             texts[name] = texts[name].replace(edit.anchor, edit.replacement)
     return texts
-
-
-def _resolve(package: Path, patch: Patch, edit: Edit) -> str:
-    matches = sorted(path for path in package.glob(edit.file) if path.is_file())
-    if len(matches) != 1:
-        raise RuntimeRepairError(
-            f"patch {patch.name!r} does not fit: expected one file {edit.file} in {package}, found {len(matches)}; "
-            "nni-privacy repairs NNI 3.0 as published, and this copy differs"
-        )
-    return matches[0].relative_to(package).as_posix()
-
-
-def _read(package: Path, name: str) -> str:
-    # newline="": what is not replaced stays as it was, byte for byte.
-    with (package / name).open(encoding="utf-8", newline="") as file:
-        return file.read()
 
 
 def _short(text: str, limit: int = 160) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nni_privacy.nni_runtime.patches.apply import Edit, Patch
+from nni_privacy.nni_runtime.patches.apply import Patch
 
 __all__ = ["EXIT_FILE", "LIFETIME_PATCHES", "PARENT_VARIABLE"]
 
@@ -12,14 +12,13 @@ PARENT_VARIABLE = "NNI_PRIVACY_PARENT"
 EXIT_FILE = "exit.json"
 """Written to a trial's folder when it ends: its exit code, the signal that killed it, whether NNI was to stop it."""
 
-_END_WITH_PARENT = Patch(
+_END_WITH_PARENT = Patch.of(
     name="end_with_parent",
     why="the manager and its trials live on when the Python process that searches is killed",
-    edits=(
-        Edit(
-            file="main.js",
-            anchor="start().then(() => {\n    logger.debug('start() returned.');\n",
-            replacement=f"""const parentPid = Number(process.env.{PARENT_VARIABLE} ?? 0);
+    edits={
+        "main.js": {
+            "start().then(() => {\n    logger.debug('start() returned.');\n": f"""\
+const parentPid = Number(process.env.{PARENT_VARIABLE} ?? 0);
 delete process.env.{PARENT_VARIABLE};
 if (parentPid) {{
     const watch = setInterval(() => {{
@@ -34,27 +33,25 @@ if (parentPid) {{
 start().then(() => {{
     logger.debug('start() returned.');
 """,
-        ),
-    ),
+        },
+    },
 )
 
-_EXIT_STATUS = Patch(
+_EXIT_STATUS = Patch.of(
     name="exit_status",
     why="a trial that was killed (by the system, out of memory) looks like one that a user cancelled",
-    edits=(
-        Edit(
-            file="common/trial_keeper/process.js",
-            anchor="        if (process.platform === 'win32') {\n            this.proc.kill();\n",
-            replacement="""        this.asked = true;
+    edits={
+        "common/trial_keeper/process.js": {
+            "        if (process.platform === 'win32') {\n            this.proc.kill();\n": """\
+        this.asked = true;
         if (process.platform === 'win32') {
             this.proc.kill();
 """,
-        ),
-        # Before the end is told of: whoever hears of it finds the file.
-        Edit(
-            file="common/trial_keeper/keeper.js",
-            anchor="        trial.onStop((timestamp, exitCode, _signal) => {\n",
-            replacement=f"""        trial.onStop((timestamp, exitCode, signal) => {{
+        },
+        "common/trial_keeper/keeper.js": {
+            # Before the end is told of: whoever hears of it finds the file.
+            "        trial.onStop((timestamp, exitCode, _signal) => {\n": f"""\
+        trial.onStop((timestamp, exitCode, signal) => {{
             try {{
                 const status = {{ code: exitCode, signal, asked: Boolean(trial.asked) }};
                 require("fs").writeFileSync(path_1.default.join(outputDir, '{EXIT_FILE}'), JSON.stringify(status));
@@ -63,28 +60,26 @@ _EXIT_STATUS = Patch(
                 this.log.error('Cannot write how trial', trialId, 'ended:', error);
             }}
 """,
-        ),
-    ),
+        },
+    },
 )
 
-_PROMPT = Patch(
+_PROMPT = Patch.of(
     name="prompt_trials",
     why="between two trials the manager sleeps half a second, twice: longer than a short training takes",
-    edits=(
-        Edit(
-            file="core/nnimanager.js",
-            anchor="""                    }
+    edits={
+        "core/nnimanager.js": {
+            """                    }
                 }
             }
             await (0, utils_1.delay)(1000 * this.pollInterval);
-""",
-            replacement="""                    }
+""": """                    }
                 }
             }
             await (0, utils_1.delay)(this.pollInterval < 1 ? 50 : 1000 * this.pollInterval);
 """,
-        ),
-    ),
+        },
+    },
 )
 
 LIFETIME_PATCHES = (_END_WITH_PARENT, _EXIT_STATUS, _PROMPT)

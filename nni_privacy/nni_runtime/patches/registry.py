@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from nni_privacy.errors import RuntimeRepairError, nearest
 from nni_privacy.nni_runtime.patches.access import ACCESS_PATCHES, HOST_VARIABLE
-from nni_privacy.nni_runtime.patches.apply import Edit, Patch, patched_texts
+from nni_privacy.nni_runtime.patches.apply import Patch, patched_texts
 from nni_privacy.nni_runtime.patches.lifetime import LIFETIME_PATCHES
 from nni_privacy.nni_runtime.patches.remote import REMOTE_PATCHES
 from nni_privacy.nni_runtime.patches.routes import ROUTE_PATCHES
@@ -23,45 +23,32 @@ _COMPAT = "training_service/v3/compat.js"
 _REST = "rest_server/restHandler.js"
 _TENSORBOARD = "extensions/nniTensorboardManager.js"
 
-_PAIRING = Patch(
+_PAIRING = Patch.of(
     name="pairing",
     why="parameters go to whichever trial asks first: metrics get the wrong architecture (microsoft/nni #5693, #5726)",
-    edits=(
-        Edit(
-            file=_COMPAT,
-            anchor="    allocatedParameters = new Map();\n",
-            replacement="""    allocatedParameters = new Map();
+    edits={
+        _COMPAT: {
+            "    allocatedParameters = new Map();\n": """    allocatedParameters = new Map();
     unpairedTrials = new Set();
 """,
-        ),
-        # The queue is left empty; a resumed trial and a new one are registered in the same place, below.
-        Edit(
-            file=_COMPAT,
-            anchor="""        if (trialId === null) {
+            # The queue is left empty; a resumed trial and a new one are registered in the same place, below.
+            """        if (trialId === null) {
             this.parameters.push(form.hyperParameters.value);
         }
         else {
             this.allocatedParameters.set(trialId, form.hyperParameters.value);
         }
         while (trialId === null) {
-""",
-            replacement="        while (trialId === null) {\n",
-        ),
-        Edit(
-            file=_COMPAT,
-            anchor="""        let trial;
+""": "        while (trialId === null) {\n",
+            """        let trial;
         if (this.trialJobs[trialId] === undefined) {
-""",
-            replacement="""        this.allocatedParameters.set(trialId, form.hyperParameters.value);
+""": """        this.allocatedParameters.set(trialId, form.hyperParameters.value);
         let trial;
         if (this.trialJobs[trialId] === undefined) {
 """,
-        ),
-        # A quick trial may ask before createTrial() has returned its id, hence the wait. The parameters are kept until
-        # the trial ends: one that asks twice gets its own again.
-        Edit(
-            file=_COMPAT,
-            anchor="""            if (this.allocatedParameters.has(trialId)) {
+            # A quick trial may ask before createTrial() has returned its id, hence the wait. The parameters are kept
+            # until the trial ends: one that asks twice gets its own again.
+            """            if (this.allocatedParameters.has(trialId)) {
                 await this.v3.sendParameter(trialId, this.allocatedParameters.get(trialId));
                 this.allocatedParameters.delete(trialId);
             }
@@ -71,8 +58,7 @@ _PAIRING = Patch(
             else {
                 logger.error('No parameters available');
             }
-""",
-            replacement="""            try {
+""": """            try {
                 for (let waited = 0; waited < 10000 && !this.allocatedParameters.has(trialId); waited += 50) {
                     await (0, promises_2.setTimeout)(50);
                 }
@@ -88,66 +74,47 @@ _PAIRING = Patch(
                 logger.error('Exception when sending parameters to trial', trialId, ':', error);
             }
 """,
-        ),
-        Edit(
-            file=_COMPAT,
-            anchor="            else if (exitCode !== null) {\n",
-            replacement="            else if (exitCode !== null || this.unpairedTrials.has(trialId)) {\n",
-        ),
-        Edit(
-            file=_COMPAT,
-            anchor="            trial.endTime = timestamp;\n",
-            replacement="""            trial.endTime = timestamp;
+            "            else if (exitCode !== null) {\n": """\
+            else if (exitCode !== null || this.unpairedTrials.has(trialId)) {
+""",
+            "            trial.endTime = timestamp;\n": """            trial.endTime = timestamp;
             this.allocatedParameters.delete(trialId);
 """,
-        ),
-    ),
+        },
+    },
 )
 
-_LOOPBACK = Patch(
+_LOOPBACK = Patch.of(
     name="loopback",
     why="the manager, which has no authentication, and its TensorBoard listen on all network interfaces",
-    edits=(
-        Edit(
-            file="rest_server/index.js",
-            anchor="this.server = app.listen(this.port);",
-            replacement="this.server = app.listen(this.port, '127.0.0.1');",
-        ),
-        # The trial keeper of the remote training service: only the trials beside it talk to it, as `localhost`.
-        Edit(
-            file="rest_server/core.js",
-            anchor="this.server = app.listen(this.port);",
-            replacement="this.server = app.listen(this.port, '127.0.0.1');",
-        ),
-        # What other training services than local and remote talk to, one port further: their agents know no token.
-        Edit(
-            file="common/restServer.js",
-            anchor="    hostName = '0.0.0.0';",
-            replacement=f"    hostName = process.env.{HOST_VARIABLE} || '127.0.0.1';",
-        ),
-        Edit(
-            file="training_service/reusable/channels/webCommandChannel.js",
-            anchor="new ws_1.Server({ port });",
-            replacement=f"new ws_1.Server({{ port, host: process.env.{HOST_VARIABLE} || '127.0.0.1' }});",
-        ),
-        Edit(
-            file=_TENSORBOARD,
-            anchor="logdirCmd = '--bind_all --logdir_spec';",
-            replacement="logdirCmd = '--host 127.0.0.1 --logdir_spec';",
-        ),
-    ),
+    edits={
+        "rest_server/index.js": {
+            "this.server = app.listen(this.port);": "this.server = app.listen(this.port, '127.0.0.1');",
+        },
+        "rest_server/core.js": {
+            # The trial keeper of the remote training service: only the trials beside it talk to it, as `localhost`.
+            "this.server = app.listen(this.port);": "this.server = app.listen(this.port, '127.0.0.1');",
+        },
+        "common/restServer.js": {
+            # What other training services than local and remote talk to, one port further: their agents know no token.
+            "    hostName = '0.0.0.0';": f"    hostName = process.env.{HOST_VARIABLE} || '127.0.0.1';",
+        },
+        "training_service/reusable/channels/webCommandChannel.js": {
+            "new ws_1.Server({ port });": f"""\
+new ws_1.Server({{ port, host: process.env.{HOST_VARIABLE} || '127.0.0.1' }});""",
+        },
+        _TENSORBOARD: {"logdirCmd = '--bind_all --logdir_spec';": "logdirCmd = '--host 127.0.0.1 --logdir_spec';"},
+    },
 )
 
-_TRAVERSAL = Patch(
+_TRAVERSAL = Patch.of(
     name="traversal",
     why="/api/v1/nni/trial-file reads any file of the machine through encoded slashes (..%2f..%2fetc%2fpasswd)",
-    edits=(
-        # At the door, for every training service: names that can leave a folder are refused.
-        Edit(
-            file=_REST,
-            anchor="""            const filename = req.params['filename'];
-            this.nniManager.getTrialFile(""",
-            replacement="""            const filename = req.params['filename'];
+    edits={
+        _REST: {
+            # At the door, for every training service: names that can leave a folder are refused.
+            """            const filename = req.params['filename'];
+            this.nniManager.getTrialFile(""": """            const filename = req.params['filename'];
             const illegal = filename.includes('\\\\') || filename.includes('\\0')
                 || filename.split('/').some(part => part === '' || part === '.' || part === '..');
             if (illegal || !/^[\\w-]+$/.test(req.params['id'])) {
@@ -155,40 +122,29 @@ _TRAVERSAL = Patch(
                 return;
             }
             this.nniManager.getTrialFile(""",
-        ),
-        # Errors that are not Boom's (a malformed percent sign is one) were swallowed here: the request hung for ever.
-        Edit(
-            file=_REST,
-            anchor="""                return res.status(err.output.statusCode).json(err.output.payload);
+            # Errors that are not Boom's (a malformed percent sign is one) were swallowed here: requests hung for ever.
+            """                return res.status(err.output.statusCode).json(err.output.payload);
             }
-""",
-            replacement="""                return res.status(err.output.statusCode).json(err.output.payload);
+""": """                return res.status(err.output.statusCode).json(err.output.payload);
             }
             this.log.error(err);
             return res.status(err.status ?? 500).json({ error: err.message });
 """,
-        ),
-        Edit(
-            file=_COMPAT,
-            anchor="""const factory_1 = require("./factory");
-""",
-            replacement="""const errors_1 = require("common/errors");
+        },
+        _COMPAT: {
+            """const factory_1 = require("./factory");
+""": """const errors_1 = require("common/errors");
 const factory_1 = require("./factory");
 function noSuchFile() {
     return new errors_1.NNIError(errors_1.NNIErrorNames.NOT_FOUND, 'No such trial file.');
 }
 """,
-        ),
-        # An unknown trial was answered with 200 and an internal message.
-        Edit(
-            file=_COMPAT,
-            anchor="            return `NNI internal error. Please check log file.\\n${error}`;\n",
-            replacement="            throw noSuchFile();\n",
-        ),
-        # At the disk: what the name stands for after all links are followed must lie in the trial's own folder.
-        Edit(
-            file=_COMPAT,
-            anchor="""            logPath = path_1.default.join(dir, 'trial.stdout');
+            # An unknown trial was answered with 200 and an internal message.
+            "            return `NNI internal error. Please check log file.\\n${error}`;\n": """\
+            throw noSuchFile();
+""",
+            # At the disk: what the name stands for after all links are followed must lie in the trial's own folder.
+            """            logPath = path_1.default.join(dir, 'trial.stdout');
         }
         if (logPath !== null) {
             return await (0, promises_1.readFile)(logPath, { encoding: 'utf8' });
@@ -196,8 +152,7 @@ function noSuchFile() {
         else {
             return await (0, promises_1.readFile)(path_1.default.join(dir, fileName));
         }
-""",
-            replacement="""            logPath = path_1.default.join(dir, 'trial.stdout');
+""": """            logPath = path_1.default.join(dir, 'trial.stdout');
         }
         let file;
         try {
@@ -217,32 +172,29 @@ function noSuchFile() {
         return /^trial\\.(log|stdout|stderr)$/.test(name)
             ? content.toString('utf8').replace(/([?&]key=)[0-9a-f]{64}/g, '$1...') : content;
 """,
-        ),
-        # The ids become folders that are made, and words of a shell command.
-        Edit(
-            file=_TENSORBOARD,
-            anchor="            const trialTensorboardDataPath = path_1.default.join(",
-            replacement="""            if (!/^[\\w-]+$/.test(trialJobId)) {
+        },
+        _TENSORBOARD: {
+            # The ids become folders that are made, and words of a shell command.
+            "            const trialTensorboardDataPath = path_1.default.join(": """\
+            if (!/^[\\w-]+$/.test(trialJobId)) {
                 throw new Error('No such trial.');
             }
             const trialTensorboardDataPath = path_1.default.join(""",
-        ),
-    ),
+        },
+    },
 )
 
-_NO_NETRON = Patch(
+_NO_NETRON = Patch.of(
     name="no_netron",
     why="/netron is a proxy to a public web site, through the user's machine",
-    edits=(
-        Edit(
-            file="rest_server/index.js",
-            anchor="    router.use('/netron', netronProxy());\n",
-            replacement="""    router.use('/netron', (_req, res) => {
+    edits={
+        "rest_server/index.js": {
+            "    router.use('/netron', netronProxy());\n": """    router.use('/netron', (_req, res) => {
         res.status(404).type('text/plain').send('Off: netron.app is a public web site.');
     });
 """,
-        ),
-    ),
+        },
+    },
 )
 
 _ALL = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nni_privacy.nni_runtime.patches.apply import Edit, Patch
+from nni_privacy.nni_runtime.patches.apply import Patch
 
 __all__ = ["REMOTE_PATCHES"]
 
@@ -12,48 +12,40 @@ _SSH = "training_service/remote_v3/ssh.js"
 _COMPAT = "training_service/v3/compat.js"
 _RPC = "common/command_channel/rpc_util.js"
 
-_REMOTE_START = Patch(
+_REMOTE_START = Patch.of(
     name="remote_start",
     why="each machine runs `pip install nni --upgrade` from a public index, and a trial keeper open to its network",
-    edits=(
-        Edit(
-            file=_WORKER,
-            anchor="""        this.log.info('Installing nni and dependencies...');
+    edits={
+        _WORKER: {
+            """        this.log.info('Installing nni and dependencies...');
         await this.ssh.run(`${this.python} -m pip install nni --upgrade`);
-""",
-            replacement="",
-        ),
-        # The trial keeper of the machine's own repaired copy.
-        Edit(
-            file=_WORKER,
-            anchor="-m nni.tools.nni_manager_scripts.launch_trial_keeper",
-            replacement="-m nni_privacy.nni_runtime.trial_keeper",
-        ),
-    ),
+""": "",
+            # The trial keeper of the machine's own repaired copy.
+            "-m nni.tools.nni_manager_scripts.launch_trial_keeper": "-m nni_privacy.nni_runtime.trial_keeper",
+        },
+    },
 )
 
-_REMOTE_CODE = Patch(
+_REMOTE_CODE = Patch.of(
     name="remote_code",
     why="a search on other machines that starts in an empty folder ends with the manager's death",
-    edits=(
-        Edit(
-            file="common/tarball.js",
-            anchor="await tar_1.default.create(opts, fileList);",
-            replacement="await tar_1.default.create(opts, fileList.length > 0 ? fileList : ['.']);",
-        ),
-    ),
+    edits={
+        "common/tarball.js": {
+            "await tar_1.default.create(opts, fileList);": """\
+await tar_1.default.create(opts, fileList.length > 0 ? fileList : ['.']);""",
+        },
+    },
 )
 
-_REMOTE_SCORES = Patch(
+_REMOTE_SCORES = Patch.of(
     name="remote_scores",
     why="of a trial on another machine only its logs come back, not the scores that it wrote",
-    edits=(
-        Edit(
-            file=_WORKER,
-            anchor="['trial.log', 'trial.stdout', 'trial.stderr']",
-            replacement="['trial.log', 'trial.stdout', 'trial.stderr', 'scores.npz', 'exit.json']",
-        ),
-    ),
+    edits={
+        _WORKER: {
+            "['trial.log', 'trial.stdout', 'trial.stderr']": """\
+['trial.log', 'trial.stdout', 'trial.stderr', 'scores.npz', 'exit.json']""",
+        },
+    },
 )
 
 # As `ssh -o StrictHostKeyChecking=accept-new`: a machine that known_hosts names must show the key noted there, and one
@@ -87,44 +79,36 @@ async function isTrusted(host, port, key, log) {
 class Ssh {
 """
 
-_REMOTE_HOST_KEY = Patch(
+_REMOTE_HOST_KEY = Patch.of(
     name="remote_host_key",
     why="the key of an SSH server is not looked at: anyone in between may pose as the machine",
-    edits=(
-        Edit(
-            file=_SSH,
-            anchor='const ssh2_1 = require("ssh2");\n',
-            replacement="""const node_child_process_1 = require("node:child_process");
+    edits={
+        _SSH: {
+            'const ssh2_1 = require("ssh2");\n': """const node_child_process_1 = require("node:child_process");
 const node_os_1 = require("node:os");
 const node_path_1 = require("node:path");
 const ssh2_1 = require("ssh2");
 """,
-        ),
-        Edit(file=_SSH, anchor="class Ssh {\n", replacement=_KNOWN_HOSTS),
-        Edit(
-            file=_SSH,
-            anchor="            password: this.config.password,\n",
-            replacement="""            password: this.config.password,
+            "class Ssh {\n": _KNOWN_HOSTS,
+            "            password: this.config.password,\n": """            password: this.config.password,
             hostVerifier: (key, verify) => {
                 isTrusted(this.config.host, this.config.port, key, this.log).then(verify, () => { verify(false); });
             },
 """,
-        ),
-    ),
+        },
+    },
 )
 
-_REMOTE_RECOVERY = Patch(
+_REMOTE_RECOVERY = Patch.of(
     name="remote_recovery",
     why="a machine that vanishes takes the run along: its SSH connection ends the manager, its answers are waited for",
-    edits=(
-        # A connection that breaks is noticed, is no reason to die, and is made again when it is needed.
-        Edit(
-            file=_SSH,
-            anchor="""        this.client = new ssh2_1.Client();
+    edits={
+        _SSH: {
+            # A connection that breaks is noticed, is no reason to die, and is made again when it is needed.
+            """        this.client = new ssh2_1.Client();
         this.client.connect(sshConfig);
         await node_events_1.default.once(this.client, 'ready');
-""",
-            replacement="""        const client = new ssh2_1.Client();
+""": """        const client = new ssh2_1.Client();
         const lost = () => {
             if (this.client === client) {
                 this.client = null;
@@ -140,11 +124,7 @@ _REMOTE_RECOVERY = Patch(
         await node_events_1.default.once(client, 'ready');
         this.client = client;
 """,
-        ),
-        Edit(
-            file=_SSH,
-            anchor="    disconnect() {\n",
-            replacement="""    async ensure() {
+            "    disconnect() {\n": """    async ensure() {
         for (let tries = 0; this.client === null; tries += 1) {
             try {
                 this.connecting ??= this.connect().finally(() => { this.connecting = null; });
@@ -160,22 +140,15 @@ _REMOTE_RECOVERY = Patch(
     }
     disconnect() {
 """,
-        ),
-        Edit(
-            file=_SSH,
-            anchor="        this.log.debug('Execute command:', command);\n",
-            replacement="        this.log.debug('Execute command:', command);\n        await this.ensure();\n",
-        ),
-        Edit(
-            file=_SSH,
-            anchor="    async sftp() {\n",
-            replacement="    async sftp() {\n        await this.ensure();\n",
-        ),
-        # A call to a machine that is gone fails, instead of waiting for its answer.
-        Edit(
-            file=_RPC,
-            anchor="        this.channel.onCommand('rpc_constructor', command => {\n",
-            replacement="""        const lost = reason => {
+            "        this.log.debug('Execute command:', command);\n": """\
+        this.log.debug('Execute command:', command);
+        await this.ensure();
+""",
+            "    async sftp() {\n": "    async sftp() {\n        await this.ensure();\n",
+        },
+        _RPC: {
+            # A call to a machine that is gone fails, instead of waiting for its answer.
+            "        this.channel.onCommand('rpc_constructor', command => {\n": """        const lost = reason => {
             this.lost = `connection lost: ${reason}`;
             this.responses.forEach(response => {
                 if (!response.settled) {
@@ -187,22 +160,16 @@ _REMOTE_RECOVERY = Patch(
         this.channel.onClose(lost);
         this.channel.onCommand('rpc_constructor', command => {
 """,
-        ),
-        Edit(
-            file=_RPC,
-            anchor="        const deferred = this.responses.get(id);\n",
-            replacement="""        if (this.lost) {
+            "        const deferred = this.responses.get(id);\n": """        if (this.lost) {
             throw new Error(this.lost);
         }
         const deferred = this.responses.get(id);
 """,
-        ),
-        # A machine is tried again until it is back or the run is over, at the start too if another one is there.
-        Edit(
-            file=_REMOTE,
-            anchor="        await Promise.all(this.config.machineList.map("
-            "workerConfig => this.launchWorker(workerConfig)));\n",
-            replacement="""        const machines = this.config.machineList;
+        },
+        _REMOTE: {
+            # A machine is tried again until it is back or the run is over, at the start too if another one is there.
+            "        await Promise.all(this.config.machineList.map("
+            "workerConfig => this.launchWorker(workerConfig)));\n": """        const machines = this.config.machineList;
         const launched = await Promise.allSettled(machines.map(machine => this.launchWorker(machine)));
         launched.forEach((result, i) => {
             if (result.status === 'rejected') {
@@ -215,34 +182,14 @@ _REMOTE_RECOVERY = Patch(
             throw launched[0].reason;
         }
 """,
-        ),
-        Edit(
-            file=_REMOTE,
-            anchor="        return this.workers.map(worker => worker.env);\n",
-            replacement="        return this.workers.filter(worker => worker.ready).map(worker => worker.env);\n",
-        ),
-        Edit(
-            file=_REMOTE,
-            anchor="        const workers = Array.from(this.workers);\n",
-            replacement="        const workers = this.workers.filter(worker => worker.ready);\n",
-        ),
-        Edit(
-            file=_WORKER,
-            anchor="        this.trialKeeper.setChannel(channel);\n",
-            replacement="""        this.trialKeeper.setChannel(channel).catch(error => {
-            this.log.error('Trial keeper does not answer:', error);
-        });
+            "        return this.workers.map(worker => worker.env);\n": """\
+        return this.workers.filter(worker => worker.ready).map(worker => worker.env);
 """,
-        ),
-        Edit(
-            file=_REMOTE,
-            anchor="    async stop() {\n",
-            replacement="    async stop() {\n        this.stopped = true;\n",
-        ),
-        Edit(
-            file=_REMOTE,
-            anchor="        await worker.start();\n        return worker;\n",
-            replacement="""        try {
+            "        const workers = Array.from(this.workers);\n": """\
+        const workers = this.workers.filter(worker => worker.ready);
+""",
+            "    async stop() {\n": "    async stop() {\n        this.stopped = true;\n",
+            "        await worker.start();\n        return worker;\n": """        try {
             await worker.start();
         }
         catch (error) {
@@ -253,16 +200,10 @@ _REMOTE_RECOVERY = Patch(
         worker.ready = true;
         return worker;
 """,
-        ),
-        Edit(
-            file=_REMOTE,
-            anchor="this.emitter.emit('env_update', this.workers.map(worker => worker.env));",
-            replacement="""const ready = this.workers.filter(worker => worker.ready);
+            "this.emitter.emit('env_update', this.workers.map(worker => worker.env));": """\
+const ready = this.workers.filter(worker => worker.ready);
         this.emitter.emit('env_update', ready.map(worker => worker.env));""",
-        ),
-        Edit(
-            file=_REMOTE,
-            anchor="""        this.stopWorker(oldWorker, true);
+            """        this.stopWorker(oldWorker, true);
         try {
             const worker = await this.launchWorker(oldWorker.config);
             for (const dirName of this.uploadedDirs) {
@@ -276,8 +217,7 @@ _REMOTE_RECOVERY = Patch(
         }
         this.emitEnvUpdate();
         this.log.info(`Worker ${oldWorker.config.host} has been recovered`);
-""",
-            replacement="""        if (!oldWorker.ready) {
+""": """        if (!oldWorker.ready) {
             // Whoever launches it tries again.
             oldWorker.trialKeeper.initialized.promise.catch(() => {});
             oldWorker.trialKeeper.initialized.reject(new Error('connection lost'));
@@ -312,33 +252,31 @@ _REMOTE_RECOVERY = Patch(
             }
         }
 """,
-        ),
-        # Trials that ended before their machine was lost keep their result.
-        Edit(
-            file=_COMPAT,
-            anchor="""            const trial = this.trialJobs[trialId];
-            if (exitCode === 0) {
+        },
+        _WORKER: {
+            "        this.trialKeeper.setChannel(channel);\n": """\
+        this.trialKeeper.setChannel(channel).catch(error => {
+            this.log.error('Trial keeper does not answer:', error);
+        });
 """,
-            replacement="""            const trial = this.trialJobs[trialId];
+        },
+        _COMPAT: {
+            # Trials that ended before their machine was lost keep their result.
+            """            const trial = this.trialJobs[trialId];
+            if (exitCode === 0) {
+""": """            const trial = this.trialJobs[trialId];
             if (trial === undefined || trial.endTime !== undefined) {
                 return;
             }
             if (exitCode === 0) {
 """,
-        ),
-        Edit(
-            file=_COMPAT,
-            anchor="                logger.error('Exception when create trial', form, ':', error);\n",
-            replacement="""                logger.error('Exception when create trial', form, ':', error);
+            "                logger.error('Exception when create trial', form, ':', error);\n": """\
+                logger.error('Exception when create trial', form, ':', error);
                 await (0, promises_2.setTimeout)(1000);
 """,
-        ),
-        Edit(
-            file=_COMPAT,
-            anchor="'environments', env.id, 'trials', trialId);",
-            replacement="'environments', envId, 'trials', trialId);",
-        ),
-    ),
+            "'environments', env.id, 'trials', trialId);": "'environments', envId, 'trials', trialId);",
+        },
+    },
 )
 
 REMOTE_PATCHES = (_REMOTE_START, _REMOTE_CODE, _REMOTE_SCORES, _REMOTE_HOST_KEY, _REMOTE_RECOVERY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nni_privacy.nni_runtime.patches.apply import Edit, Patch
+from nni_privacy.nni_runtime.patches.apply import Patch
 
 __all__ = ["ROUTE_PATCHES"]
 
@@ -13,14 +13,12 @@ _KEEPER = "common/trial_keeper/keeper.js"
 # NNI's Python side makes objects of mappings with these keys: it imports what they name, or unpickles what they hold.
 _MARKS = "['__nni_obj__', '__nni_type__', '__symbol__', '__instance_type__', '__enum__', '__ndarray__']"
 
-_ROUTES = Patch(
+_ROUTES = Patch.of(
     name="routes",
     why="the manager passes on whatever it is sent, to be unpickled, and starts a second experiment over a running one",
-    edits=(
-        Edit(
-            file=_HANDLER,
-            anchor="class NNIRestHandler {\n",
-            replacement=f"""const objectMarks = {_MARKS};
+    edits={
+        _HANDLER: {
+            "class NNIRestHandler {\n": f"""const objectMarks = {_MARKS};
 function holdsObject(value) {{
     if (value === null || typeof value !== 'object') {{
         return false;
@@ -58,22 +56,15 @@ class NNIRestHandler {{
         res.status(status).send({{ error }});
     }}
 """,
-        ),
-        Edit(
-            file=_HANDLER,
-            anchor="        router.post('/experiment', (req, res) => {\n",
-            replacement="""        router.post('/experiment', (req, res) => {
+            "        router.post('/experiment', (req, res) => {\n": """\
+        router.post('/experiment', (req, res) => {
             if (this.started) {
                 this.refuse(res, 409, 'The experiment runs already.');
                 return;
             }
             this.started = true;
 """,
-        ),
-        Edit(
-            file=_HANDLER,
-            anchor="        router.put('/experiment', (req, res) => {\n",
-            replacement="""        router.put('/experiment', (req, res) => {
+            "        router.put('/experiment', (req, res) => {\n": """        router.put('/experiment', (req, res) => {
             const wrong = wrongUpdate(req.body, req.query['update_type']);
             if (wrong !== null) {
                 this.refuse(res, 400, wrong);
@@ -87,22 +78,15 @@ class NNIRestHandler {{
                 this.spaceIsKnown = true;
             }
 """,
-        ),
-        Edit(
-            file=_HANDLER,
-            anchor="        router.put('/experiment/cluster-metadata', async (req, res) => {\n",
-            replacement="""        router.put('/experiment/cluster-metadata', async (req, res) => {
+            "        router.put('/experiment/cluster-metadata', async (req, res) => {\n": """\
+        router.put('/experiment/cluster-metadata', async (req, res) => {
             if (this.started) {
                 this.refuse(res, 409, 'The experiment runs already.');
                 return;
             }
 """,
-        ),
-        *(
-            Edit(
-                file=_HANDLER,
-                anchor=anchor,
-                replacement=anchor
+            **{
+                anchor: anchor
                 + f"""            if (searchesArchitectures()) {{
                 this.refuse(res, 409, 'A search for architectures takes no {what}.');
                 return;
@@ -111,35 +95,28 @@ class NNIRestHandler {{
                 this.refuse(res, 400, 'Only plain data is accepted.');
                 return;
             }}
-""",
-            )
-            for what, anchor in {
-                "customized trials": "        router.post('/trial-jobs', async (req, res) => {\n",
-                "imported data": "        router.post('/experiment/import-data', (req, res) => {\n",
-            }.items()
-        ),
-        # Before an experiment runs, this threw inside an asynchronous handler, which ends node.
-        Edit(
-            file=_HANDLER,
-            anchor="            this.nniManager.addCustomizedTrialJob(JSON.stringify(req.body)).then(",
-            replacement="            Promise.resolve().then("
-            "() => this.nniManager.addCustomizedTrialJob(JSON.stringify(req.body))).then(",
-        ),
-        # A trial speaks of itself only, and what it says wrongly costs its own result, not the experiment.
-        Edit(
-            file=_MANAGER,
-            anchor="        this.log.debug('NNIManager received trial job metrics:', metric);\n",
-            replacement="""        this.log.debug('NNIManager received trial job metrics:', metric);
+"""
+                for what, anchor in {
+                    "customized trials": "        router.post('/trial-jobs', async (req, res) => {\n",
+                    "imported data": "        router.post('/experiment/import-data', (req, res) => {\n",
+                }.items()
+            },
+            # Before an experiment runs, this threw inside an asynchronous handler, which ends node.
+            "            this.nniManager.addCustomizedTrialJob(JSON.stringify(req.body)).then(": (
+                "            Promise.resolve().then("
+                "() => this.nniManager.addCustomizedTrialJob(JSON.stringify(req.body))).then("
+            ),
+        },
+        _MANAGER: {
+            # A trial speaks of itself only, and what it says wrongly costs its own result, not the experiment.
+            "        this.log.debug('NNIManager received trial job metrics:', metric);\n": """\
+        this.log.debug('NNIManager received trial job metrics:', metric);
         if (this.refusesMetric(metric)) {
             this.log.warning('Refused what trial', metric.id, 'said to be a metric of its own.');
             return;
         }
 """,
-        ),
-        Edit(
-            file=_MANAGER,
-            anchor="    async onTrialJobMetrics(metric) {\n",
-            replacement="""    refusesMetric(metric) {
+            "    async onTrialJobMetrics(metric) {\n": """    refusesMetric(metric) {
         let said = null, own = undefined;
         try {
             said = JSON.parse(metric.data);
@@ -161,48 +138,46 @@ class NNIRestHandler {{
     }
     async onTrialJobMetrics(metric) {
 """,
-        ),
-        Edit(
-            file=_KEEPER,
-            anchor="            this.emitter.emit('command', trialId, command);\n",
-            replacement="""            if (typeof command?.type !== 'string'
+        },
+        _KEEPER: {
+            "            this.emitter.emit('command', trialId, command);\n": """\
+            if (typeof command?.type !== 'string'
                 || (command.type === 'metric' && typeof command.metric !== 'string')) {
                 this.log.warning('Refused a malformed command from trial', trialId);
                 return;
             }
             this.emitter.emit('command', trialId, command);
 """,
-        ),
-    ),
+        },
+    },
 )
 
-_TUNER = Patch(
+_TUNER = Patch.of(
     name="careful_tuner",
     why="a tuner of hyper-parameters unpickles whatever trials report, and whatever is imported",
-    edits=(
-        Edit(
-            file="common/utils.js",
-            anchor="    return [globals_1.default.args.pythonInterpreter, '-m', 'nni', '--exp_params',",
-            replacement="    return [globals_1.default.args.pythonInterpreter, '-m', "
-            "'nni_privacy.nni_runtime.tuner_entry', '--exp_params',",
-        ),
-    ),
+    edits={
+        "common/utils.js": {
+            "    return [globals_1.default.args.pythonInterpreter, '-m', 'nni', '--exp_params',": (
+                "    return [globals_1.default.args.pythonInterpreter, '-m', "
+                "'nni_privacy.nni_runtime.tuner_entry', '--exp_params',"
+            ),
+        },
+    },
 )
 
-_NO_PROXY = Patch(
+_NO_PROXY = Patch.of(
     name="trials_without_proxy",
     why="where the environment names a proxy, trials look for the manager behind it",
-    edits=(
-        Edit(
-            file="common/trial_keeper/process.js",
-            anchor="        env['NNI_CODE_DIR'] = opts.codeDirectory;\n",
-            replacement="""        const given = env['no_proxy'] ?? env['NO_PROXY'];
+    edits={
+        "common/trial_keeper/process.js": {
+            "        env['NNI_CODE_DIR'] = opts.codeDirectory;\n": """\
+        const given = env['no_proxy'] ?? env['NO_PROXY'];
         const direct = [given, 'localhost', '127.0.0.1'].filter(Boolean).join();
         env['no_proxy'] = env['NO_PROXY'] = direct;
         env['NNI_CODE_DIR'] = opts.codeDirectory;
 """,
-        ),
-    ),
+        },
+    },
 )
 
 ROUTE_PATCHES = (_ROUTES, _TUNER, _NO_PROXY)

@@ -4,41 +4,40 @@ from __future__ import annotations
 
 import json
 
-from nni_privacy.nni_runtime.patches.apply import Edit, Patch
+from nni_privacy.nni_runtime.patches.apply import Patch
 
 __all__ = ["WEB_PATCHES"]
 
 _PAGE = "static/static/js/616.*.chunk.js"
 _LIBRARY = "static/static/js/964.*.js"
 
-_MIA_AUC_COLUMN = Patch(
+_MIA_AUC_COLUMN = Patch.of(
     name="mia_auc_column",
     why="the AUC of the membership inference attack is hidden behind 'Add/Remove columns'",
-    edits=(
-        Edit(
-            file=_PAGE,
-            anchor='const Me=["sequenceId","id","duration","status","latestAccuracy"]',
-            replacement='const Me=["sequenceId","id","duration","status","latestAccuracy","metric/mia_auc",'
-            '"metric/predicted_mia_auc"]',
-        ),
-    ),
+    edits={
+        _PAGE: {
+            'const Me=["sequenceId","id","duration","status","latestAccuracy"]': (
+                'const Me=["sequenceId","id","duration","status","latestAccuracy","metric/mia_auc",'
+                '"metric/predicted_mia_auc"]'
+            ),
+        },
+    },
 )
 
 # Ends of intervals, further attacks and the like crowd the chart; they stay in the table and in the graphs' drop-downs.
 # A predicted AUC is the only one that there is: it stays.
 _SECONDARY = "/(_low|_high|_fpr|_balanced_accuracy|.(?<!predicted)_mia_auc|_mia_auc_sd|^accuracy|^seconds)$/"
 
-_CHART_NUMERIC_METRICS = Patch(
+_CHART_NUMERIC_METRICS = Patch.of(
     name="chart_numeric_metrics",
     why="a metric that is a text (the trained architecture) becomes an unreadable axis of the hyper-parameter chart",
-    edits=(
-        Edit(
-            file=_PAGE,
-            anchor="for(const[l,r]of n.axes){const a=A(r);if(l===d",
-            replacement=f'for(const[l,r]of n.axes){{if("linear"!==r.scale||{_SECONDARY}.test(l))continue;'
-            "const a=A(r);if(l===d",
-        ),
-    ),
+    edits={
+        _PAGE: {
+            "for(const[l,r]of n.axes){const a=A(r);if(l===d": (
+                f'for(const[l,r]of n.axes){{if("linear"!==r.scale||{_SECONDARY}.test(l))continue;const a=A(r);if(l===d'
+            ),
+        },
+    },
 )
 
 # Unicode symbols for the icons that the page and its widgets use, by the widget library's names.
@@ -62,42 +61,34 @@ _FONT = f"""{{fontFamily:'"NNI Privacy Symbols"',src:"{_SOURCES}"}}"""
 _STYLE = '{fontStyle:"normal",fontWeight:"normal",speak:"none"}'
 _GLYPHS_SUBSET = f"{{style:{_STYLE},fontFace:{_FONT},icons:{json.dumps(_GLYPHS)}}}"
 
-_OFFLINE_ICONS = Patch(
+_OFFLINE_ICONS = Patch.of(
     name="offline_icons",
     why="each visit of the page fetches fonts from a public host; without a network, icons are empty squares",
-    edits=(
-        # A function of its own beside the library's: inside that one, `n` is another variable.
-        Edit(
-            file=_LIBRARY,
-            anchor='var x=n.SV+"/assets/icons/",k=(0,D.J)();function L(e,t){',
-            replacement='var x=n.SV+"/assets/icons/",k=(0,D.J)();'
-            f"function registerGlyphs(){{(0,n.fm)({_GLYPHS_SUBSET})}}function L(e,t){{",
-        ),
-        Edit(
-            file=_LIBRARY,
-            anchor="[o,r,s,a,l,u,c,d,h,g,f,p,m,v,_,b,y,C,w].forEach((function(i){return i(e,t)})),S()",
-            replacement="registerGlyphs(),S()",
-        ),
-        Edit(
-            file=_LIBRARY,
-            anchor='"https://res-1.cdn.office.net/files/fabric-cdn-prod_20221209.001/assets"',
-            replacement='""',
-        ),
-    ),
+    edits={
+        _LIBRARY: {
+            # A function of its own beside the library's: inside that one, `n` is another variable.
+            'var x=n.SV+"/assets/icons/",k=(0,D.J)();function L(e,t){': (
+                'var x=n.SV+"/assets/icons/",k=(0,D.J)();'
+                f"function registerGlyphs(){{(0,n.fm)({_GLYPHS_SUBSET})}}function L(e,t){{"
+            ),
+            "[o,r,s,a,l,u,c,d,h,g,f,p,m,v,_,b,y,C,w].forEach((function(i){return i(e,t)})),S()": "registerGlyphs(),S()",
+            '"https://res-1.cdn.office.net/files/fabric-cdn-prod_20221209.001/assets"': '""',
+        },
+    },
 )
 
-_WRAPPED_COMMAND = Patch(
+_WRAPPED_COMMAND = Patch.of(
     name="wrapped_command",
     why="a long trial command is one line, and makes the overview as wide as it is",
-    edits=(
-        Edit(
-            file="static/static/css/81.*.chunk.css",
-            anchor=".bottomval{margin-bottom:20px}",
-            replacement=".bottomval{margin-bottom:20px}.bottomval .experimentHead>div:last-child{min-width:0}"
-            ".bottomval .experimentHead>div:last-child *{white-space:normal;overflow-wrap:anywhere}"
-            ".bottomval .experimentHead{max-height:47px;overflow:hidden}",
-        ),
-    ),
+    edits={
+        "static/static/css/81.*.chunk.css": {
+            ".bottomval{margin-bottom:20px}": (
+                ".bottomval{margin-bottom:20px}.bottomval .experimentHead>div:last-child{min-width:0}"
+                ".bottomval .experimentHead>div:last-child *{white-space:normal;overflow-wrap:anywhere}"
+                ".bottomval .experimentHead{max-height:47px;overflow:hidden}"
+            ),
+        },
+    },
 )
 
 WEB_PATCHES = (_MIA_AUC_COLUMN, _CHART_NUMERIC_METRICS, _OFFLINE_ICONS, _WRAPPED_COMMAND)

@@ -112,36 +112,27 @@ def _finish() -> None:
 
 
 def _start_anew(request: Request, prepared: Prepared) -> None:
+    import numpy as np
+    import torch
+
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request.environment)
     os.chdir(request.directory)
     sys.path[0] = request.directory
     invalidate_caches()
-    _seed_anew()
-    _thread_anew(prepared)
-    _tell_nni()
-
-
-def _seed_anew() -> None:
-    """Random seeds as a new process has them: from the system."""
-    import numpy as np
-    import torch
-
+    # Random seeds as a new process has them: from the system.
     random.seed()
     np.random.seed()  # noqa: NPY002 - what a trial draws from numpy without a generator
     torch.default_generator.seed()
-
-
-def _thread_anew(prepared: Prepared) -> None:
-    """As many threads as a new process would have had: the server itself has one."""
-    import torch
+    # As many threads as a new process would have had: the server itself has one. The import sets a variable.
     from threadpoolctl import threadpool_limits
 
     said = next((os.environ[name] for name in _BLAS_VARIABLES if os.environ.get(name, "").isdigit()), None)
     count = int(said) if said else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threadpool_limits(limits=count, user_api="blas")
     torch.set_num_threads(prepared.threads)
+    _tell_nni()
 
 
 def _tell_nni() -> None:

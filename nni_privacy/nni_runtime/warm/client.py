@@ -47,7 +47,9 @@ def main() -> None:
     for _ in range(_TRIES):
         try:
             server = _connected(folder)
-            socket.send_fds(server, [message(_request(command))], [0, 1, 2])
+            directory = os.getcwd()  # noqa: PTH109 - pathlib takes as long to import as all the rest
+            request = {"arguments": command[1:], "directory": directory, "environment": dict(os.environ)}
+            socket.send_fds(server, [message(request)], [0, 1, 2])
             answer = _next(server, parent)
         except OSError:
             break
@@ -67,11 +69,6 @@ def _connected(folder: str) -> socket.socket:
     finally:
         os.close(descriptor)
     return server
-
-
-def _request(command: list[str]) -> dict[str, object]:
-    directory = os.getcwd()  # noqa: PTH109 - pathlib takes as long to import as all the rest
-    return {"arguments": command[1:], "directory": directory, "environment": dict(os.environ)}
 
 
 def _watched(server: socket.socket, parent: int) -> dict[str, int]:

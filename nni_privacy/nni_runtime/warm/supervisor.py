@@ -103,10 +103,10 @@ class WarmTrials:
         if source is self._listener:
             self._send_cold()
             return
-        try:
-            said = _said(source)
-        except (OSError, ValueError):
-            said = {}
+        said: dict[str, str] = {}  # nothing, if it has ended
+        with suppress(OSError, ValueError):
+            size = source.recv(4)
+            said = dict(json.loads(source.recv(int.from_bytes(size, "big")))) if size else {}
         if "ready" in said:
             self._ready.add(source)
             self._failed_starts = 0
@@ -218,12 +218,6 @@ def _listening(folder: Path) -> socket.socket:
     finally:
         os.close(descriptor)
     return listener
-
-
-def _said(control: socket.socket) -> dict[str, str]:
-    """A server's next message; nothing if it has ended."""
-    size = control.recv(4)
-    return dict(json.loads(control.recv(int.from_bytes(size, "big")))) if size else {}
 
 
 def _how(code: int) -> str:
