@@ -119,7 +119,8 @@ def _start_anew(request: Request, prepared: Prepared) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
     os.chdir(request.directory)
-    sys.path[0] = request.directory
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = request.directory
     invalidate_caches()
     # Random seeds as a new process has them: from the system.
     random.seed()
