@@ -90,6 +90,8 @@ def _started(root: Path, *, folder: str = "socket", **preparation: Any) -> Simpl
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell starts a job in the background with SIGINT ignored: a trial of its own would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **options,
         )
 
