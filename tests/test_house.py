@@ -1,8 +1,9 @@
-"""Sizes: no file of the package is longer than 500 lines, and no function longer than 40 without its docstring."""
+"""Sizes: no file is longer than 500 lines, no function than 40 without its docstring; and every room is installed."""
 
 from __future__ import annotations
 
 import ast
+import configparser
 from collections.abc import Iterator
 from pathlib import Path
 from runpy import run_path
@@ -36,3 +37,10 @@ def test_no_file_is_longer_than_500_lines() -> None:
 
 def test_no_function_is_longer_than_40_lines_but_those_that_are_named() -> None:
     assert {name for name, count in functions() if count > FUNCTION_LINES} == LONG
+
+
+def test_every_folder_of_modules_is_a_package_that_is_installed() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(HOUSE["ROOT"] / "setup.cfg")
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert sorted(settings["options"]["packages"].split()) == sorted(packages)
