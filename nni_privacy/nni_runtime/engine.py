@@ -39,7 +39,7 @@ ScoresObserver = Callable[[str, bytes], None]
 POLL_SECONDS = 1.0
 """Interval at which the engine polls for what has happened."""
 
-_WAIT_SECONDS = 5.0
+WAIT_SECONDS = 5.0
 """How long the engine waits for an idle worker before it says that there is none."""
 
 _GRACE_SECONDS = 0.5
@@ -147,14 +147,14 @@ class AuditedEngine(TrainingServiceExecutionEngine):
 
     def idle_worker_available(self) -> bool:
         """Whether to propose now; waits for a worker, since strategies sleep for a second before they ask again."""
-        until = time.monotonic() + _WAIT_SECONDS
+        until = time.monotonic() + WAIT_SECONDS
         while True:
             self._awake.clear()
             self._advance()
             if not self._trials and self._submitted:  # at the end there will be none
                 until = min(until, time.monotonic() + _GRACE_SECONDS)
             left = until - time.monotonic()
-            if self._replay.replaying or self._workers > 0 or left < 0:
+            if self._replay.replaying or self._workers > 0 or left <= 0:
                 break
             self._manager.check_alive()
             self._awake.wait(min(POLL_SECONDS, left))

@@ -23,7 +23,7 @@ from nni_privacy.nni_runtime.warm import experiment as warm_experiment
 from nni_privacy.nni_runtime.warm.experiment import start_warm_trials
 from nni_privacy.nni_runtime.warm.supervisor import WarmTrials, can_fork
 
-pytestmark = pytest.mark.skipif(not can_fork(), reason="this system cannot fork")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not can_fork(), reason="this system cannot fork")]
 
 ENTRY = f"{sys.executable} -m nni_privacy.nni_runtime.trial_entry"
 NOTHING = {"types": "", "pickles": False, "evaluator": "{}"}
@@ -207,7 +207,6 @@ time.sleep(600)
     _until(lambda: _gone(pid) and _gone(server))
 
 
-@pytest.mark.slow
 def test_a_changed_file_is_noticed_and_trials_under_way_go_on(tmp_path: Path) -> None:
     started = _started(tmp_path, types="plugin.Type")
     try:
@@ -223,7 +222,6 @@ def test_a_changed_file_is_noticed_and_trials_under_way_go_on(tmp_path: Path) ->
     assert under_way.wait(PATIENCE) == -signal.SIGKILL
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preparation", "reason"),
     [({"types": "starts_thread.Type"}, "1 threads run where trials"), ({"evaluator": "{"}, "JSONDecodeError")],
@@ -286,7 +284,6 @@ builtins.__import__ = _watch
 """
 
 
-@pytest.mark.slow
 def test_the_server_touches_no_gpu_and_its_children_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nni
 
@@ -325,7 +322,6 @@ print(json.dumps(metrics), flush=True)
 """
 
 
-@pytest.mark.slow
 def test_the_same_architecture_gives_the_same_numbers_warm_and_cold(tmp_path: Path) -> None:
     import nni
 

@@ -142,6 +142,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_writes_patterns_that_work_and_a_report(data: Path, tmp_path: Path, capsys) -> None:
     output = tmp_path / "new" / "out"
     command = ["patterns", "extract", str(data), "--output", str(output), "--surrogate", "ridge", "--resamples", "20"]

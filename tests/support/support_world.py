@@ -88,6 +88,7 @@ class World:
     def search(self, strategy: Strategy, space: SimplifiedModelSpace, monkeypatch: pytest.MonkeyPatch) -> AuditedEngine:
         """Runs ``strategy`` to its end, or until something kills it."""
         monkeypatch.setattr("nni.nas.execution.training_service.TunerCommandChannel", self._channel)
+        monkeypatch.setattr("nni_privacy.nni_runtime.engine.WAIT_SECONDS", 0.0)  # this world moves while one sleeps
         monkeypatch.setattr("nni.nas.strategy.base.time", SimpleNamespace(sleep=self.step))
         monkeypatch.setattr("nni.nas.strategy.hpo.time", SimpleNamespace(sleep=self.step))
         monkeypatch.setattr(manager_module.rest, "get", self._answer)
