@@ -32,7 +32,7 @@ from nni_privacy.training.recipe import Recipe
 
 __all__ = ["SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text"]
 
-MONITORED_RECORDS = (256, 1024)
+MONITORED_RECORDS = (128, 1024)
 """An epoch's metrics are measured on a quarter of either side's records, but on at least and at most so many:
 measured on all of them they would cost two thirds of the training."""
 

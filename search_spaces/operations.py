@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from nni_privacy.cells.darts import DARTS_OPERATIONS
 from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS
+from nni_privacy.training.convolutions import DilatedDepthwise
 
 __all__ = ["FactorizedReduce", "ReLUConvBN", "build_nasbench201_operation", "build_operation"]
 
@@ -70,23 +71,29 @@ class Zero(nn.Module):
         return x * 0.0
 
 
-def _depthwise_separable(channels: int, kernel: int, stride: int, dilation: int, affine: bool) -> list[nn.Module]:
-    padding = dilation * (kernel // 2)
+def _depthwise_separable(depthwise: nn.Conv2d, affine: bool) -> list[nn.Module]:
+    channels = depthwise.out_channels
     return [
         nn.ReLU(),
-        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+        depthwise,
         nn.Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels, affine=affine),
     ]
 
 
+def _depthwise(channels: int, kernel: int, stride: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+
+
 def _separable(channels: int, kernel: int, stride: int, affine: bool) -> nn.Module:
-    first = _depthwise_separable(channels, kernel, stride, 1, affine)
-    return nn.Sequential(*first, *_depthwise_separable(channels, kernel, 1, 1, affine))
+    return nn.Sequential(
+        *_depthwise_separable(_depthwise(channels, kernel, stride), affine),
+        *_depthwise_separable(_depthwise(channels, kernel, 1), affine),
+    )
 
 
 def _dilated(channels: int, kernel: int, stride: int, affine: bool) -> nn.Module:
-    return nn.Sequential(*_depthwise_separable(channels, kernel, stride, 2, affine))
+    return nn.Sequential(*_depthwise_separable(DilatedDepthwise(channels, kernel, stride), affine))
 
 
 _DARTS: Mapping[str, Callable[[int, int, bool], nn.Module]] = MappingProxyType(

@@ -32,9 +32,12 @@ def parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+FURTHER = [(8, 3, 2), (28, 3, 4), (32, 1, 4), (64, 1, 2), (64, 3, 2)]
+SIZES = [(8, 1, 2), (28, 1, 4), (32, 3, 4), *(pytest.param(*size, marks=pytest.mark.slow) for size in FURTHER)]
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("size", "channels", "side"), [(8, 1, 2), (8, 3, 2), (28, 1, 4), (28, 3, 4), (32, 1, 4),
-                                                        (32, 3, 4), (64, 1, 2), (64, 3, 2)])  # fmt: skip
+@pytest.mark.parametrize(("size", "channels", "side"), SIZES)
 def test_every_network_trains_at_every_size(name: str, size: int, channels: int, side: int) -> None:
     torch.manual_seed(0)
     network = build_network(name, in_channels=channels, num_classes=10, image_size=size)

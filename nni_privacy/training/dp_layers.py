@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nni_privacy.errors import ConfigError
+from nni_privacy.training.convolutions import DilatedDepthwise
 
 __all__ = ["GROUP_CHANNELS", "RecordGradients", "make_private_layers", "refused"]
 
@@ -120,7 +121,11 @@ class RecordGradients(GradSampleModule):
             at once for a layer with weights and buffers, which would remember records.
     """
 
-    GRAD_SAMPLERS = {**GradSampleModule.GRAD_SAMPLERS, nn.Conv2d: convolution_gradients}  # noqa: RUF012 - as the parent
+    GRAD_SAMPLERS = {  # noqa: RUF012 - as the parent
+        **GradSampleModule.GRAD_SAMPLERS,
+        nn.Conv2d: convolution_gradients,
+        DilatedDepthwise: convolution_gradients,
+    }
 
     def __init__(self, model: nn.Module) -> None:
         for path, layer in model.named_modules():

@@ -69,6 +69,7 @@ def engine(
     monkeypatch: pytest.MonkeyPatch, records: list[TrialRecord], files: dict[str, bytes], tmp_path: Path
 ) -> AuditedEngine:
     monkeypatch.setattr("nni.nas.execution.training_service.TunerCommandChannel", Channel)
+    monkeypatch.setattr("nni_privacy.nni_runtime.engine.WAIT_SECONDS", 0.0)  # nothing happens while one waits
     experiment = Experiment()
 
     def answer(_port: int, path: str, _prefix: object) -> Any:

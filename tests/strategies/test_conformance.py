@@ -12,15 +12,17 @@ from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 from nni_privacy.strategies.testing import OneShotConformance, StrategyConformance
 
 COMMON = {"epochs": 2, "batch_size": 8}
+"""Two steps an epoch; one of those whose steps take several passes."""
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "darts_v1": {},
-    "darts_v2": {},
+    "darts_v2": {"batch_size": 16},
     "drnas": {},
     "enas": {"controller_steps": 2, "samples_per_step": 2, "candidates": 4},
     "gdas": {},
     "pc_darts": {},
     "random_search": {"candidates": 4},
-    "sdarts": {},
+    "sdarts": {"batch_size": 16},
     "setn": {"candidates": 4, "draws": 16},
     "tenas": {},
 }
@@ -35,11 +37,11 @@ MULTI_TRIAL: dict[str, dict[str, Any]] = {
 
 def one_shot_suite(name: str) -> type[OneShotConformance]:
     kind = type(build_strategy(name, seed=0))
-    given = {key: value for key, value in COMMON.items() if key in strategy_options(name).model_fields}
+    given = {key: value for key, value in COMMON.items() if key in strategy_options(name).model_fields} | OPTIONS[name]
 
     class Suite(OneShotConformance):
         def make_strategy(self, **options: Any) -> Any:
-            return kind(**given, **OPTIONS[name], **options)
+            return kind(**given, **options)
 
     return Suite
 
