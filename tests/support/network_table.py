@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from nni_privacy.networks import FAMILIES, build_network, feature_map_side
 
 SIDES = (8, 28, 32, 64)
@@ -15,8 +17,9 @@ def network_table() -> str:
 
 
 def _row(name: str) -> str:
-    networks = {side: build_network(name, in_channels=3, num_classes=10, image_size=side) for side in SIDES}
-    sides = [feature_map_side(network, in_channels=3, image_size=side) for side, network in networks.items()]
+    with torch.device("meta"):  # shapes without numbers
+        networks = {side: build_network(name, in_channels=3, num_classes=10, image_size=side) for side in SIDES}
+        sides = [feature_map_side(network, in_channels=3, image_size=side) for side, network in networks.items()]
     counts = [sum(parameter.numel() for parameter in networks[side].parameters()) / 1e6 for side in (32, 64)]
     cells = [*(f"{count:.2f} M" for count in counts), *(f"{side} x {side}" for side in sides)]
     return f"| `{name}` | `{FAMILIES[name]}` | {' | '.join(cells)} |"
