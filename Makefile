@@ -32,6 +32,7 @@ bench: $(READY)  ## what makes the speed figures in the README
 	$(BIN)/python benchmarks/audit_size.py
 	$(BIN)/python benchmarks/strategies.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/convolutions.py
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "nni-privacy needs Python 3.10 or newer")'
