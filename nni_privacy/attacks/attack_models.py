@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nni_privacy.training.fit import epoch_batches, evaluation_mode
+from nni_privacy.training.gradients import gradients_on
 
 __all__ = ["BlackBoxAttackModel", "Inputs", "WhiteBoxAttackModel", "branch", "member_logits", "train_attack_model"]
 
@@ -132,6 +133,7 @@ class WhiteBoxAttackModel(nn.Module):
         return self.encoder(torch.cat(parts, dim=1))
 
 
+@gradients_on()
 def train_attack_model(
     build: Callable[[], nn.Module],
     features: Sequence[npt.NDArray[np.float32] | Inputs],

@@ -47,6 +47,9 @@ class RocCurve:
     true_positives: Counts
     false_positives: Counts
 
+    def __repr__(self) -> str:
+        return f"RocCurve({self.members} members, {self.nonmembers} non-members: auc={self.auc:.4f})"
+
     @property
     def members(self) -> int:
         """Number of members."""

@@ -74,6 +74,9 @@ class ShadowSignals:
     def __len__(self) -> int:
         return len(self.keep)
 
+    def __repr__(self) -> str:
+        return f"ShadowSignals({len(self)} records, {self.shadows} shadow models, {self.views} views)"
+
     @property
     def shadows(self) -> int:
         """Number of shadow models S."""
@@ -151,6 +154,12 @@ class TargetSignals:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        members, there = int(self.is_member.sum()), ", ".join(sorted(self.available))
+        return (
+            f"TargetSignals({members} members, {len(self) - members} non-members, {self.num_classes} classes: {there})"
+        )
 
     @classmethod
     def from_logits(

@@ -65,6 +65,17 @@ class AuditReport:
                 flat.update({f"{name}_{key}": value for key, value in report.metrics.items()})
         return flat
 
+    def __repr__(self) -> str:
+        members = int(self.signals.is_member.sum())
+        results = (f"{name} AUC {_auc(one)}" for name, one in self.attacks.items())
+        return f"AuditReport({members} members, {len(self.signals) - members} non-members: {', '.join(results)})"
+
+    def _repr_html_(self) -> str:
+        """A table, where a notebook shows a report."""
+        from nni_privacy.auditing.summary import summary_html
+
+        return summary_html(self)
+
     def save_scores(
         self, path: str | PathLike[str], *, further: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})
     ) -> Path:
@@ -90,6 +101,11 @@ class AuditReport:
         np.savez_compressed(content, allow_pickle=False, **arrays)
         atomic_write(target, content.getvalue())
         return target
+
+
+def _auc(report: AttackReport) -> str:
+    auc, low, high = (report.metrics[key] for key in ("mia_auc", "mia_auc_low", "mia_auc_high"))
+    return f"{auc:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def audit(

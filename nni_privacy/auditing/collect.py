@@ -61,7 +61,11 @@ class SignalRequest:
         """The options of shadow models; an error where an attack needs some that are not given."""
         options = self.shadow
         if options is None:
-            raise AuditError(f"{needed_by} needs shadow models: give shadow=ShadowOptions(recipe=..., ...)")
+            raise AuditError(
+                f"{needed_by} needs shadow models: give shadow=ShadowOptions(recipe=..., "
+                "model=ModelSpec('module:factory')); "
+                'see docs/attacks.md, "On your own model"'
+            )
         return options, TrainingOptions(
             recipe=options.recipe,
             seed=self.seed,

@@ -22,6 +22,7 @@ from nni_privacy.data import to_float
 from nni_privacy.errors import AuditError
 from nni_privacy.schema import Count, checked
 from nni_privacy.training.fit import check_logits, evaluation_mode, resolve_device
+from nni_privacy.training.gradients import gradients_on, usable
 
 __all__ = ["extract_signals", "view_images"]
 
@@ -36,6 +37,7 @@ _TOLERANCE = 1e-4  # of the logits recomputed from the classifier's input, relat
 _HALF_TOLERANCE = 2e-2  # the same for 16-bit floats
 
 
+@gradients_on()
 def extract_signals(
     model: nn.Module,
     images: Tensor | npt.NDArray[Any],
@@ -70,7 +72,7 @@ def extract_signals(
             label is out of range, or explicit gradients do not fit into memory or cannot be computed.
         ConfigError: if ``batch_size``, ``views`` or ``device`` is out of its range.
     """
-    pictures, truth = torch.as_tensor(images), torch.as_tensor(labels)
+    pictures, truth = usable(torch.as_tensor(images)), usable(torch.as_tensor(labels))
     checked(Count, batch_size, "batch_size")
     checked(Views | None, views, "views")
     if not len(pictures) or truth.shape != (len(pictures),):
@@ -218,13 +220,15 @@ def _explicit_gradients(
             f"{needed / 2**30:.1f} GiB, at most 1 is allowed: audit fewer records, or end the model in a linear layer"
         )
     name = next(key for key, parameter in model.named_parameters() if parameter is weight)
+    state = (*model.named_parameters(), *model.named_buffers())
+    others = {key: usable(other) for key, other in state if other.is_inference()}
 
     def loss(value: Tensor, image: Tensor, label: Tensor) -> Tensor:
-        logits = torch.func.functional_call(model, {name: value}, (image[None],))
+        logits = torch.func.functional_call(model, {**others, name: value}, (image[None],))
         return functional.cross_entropy(logits.float(), label[None])
 
     parts, start = [], 0
-    value = weight.detach()
+    value = usable(weight.detach())
     for batch in batches:
         truth = labels[start : start + len(batch)].to(device)
         start += len(batch)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -23,6 +25,7 @@ from nni_privacy.errors import RunStoppedError
 from nni_privacy.evaluator import SCORES_FILE
 from nni_privacy.files import full_disk, unwritten, writing_run
 from nni_privacy.nni_runtime.manager import ManagerClient
+from nni_privacy.nni_runtime.metrics import final_fault
 from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
 from nni_privacy.nni_runtime.trial_results import mismatch, proposed_architecture, record_of
 from nni_privacy.runs.journal import Result, sample_key
@@ -121,6 +124,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._answered: list[ExecutableModelSpace] = []
         self._finals: dict[str, Any] = {}
         self._faults: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._intended: dict[str, int] = {}
         self._parameter_ids = count()
         self._submitted = 0
@@ -129,6 +133,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._fault: Exception | None = None
         self._closing = False
         super().__init__(experiment)
+        self._channel.on_refused = self._on_refused  # type: ignore[attr-defined] - see the repair metric_messages
 
     # --- what the strategy asks, in its own thread ---
 
@@ -280,11 +285,20 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             event, number = IntermediateMetricEvent(trial.model, command.value), trial.number
             self._take(lambda: self.dispatch_model_event(event) if number in self._open else None)
         else:
-            fault = mismatch(trial.model, command.value)
+            fault, refused = mismatch(trial.model, command.value), final_fault(command.value)
             if fault is not None:
                 self._faults[trial_id] = fault
+            elif refused is not None:
+                self._refused[trial_id] = refused
             else:
                 self._finals[trial_id] = command.value
+
+    def _on_refused(self, message: str, why: str) -> None:
+        """Keeps why the final result of a trial was refused: it is the trial's error, if no other comes."""
+        with suppress(ValueError, TypeError, KeyError):
+            metric = json.loads(message)
+            if metric["type"] == MetricType.FINAL:
+                self._refused[str(metric["trial_job_id"])] = f"the final result {why}"
 
     def _on_end(self, command: command_type.TrialEnd) -> None:
         trial_id, (parameter_id, *_) = command.trial_job_id, command.parameter_ids
@@ -292,11 +306,14 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._invalidate_submitted_cache(parameter_id)
         self._intended.pop(trial_id, None)
         final, fault = self._finals.pop(trial_id, None), self._faults.pop(trial_id, None)
+        refused = self._refused.pop(trial_id, None)
         if trial is None or (self._closing and (command.event != "SUCCEEDED" or final is None)):
             return
         if fault is not None:
             end = TrialEnd(fault=f"trial {trial_id} was given another trial's architecture: {fault}")
             _logger.error(end.fault)
+        elif refused is not None and final is None and command.event == "SUCCEEDED":
+            end = TrialEnd(fault=refused)
         else:
             end = self._how_it_ended(trial_id, command.event, final)
         if end.machine_fault is not None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,6 @@ from nni_privacy.nni_runtime.access import check_port, manager_access
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
-from nni_privacy.nni_runtime.patches.lifetime import PARENT_VARIABLE
 from nni_privacy.runs.directory import RunDirectory, describe_environment
 from nni_privacy.runs.processes import leftovers, stop_processes
 from nni_privacy.runs.records import TrialRecord
@@ -190,7 +187,7 @@ class PrivacyExperiment(NasExperiment):
             with self._reached():
                 super()._start_nni_manager(port, debug, run_mode, *more)
             return
-        with self._reached(), _parent_told(), manager_errors_kept(log_folder(self)):
+        with self._reached(), manager_errors_kept(log_folder(self)):
             super()._start_nni_manager(port, debug, run_mode, *more)
         manager: Any = self._proc
         with writing_run():
@@ -237,12 +234,15 @@ class PrivacyExperiment(NasExperiment):
                 _logger.exception("while telling %r of trial %s", observer, record.trial)
 
     def _summary(self) -> dict[str, Any]:
-        dump = getattr(self.evaluator, "_dump", None)
+        try:
+            evaluator = self.evaluator._dump()
+        except (NotImplementedError, TypeError):  # NNI knows its options, or sends it as a pickle
+            evaluator = getattr(self.evaluator, "trace_kwargs", self.evaluator)
         return {
             "name": self.config.experiment_name,
             "search_space": repr(type(self.model_space).__name__),
             "strategy": repr(self.strategy),
-            "evaluator": json.loads(json.dumps(dump(), default=_plain)) if dump is not None else repr(self.evaluator),
+            "evaluator": evaluator,
             "trials": self.config.max_trial_number,
             "concurrency": self.config.trial_concurrency,
         }
@@ -266,20 +266,3 @@ def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_t
         config.training_service.use_active_gpu = True
     config.log_level = "warning"
     return config
-
-
-def _plain(value: Any) -> Any:
-    """Plain text or number for a value that YAML cannot hold: a function's name, a number's value, a path's text."""
-    if callable(value):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-    return value.item() if hasattr(value, "item") else str(value)
-
-
-@contextmanager
-def _parent_told() -> Iterator[None]:
-    """A manager that is started meanwhile ends with this process."""
-    os.environ[PARENT_VARIABLE] = str(os.getpid())
-    try:
-        yield
-    finally:
-        del os.environ[PARENT_VARIABLE]

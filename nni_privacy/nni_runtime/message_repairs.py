@@ -24,6 +24,7 @@ from nni_privacy.nni_runtime.messages import (
     objects_in,
     trusting,
 )
+from nni_privacy.nni_runtime.metrics import as_metric, final_fault, in_short
 from nni_privacy.nni_runtime.repairing import Original, Repair, repair
 
 __all__ = ["MESSAGE_REPAIRS", "READING", "TUNING", "experiment_trust", "trial_repairs", "trust_of_trial"]
@@ -120,32 +121,13 @@ def metric_messages(original: Original, self: Any) -> Any:
             with trusting(PLAIN):
                 received = original(SimpleNamespace(_receive=lambda: (command, data)))  # noqa: B023 - called at once
             if hasattr(received, "value"):
-                received.value = _as_metric(received.value)
+                received.value = as_metric(received.value)
             return received
         except Exception as error:  # the thread that listens goes on: whoever sent this must not end the search
-            _logger.warning("a message from NNI's manager is refused: %s", " ".join(str(error).split()))
-
-
-def _as_metric(value: Any) -> Any:
-    """A reported result as strategies take it: a number, or a mapping whose ``default`` is one.
-
-    Raises:
-        UnsafeMessageError: if it is neither; NNI's strategies end at such a one.
-    """
-    value = _without_arrays(value)
-    default = value.get("default") if isinstance(value, dict) else value
-    if not isinstance(default, (int, float)):
-        raise UnsafeMessageError(f"a metric is a number, or a mapping whose default is one: {value!r:.80}")
-    float(default)  # of more digits than a number has
-    return value
-
-
-def _without_arrays(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_arrays(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_arrays(item) for item in value]
-    return value.tolist() if hasattr(value, "tolist") else value
+            why = " ".join(str(error).split())
+            _logger.warning("a message from NNI's manager is refused: %s", why)
+            if hasattr(self, "on_refused"):  # an engine of ours tells what becomes of the trial
+                self.on_refused(data, why)
 
 
 @repair(
@@ -282,14 +264,27 @@ def trial_repairs(trust: Trust) -> tuple[Repair, ...]:
     return (
         trial_log,
         trial_parameters,
-        Repair(
-            "trial_metrics",
-            "a metric that is no plain data is pickled, and refused where it arrives",
-            "nni.runtime.trial_command_channel.v3:TrialCommandChannelV3.send_metric",
-            ("nni.dump(value)",),
-            _read_plain,
-        ),
+        trial_metrics,
     )
+
+
+@repair(
+    "a metric that is no plain data is pickled, and refused where it arrives",
+    "nni.runtime.trial_command_channel.v3:TrialCommandChannelV3.send_metric",
+    "nni.dump(value)",
+    "type: Literal['PERIODICAL', 'FINAL']",
+)
+def trial_metrics(original: Original, self: Any, *arguments: Any, **options: Any) -> None:
+    value = options.get("value")
+    fault = final_fault(value) if options.get("type") == "FINAL" else None
+    try:
+        with trusting(PLAIN):
+            if fault is None:
+                original(self, *arguments, **options)
+    except UnsafeMessageError as error:
+        fault = f"{in_short(value)} was reported; {error}: report numbers, texts, lists and mappings"
+    if fault is not None:
+        raise ValueError(fault)  # the last line of the trial's log, and so its error
 
 
 # --- in a tuner of hyper-parameters ---

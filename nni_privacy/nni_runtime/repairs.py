@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 
 from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
 from nni_privacy.nni_runtime.message_repairs import MESSAGE_REPAIRS
+from nni_privacy.nni_runtime.patches.lifetime import PARENT_VARIABLE
 from nni_privacy.nni_runtime.patches.registry import PATCHES, check_names
 from nni_privacy.nni_runtime.repairing import Original, Repair, repair
 from nni_privacy.nni_runtime.trial_commands import COMMAND_REPAIRS
@@ -135,6 +137,24 @@ def patient_start(original: Original, port: int, retry: int = 3, url_prefix: str
 
 
 @repair(
+    "the manager of an experiment serves its port for good when the process that started it is killed",
+    "nni.experiment.launcher:start_experiment",
+    "proc = _start_rest_server(nni_manager_args, run_mode)",
+    "foreground = run_mode.value == 'foreground'",
+)
+def watched_manager(
+    original: Original, action: str, exp_id: str, config: Any, port: int, debug: bool, run_mode: Any, *more: Any
+) -> Any:
+    if run_mode.value == "detach":  # it is meant to go on: nnictl ends once it has started one
+        return original(action, exp_id, config, port, debug, run_mode, *more)
+    os.environ[PARENT_VARIABLE] = str(os.getpid())
+    try:
+        return original(action, exp_id, config, port, debug, run_mode, *more)
+    finally:
+        os.environ.pop(PARENT_VARIABLE, None)
+
+
+@repair(
     "NNI's own resume ends in an UnpicklingError: today's torch refuses what strategies are saved as",
     "nni.nas.utils.serializer:TorchSerializer.load",
     "torch.load(str(path), map_location=self._map_location)",
@@ -152,7 +172,7 @@ def safe_checkpoints(original: Original, self: Any, path: Any) -> Any:
         return original(self, path)
 
 
-_OURS = (chart_parameters, chart_search_space, safe_checkpoints, lost_connection, patient_start)
+_OURS = (chart_parameters, chart_search_space, safe_checkpoints, lost_connection, patient_start, watched_manager)
 
 REPAIRS: dict[str, Repair] = {
     found.name: found for found in (*_OURS, *MESSAGE_REPAIRS, *COMMAND_REPAIRS, *ACCESS_REPAIRS)

@@ -13,7 +13,7 @@ from nni_privacy.runs.records import TrialRecord, finite_metrics, finite_number
 
 __all__ = ["mismatch", "proposed_architecture", "record_of"]
 
-_NOT_METRICS = ("default", "seconds", "architecture", "factors")
+_NOT_METRICS = ("seconds", "architecture", "factors")
 """Keys of a trial's result that are no metrics."""
 
 
@@ -31,7 +31,9 @@ def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, 
     if fault is not None:
         return TrialRecord(trial, number, "failed", proposed, error=fault, factors=factors)
     final = _as_mapping(value)
-    metrics, unresolved = finite_metrics({key: item for key, item in final.items() if key not in _NOT_METRICS})
+    # What strategies maximise says nothing more where it is the accuracy, as with our own evaluator.
+    left_out = _NOT_METRICS if final.get("default") != final.get("accuracy") else (*_NOT_METRICS, "default")
+    metrics, unresolved = finite_metrics({key: item for key, item in final.items() if key not in left_out})
     return TrialRecord(
         trial,
         number,

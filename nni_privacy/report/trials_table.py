@@ -69,6 +69,9 @@ def columns_of(run: RunInfo) -> list[Column]:
     others = sorted(name for name in names if name.endswith("_mia_auc"))
     searched = dict.fromkeys(name for trial in run.trials if trial.genotype for name in cells_of(trial.genotype))
     further = [_metric(f"AUC, {name.removesuffix('_mia_auc').replace('_', ' ')}", name) for name in others]
+    # What the strategy maximised, where another evaluator reported something else than the accuracy.
+    if any(trial.metrics.get("default") not in (None, trial.accuracy) for trial in run.trials):
+        further.insert(0, _metric("Result", "default"))
     if "epsilon" in names:
         further.append(_metric("ε (DP)", "epsilon"))
     return [

@@ -19,6 +19,7 @@ from nni_privacy.errors import ConfigError
 from nni_privacy.files import LineFile, atomic_write, read_yaml
 from nni_privacy.runs.journal import JOURNAL, Journal
 from nni_privacy.runs.lock import RunLock
+from nni_privacy.runs.plain_data import plain_data
 from nni_privacy.runs.records import CONFIG, ENVIRONMENT, TRIALS, TrialRecord, read_trials
 
 __all__ = ["RunDirectory", "describe_environment"]
@@ -67,7 +68,13 @@ class RunDirectory:
             raise ConfigError(f"output: {path}: {parent} is not a folder that can be written to")
 
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        """Makes the folder and writes ``config.yaml`` and ``environment.json``."""
+        """Makes the folder and writes ``config.yaml`` and ``environment.json``; see :func:`.plain_data`.
+
+        Args:
+            config: what the run was started with.
+            environment: versions, seed, device.
+        """
+        config, environment = plain_data(config), plain_data(environment)
         try:
             (self.path / SCORES).mkdir(parents=True)
         except OSError as error:

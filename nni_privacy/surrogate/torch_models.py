@@ -33,6 +33,7 @@ from nni_privacy.surrogate.base import Floats, State
 from nni_privacy.surrogate.committee import Encoder, Regressor, standardise
 from nni_privacy.surrogate.encodings import COLUMNS, EDGE_LABELS, NODE_LABELS, GraphRows, encode_graphs, encode_paths
 from nni_privacy.surrogate.topology import TOPOLOGY_NAMES
+from nni_privacy.training.gradients import gradients_on
 
 __all__ = ["GIN", "GraphNetwork", "PaperGIN", "PathPerceptron", "encode_mislabelled", "ranking_loss"]
 
@@ -80,6 +81,7 @@ class NetworkRegressor(Regressor):
         self._build, self._epochs, self._ranking = build, epochs, ranking
         self._scales: dict[str, Floats] = {}
 
+    @gradients_on()
     def fit(self, features: Any, target: Floats, held: Any, held_target: Floats, *, seed: int) -> None:
         """Trains for a fixed number of epochs: ``held`` is too small and noisy to stop by."""
         self._learn_scales(features)

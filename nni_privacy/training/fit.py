@@ -24,6 +24,7 @@ from nni_privacy.errors import AuditError, ConfigError, DataError, PrivacyError,
 from nni_privacy.rng import derived_seed
 from nni_privacy.schema import Count, Seed, checked
 from nni_privacy.training.defences import augment
+from nni_privacy.training.gradients import gradients_on, make_trainable, usable
 from nni_privacy.training.recipe import MIN_BATCH, Recipe
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class FitResult:
     epsilon: float | None = None
 
 
+@gradients_on()
 def fit(
     model: nn.Module,
     images: Tensor,
@@ -80,7 +82,7 @@ def fit(
     On the CPU the same initial weights, data, recipe, seed and number of threads give the same final weights bit for
     bit: the order of the records comes from a generator of its own, as do augmentation and DP-SGD's noise, and what
     layers draw (dropout) from the global one, which is seeded for the training and put back afterwards. So models with
-    different layers see the same batches.
+    different layers see the same batches. Gradients are turned on, also under ``torch.no_grad``.
 
     With ``recipe.dp`` layers that mix records are replaced inside ``model`` for good
     (:func:`~nni_privacy.training.dp_layers.make_private_layers`).
@@ -105,6 +107,8 @@ def fit(
     started = time.perf_counter()
     place = resolve_device(device)
     _check_training_data(images, labels)
+    make_trainable(model)
+    images, labels = usable(images), usable(labels)
     if recipe.dp is not None:
         from nni_privacy.training.dp_layers import make_private_layers
 

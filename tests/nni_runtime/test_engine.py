@@ -131,6 +131,35 @@ def test_a_result_of_the_right_architecture_is_passed_on(engine: AuditedEngine, 
     assert [type(event).__name__ for event in events] == ["FinalMetricEvent", "TrainingEndEvent"]
 
 
+def test_what_is_no_accuracy_but_maximised_is_recorded(engine: AuditedEngine, records: list[TrialRecord]) -> None:
+    send(engine, "first", 0, 0.5)
+    send(engine, "second", 1, {"default": 0.25, "accuracy": 0.5})
+    for trial in INTENDED:
+        end(engine, trial)
+    assert [record.metrics for record in records] == [{"default": 0.5}, {"default": 0.25, "accuracy": 0.5}]
+
+
+def test_a_final_result_that_is_refused_fails_its_trial(engine: AuditedEngine, records: list[TrialRecord]) -> None:
+    engine._on_refused(json.dumps({"type": "FINAL", "trial_job_id": "first"}), "'x' was reported; allowed is ...")
+    engine._on_refused(json.dumps({"type": "PERIODICAL", "trial_job_id": "second"}), "'x' was reported")
+    send(engine, "second", 1, float("nan"))
+    for trial in INTENDED:
+        end(engine, trial)
+    ask(engine)
+    assert [record.status for record in records] == ["failed"] * 2
+    assert records[0].error == "the final result 'x' was reported; allowed is ..."
+    assert str(records[1].error).startswith("the final result nan was reported; allowed is")
+    assert all(model.status == ModelStatus.Failed for model in engine.models)  # type: ignore[attr-defined]
+
+
+def test_a_good_result_after_a_refused_one_counts(engine: AuditedEngine, records: list[TrialRecord]) -> None:
+    engine._on_refused(json.dumps({"type": "FINAL", "trial_job_id": "first"}), "'x' was reported")
+    engine._on_refused("{", "no JSON")
+    report(engine, "first", ran=0)
+    end(engine, "first")
+    assert [record.status for record in records] == ["succeeded"]
+
+
 def test_swapped_parameters_fail_both_trials(engine: AuditedEngine, records: list[TrialRecord]) -> None:
     report(engine, "first", ran=1)
     report(engine, "second", ran=0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas
 import pytest
 
@@ -23,6 +25,30 @@ def test_trials_are_lines_that_pandas_reads(tmp_path: Path) -> None:
     assert frame["metrics"][0] == {"accuracy": 0.9, "mia_tpr_at_01pct_fpr": None}
     environment = json.loads((run.path / "environment.json").read_text())
     assert environment["seed"] == 3 and environment["versions"]["nni"] == "3.0"
+
+
+def test_whatever_a_run_was_started_with_is_written_as_plain_data(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    itself: dict[str, Any] = {}
+    itself["itself"] = itself
+    strange = {"path": Path("a/b"), "rate": np.float64(0.5), "sizes": (np.int64(1), 2), "names": {"x"}, "call": print}
+    strange |= {"array": np.zeros((50, 50)), "object": object(), "nan": float("nan"), "odd": itself, 3: None}
+    run.create(strange, describe_environment(seed=np.int64(3), device=object()))
+    recorded = run.config()
+    assert "..." in recorded.pop("odd")
+    assert recorded == {
+        "path": "a/b",
+        "rate": 0.5,
+        "sizes": [1, 2],
+        "names": ["x"],
+        "call": "builtins.print",
+        "array": "ndarray (50, 50)",
+        "object": "builtins.object",
+        "nan": "NaN",
+        "3": None,
+    }
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert environment["seed"] == 3 and environment["device"] == "builtins.object"
 
 
 def test_scores_appear_whole(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -31,20 +32,30 @@ class ModelSpec:
     """A model by the import path of a factory and its arguments: any process can build it.
 
     Attributes:
-        factory: ``package.module:callable``; called with ``arguments`` it returns an untrained ``nn.Module``.
+        factory: ``package.module:callable``, or the class or function itself; called with ``arguments`` it returns an
+            untrained ``nn.Module``. One that can be imported becomes its path; any other (typed in a notebook, or in
+            the script that runs) is trained in this process only, with ``workers=0``, and not remembered.
         arguments: keyword arguments, of JSON's types only.
 
     Raises:
-        ConfigError: if the path has no colon, or the arguments cannot be written as JSON.
+        ConfigError: if the factory is no path with a colon, no class and no function, or the arguments cannot be
+            written as JSON.
     """
 
-    factory: str
+    factory: str | Callable[..., nn.Module]
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        module, _, name = self.factory.partition(":")
-        if not module or not name:
-            raise ConfigError(f"model factory is {self.factory!r}: expected 'package.module:callable'")
+        if isinstance(self.factory, nn.Module):
+            name = type(self.factory).__qualname__
+            raise ConfigError(f"model factory is a {name} that is there already: give its class, ModelSpec({name})")
+        if callable(self.factory) and _is_importable(_path_of(self.factory), self.factory):
+            object.__setattr__(self, "factory", _path_of(self.factory))
+        module, _, name = self.factory.partition(":") if isinstance(self.factory, str) else ("", "", "")
+        if not callable(self.factory) and not (module and name):
+            raise ConfigError(
+                f"model factory is {self.factory!r:.80}: expected 'package.module:callable', or a class or function"
+            )
         try:
             plain = json.loads(json.dumps(dict(self.arguments), allow_nan=False))
         except (TypeError, ValueError) as error:
@@ -57,6 +68,8 @@ class ModelSpec:
         Raises:
             ConfigError: if it cannot be imported or called.
         """
+        if callable(self.factory):
+            return self.factory
         try:
             found = resolve_name(self.factory)
         except (ImportError, AttributeError, ValueError) as error:
@@ -71,7 +84,7 @@ class ModelSpec:
         Raises:
             ConfigError: if the factory cannot be imported, fails, or returns something else.
         """
-        return _build(self.resolve(), self.factory, self.arguments)
+        return _build(self.resolve(), _name_of(self.factory), self.arguments)
 
 
 @dataclass(frozen=True)
@@ -90,10 +103,18 @@ class CallableModel:
 
     def build(self) -> nn.Module:
         """As :meth:`ModelSpec.build`."""
-        return _build(self.factory, getattr(self.factory, "__qualname__", repr(self.factory)), {})
+        return _build(self.factory, _name_of(self.factory), {})
 
 
 ModelSource = ModelSpec | CallableModel
+
+
+def _name_of(factory: str | Callable[..., Any]) -> str:
+    return factory if isinstance(factory, str) else getattr(factory, "__qualname__", type(factory).__qualname__)
+
+
+def _path_of(factory: Callable[..., Any]) -> str:
+    return f"{getattr(factory, '__module__', None)}:{getattr(factory, '__qualname__', None)}"
 
 
 def _build(factory: Callable[..., Any], name: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -133,13 +154,15 @@ def spec_for(model: ModelSource | nn.Module | str | Callable[..., nn.Module], **
     Raises:
         ConfigError: if it is a network of another kind (only its factory can build it again) or arguments do not fit.
     """
+    if isinstance(model, ModelSpec) and not isinstance(model.factory, str):
+        return CallableModel(partial(model.factory, **model.arguments) if model.arguments else model.factory)
     if isinstance(model, ModelSpec | CallableModel):
         return model
     if isinstance(model, nn.Module):
         return _spec_of_network(model)
     if isinstance(model, str):
         return ModelSpec(model, arguments)
-    path = f"{getattr(model, '__module__', None)}:{getattr(model, '__qualname__', None)}"
+    path = _path_of(model)
     if _is_importable(path, model):
         return ModelSpec(path, arguments)
     if arguments:
@@ -150,7 +173,7 @@ def spec_for(model: ModelSource | nn.Module | str | Callable[..., nn.Module], **
 def _is_importable(path: str, wanted: Callable[..., nn.Module]) -> bool:
     """Whether another process can import ``wanted``; the main script's module is another one there."""
     module = path.partition(":")[0]
-    if module == "__main__" or module not in sys.modules:
+    if module == "__main__" or getattr(sys.modules.get(module), "__spec__", None) is None:
         return False
     try:
         return ModelSpec(path).resolve() is wanted
@@ -175,8 +198,11 @@ def _spec_of_network(model: nn.Module) -> ModelSpec:
             if str(twin) == str(network):
                 return spec
     # A network of another kind, or someone has put other layers into it.
+    name = type(model).__name__
     raise ConfigError(
-        f"a {type(model).__name__} cannot be built again from itself: give its factory ('package.module:callable')"
+        f"a {name} cannot be built again from itself: give its factory, "
+        f"shadow=ShadowOptions(model=ModelSpec('module:factory')), or its class, ModelSpec({name}); "
+        'see docs/attacks.md, "On your own model"'
     )
 
 
@@ -196,6 +222,7 @@ def fingerprint(source: ModelSource) -> str | None:
     Raises:
         ConfigError: if the model cannot be built.
     """
+    source = spec_for(source)
     if isinstance(source, CallableModel):
         return source.fingerprint
     digest = hashlib.sha256()

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nni_privacy.auditing.shadows.models import CallableModel, ModelSource, ModelSpec
+from nni_privacy.auditing.shadows.models import CallableModel, ModelSource, ModelSpec, spec_for
 from nni_privacy.data import Normalizer
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.training.recipe import Recipe
@@ -120,6 +120,9 @@ class ShadowTask:
     normalize: Normalization = "own"
     seed: int
     device: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", spec_for(self.model))  # another process cannot build all that ModelSpec takes
 
     def describe(self) -> dict[str, Any]:
         """What the key is made of, as plain values: no more and no less than what the answers depend on."""

@@ -15,6 +15,7 @@ from nni_privacy.data import Normalizer
 from nni_privacy.errors import AuditError, ConfigError, DataError, GenotypeError, PrivacyError
 from nni_privacy.rng import isolated
 from nni_privacy.training.fit import TrainingDiverged, fit, seed_everything
+from nni_privacy.training.gradients import gradients_on
 
 __all__ = ["ShadowError", "cached_or_trained", "error_of_shadow", "remembered", "train_shadow"]
 
@@ -39,6 +40,7 @@ def error_of_shadow(number: int, kind: str, message: str) -> PrivacyError:
     return ShadowError(f"shadow {number} could not be trained: {kind}: {message}")
 
 
+@gradients_on()
 def train_shadow(task: ShadowTask, data: ShadowData) -> Arrays:
     """Builds, trains and asks one shadow, in this process and with one thread; nothing global is changed.
 

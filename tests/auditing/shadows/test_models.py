@@ -101,9 +101,28 @@ def test_a_factory_that_can_be_imported_becomes_a_spec_and_any_other_stays_here(
         spec_for(lambda hidden: Tiny(hidden), hidden=3)
 
 
+def test_a_class_or_function_that_can_be_imported_is_its_path():
+    assert ModelSpec(Tiny, {"hidden": 4}) == ModelSpec("shadows.factories:Tiny", {"hidden": 4})
+    assert ModelSpec(tiny).factory == "shadows.factories:tiny"
+
+
+def test_one_that_cannot_is_built_here_and_not_remembered():
+    class Typed(Tiny):
+        """As in a notebook."""
+
+    spec = ModelSpec(Typed, {"hidden": 4})
+    assert isinstance(spec.build(), Typed)
+    source = spec_for(spec)
+    assert isinstance(source, CallableModel) and fingerprint(spec) is None
+    assert isinstance(source.build(), Typed)
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        (lambda: ModelSpec(Tiny()), r"a Tiny that is there already: give its class, ModelSpec\(Tiny\)"),
+        (lambda: ModelSpec(3), "model factory is 3: expected 'package.module:callable', or a class or function"),
+        (lambda: spec_for(Tiny()), r"shadow=ShadowOptions\(model=ModelSpec\('module:factory'\)\).*docs/attacks.md"),
         (lambda: ModelSpec("nowhere"), "expected 'package.module:callable'"),
         (lambda: ModelSpec("shadows.factories:tiny", {"a": object()}), "plain JSON"),
         (lambda: ModelSpec("not_there_at_all:f").build(), "cannot be imported: No module named 'not_there_at_all'"),
