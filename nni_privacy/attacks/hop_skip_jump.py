@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from nni_privacy.data.normalize import to_float
 from nni_privacy.errors import AuditError
-from nni_privacy.training.fit import evaluation_mode
+from nni_privacy.training.fit import evaluation_mode, own_type
 
 __all__ = ["BoundaryResult", "boundary_distances", "label_predictor"]
 
@@ -136,11 +136,12 @@ def label_predictor(
         device: where the model runs; answers come back to where the images are.
     """
     model.to(device)
+    dtype = own_type(model)
 
     def predict(images: Tensor) -> Tensor:
         batch = images.to(device)
         with evaluation_mode(model), torch.inference_mode():
-            logits = model(to_float(batch) if normalize is None else normalize(batch))
+            logits = model((to_float(batch) if normalize is None else normalize(batch)).to(dtype))
             if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
                 raise AuditError("the model did not return one tensor of logits (batch, classes)")
             return logits.argmax(1).to(images.device)

@@ -19,9 +19,9 @@ from torch.nn import functional
 from nni_privacy.attacks import TargetSignals
 from nni_privacy.auditing.options import Views
 from nni_privacy.data import to_float
-from nni_privacy.errors import AuditError
+from nni_privacy.errors import AuditError, PrivacyError
 from nni_privacy.schema import Count, checked
-from nni_privacy.training.fit import check_logits, evaluation_mode, resolve_device
+from nni_privacy.training.fit import check_logits, evaluation_mode, own_type, resolve_device
 from nni_privacy.training.gradients import gradients_on, usable
 
 __all__ = ["extract_signals", "view_images"]
@@ -53,8 +53,8 @@ def extract_signals(
     """Asks a trained classifier everything that attacks need, in one forward pass (one a view, with ``views``).
 
     Args:
-        model: returns logits ``(B, K)`` for images ``(B, C, H, W)``; run in evaluation mode, its layers' modes are put
-            back; it is left on ``device``.
+        model: returns logits ``(B, K)`` for images ``(B, C, H, W)``, which come in the type of its weights; run in
+            evaluation mode, its layers' modes are put back; it is left on ``device``.
         images: ``(n, C, H, W)``, ``uint8`` or floats.
         labels: ``(n,)`` integers in ``0..K-1``.
         is_member: ``(n,)`` booleans.
@@ -79,7 +79,11 @@ def extract_signals(
         raise AuditError(f"{len(pictures)} images, labels {tuple(truth.shape)}: expected (n,) for n images, n >= 1")
     place = resolve_device(device)
     model.to(place)
-    prepare = normalize or to_float
+    dtype, raw = own_type(model), normalize or to_float
+
+    def prepare(batch: Tensor) -> Tensor:
+        return raw(batch).to(dtype)
+
     batches = list(pictures.split(batch_size))
     extras: dict[str, Any] = {}
     with evaluation_mode(model):
@@ -195,10 +199,21 @@ def _answers(
     parts = []
     with torch.inference_mode(), tap or _ClassifierTap(model, active=False) as reader:
         for batch in batches:
-            logits = check_logits(model(prepare(batch.to(device))), len(batch))
+            logits = check_logits(_answer(model, prepare(batch.to(device))), len(batch))
             reader.read(logits)
             parts.append(logits.float().cpu())
     return torch.cat(parts).numpy()
+
+
+def _answer(model: nn.Module, batch: Tensor) -> Any:
+    try:
+        return model(batch)
+    except PrivacyError:
+        raise
+    except Exception as error:  # a user's code may raise anything
+        images = f"{batch.dtype} images {tuple(batch.shape)}"
+        reason = " ".join(str(error).split())[:200]
+        raise AuditError(f"the model fails on {images}: {type(error).__name__}: {reason}") from error
 
 
 def _explicit_gradients(

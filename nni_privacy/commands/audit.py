@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from nni_privacy.commands.options import parse_names
-from nni_privacy.errors import ConfigError, DataError
-from nni_privacy.files import CORRUPT_FILE
+from nni_privacy.errors import ConfigError
 from nni_privacy.plugins import import_from_here, import_plugins
 
 if TYPE_CHECKING:
-    import torch
-
     from nni_privacy.auditing.audit import AuditReport
     from nni_privacy.auditing.options import Effort
     from nni_privacy.data import Dataset
@@ -78,6 +75,7 @@ def run_audit(
     """
     from nni_privacy.auditing.audit import audit
     from nni_privacy.auditing.shadows import ModelSpec, ShadowOptions
+    from nni_privacy.auditing.weights import load_weights
     from nni_privacy.data import Normalizer
     from nni_privacy.data.npz import read_npz
     from nni_privacy.report.audit_page import write_audit
@@ -89,7 +87,8 @@ def run_audit(
     import_from_here()
     spec = ModelSpec(model)
     network = spec.build()
-    _load_weights(network, weights)
+    if told := load_weights(network, weights):
+        print(f"nni-privacy: {told}", file=sys.stderr)
     halves = {}
     if population is not None:
         halves = _halves(read_npz(population, num_classes=ANY_NUMBER_OF_CLASSES), seed=seed)
@@ -160,30 +159,6 @@ def _halves(population: Dataset, *, seed: int) -> dict[str, Any]:
     half = len(order) // 2
     rows = {"train": order[:half], "test": order[half : 2 * half]}
     return {name: (population.images[chosen], population.labels[chosen]) for name, chosen in rows.items()}
-
-
-def _load_weights(model: torch.nn.Module, path: Path) -> None:
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        safe = path.suffix == ".safetensors"
-        state: dict[str, Any] = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-    except pickle.UnpicklingError:
-        raise DataError(f"{path}: holds objects other than weights, which are not loaded; save a state_dict") from None
-    except CORRUPT_FILE as error:
-        raise DataError(f"{path}: not a file of weights: {' '.join(str(error).split())[:200]}") from None
-    except SafetensorError as error:
-        raise DataError(f"{path}: not a safetensors file: {error}") from None
-    if not isinstance(state, dict):
-        raise DataError(f"{path}: holds a {type(state).__name__}, expected a state_dict")
-    try:
-        model.load_state_dict(state.get("state_dict", state))
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: does not fit the model: {' '.join(str(error).split())[:300]}") from None
 
 
 def _print(report: AuditReport) -> None:

@@ -1,4 +1,4 @@
-"""Image files (JPEG, PNG, ...) decoded into one array, in memory or in a file that is mapped; folders of them."""
+"""Image files (JPEG, PNG, ...) decoded to eight bits a channel, and a file of many decoded images that is mapped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,92 +15,126 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image
-from torchvision.datasets import ImageFolder
+from PIL import Image, ImageOps
 
-from nni_privacy.data.dataset import MIN_CLASSES, Dataset
-from nni_privacy.data.files import Root, one_line, root_folder
+from nni_privacy.data.files import one_line
 from nni_privacy.errors import DataError, PrivacyError
-from nni_privacy.files import atomic_write, file_lock, private_folder
+from nni_privacy.files import UNREADABLE, atomic_write, file_lock, private_folder
 
-__all__ = ["MODES", "decode", "decode_all", "mapped_images", "read_image_folder"]
+__all__ = ["MAX_PIXELS", "MODES", "decode", "decode_all", "is_deep", "mapped_images"]
 
 Images = npt.NDArray[np.uint8]
 
 MODES: Mapping[int, str] = {1: "L", 3: "RGB"}
 """Pillow's modes by number of channels."""
 
-MIN_IMAGES = 2
-"""Of a class: one may be a member, one a non-member."""
+MAX_PIXELS = 2**26
+"""Of one image, 8192 x 8192: a small file may claim a size that no memory holds (a decompression bomb)."""
+DEEP = ("I", "F")
+"""What names of Pillow's modes with more than eight bits a pixel begin with; ``I;16`` is one of them."""
 CHUNK = 1024
 """Images between two notes of how far a cache is: what an interruption costs at most, a second or two."""
 
 
-def decode(source: Path | IO[bytes], where: str, *, channels: int, image_size: int | None) -> Images:
+def decode(
+    source: Path | IO[bytes],
+    where: str,
+    *,
+    channels: int,
+    image_size: int | None,
+    exif_orientation: bool = False,
+    white: float | None = None,
+) -> Images:
     """One image ``(channels, H, W)``; with ``image_size`` resized to it (bilinear with antialiasing, stretched).
 
+    What is transparent shows white. Of 16 bits a channel the upper eight are kept.
+
+    Args:
+        source: the file.
+        where: its name in errors.
+        channels: 1 or 3.
+        image_size: height and width.
+        exif_orientation: turn it as its EXIF data say.
+        white: the grey value of an image of more than eight bits that becomes 255, 0 staying 0; grey images of 32-bit
+            integers or floats have no other scale.
+
     Raises:
-        DataError: with ``where``, if it is missing or cannot be decoded.
+        DataError: with ``where``, if it is missing, has more than :data:`MAX_PIXELS`, cannot be decoded, or has grey
+            values that are not in ``0..white``.
     """
     try:
         with Image.open(source) as file:
-            picture = file.convert(MODES[channels])
+            if file.width * file.height > MAX_PIXELS:
+                raise DataError(f"{where}: {file.width} x {file.height} pixels; allowed are {MAX_PIXELS:,}: shrink it")
+            sixteen = file.mode.startswith("I;16") or (file.mode == "I" and file.format in ("PNG", "PPM"))
+            file.load()
+            if exif_orientation:
+                ImageOps.exif_transpose(file, in_place=True)
+            picture = _plain(_eight_bits(file, where, sixteen=sixteen, white=white), MODES[channels])
     except FileNotFoundError:
         raise DataError(f"{where}: no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: cannot be read as an image ({one_line(error)})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{where}: too many pixels; allowed are {MAX_PIXELS:,}: shrink it") from error
+    except DataError:
+        raise
+    except (*UNREADABLE, SyntaxError) as error:
+        raise DataError(f"{where}: cannot be read as an image ({_reason(source, error)})") from error
     if image_size is not None and picture.size != (image_size, image_size):
         picture = picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(picture).reshape(picture.height, picture.width, channels).transpose(2, 0, 1)
 
 
+def is_deep(file: Path) -> bool:
+    """Whether an image has more than eight bits a pixel of grey."""
+    with Image.open(file) as picture:
+        return picture.mode.startswith(DEEP)
+
+
+def _reason(source: Path | IO[bytes], error: Exception) -> str:
+    if isinstance(source, Path) and source.is_file() and not source.stat().st_size:
+        return "the file is empty"
+    return "no known format" if isinstance(error, Image.UnidentifiedImageError) else one_line(error)
+
+
+def _eight_bits(picture: Image.Image, where: str, *, sixteen: bool, white: float | None) -> Image.Image:
+    """The picture, one of more than eight bits in mode ``L``: Pillow would cut it off at 255."""
+    if not picture.mode.startswith(DEEP):
+        return picture
+    levels = np.asarray(picture)
+    if white is None and sixteen:
+        return Image.fromarray((levels >> 8).astype(np.uint8))
+    if white is None:
+        kind = "floats" if picture.mode == "F" else "32-bit integers"
+        raise DataError(f"{where}: grey values are {kind}, which have no largest one: set white to what becomes 255")
+    low, high = levels.min(), levels.max()
+    if not (low >= 0 and high <= white):
+        raise DataError(f"{where}: grey values run from {low} to {high}; allowed are 0..{white:g} (white)")
+    return Image.fromarray(np.rint(levels * (255 / white)).astype(np.uint8))
+
+
+def _plain(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in mode ``L`` or ``RGB``, what is transparent over white: what it hides is often black."""
+    if picture.has_transparency_data:
+        veiled = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        picture = Image.new("RGB", picture.size, "white")
+        picture.paste(veiled, mask=veiled)
+    if picture.mode not in ("1", mode):
+        picture = picture.convert("RGB")  # first: not every mode has a way to L
+    return picture.convert(mode) if picture.mode != mode else picture
+
+
 def decode_all(indices: range, load: Callable[[int], Images], keep: Callable[[int, Images], None]) -> None:
-    """Calls ``keep(i, load(i))`` for every index, in order; as many threads decode as there are cores."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+    """Calls ``keep(i, load(i))`` for every index, in order; as many threads decode as there are cores.
+
+    What Pillow warns of is no warning here: an image that is too large is an error, a damaged one is one or is read.
+    """
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for start in range(indices.start, indices.stop, CHUNK):  # so as not to hold all of them decoded
             chunk = range(start, min(start + CHUNK, indices.stop))
             for index, image in zip(chunk, threads.map(load, chunk), strict=True):
                 keep(index, image)
-
-
-def read_image_folder(name: str, *, root: Root, image_size: int | None, channels: int) -> Dataset:
-    """All images below ``root``; class 0 is the first class folder in alphabetical order."""
-    folder = root_folder(name, root, download=False)
-    try:
-        found = ImageFolder(folder)
-    except OSError as error:  # FileNotFoundError is also what torchvision raises for class folders without images
-        raise DataError(f"dataset {name!r}: {folder}: {one_line(error)}") from error
-    labels, classes = np.array(found.targets, dtype=np.int64), found.classes
-    if len(classes) < MIN_CLASSES:
-        raise DataError(f"dataset {name!r}: {folder} has one class folder, {classes[0]!r}; expected two or more")
-    counts = np.bincount(labels, minlength=len(classes))
-    if counts.min() < MIN_IMAGES:
-        rarest = counts.argmin()
-        where = f"class folder {folder / classes[rarest]}"
-        raise DataError(f"dataset {name!r}: {where} has {counts[rarest]} image; expected {MIN_IMAGES} or more")
-    images = _images([Path(path) for path, _ in found.samples], channels, image_size)
-    return Dataset(folder.name, torch.from_numpy(images), torch.from_numpy(labels), len(classes))
-
-
-def _images(files: list[Path], channels: int, image_size: int | None) -> Images:
-    """Images ``(n, channels, H, W)`` of the files, in their order."""
-
-    def load(index: int) -> Images:
-        return decode(files[index], str(files[index]), channels=channels, image_size=image_size)
-
-    first = load(0)
-    images = np.empty((len(files), *first.shape), dtype=np.uint8)
-
-    def keep(index: int, image: Images) -> None:
-        if image.shape != first.shape:
-            sizes = [f"{file} is {width} x {height}" for file, (_, height, width) in
-                     ((files[0], first.shape), (files[index], image.shape))]  # fmt: skip
-            raise DataError(f"images of several sizes: {', but '.join(sizes)} (width x height); set image_size")
-        images[index] = image
-
-    decode_all(range(len(files)), load, keep)
-    return images
 
 
 def mapped_images(

@@ -20,6 +20,8 @@ __all__ += ["load_npz", "load_stl10"]
 Folder = Annotated[str, Field(min_length=1)] | PathLike[str]
 Layout = Literal["auto", "channels_first", "channels_last"]
 Classes = Annotated[int, Field(ge=2, le=10**9)]
+Splits = Literal["refuse", "pool", "classes"]
+White = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _grey_or_colour(channels: int) -> int:
@@ -151,19 +153,40 @@ def load_celeba(
 
 
 @register_dataset("imagefolder")
-def load_imagefolder(*, root: Folder, image_size: int | None = None, channels: Channels = 3) -> Dataset:
-    """Any folder of class folders of images; class 0 is the first folder in alphabetical order.
+def load_imagefolder(
+    *,
+    root: Folder,
+    image_size: int | None = None,
+    channels: Channels = 3,
+    splits: Splits = "refuse",
+    exif_orientation: bool = True,
+    white: White | None = None,
+) -> Dataset:
+    """Any folder of class folders of images; class 0 is the first folder in alphabetical order. See docs/data.md.
 
     Args:
         root: the folder.
         image_size: height and width that all images are resized to; by default all must have the same size.
         channels: 3 (colour) or 1 (grey).
+        splits: what is done where ``root`` holds parts (``train/cat``, ``val/cat``) in place of classes: ``refuse``;
+            ``pool``: the classes inside them, all parts together; ``classes``: they are the classes all the same.
+        exif_orientation: turn photographs as their EXIF data say, as programs that show them do.
+        white: the grey value that becomes 255 in images of more than 8 bits; by default 65535 for those of 16 bits,
+            and others are refused.
 
     Raises:
         ConfigError: if an option is not valid.
         DataError: if there are fewer than two class folders, one has fewer than two images, an image cannot be decoded,
-            or images differ in size and no ``image_size`` is given.
+            images differ in size and no ``image_size`` is given, or they would not fit into memory.
     """
-    from nni_privacy.data.pictures import read_image_folder
+    from nni_privacy.data.folders import read_image_folder
 
-    return read_image_folder("imagefolder", root=root, image_size=image_size, channels=channels)
+    return read_image_folder(
+        "imagefolder",
+        root=root,
+        image_size=image_size,
+        channels=channels,
+        splits=splits,
+        exif_orientation=exif_orientation,
+        white=white,
+    )

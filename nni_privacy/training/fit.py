@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nni_privacy.training.dp_sgd import DPTraining
 
 __all__ = ["FitResult", "TrainingDiverged", "check_logits", "epoch_batches", "evaluation_mode", "fit"]
-__all__ += ["predict_logits", "prepare_batch", "resolve_device", "seed_everything"]
+__all__ += ["own_type", "predict_logits", "prepare_batch", "resolve_device", "seed_everything"]
 
 Transform = Callable[[Tensor], Tensor]
 OnEpoch = Callable[[int, nn.Module], None]
@@ -145,7 +145,7 @@ class _Task:
         normalize: Transform | None,
     ) -> None:
         self.model, self.images, self.labels = model, images, labels
-        self.recipe, self.normalize = recipe, normalize
+        self.recipe, self.normalize, self.dtype = recipe, normalize, own_type(model)
         parameters = [parameter for parameter in model.parameters() if recipe.dp is None or parameter.requires_grad]
         self.optimizer = torch.optim.SGD(
             parameters,
@@ -167,7 +167,7 @@ class _Task:
         images, truth = self.images[chosen], self.labels[chosen]
         if self.recipe.augmentation:
             images = augment(images, self.draws)
-        logits = check_logits(self.model(prepare_batch(images, self.normalize)), len(truth))
+        logits = check_logits(self.model(prepare_batch(images, self.normalize, dtype=self.dtype)), len(truth))
         if self.epoch == 1:
             low, high, classes = int(truth.min()), int(truth.max()), logits.shape[1]
             if low < 0 or high >= classes:
@@ -248,9 +248,15 @@ def _run_epoch(
     return total / met, right / met
 
 
-def prepare_batch(images: Tensor, normalize: Transform | None) -> Tensor:
-    """What the model sees of a batch ``(B, C, H, W)``: floats, normalised, in the fastest layout."""
-    batch = to_float(images) if normalize is None else normalize(images)
+def own_type(model: nn.Module) -> torch.dtype:
+    """The type of floats that a model computes in: that of its first parameter (or buffer) of floats."""
+    tensors = (*model.parameters(), *model.buffers())
+    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
+
+
+def prepare_batch(images: Tensor, normalize: Transform | None, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """What the model sees of a batch ``(B, C, H, W)``: floats of its type, normalised, in the fastest layout."""
+    batch = (to_float(images) if normalize is None else normalize(images)).to(dtype)
     return batch.contiguous(memory_format=MEMORY_FORMAT) if batch.ndim == IMAGE_DIMS else batch
 
 
@@ -294,10 +300,10 @@ def predict_logits(
         raise DataError("there are no images to predict")
     place = resolve_device(device)
     model.to(place).to(memory_format=MEMORY_FORMAT)
-    parts = []
+    parts, dtype = [], own_type(model)
     with evaluation_mode(model), torch.inference_mode():
         for chunk in images.split(batch_size):
-            logits = check_logits(model(prepare_batch(chunk.to(place), normalize)), len(chunk))
+            logits = check_logits(model(prepare_batch(chunk.to(place), normalize, dtype=dtype)), len(chunk))
             parts.append(logits.float().cpu())
     return torch.cat(parts).numpy()
 

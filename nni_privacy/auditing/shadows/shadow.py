@@ -14,12 +14,15 @@ from nni_privacy.auditing.shadows.plan import ShadowData, ShadowTask
 from nni_privacy.data import Normalizer
 from nni_privacy.errors import AuditError, ConfigError, DataError, GenotypeError, PrivacyError
 from nni_privacy.rng import isolated
-from nni_privacy.training.fit import TrainingDiverged, fit, seed_everything
+from nni_privacy.training.fit import TrainingDiverged, fit, own_type, seed_everything
 from nni_privacy.training.gradients import gradients_on
 
 __all__ = ["ShadowError", "cached_or_trained", "error_of_shadow", "remembered", "train_shadow"]
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+HALF = (torch.float16, torch.bfloat16)
+"""Types that are too coarse for plain SGD: such models are trained with 32 bits and asked with their own 16."""
 
 
 class ShadowError(PrivacyError, RuntimeError):
@@ -60,7 +63,12 @@ def train_shadow(task: ShadowTask, data: ShadowData) -> Arrays:
     with isolated():
         seed_everything(task.seed)
         model = task.model.build()
+        dtype = own_type(model)
+        if dtype in HALF:
+            model.float()
         fit(model, images, labels, recipe=task.recipe, seed=task.seed, device=task.device, normalize=normalize)
+        if dtype in HALF:
+            model.to(dtype)
         signals = extract_signals(
             model,
             data.images[queries],
