@@ -52,7 +52,8 @@ def test_what_is_written_as_resolved_reads_the_same() -> None:
         ("concurrency", 1.5, "concurrency: 1.5"),
         ("seed", -1, "seed: -1"),
         ("name", "../up", "name: '../up'"),
-        ("strategy", "random", "strategy: 'random'"),
+        ("strategy", "rnadom", "strategy.name: unknown strategy 'rnadom'; did you mean 'random'"),
+        ("strategy", 3, "strategy: 3"),
         (
             "strategy.name",
             "evolution",
