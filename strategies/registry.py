@@ -157,7 +157,7 @@ class GridSearchOptions(StrategyOptions):
 
 
 class ParetoOptions(StrategyOptions):
-    """:class:`~nni_privacy.strategies.ParetoEvolution`."""
+    """NSGA-II, which seeks the best trade-offs of several metrics (ParetoEvolution)."""
 
     objectives: dict[str, str] = Field(
         {"accuracy": "maximize", "mia_auc": "minimize"}, description="metric to maximize or minimize"

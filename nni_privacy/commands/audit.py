@@ -32,7 +32,7 @@ def add_audit(commands: Any) -> None:
         commands,
         "audit",
         "attack your own trained model with membership inference",
-        "audit --model mymodel:make --weights model.pt --members in.npz --nonmembers out.npz --output audit/",
+        "audit --model mymodel:make --weights model.pt \\\n    --members in.npz --nonmembers out.npz --output audit/",
         "audit --model mymodel:make --weights model.pt --members in.npz --nonmembers out.npz \\\n"
         "    --population more.npz --attacks lira,rmia --recipe epochs=30 --output audit/",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
@@ -14,6 +15,9 @@ from nni_privacy.plugins import import_plugins
 __all__ = ["KINDS", "add_list", "run_list"]
 
 Rows = Iterator[tuple[str, str]]
+
+_REFERENCE = re.compile(r":\w+:`~?(?:\w+\.)*(\w+)`")
+"""A docstring's link to a name."""
 
 
 def add_list(commands: Any) -> None:
@@ -46,7 +50,8 @@ def run_list(kind: str, *, plugins: Sequence[str] = ()) -> int:
 
 
 def _first_line(documented: Any) -> str:
-    return (inspect.getdoc(documented) or "").partition("\n")[0].rstrip(".")
+    line = (inspect.getdoc(documented) or "").partition("\n")[0].rstrip(".")
+    return _REFERENCE.sub(r"\1", line).replace("``", "")
 
 
 def _attacks() -> Rows:
@@ -85,7 +90,8 @@ def _patterns() -> Rows:
     from nni_privacy.patterns import list_patterns
 
     for pattern in list_patterns():
-        yield pattern.name, f"{pattern.objective} in the {pattern.cell} cell, {len(pattern)} edges; {pattern.source}"
+        source = pattern.source.partition(";")[0].partition(" (")[0]
+        yield pattern.name, f"{pattern.objective} in the {pattern.cell} cell, {len(pattern)} edges; {source}"
 
 
 def _surrogates() -> Rows:

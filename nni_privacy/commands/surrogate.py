@@ -70,7 +70,7 @@ def _add_search(actions: Any) -> argparse.ArgumentParser:
         "search",
         "order thousands of random architectures by predicted AUC",
         "surrogate search --output predicted/",
-        "surrogate search --count 50000 --pattern demotion --cells reduction --output predicted/",
+        "surrogate search --count 50000 --pattern demotion-reduction --output predicted/",
     )
     search.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder for the results")
     search.add_argument("--surrogate", metavar="FILE", type=Path, help="of `fit` (default: the one that ships)")
@@ -90,7 +90,7 @@ def _add_benchmark(actions: Any) -> argparse.ArgumentParser:
         "benchmark",
         "how well surrogates predict, over many random splits",
         "surrogate benchmark measured.csv",
-        "surrogate benchmark measured.csv --models default,ridge --splits 10 --output benchmark/",
+        "surrogate benchmark measured.csv --models default,ridge --splits 10 --output out/",
     )
     compare.add_argument("data", metavar="DATA", nargs="+", type=Path, help=_DATA)
     compare.add_argument("--splits", type=int, default=30, metavar="N", help="10%% test each (default: 30)")
