@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from pkgutil import resolve_name
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
-from nni_privacy.auditing.options import MeasuringOptions
+from nni_privacy.auditing.options import MeasuringOptions, Names
 from nni_privacy.cells.spaces import MOST, SPACES
 from nni_privacy.data import check_dataset_options
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, options, read_section, validated
+from nni_privacy.plugins import import_plugins, plugin_faults
+from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, named, options, read_section, validated
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
 __all__ = ["DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
-__all__ += ["SearchSpaceConfig", "StrategyConfig", "check_run_name", "load_config", "parse_config"]
+__all__ += ["SearchSpaceConfig", "StrategyConfig", "check_command", "check_run_name", "load_config", "parse_config"]
 
 
 class DatasetConfig(NamedSection):
@@ -55,7 +59,10 @@ class SearchSpaceConfig(NamedSection):
     def _check(self) -> SearchSpaceConfig:
         if self.name not in SPACES:
             raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
-        validated(resolve_name(SPACES[self.name].sizes), super().options)
+        sizes = SPACES[self.name].sizes
+        with plugin_faults(f"search space {self.name!r}", sizes):
+            kind = resolve_name(sizes)
+        validated(kind, super().options)
         return self
 
     @property
@@ -70,6 +77,11 @@ class PatternConfig(Section):
     name: str
     cells: Cells | None = None
     budget: int = Field(4, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_name(cls, content: Any) -> Any:
+        return named(content)
 
     @model_validator(mode="after")
     def _check(self) -> PatternConfig:
@@ -125,8 +137,8 @@ class EvaluatorConfig(MeasuringOptions):
 class RunConfig(Section):
     """What searches and studies have in common."""
 
-    # Fields are checked in order: the evaluator's plugins may register data sets and strategies.
     name: str = Field(min_length=1)
+    plugins: Names = ()
     evaluator: EvaluatorConfig = Field(default_factory=EvaluatorConfig)
     concurrency: int = Field(1, ge=1, le=10_000)
     gpus_per_trial: int = Field(0, ge=0, le=1024)
@@ -134,10 +146,46 @@ class RunConfig(Section):
     trial_timeout: Positive | None = None
     warm_trials: bool = True
 
+    @model_validator(mode="before")
+    @classmethod
+    def _plugins_first(cls, content: Any) -> Any:
+        """Imports what both places name before any section is looked at; both then name all, for trials and records."""
+        evaluator = content.get("evaluator") if isinstance(content, Mapping) else None
+        inner = evaluator.get("plugins") if isinstance(evaluator, Mapping) else None
+        given = {"plugins": content.get("plugins"), "evaluator.plugins": inner} if isinstance(content, Mapping) else {}
+        named_there = {field: names for field, names in given.items() if names is not None}
+        if not named_there or not all(_are_texts(names) for names in named_there.values()):
+            return content  # what is wrong with them is found with their sections
+        for field, names in named_there.items():
+            with _told_as(field):
+                import_plugins(names)
+        plugins = list(dict.fromkeys(name for names in named_there.values() for name in names))
+        if evaluator is None or isinstance(evaluator, Mapping):
+            content = {**content, "evaluator": _with_plugins(evaluator or {}, plugins)}
+        return {**content, "plugins": plugins}
+
     @field_validator("name")
     @classmethod
     def _is_a_file_name(cls, name: str) -> str:
         return check_run_name(name)
+
+
+def _are_texts(names: Any) -> bool:
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+
+
+@contextmanager
+def _told_as(field: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{field}: {error}") from error
+
+
+def _with_plugins(evaluator: Mapping[str, Any], plugins: list[str]) -> dict[str, Any]:
+    """The section as its trials are to see it; where the AUC is predicted there are none."""
+    others = {key: value for key, value in evaluator.items() if key != "plugins"}
+    return others if evaluator.get("kind") == "predicted" else {**others, "plugins": plugins}
 
 
 class SearchConfig(RunConfig):
@@ -155,7 +203,7 @@ class SearchConfig(RunConfig):
     @classmethod
     def _one_shot(cls, content: Any) -> Any:
         """A one-shot search audits its ``top_k`` architectures: that is its number of trials, and vice versa."""
-        strategy = content.get("strategy") if isinstance(content, Mapping) else None
+        strategy = named(content.get("strategy")) if isinstance(content, Mapping) else None
         name = strategy.get("name") if isinstance(strategy, Mapping) else None
         if not isinstance(strategy, Mapping) or not isinstance(name, str) or name not in ONE_SHOT:
             return content
@@ -223,7 +271,32 @@ def load_config(path: str | Path, **overrides: Any) -> SearchConfig:
             is allowed.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
-    return read_section(SearchConfig, path, lambda content: {**content, **given})
+
+    def change(content: Mapping[str, Any]) -> Mapping[str, Any]:
+        check_command(content, "search", path)
+        return {**content, **given}
+
+    return read_section(SearchConfig, path, change)
+
+
+_TOLD_BY: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "search": ("a search", ("dataset", "strategy", "trials", "pattern", "filter")),
+        "measure": ("a study", ("datasets", "architectures", "seeds", "defences", "contours")),
+    }
+)
+"""Command to what it runs, and the keys that only such a file has."""
+
+
+def check_command(content: Mapping[str, Any], command: str, path: str | Path) -> None:
+    """Raises ConfigError if a file's content is rather what another command than ``command`` runs."""
+    found = {name: [key for key in keys if key in content] for name, (_, keys) in _TOLD_BY.items()}
+    best = max(found, key=lambda name: (len(found[name]), name == command))
+    if best != command:
+        raise ConfigError(
+            f"this is {_TOLD_BY[best][0]} (it has {', '.join(found[best])}), not {_TOLD_BY[command][0]}; "
+            f"run it with: nni-privacy {best} {shlex.quote(str(path))}"
+        )
 
 
 def parse_config(content: Mapping[str, Any]) -> SearchConfig:

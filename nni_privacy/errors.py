@@ -53,7 +53,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     "did you mean 'epochs'? (known: batch_size, epochs)"
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(name, names, n=1) or [one for one in names if one.lower() == name.lower()]
     listing = f"known: {', '.join(names)}" if names else "nothing is allowed here"
     return f"did you mean {close[0]!r}? ({listing})" if close else listing
 

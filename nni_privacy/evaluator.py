@@ -60,11 +60,12 @@ class PrivacyEvaluator(Evaluator):
     split, seed and order of batches, so architectures are compared on equal terms, and the same architecture gives
     the same numbers whichever trial it is.
 
-    Reports to NNI, after every epoch, ``accuracy`` and ``loss_threshold_mia_auc`` (on a part of the records), and at
-    the end the metrics of :meth:`AuditReport.metrics <nni_privacy.auditing.AuditReport.metrics>` with ``accuracy``,
-    ``train_accuracy``, ``overfitting``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
-    really trained. The value that strategies maximise, ``default``, is the accuracy. Per-record scores go to
-    ``scores.npz`` in the trial's output folder.
+    Reports to NNI, after every epoch, ``accuracy``, the members' ``loss`` and ``loss_threshold_mia_auc`` (on a part of
+    the records), and at the end the metrics of
+    :meth:`AuditReport.metrics <nni_privacy.auditing.AuditReport.metrics>` with ``accuracy``, ``train_accuracy``,
+    ``overfitting``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was really trained. The
+    value that strategies maximise, ``default``, is the accuracy. Per-record scores go to ``scores.npz`` in the trial's
+    output folder.
 
     Args:
         dataset: the name of a data set, or a mapping of ``name`` and its options.
@@ -260,7 +261,7 @@ class PrivacyEvaluator(Evaluator):
 
 @dataclass(frozen=True)
 class _Monitor:
-    """Reports accuracy and the loss-threshold attack's AUC after every epoch."""
+    """Reports accuracy, the members' loss and the loss-threshold attack's AUC after every epoch."""
 
     data: Dataset
     split: FourWaySplit
@@ -277,7 +278,9 @@ class _Monitor:
         signals = TargetSignals.from_logits(logits, self.data.labels[records].numpy(), is_member)
         accuracy = float(signals.correct[~is_member].mean())
         auc = roc_curve(-signals.losses, is_member).auc
-        nni.report_intermediate_result({"default": accuracy, "accuracy": accuracy, "loss_threshold_mia_auc": auc})
+        loss = float(signals.losses[is_member].mean())
+        found = {"default": accuracy, "accuracy": accuracy, "loss": loss, "loss_threshold_mia_auc": auc}
+        nni.report_intermediate_result(found)
 
 
 def _final_metrics(report: AuditReport) -> dict[str, Any]:

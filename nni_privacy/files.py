@@ -380,11 +380,12 @@ def read_yaml(path: str | Path, *, error: type[PrivacyError]) -> Any:
         PrivacyError: of type ``error``, if the file cannot be read, is larger than 1 MiB, is not valid YAML, names a
             python object or gives a key twice; the message is one line that names the file.
     """
-    path = Path(path)
+    path, text = Path(path), ""
     try:
         if path.stat().st_size > _SIZE_LIMIT:
             raise error(f"{path}: larger than {_SIZE_LIMIT} bytes")
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except OSError as fault:
         raise error(f"{path}: {fault.strerror or fault}") from None
     except UnicodeDecodeError:
@@ -392,7 +393,20 @@ def read_yaml(path: str | Path, *, error: type[PrivacyError]) -> Any:
     except PrivacyError:
         raise
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError) as fault:
-        raise error(f"{path}: not valid YAML: {' '.join(str(fault).split())}") from None
+        raise error(f"{path}: not valid YAML: {_yaml_fault(fault, text)}") from None
+
+
+def _yaml_fault(fault: Exception, text: str) -> str:
+    """What is wrong, and at which line and column, both from 1."""
+    if isinstance(fault, yaml.reader.ReaderError):
+        before = text[: fault.position]
+        line, column = before.count("\n") + 1, fault.position - before.rfind("\n")
+        return f"line {line}, column {column}: character {fault.character!r} is not allowed"
+    if not isinstance(fault, yaml.MarkedYAMLError):
+        return " ".join(str(fault).split())
+    words = ", ".join(" ".join(part.split()) for part in (fault.context, fault.problem) if part)
+    mark = fault.problem_mark or fault.context_mark
+    return words if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: {words}"
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -1,29 +1,45 @@
-"""Modules of the user's own, imported for what they register: attacks, data sets, strategies."""
+"""Modules of the user's own, imported for what they register; a fault of theirs is told with its file and line."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
+from typing import Any
 
-from nni_privacy.errors import ConfigError
+from nni_privacy.errors import ConfigError, PrivacyError
 
-__all__ = ["import_from_here", "import_plugins"]
+__all__ = [
+    "expect",
+    "import_from_here",
+    "import_plugins",
+    "is_plugins",
+    "place_of",
+    "plugin_faults",
+    "raised_by",
+    "told",
+]
+
+_OURS = __name__.partition(".")[0]
+_LIBRARIES = ("site-packages", "dist-packages")
 
 
 def import_plugins(modules: Iterable[str]) -> None:
     """Imports ``modules``; those in the current folder are found too, as with ``python -m``.
 
     Raises:
-        ConfigError: if one cannot be imported.
+        ConfigError: if one cannot be imported, with file and line of what fails in it.
     """
     for module in modules:
         import_from_here()
         try:
             import_module(module)
-        except ImportError as error:
-            raise ConfigError(f"plugin {module!r} cannot be imported: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise ConfigError(f"plugin {module!r} cannot be imported: {told(error, module)}") from error
 
 
 def import_from_here() -> None:
@@ -31,3 +47,75 @@ def import_from_here() -> None:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
+
+
+def is_plugins(owner: Any) -> bool:
+    """Whether a function, a class or a dotted name comes from outside of this package."""
+    return _root(_module_of(owner)) != _OURS
+
+
+@contextmanager
+def plugin_faults(what: str, owner: Any) -> Iterator[None]:
+    """Turns whatever a plugin's code raises meanwhile into one line with its file and line; what is ours passes.
+
+    Args:
+        what: is made or asked, e.g. ``dataset 'mine'``; the line begins with it.
+        owner: the plugin's function or class, or its dotted name.
+
+    Raises:
+        PrivacyError: of the type that the code raised, if it was one, else a ConfigError.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if not is_plugins(owner):
+            raise
+        kind = type(error) if isinstance(error, PrivacyError) else ConfigError
+        raise kind(f"{what}: {told(error, owner)}") from error
+
+
+def expect(value: Any, kind: type, what: str, owner: Any) -> None:
+    """Raises ConfigError, with the plugin's file and line, unless its ``owner`` returned a ``kind``."""
+    if not isinstance(value, kind):
+        place = place_of(owner)
+        raise ConfigError(f"{what}: {place}returned a {type(value).__name__}, expected a {kind.__name__}")
+
+
+def place_of(function: Any) -> str:
+    """``file:line: `` of a function; empty where nobody knows."""
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}: " if code is not None else ""
+
+
+def raised_by(error: BaseException, owner: Any) -> bool:
+    """Whether the statement that raised an exception stands in the plugin's own code."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and _is_theirs(frames[-1], _root(_module_of(owner)))
+
+
+def told(error: BaseException, owner: Any) -> str:
+    """An exception in one line, after file and line of the place in the code of ``owner`` that it comes from."""
+    words = " ".join(str(error).split())
+    if not isinstance(error, PrivacyError):
+        words = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    root = _root(_module_of(owner))
+    frames = [(frame, line) for frame, line in walk_tb(error.__traceback__) if _is_theirs(frame, root)]
+    return f"{frames[-1][0].f_code.co_filename}:{frames[-1][1]}: {words}" if frames else words
+
+
+def _is_theirs(frame: FrameType, root: str) -> bool:
+    """Whether a frame runs code of the plugin ``root``, or of another module that is the user's own."""
+    name, file = _root(frame.f_globals.get("__name__") or ""), Path(frame.f_code.co_filename)
+    if name == root:
+        return True
+    return name not in (_OURS, *sys.stdlib_module_names) and not set(_LIBRARIES) & set(file.parts)
+
+
+def _module_of(owner: Any) -> str:
+    return owner if isinstance(owner, str) else str(getattr(owner, "__module__", None) or "")
+
+
+def _root(module: str) -> str:
+    return module.replace(":", ".").partition(".")[0]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
+from difflib import get_close_matches
 from functools import wraps
 from os import PathLike, fspath
 from pathlib import Path
@@ -19,7 +20,7 @@ from nni_privacy.errors import ConfigError, PrivacyError, nearest
 from nni_privacy.files import read_yaml
 
 __all__ = ["Count", "Fraction", "FractionBelowOne", "OpenFraction", "Positive", "Seed", "Several", "Share"]
-__all__ += ["NamedSection", "Options", "Section", "checked", "one_line", "options", "plain", "read_section"]
+__all__ += ["NamedSection", "Options", "Section", "checked", "named", "one_line", "options", "plain", "read_section"]
 __all__ += ["validated"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -51,16 +52,26 @@ class Section(BaseModel):
 
 
 class NamedSection(Section):
-    """A name, and options that depend on it."""
+    """A name, and options that depend on it; a text is the name alone."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_name(cls, content: Any) -> Any:
+        return named(content)
+
     @property
     def options(self) -> dict[str, Any]:
         """All but the name."""
         return dict(self.model_extra or {})
+
+
+def named(content: Any) -> Any:
+    """``"digits"`` -> ``{"name": "digits"}``; all else as it is."""
+    return {"name": content} if isinstance(content, str) else content
 
 
 class Options:
@@ -214,14 +225,17 @@ def one_line(error: ValidationError, model: type | None, *, section: str = "") -
         model: the section or options that were wanted; None for a single value.
         section: what goes before the path of a field.
     """
-    fault: Any = error.errors(include_url=False)[0]
+    faults: list[Any] = error.errors(include_url=False)
+    # A misspelled key is told before what it leaves missing.
+    fault = next((one for one in faults if one["type"] in _UNKNOWN), faults[0])
     own = [str(part) for part in fault["loc"]] if model is not None else []
     path, kind = [*_split(section), *own], fault["type"]
     where = ".".join(path)
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+    if kind in _UNKNOWN:
         return f"{where}: unknown key; {nearest(own[-1], _fields_at(model, own[:-1]))}"
     if kind == "missing":
-        return f"{where}: missing"
+        written = _misspelled(own[-1], fault["input"], _fields_at(model, own[:-1]))
+        return f"{where}: missing" if written is None else _unknown_for(path, written)
     if kind == "value_error":
         return _with_path(path, " ".join(str(fault["ctx"]["error"]).split()))
     message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}".replace("tuple", "list")
@@ -230,6 +244,19 @@ def one_line(error: ValidationError, model: type | None, *, section: str = "") -
     if kind == "float_type" and isinstance(fault["input"], str):
         message += " (YAML reads 1e-2 as text: write 0.01 or 1.0e-2)"
     return f"{where}: {fault['input']!r:.80}; {message}"
+
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+def _misspelled(missing: str, content: Any, known: list[str]) -> str | None:
+    """The key of a section with free options that seems to mean the one that is missing."""
+    others = [key for key in content if key not in known] if isinstance(content, Mapping) else []
+    return next(iter(get_close_matches(missing, [str(key) for key in others], n=1)), None)
+
+
+def _unknown_for(path: list[str], written: str) -> str:
+    return f"{'.'.join([*path[:-1], written])}: unknown key; did you mean {path[-1]!r}?"
 
 
 def _split(section: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.plugins import expect, is_plugins, plugin_faults
 from nni_privacy.schema import (
     Count,
     Fraction,
@@ -109,7 +110,12 @@ def build_strategy(name: str, options: Mapping[str, Any] | StrategyOptions | Non
     """
     kind, build = _entry(name)
     valid = options if isinstance(options, kind) else validated(kind, dict(options or {}))
-    return build(valid, checked(Seed, seed, "seed"))
+    what, seed = f"strategy {name!r}", checked(Seed, seed, "seed")
+    with plugin_faults(what, build):
+        strategy = build(valid, seed)
+    if is_plugins(build):
+        expect(strategy, import_module("nni.nas.strategy").Strategy, what, build)
+    return strategy
 
 
 class RandomOptions(StrategyOptions):
@@ -151,7 +157,7 @@ class GridSearchOptions(StrategyOptions):
 
 
 class ParetoOptions(StrategyOptions):
-    """:class:`~nni_privacy.strategies.ParetoEvolution`."""
+    """NSGA-II, which seeks the best trade-offs of several metrics (ParetoEvolution)."""
 
     objectives: dict[str, str] = Field(
         {"accuracy": "maximize", "mia_auc": "minimize"}, description="metric to maximize or minimize"

@@ -11,6 +11,7 @@ from support_config import BASE, changed
 
 from nni_privacy.config import load_config, parse_config
 from nni_privacy.errors import ConfigError
+from nni_privacy.studies.config import load_study
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,7 +53,8 @@ def test_what_is_written_as_resolved_reads_the_same() -> None:
         ("concurrency", 1.5, "concurrency: 1.5"),
         ("seed", -1, "seed: -1"),
         ("name", "../up", "name: '../up'"),
-        ("strategy", "random", "strategy: 'random'"),
+        ("strategy", "rnadom", "strategy.name: unknown strategy 'rnadom'; did you mean 'random'"),
+        ("strategy", 3, "strategy: 3"),
         (
             "strategy.name",
             "evolution",
@@ -137,3 +139,82 @@ def test_a_missing_file_and_overrides(tmp_path: Path) -> None:
     assert load_config(path, trials=None).trials == 12
     with pytest.raises(ConfigError, match="trials: 0"):
         load_config(path, trials=0)
+
+
+# --- what people write instead ---
+
+
+@pytest.mark.parametrize(
+    ("written", "meant", "message"),
+    [
+        ("stratgy", "strategy", "stratgy: unknown key; did you mean 'strategy'?"),
+        ("Strategy", "strategy", "Strategy: unknown key; did you mean 'strategy'?"),
+        ("TRIALS", "trials", "TRIALS: unknown key; did you mean 'trials'?"),
+        ("datset", "dataset", "datset: unknown key; did you mean 'dataset'?"),
+        ("search-space", "search_space", "search-space: unknown key; did you mean 'search_space'?"),
+        ("nmae", "name", "nmae: unknown key; did you mean 'name'?"),
+        ("strategy.nam", "strategy.name", "strategy.nam: unknown key; did you mean 'name'?"),
+        ("dataset.nmae", "dataset.name", "dataset.nmae: unknown key; did you mean 'name'?"),
+        ("search_space.Name", "search_space.name", "search_space.Name: unknown key; did you mean 'name'?"),
+        ("pattern.nane", "pattern.name", "pattern.nane: unknown key; did you mean 'name'?"),
+        ("evaluator.recipie", "evaluator.recipe", "evaluator.recipie: unknown key; did you mean 'recipe'?"),
+    ],
+)
+def test_a_misspelled_key_is_told_and_not_that_another_is_missing(written: str, meant: str, message: str) -> None:
+    content: Any = yaml.safe_load(yaml.safe_dump(BASE))
+    *sections, last = meant.split(".")
+    target = content
+    for section in sections:
+        target = target[section]
+    target[written.rpartition(".")[2]] = target.pop(last)
+    with pytest.raises(ConfigError) as caught:
+        parse_config(content)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_name_alone_is_a_section() -> None:
+    names = {"dataset": "digits", "search_space": "nasbench201", "strategy": "random", "pattern": "demotion-reduction"}
+    short, long = parse_config(BASE | names), parse_config(BASE | {key: {"name": name} for key, name in names.items()})
+    assert short.resolved() == long.resolved()
+    one_shot = {key: value for key, value in BASE.items() if key != "trials"} | {"strategy": "gdas"}
+    assert parse_config(one_shot).trials == 1 and parse_config({**one_shot, "trials": 3}).strategy.options["top_k"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\ntrials: [1,\n", "line 3, column 1: while parsing a flow "),
+        ("name: a\n  trials: 3\n", "line 2, column 9: mapping values are not allowed here"),
+        ("name: a\n\ttrials: 3\n", "line 2, column 1: while scanning for the next token, found character '\\t'"),
+        ("name: a\nname: b\n", "line 2, column 1: key 'name' given twice"),
+        ("name: a\nx: \x01\n", "line 2, column 4: character"),
+        ("name: a\nx: !!python/name:os.system\n", "line 2, column 4: could not determine a constructor"),
+    ],
+)
+def test_a_fault_of_yaml_names_the_file_the_line_and_the_column(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: not valid YAML: {message}")
+    assert "<unicode string>" not in str(caught.value)
+
+
+def test_a_study_given_as_a_search_is_told_and_the_reverse(tmp_path: Path) -> None:
+    study = {"name": "s", "datasets": ["digits"], "architectures": [{"networks": ["dla"]}]}
+    path = tmp_path / "my file.yaml"
+    path.write_text(yaml.safe_dump(study))
+    with pytest.raises(ConfigError, match=r"this is a study \(it has datasets, architectures\), not a search") as told:
+        load_config(path)
+    assert str(told.value).endswith(f"run it with: nni-privacy measure '{path}'")
+    path.write_text(yaml.safe_dump(BASE))
+    with pytest.raises(ConfigError, match=r"this is a search \(it has dataset, strategy, .*\), not a study") as told:
+        load_study(path)
+    assert str(told.value).endswith(f"run it with: nni-privacy search '{path}'")
+
+
+def test_one_wrong_key_makes_no_study_of_a_search(tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(yaml.safe_dump(BASE | {"datasets": ["digits"]}))
+    with pytest.raises(ConfigError, match="datasets: unknown key; did you mean 'dataset'"):
+        load_config(path)

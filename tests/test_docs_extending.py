@@ -38,11 +38,12 @@ from nni_privacy.strategies import GDAS, FixedPattern
 from nni_privacy.strategies import registry as strategies
 from nni_privacy.strategies.testing import StrategyConformance
 from nni_privacy.studies.config import StudyConfig
+from nni_privacy.surrogate import base as surrogates
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
 BLOCK = re.compile(r"^```\w+\n(?:# |\{# )(\w+\.\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
-REGISTRIES = ((attacks, "_ATTACKS"), (data_sets, "_LOADERS"), (strategies, "_STRATEGIES"))
+REGISTRIES = ((attacks, "_ATTACKS"), (data_sets, "_LOADERS"), (strategies, "_STRATEGIES"), (surrogates, "_BUILDERS"))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, text in EXAMPLES.items():
         (folder / name).write_text(text, encoding="utf-8")
     data_sets.dataset_names()  # registers those that ship, before the registry is copied
+    surrogates.surrogate_names()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         for module, name in REGISTRIES:
@@ -82,7 +84,7 @@ def run_trials(space: Any, evaluator: Any, strategy: Any, *, trials: int) -> tup
 def test_every_extension_point_has_an_example() -> None:
     assert sorted(EXAMPLES) == [
         *("own.yaml", "own_attack.py", "own_data.py", "own_repair.py"),
-        *("own_section.jinja", "own_section.py", "own_space.py", "own_strategy.py"),
+        *("own_section.jinja", "own_section.py", "own_space.py", "own_strategy.py", "own_surrogate.py"),
     ]
 
 
@@ -102,8 +104,8 @@ def test_a_search_with_an_attack_a_data_set_and_a_strategy_of_ones_own(folder: P
 
 def test_a_study_knows_what_its_plugins_register(folder: Path) -> None:
     content = {"name": "own", "datasets": [{"name": "own_stripes"}], "architectures": [{"networks": ["resnet"]}]}
-    evaluator = {"plugins": ["own_attack", "own_data"], "attacks": ["own_entropy"]}
-    study = validated(StudyConfig, {**content, "evaluator": evaluator})
+    plugins, evaluator = ["own_attack", "own_data"], {"attacks": ["own_entropy"]}
+    study = validated(StudyConfig, {**content, "plugins": plugins, "evaluator": evaluator})
     assert study.datasets[0].called == "own_stripes"
 
 

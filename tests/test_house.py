@@ -16,7 +16,6 @@ LONG = {
     "nni_privacy.auditing.audit:audit",
     "nni_privacy.auditing.shadows.references:reference_shadows",
     "nni_privacy.commands.audit:run_audit",
-    "nni_privacy.nni_runtime.experiment:__init__",
     "nni_privacy.patterns.evidence:find_edges",
 }
 """Functions that are longer, most of them for a dozen keyword arguments; the list only shrinks."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from nni_privacy.attacks.signals import TargetSignals
 from nni_privacy.errors import AuditError, ConfigError, nearest
+from nni_privacy.plugins import plugin_faults
 
 __all__ = ["REQUIREMENTS", "Attack", "AttackFunction", "AttackScores", "attack_names", "check_reference_models"]
 __all__ += ["get_attack", "register_attack"]
@@ -114,7 +115,8 @@ class Attack:
             raise AuditError(
                 f"attack {self.name!r} needs {', '.join(missing)}, which this audit does not have: {remedies}"
             )
-        return self.run(signals, seed=seed, **options)
+        with plugin_faults(f"attack {self.name!r}", self.run):
+            return self.run(signals, seed=seed, **options)
 
 
 _ATTACKS: dict[str, Attack] = {}

@@ -12,7 +12,7 @@ from nni_privacy.plugins import import_plugins
 from nni_privacy.schema import Count, Options, options
 from nni_privacy.training.recipe import Recipe
 
-__all__ = ["MAX_VIEWS", "Effort", "MeasuringOptions", "ShadowCount", "ShadowSettings", "Views", "Workers"]
+__all__ = ["MAX_VIEWS", "Effort", "MeasuringOptions", "Names", "ShadowCount", "ShadowSettings", "Views", "Workers"]
 
 MAX_VIEWS = 18
 """Plain and mirrored, each unshifted and shifted by a pixel in eight directions: the 18 queries of LiRA."""

@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from nni_privacy.commands.options import parse_names
-from nni_privacy.errors import ConfigError
+from nni_privacy.commands.options import add_command, add_plugins, parse_assignments, parse_names
 from nni_privacy.plugins import import_from_here, import_plugins
 
 if TYPE_CHECKING:
@@ -27,7 +24,14 @@ ANY_NUMBER_OF_CLASSES = 2**31 - 1
 
 def add_audit(commands: Any) -> None:
     """Adds the command to a parser's ``commands``."""
-    audit = commands.add_parser("audit", help="attack your own trained model with membership inference")
+    audit = add_command(
+        commands,
+        "audit",
+        "attack your own trained model with membership inference",
+        "audit --model mymodel:make --weights model.pt \\\n    --members in.npz --nonmembers out.npz --output audit/",
+        "audit --model mymodel:make --weights model.pt --members in.npz --nonmembers out.npz \\\n"
+        "    --population more.npz --attacks lira,rmia --recipe epochs=30 --output audit/",
+    )
     needed = audit.add_argument_group("what to audit")
     needed.add_argument("--model", required=True, metavar="PACKAGE.MODULE:FACTORY", help="makes the untrained network")
     needed.add_argument("--weights", required=True, type=Path, metavar="FILE", help="a state dict: .pt, .safetensors")
@@ -43,7 +47,7 @@ def add_audit(commands: Any) -> None:
     audit.add_argument("--shadows", type=int, default=4, metavar="N", help="reference models (lira, rmia)")
     audit.add_argument("--workers", type=int, default=0, metavar="N", help="processes that train shadow models")
     audit.add_argument("--effort", nargs="*", default=[], metavar="KEY=VALUE", help="views, boundary_records, ...")
-    audit.add_argument("--plugins", nargs="*", default=[], metavar="MODULE", help="import these: your own attacks")
+    add_plugins(audit)
     audit.add_argument("--seed", type=int, default=0, metavar="S")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
@@ -80,8 +84,8 @@ def run_audit(
     from nni_privacy.data.npz import read_npz
     from nni_privacy.report.audit_page import write_audit
 
-    trained = _parse_assignments(recipe, option="--recipe")
-    budget = _parse_assignments(effort, option="--effort")
+    trained = parse_assignments(recipe, option="--recipe")
+    budget = parse_assignments(effort, option="--effort")
     how, queries = _check(output, plugins, attacks, trained, budget)
     inside, outside = (read_npz(path, num_classes=ANY_NUMBER_OF_CLASSES) for path in (members, nonmembers))
     import_from_here()
@@ -121,33 +125,18 @@ def run_audit(
     return 0
 
 
-def _parse_assignments(texts: Sequence[str], *, option: str) -> dict[str, Any]:
-    """``["epochs=30", "learning_rate=0.1"]`` -> ``{"epochs": 30, "learning_rate": 0.1}``."""
-    values: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{option}: {text!r} is not KEY=VALUE")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"{option}: {text!r} does not have a plain value") from None
-    return values
-
-
 def _check(
     output: Path, plugins: Sequence[str], attacks: Sequence[str], recipe: Mapping[str, Any], effort: Mapping[str, Any]
 ) -> tuple[Recipe, Effort]:
     """Checks what can be checked before a file is read. Returns the recipe and the effort as options."""
-    from nni_privacy.attacks import get_attack
+    from nni_privacy.attacks.dry_call import call_dry
     from nni_privacy.auditing.options import Effort
     from nni_privacy.runs.directory import RunDirectory
     from nni_privacy.training.recipe import Recipe
 
     RunDirectory.check_free(output.absolute())
     import_plugins(plugins)
-    for name in attacks:
-        get_attack(name)
+    call_dry(attacks)
     return Recipe.from_mapping(recipe), Effort.from_mapping(effort)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nni_privacy.cells.spaces import SPACES
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError
+from nni_privacy.plugins import is_plugins, plugin_faults
 
 if TYPE_CHECKING:
     from nni.nas.strategy import Strategy
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.runs.epochs import EpochRecord
     from nni_privacy.search_spaces.space import CellSpace
+    from nni_privacy.studies.config import StudyConfig
 
 __all__ = ["build_evaluator", "build_search_strategy", "build_space"]
 
@@ -34,11 +36,33 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     return PrivacyEvaluator({"name": data.name, **data.options}, seed=settings.seed, **settings.evaluator.measuring())
 
 
-def build_space(settings: SearchConfig, data: Dataset | None = None) -> CellSpace[Any]:
-    """The model space of a configuration, for images and classes as in ``data``."""
+def build_space(settings: SearchConfig | StudyConfig, data: Dataset | None = None) -> CellSpace[Any]:
+    """The model space of a configuration, for images and classes as in ``data``; a plugin's is asked about two images.
+
+    Raises:
+        ConfigError: if a plugin's cannot be built or cannot answer, with file and line.
+    """
     section = settings.search_space
     shape = {} if data is None else {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
-    return resolve_name(SPACES[section.name].model_space)(**section.options, **shape)
+    place = SPACES[section.name].model_space
+    with plugin_faults(f"search space {section.name!r}", place):
+        space: CellSpace[Any] = resolve_name(place)(**section.options, **shape)
+        if data is not None and is_plugins(place):
+            _ask(space, data)
+    return space
+
+
+def _ask(space: CellSpace[Any], data: Dataset) -> None:
+    import torch
+
+    from nni_privacy.data.normalize import to_float
+
+    with torch.no_grad():
+        answers = space.eval()(to_float(data.images[:2]))
+    space.train()
+    wanted = (len(data.images[:2]), data.num_classes)
+    if tuple(answers.shape) != wanted:
+        raise ConfigError(f"its network returns {tuple(answers.shape)}, expected {wanted}: (images, classes)")
 
 
 def build_search_strategy(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nni_privacy.commands.options import add_command
 from nni_privacy.errors import PrivacyError
 
 __all__ = ["Finding", "add_doctor", "examine", "print_examination"]
@@ -21,8 +22,8 @@ _MIN_PYTHON = (3, 10)
 
 def add_doctor(commands: Any) -> None:
     """Adds the command to a parser's ``commands``."""
-    doctor = commands.add_parser(
-        "doctor", help="say what is installed, which repairs of NNI are active, what is missing"
+    doctor = add_command(
+        commands, "doctor", "say what is installed, which repairs of NNI are active, what is missing", "doctor"
     )
     doctor.set_defaults(run=print_examination)
 
@@ -82,7 +83,9 @@ def _repairs() -> Iterator[Finding]:
         return
     yield Finding("repaired NNI", True, str(overlay))
     for repair in repairs_report():
-        yield Finding(f"repair {repair.name}", repair.active, repair.why)
+        yield Finding(
+            f"repair {repair.name}", repair.active, f"{'' if repair.active else 'not '}repaired: {repair.why}"
+        )
     yield _manager(overlay)
     found = ", ".join(proxy_variables())
     yield Finding("proxies", True, f"{found}; not used to reach NNI's manager" if found else "none in the environment")

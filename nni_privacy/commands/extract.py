@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nni_privacy.commands.options import add_command, add_plugins
 from nni_privacy.commands.surrogate import read_measured
+from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.patterns.cross_fitting import Fit
@@ -17,7 +20,14 @@ __all__ = ["add_extract", "run_extract", "surrogate_fit"]
 
 def add_extract(actions: Any) -> None:
     """Adds the command to the parser of ``patterns``."""
-    extract = actions.add_parser("extract", help="find patterns in measured architectures, with evidence")
+    extract = add_command(
+        actions,
+        "extract",
+        "find patterns in measured architectures, with evidence",
+        "patterns extract measured.csv --output mine/",
+        "patterns extract study/ --surrogate ridge --resamples 50 --output mine/",
+    )
+    add_plugins(extract)
     extract.add_argument("data", metavar="DATA.csv", type=Path, help="columns genotype and mia_auc; or run directories")
     extract.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder for the results")
     extract.add_argument("--surrogate", metavar="NAME", default="default", help="which surrogate (default: default)")
@@ -28,13 +38,14 @@ def add_extract(actions: Any) -> None:
     extract.set_defaults(run=run_extract)
 
 
-def run_extract(data: Path, *, output: Path, surrogate: str, **options: Any) -> int:
+def run_extract(data: Path, *, output: Path, surrogate: str, plugins: Sequence[str] = (), **options: Any) -> int:
     """Extracts patterns from measured architectures, writes them with a report, and prints a line for each.
 
     Args:
         data: what :func:`nni_privacy.surrogate.read_mia_data` reads: a CSV, a run directory, ...
         output: a new or empty folder for the results.
         surrogate: its name.
+        plugins: modules that are imported first.
         **options: fields of :class:`~nni_privacy.patterns.findings.ExtractionOptions`.
 
     Raises:
@@ -47,6 +58,7 @@ def run_extract(data: Path, *, output: Path, surrogate: str, **options: Any) -> 
     from nni_privacy.runs.directory import RunDirectory
 
     RunDirectory.check_free(output.absolute())
+    import_plugins(plugins)
     given = ExtractionOptions(**options)
     fit = surrogate_fit(surrogate)
     measured = read_measured(data)

@@ -6,21 +6,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.commands.options import ExitCode, add_access, add_configuration, add_web_ui
+from nni_privacy.commands.options import ExitCode, add_access, add_command, add_configuration, add_web_ui
 from nni_privacy.errors import ConfigError
+from nni_privacy.plugins import is_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.commands.session import Session
-    from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.studies.config import StudyConfig
+    from nni_privacy.studies.evaluator import MeasurementEvaluator
     from nni_privacy.studies.plan import Measurement
+    from nni_privacy.studies.space import MeasureAll, MeasurementSpace
 
 __all__ = ["add_measure", "run_measure"]
 
 
 def add_measure(commands: Any) -> None:
     """Adds the command to a parser's ``commands``."""
-    measure = commands.add_parser("measure", help="train and attack architectures x data sets x seeds: a study")
+    measure = add_command(
+        commands,
+        "measure",
+        "train and attack architectures x data sets x seeds: a study",
+        "measure experiments/section3_small.yaml --dry-run",
+        "measure experiments/section3_small.yaml --output study/ --exit-when-done",
+        "measure study.yaml --data cifar10=mine.npz --output study/",
+    )
     add_configuration(measure)
     measure.add_argument("--resume", action="store_true", help="go on; also without it where DIR holds this study")
     measure.add_argument(
@@ -37,6 +46,7 @@ def run_measure(
     output: str | Path | None = None,
     data: Sequence[str] = (),
     resume: bool = False,
+    dry_run: bool = False,
     **web_ui: Any,
 ) -> ExitCode:
     """Runs the study that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
@@ -49,6 +59,7 @@ def run_measure(
         output: the run directory; by default ``runs/<name>-<time>``.
         data: ``LABEL=FILE.npz``: a file that takes the place of a data set.
         resume: refuse to start anew.
+        dry_run: check everything, say what would run, and write nothing.
         **web_ui: ``port``, ``exit_when_done``, ``host``, ``token``; see :class:`~nni_privacy.commands.session.Session`.
 
     Returns:
@@ -58,18 +69,24 @@ def run_measure(
         PrivacyError: if the input is not valid, or ``output`` holds something else.
         RunStoppedError: if a fault of the machine ends the run.
     """
+    from nni_privacy.commands.dry_run import study_plan
     from nni_privacy.commands.session import Session, run_folder
     from nni_privacy.studies.config import load_study
 
     settings = load_study(config, data=_files_of(data))
-    session = Session(settings=settings, directory=run_folder(output, settings.name), **web_ui)
+    command = ["measure", str(config), *(["--data", *data] if data else [])]
+    session = Session(settings=settings, directory=run_folder(output, settings.name), command=command, **web_ui)
     _check(settings, session, resume=resume)
     planned = _plan(settings)
     session.trials = len(planned)
+    if dry_run:
+        session.check_parts(*_build_parts(settings, session, planned))
+        print(study_plan(settings, planned), session.plan_of_run(), sep="\n")
+        return ExitCode.DONE
     if session.conclude_complete():
         return ExitCode.DONE
     with session.opened():
-        experiment = _build_experiment(settings, session, planned)
+        experiment = session.experiment(*_build_parts(settings, session, planned))
         finished = session.run_to_end(experiment, what="measurements")
     return session.conclude(experiment, finished=finished)
 
@@ -108,7 +125,10 @@ def _check(settings: StudyConfig, session: Session, *, resume: bool) -> None:
 
 
 def _plan(settings: StudyConfig) -> list[Measurement]:
-    """All measurements of the study; its data sets are loaded and split, to see that they can be."""
+    """All measurements of the study; its data sets are loaded and split and attacks of plugins called, as a check."""
+    from nni_privacy.attacks.dry_call import call_dry
+    from nni_privacy.cells.spaces import SPACES
+    from nni_privacy.commands.build import build_space
     from nni_privacy.data import load_dataset
     from nni_privacy.studies.plan import plan_study
 
@@ -116,10 +136,15 @@ def _plan(settings: StudyConfig) -> list[Measurement]:
     for dataset in data.values():
         for seed in settings.seeds:
             dataset.split(seed=seed)
+        call_dry(settings.evaluator.attacks, classes=dataset.num_classes)
+        if is_plugins(SPACES[settings.search_space.name].model_space):
+            build_space(settings, dataset)
     return plan_study(settings, data)
 
 
-def _build_experiment(settings: StudyConfig, session: Session, planned: Sequence[Measurement]) -> PrivacyExperiment:
+def _build_parts(
+    settings: StudyConfig, session: Session, planned: Sequence[Measurement]
+) -> tuple[MeasurementSpace, MeasurementEvaluator, MeasureAll]:
     from nni_privacy.studies.evaluator import MeasurementEvaluator
     from nni_privacy.studies.plan import KEY
     from nni_privacy.studies.space import MeasureAll, MeasurementSpace
@@ -137,4 +162,4 @@ def _build_experiment(settings: StudyConfig, session: Session, planned: Sequence
 
     pairs = [(one.sample, evaluator(one)) for one in planned]
     values = {name: list(dict.fromkeys(sample[name] for sample, _ in pairs)) for name in KEY}
-    return session.experiment(MeasurementSpace(**values), pairs[0][1], MeasureAll(pairs))
+    return MeasurementSpace(**values), pairs[0][1], MeasureAll(pairs)

@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from nni_privacy.commands.options import add_command
+
 __all__ = ["add_nnictl"]
 
 _VERBS = ("get", "put", "post", "delete")
@@ -19,7 +21,13 @@ _VERBS = ("get", "put", "post", "delete")
 
 def add_nnictl(commands: Any) -> None:
     """Adds the command to a parser's ``commands``."""
-    nnictl = commands.add_parser("nnictl", help="NNI's own command line, with the tokens of your running managers")
+    nnictl = add_command(
+        commands,
+        "nnictl",
+        "NNI's own command line, with the tokens of your running managers",
+        "nnictl experiment list",
+        "nnictl trial ls EXPERIMENT",
+    )
     nnictl.add_argument("words", metavar="...", nargs=argparse.REMAINDER, help="as after nnictl, e.g.: experiment list")
     nnictl.set_defaults(run=run_nnictl)
 

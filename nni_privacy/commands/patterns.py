@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.extract import add_extract
+from nni_privacy.commands.options import add_command, add_plugins
+from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.patterns import Cells
@@ -15,12 +18,33 @@ __all__ = ["add_patterns"]
 
 def add_patterns(commands: Any) -> None:
     """Adds the command to a parser's ``commands``."""
-    patterns = commands.add_parser("patterns", help="list, show, apply and extract cell patterns")
+    patterns = add_command(
+        commands,
+        "patterns",
+        "list, show, apply and extract cell patterns",
+        "patterns list",
+        "patterns show demotion-reduction",
+        "patterns apply demotion-reduction --budget 4 genotypes.txt",
+    )
     actions = patterns.add_subparsers(required=True, metavar="ACTION", title="actions")
     add_extract(actions)
-    actions.add_parser("list", help="the patterns that ship with the package").set_defaults(run=run_list)
-    show = actions.add_parser("show", help="one pattern, edge by edge")
-    apply = actions.add_parser("apply", help="write a pattern's first edges into genotypes, one a line")
+    listed = add_command(actions, "list", "the patterns that ship with the package", "patterns list")
+    listed.set_defaults(run=run_list)
+    show = add_command(
+        actions,
+        "show",
+        "one pattern, edge by edge",
+        "patterns show demotion-reduction",
+        "patterns show demotion --cells dual",
+    )
+    apply = add_command(
+        actions,
+        "apply",
+        "write a pattern's first edges into genotypes, one a line",
+        "patterns apply demotion-reduction --budget 4 genotypes.txt",
+        "patterns apply mine/demotion-normal.yaml - < genotypes.txt",
+    )
+    add_plugins(apply)
     for action, run in ((show, run_show), (apply, run_apply)):
         action.add_argument("name", metavar="NAME", help="a shipped pattern, a family such as demotion, or a YAML file")
         action.add_argument(
@@ -61,7 +85,7 @@ def run_show(name: str, *, cells: Cells | None) -> int:
     return 0
 
 
-def run_apply(name: str, file: str, *, cells: Cells | None, budget: int) -> int:
+def run_apply(name: str, file: str, *, cells: Cells | None, budget: int, plugins: Sequence[str] = ()) -> int:
     """Prints the genotypes of ``file`` with the first ``budget`` edges of a pattern in them, one per line.
 
     Raises:
@@ -71,6 +95,7 @@ def run_apply(name: str, file: str, *, cells: Cells | None, budget: int) -> int:
     from nni_privacy.patterns import load_pattern
     from nni_privacy.patterns.library import warn_unsupported
 
+    import_plugins(plugins)
     pattern = load_pattern(name, cells=cells).first(budget)
     # All lines are read before the first is written: bad input leaves no half a result.
     lines = [str(pattern.apply(genotype)) for genotype in read_genotypes(file)]

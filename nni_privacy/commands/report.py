@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nni_privacy.commands.options import add_command
+
 __all__ = ["add_report"]
 
 
 def add_report(commands: Any) -> None:
     """Adds the command to a parser's ``commands``."""
-    report = commands.add_parser("report", help="write report.html for a run directory")
+    report = add_command(
+        commands, "report", "write report.html for a run directory", "report runs/quickstart-20250101-120000"
+    )
     report.add_argument("directory", metavar="DIR", type=Path, help="a run directory")
     report.set_defaults(run=run_report)
 

@@ -8,26 +8,39 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.commands.options import ExitCode, add_access, add_configuration, add_web_ui
+from nni_privacy.commands.options import ExitCode, add_access, add_command, add_configuration, add_web_ui
 from nni_privacy.errors import ConfigError, PrivacyError
 
 if TYPE_CHECKING:
     from nni.nas.execution.event import FinalMetricEvent, TrainingEndEvent
     from nni.nas.space import SimplifiedModelSpace
+    from nni.nas.strategy import Strategy
 
     from nni_privacy.commands.session import Session
     from nni_privacy.config import SearchConfig
+    from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.runs.directory import RunDirectory
+    from nni_privacy.runs.epochs import EpochRecord
+    from nni_privacy.search_spaces.space import CellSpace
 
 __all__ = ["add_search", "run_search"]
 
 
 def add_search(commands: Any) -> None:
     """Adds the command to a parser's ``commands``."""
-    search = commands.add_parser("search", help="run a (constrained) search with audited trials and NNI's web UI")
+    search = add_command(
+        commands,
+        "search",
+        "run a (constrained) search with audited trials and NNI's web UI",
+        "search experiments/quickstart.yaml",
+        "search search.yaml --dry-run",
+        "search search.yaml --output runs/mine --trials 40 --exit-when-done",
+        "search search.yaml --output runs/mine --resume",
+    )
     add_configuration(search)
     search.add_argument("--trials", metavar="N", type=int, help="instead of the configuration's number of trials")
     add_web_ui(search, end="after the search")
@@ -42,6 +55,7 @@ def run_search(
     output: str | Path | None = None,
     trials: int | None = None,
     resume: bool = False,
+    dry_run: bool = False,
     **web_ui: Any,
 ) -> ExitCode:
     """Runs the search that the configuration file describes, writes its report, and keeps the web UI up until Ctrl-C.
@@ -53,6 +67,7 @@ def run_search(
         output: the run directory; by default ``runs/<name>-<time>``.
         trials: instead of the configuration's; of a run that is resumed, as many as before or more.
         resume: go on with the interrupted run in ``output``.
+        dry_run: check everything, say what would run, and write nothing.
         **web_ui: ``port``, ``exit_when_done``, ``host``, ``token``; see :class:`~nni_privacy.commands.session.Session`.
 
     Returns:
@@ -67,8 +82,13 @@ def run_search(
 
     settings = load_config(config, trials=trials)
     directory = run_folder(output, settings.name)
-    session = Session(settings=settings, directory=directory, trials=settings.trials, resume=resume, **web_ui)
+    command = ["search", str(config), *([] if trials is None else ["--trials", str(trials)])]
+    session = Session(
+        settings=settings, directory=directory, trials=settings.trials, resume=resume, command=command, **web_ui
+    )
     _check(settings, session, output)
+    if dry_run:
+        return _plan_predicted(settings, session) if settings.predicted else _plan_measured(settings, session)
     return _search_predicted(settings, directory) if settings.predicted else _search_measured(settings, session)
 
 
@@ -96,17 +116,45 @@ def _check(settings: SearchConfig, session: Session, output: str | Path | None) 
 
 
 def _search_measured(settings: SearchConfig, session: Session) -> ExitCode:
-    from nni_privacy.commands.build import build_evaluator, build_search_strategy, build_space
-
     if session.conclude_complete():
         return ExitCode.DONE
     with session.opened():
-        evaluator = build_evaluator(settings)
-        space, folder = build_space(settings, evaluator.load_data()[0]), session.directory / "search"
-        strategy = build_search_strategy(settings, folder=folder, on_epoch=session.progress.on_epoch)
-        experiment = session.experiment(space, evaluator, strategy)
+        experiment = session.experiment(*_build_parts(settings, session, on_epoch=session.progress.on_epoch))
         finished = session.run_to_end(experiment)
     return session.conclude(experiment, finished=finished)
+
+
+def _build_parts(
+    settings: SearchConfig, session: Session, *, on_epoch: Callable[[EpochRecord], None] | None = None
+) -> tuple[CellSpace[Any], PrivacyEvaluator, Strategy]:
+    """Space, evaluator and strategy; the data has been loaded, and attacks of plugins have been called."""
+    from nni_privacy.attacks.dry_call import call_dry
+    from nni_privacy.commands.build import build_evaluator, build_search_strategy, build_space
+
+    evaluator = build_evaluator(settings)
+    data, _ = evaluator.load_data()
+    call_dry(settings.evaluator.attacks, classes=data.num_classes, seed=settings.seed)
+    space = build_space(settings, data)
+    strategy = build_search_strategy(settings, folder=session.directory / "search", on_epoch=on_epoch)
+    return space, evaluator, strategy
+
+
+def _plan_measured(settings: SearchConfig, session: Session) -> ExitCode:
+    """Prints what would be run, after all checks; writes nothing."""
+    from nni_privacy.commands.dry_run import search_plan
+
+    space, evaluator, strategy = _build_parts(settings, session)
+    session.check_parts(space, evaluator, strategy)
+    print(search_plan(settings, evaluator), session.plan_of_run(), sep="\n")
+    return ExitCode.DONE
+
+
+def _plan_predicted(settings: SearchConfig, session: Session) -> ExitCode:
+    from nni_privacy.commands.dry_run import search_plan
+
+    _build_predicted(settings, session.directory)
+    print(search_plan(settings), f"  {'results':<14} {session.directory}", sep="\n")
+    return ExitCode.DONE
 
 
 # --- a search whose trials are predicted ---
@@ -141,17 +189,13 @@ def _build_predicted(settings: SearchConfig, directory: Path) -> tuple[Simplifie
     from nni.nas.space import SimplifiedModelSpace
 
     from nni_privacy.commands.build import build_search_strategy, build_space
+    from nni_privacy.nni_runtime.experiment import fit_parts
     from nni_privacy.surrogate.evaluator import PredictedEvaluator
 
-    evaluator = PredictedEvaluator(settings.evaluator.surrogate)
-    space = build_space(settings)
-    executable = SimplifiedModelSpace.from_model(space, evaluator)
-    evaluator.check_space(executable)
-    strategy: Any = build_search_strategy(settings, folder=directory / "search")
-    fixed = strategy.fit_to(space).as_lists() if hasattr(strategy, "fit_to") else {}
-    if hasattr(strategy, "check"):
-        strategy.check(executable)
-    return executable, strategy, fixed
+    evaluator, space = PredictedEvaluator(settings.evaluator.surrogate), build_space(settings)
+    strategy = build_search_strategy(settings, folder=directory / "search")
+    fixed = fit_parts(space, evaluator, strategy)
+    return SimplifiedModelSpace.from_model(space, evaluator), strategy, fixed
 
 
 def _run_predicted(strategy: Any, space: SimplifiedModelSpace, recorder: _PredictionRecorder) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from nni_privacy.commands.options import ExitCode
+from nni_privacy.commands.options import PORT, ExitCode
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.files import DISK_FAULTS, unwritten
@@ -27,7 +28,7 @@ from nni_privacy.nni_runtime.access import ManagerAccess, check_host, check_port
 from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
 from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory
-from nni_privacy.runs.epochs import EpochRecord
+from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
 from nni_privacy.runs.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Session:
         host: an address of this machine that the web UI is open at, too, for whoever has its token.
         token: whether the web UI wants the token in the address that is printed.
         exit_when_done: whether the web UI is stopped when the run is done, not by Ctrl-C.
+        command: words of the command line that make this run, without ``nni-privacy`` and where and how it runs.
         access: of NNI's manager; set while the session is open.
         progress: the observer of finished trials; set while the session is open.
     """
@@ -79,12 +81,23 @@ class Session:
     directory: Path
     trials: int = 0
     resume: bool = False
-    port: int = 8080
+    port: int = PORT
     host: str | None = None
     token: bool = True
     exit_when_done: bool = False
+    command: Sequence[str] = ()
     access: ManagerAccess = field(init=False)
     progress: SearchProgress = field(init=False)
+
+    @property
+    def resume_command(self) -> str:
+        """What is to be typed to go on with the run."""
+        words = ["nni-privacy", *self.command, "--output", str(self.directory), "--resume"]
+        words += ["--port", str(self.port)] if self.port != PORT else []
+        words += ["--host", self.host] if self.host is not None else []
+        words += ["--no-token"] if not self.token else []
+        words += ["--exit-when-done"] if self.exit_when_done else []
+        return shlex.join(words)
 
     def check(self) -> None:
         """Raises ConfigError unless the web UI can be open as wanted, and trials on other machines can reach it."""
@@ -129,9 +142,7 @@ class Session:
         from nni_privacy.nni_runtime.experiment import PrivacyExperiment
 
         nni.silence_stdout()  # its log stays in the run directory, nni/<id>/log
-        settings = self.settings
-        size: dict[str, Any] = {key: getattr(settings, key) for key in ("name", "concurrency", "gpus_per_trial")}
-        size["trials"] = self.trials
+        settings, size = self.settings, self._size()
         service = settings.training_service
         return PrivacyExperiment(
             space,
@@ -145,6 +156,30 @@ class Session:
             warm_trials=settings.warm_trials,
             **size,
         )
+
+    def check_parts(self, space: ModelSpace, evaluator: Evaluator, strategy: Strategy) -> None:
+        """Checks what a start of the run would check, and starts and writes nothing.
+
+        Raises:
+            PrivacyError: if the port is in use, the parts do not fit, or NNI does not accept the training service.
+        """
+        from nni_privacy.nni_runtime.experiment import fit_parts
+
+        check_port(self.port)
+        fit_parts(space, evaluator, strategy)
+        if self.settings.training_service is not None:
+            experiment_config(self.settings.training_service, host=self.host, **self._size())
+
+    def plan_of_run(self) -> str:
+        """Where a run would go and what of it is finished, as lines of a dry run."""
+        finished = len(RunDirectory(self.directory, resumable=True).records()) if self.resume else 0
+        lines = [("results", self.directory), *([("finished", f"{finished} of {self.trials}")] if self.resume else [])]
+        return "\n".join(f"  {name:<14} {value}" for name, value in lines)
+
+    def _size(self) -> dict[str, Any]:
+        settings = self.settings
+        size: dict[str, Any] = {key: getattr(settings, key) for key in ("name", "concurrency", "gpus_per_trial")}
+        return {**size, "trials": self.trials}
 
     def run_to_end(self, experiment: PrivacyExperiment, *, what: str = "trials") -> bool:
         """Whether the run went to its end; NNI stops the manager itself when it is interrupted.
@@ -175,6 +210,7 @@ class Session:
             report, word = write_report(self.directory), "done" if finished else "interrupted"
             print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
             if not finished:
+                print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
             if not self.exit_when_done and experiment.port is not None:
                 print(f"the web UI stays up at {self.access.page(self.port)} until Ctrl-C", flush=True)
@@ -280,6 +316,7 @@ class SearchProgress:
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._lock = threading.Lock()
         self._epoch: EpochRecord | None = None
+        self._trial: TrialEpoch | None = None
         self._started = time.monotonic()
         self._live = Live(console=self._console, get_renderable=self._line, refresh_per_second=2, transient=True)
 
@@ -324,6 +361,15 @@ class SearchProgress:
             if not self._console.is_terminal:
                 self._console.print(str(record), markup=False)
 
+    def on_trial_epoch(self, epoch: TrialEpoch) -> None:
+        """Takes note of an epoch of a running trial; until the first of them has ended, it is all there is to tell."""
+        with self._lock:
+            if self.done > self._restored or (self._trial is not None and epoch.sequence > self._trial.sequence):
+                return
+            self._trial = epoch
+            if not self._console.is_terminal:
+                self._console.print(str(epoch), markup=False)
+
     def seconds_left(self) -> float | None:
         """Estimated from the pace since the start, in seconds; None before a trial has finished since."""
         here = self.done - self._restored
@@ -331,26 +377,39 @@ class SearchProgress:
 
     def _line(self) -> Text:
         if self._epoch is not None and not self.done and self._epoch.epoch < self._epoch.epochs:
-            return Text(f"{self._epoch}  {self.address}")
+            return Text(self._folded([*str(self._epoch).split("  "), self.address]))
         left = self.seconds_left()
+        running = [] if left is not None or self._trial is None else [str(self._trial)]
+        clock = f"{_duration(time.monotonic() - self._started)} so far"
         failed = f" ({self.failed} failed)" if self.failed else ""
         parts = [
             f"{self.done}/{self.trials} trials{failed}",
             f"best accuracy {_fraction(self.best_accuracy)}",
             f"lowest AUC {_fraction(self.lowest_auc)}",
-            f"{_duration(time.monotonic() - self._started)} so far, {_duration(left)} left",
+            *running,
+            clock if left is None else f"{clock}, {_duration(left)} left",
             self.address,
         ]
-        return Text("  ".join(parts))
+        return Text(self._folded(parts))
+
+    def _folded(self, parts: Sequence[str]) -> str:
+        """The parts on one line, or in a terminal on as many as it takes to cut none; what never fits is left out."""
+        if not self._console.is_terminal:
+            return "  ".join(parts)
+        lines: list[str] = []
+        for part in parts:
+            if lines and len(lines[-1]) + 2 + len(part) <= self._console.width:
+                lines[-1] += f"  {part}"
+            elif len(part) <= self._console.width:
+                lines.append(part)
+        return "\n".join(lines)
 
 
 def _fraction(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
+def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

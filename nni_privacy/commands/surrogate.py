@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.commands.options import parse_names
+from nni_privacy.commands.options import add_command, add_plugins, parse_names
 from nni_privacy.errors import ConfigError, GenotypeError
+from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.cells.genotypes import AnyGenotype
@@ -28,19 +30,48 @@ _DATA = "CSV with the columns genotype and mia_auc, run directories, or the auth
 
 def add_surrogate(commands: Any) -> None:
     """Adds the command to a parser's ``commands``."""
-    surrogate = commands.add_parser("surrogate", help="predict an architecture's attack AUC without training it")
+    surrogate = add_command(
+        commands,
+        "surrogate",
+        "predict an architecture's attack AUC without training it",
+        "surrogate predict genotypes.txt",
+        "surrogate fit measured.csv --output mine.npz",
+    )
     actions = surrogate.add_subparsers(required=True, metavar="ACTION", title="actions")
-    fit = actions.add_parser("fit", help="learn from measured architectures")
+    fit = add_command(
+        actions,
+        "fit",
+        "learn from measured architectures",
+        "surrogate fit measured.csv --output mine.npz",
+        "surrogate fit runs/* --model ridge --output ridge.npz",
+    )
     fit.add_argument("data", metavar="DATA", nargs="+", type=Path, help=_DATA)
     fit.add_argument("--output", required=True, type=Path, metavar="FILE", help="a new file for the surrogate (.npz)")
     fit.add_argument("--model", default="default", metavar="NAME", help="default, ridge, gin, ... (default: default)")
     fit.add_argument("--seed", type=int, default=0, metavar="S")
     fit.set_defaults(run=run_fit)
-    predict = actions.add_parser("predict", help="write the predicted (not measured) AUC of genotypes, one a line")
+    predict = add_command(
+        actions,
+        "predict",
+        "write the predicted (not measured) AUC of genotypes, one a line",
+        "surrogate predict genotypes.txt",
+        "surrogate predict --surrogate mine.npz - < genotypes.txt",
+    )
     predict.add_argument("file", metavar="FILE", help="one Genotype(...) a line, or CSV with genotype; - is stdin")
     predict.add_argument("--surrogate", type=Path, metavar="FILE", help="of `fit` (default: the one that ships)")
     predict.set_defaults(run=run_predict)
-    search = actions.add_parser("search", help="order thousands of random architectures by predicted AUC")
+    for action in (fit, predict, _add_search(actions), _add_benchmark(actions)):
+        add_plugins(action)
+
+
+def _add_search(actions: Any) -> argparse.ArgumentParser:
+    search = add_command(
+        actions,
+        "search",
+        "order thousands of random architectures by predicted AUC",
+        "surrogate search --output predicted/",
+        "surrogate search --count 50000 --pattern demotion-reduction --output predicted/",
+    )
     search.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder for the results")
     search.add_argument("--surrogate", metavar="FILE", type=Path, help="of `fit` (default: the one that ships)")
     search.add_argument("--count", metavar="N", type=int, default=10_000, help="architectures (default: 10000)")
@@ -50,7 +81,17 @@ def add_surrogate(commands: Any) -> None:
     search.add_argument("--best", metavar="K", type=int, default=20, help="shown in the report (default: 20)")
     search.add_argument("--seed", metavar="S", type=int, default=0)
     search.set_defaults(run=run_search)
-    compare = actions.add_parser("benchmark", help="how well surrogates predict, over many random splits")
+    return search
+
+
+def _add_benchmark(actions: Any) -> argparse.ArgumentParser:
+    compare = add_command(
+        actions,
+        "benchmark",
+        "how well surrogates predict, over many random splits",
+        "surrogate benchmark measured.csv",
+        "surrogate benchmark measured.csv --models default,ridge --splits 10 --output out/",
+    )
     compare.add_argument("data", metavar="DATA", nargs="+", type=Path, help=_DATA)
     compare.add_argument("--splits", type=int, default=30, metavar="N", help="10%% test each (default: 30)")
     compare.add_argument(
@@ -60,9 +101,10 @@ def add_surrogate(commands: Any) -> None:
     compare.add_argument("--workers", type=int, default=1, metavar="N", help="processes of one thread (default: 1)")
     compare.add_argument("--seed", type=int, default=0, metavar="S")
     compare.set_defaults(run=run_benchmark)
+    return compare
 
 
-def run_fit(data: Sequence[Path], *, output: Path, model: str, seed: int) -> int:
+def run_fit(data: Sequence[Path], *, output: Path, model: str, seed: int, plugins: Sequence[str] = ()) -> int:
     """Fits a surrogate to measured architectures and writes it to a new file.
 
     Raises:
@@ -72,6 +114,7 @@ def run_fit(data: Sequence[Path], *, output: Path, model: str, seed: int) -> int
     from nni_privacy.surrogate import build_surrogate
 
     _quiet()
+    import_plugins(plugins)
     checked(Seed, seed, "--seed")
     if output.exists():
         raise ConfigError(f"output: {output} exists; name a new file")
@@ -84,7 +127,7 @@ def run_fit(data: Sequence[Path], *, output: Path, model: str, seed: int) -> int
     return 0
 
 
-def run_predict(file: str, *, surrogate: Path | None) -> int:
+def run_predict(file: str, *, surrogate: Path | None, plugins: Sequence[str] = ()) -> int:
     """Prints the predicted AUC of the genotypes in ``file`` (``-``: standard input), one per line.
 
     Raises:
@@ -94,6 +137,7 @@ def run_predict(file: str, *, surrogate: Path | None) -> int:
     from nni_privacy.surrogate import load_surrogate
 
     _quiet()
+    import_plugins(plugins)
     model = load_surrogate(surrogate)
     genotypes = read_genotypes(file)
     _check_space(genotypes, file=file)
@@ -122,7 +166,14 @@ def _check_space(genotypes: Sequence[AnyGenotype], *, file: str) -> None:
 
 
 def run_benchmark(
-    data: Sequence[Path], *, splits: int, models: Sequence[str], output: Path | None, workers: int, seed: int
+    data: Sequence[Path],
+    *,
+    splits: int,
+    models: Sequence[str],
+    output: Path | None,
+    workers: int,
+    seed: int,
+    plugins: Sequence[str] = (),
 ) -> int:
     """Compares surrogates (by default all that need no extra) over random splits of measured architectures.
 
@@ -137,6 +188,7 @@ def run_benchmark(
     from nni_privacy.surrogate.benchmark import benchmark, benchmark_table
 
     _quiet()
+    import_plugins(plugins)
     checked(Seed, seed, "--seed")
     if output is not None:
         RunDirectory.check_free(output.absolute())
@@ -197,6 +249,7 @@ def run_search(
     budget: int,
     best: int,
     seed: int,
+    plugins: Sequence[str] = (),
 ) -> int:
     """Orders ``count`` random architectures by predicted AUC, with and without the edges of a pattern.
 
@@ -213,6 +266,7 @@ def run_search(
     from nni_privacy.surrogate.search import search_predicted
 
     RunDirectory.check_free(output.absolute())
+    import_plugins(plugins)
     checked(Count, best, "best")
     if cells is not None and pattern is None:
         raise ConfigError("cells: without a pattern it has no meaning; add --pattern")

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter
 
 from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.plugins import expect, plugin_faults
 from nni_privacy.schema import Count, Seed, checked
 
 if TYPE_CHECKING:
     from nni_privacy.data.dataset import Dataset
 
-__all__ = ["COMMON_OPTIONS", "check_dataset_options", "dataset_names", "load_dataset", "register_dataset"]
+__all__ = ["COMMON_OPTIONS", "check_dataset_options", "dataset_loader", "dataset_names", "load_dataset"]
+__all__ += ["register_dataset"]
 
 Loader = TypeVar("Loader", bound=Callable[..., Any])
 
@@ -64,7 +66,7 @@ def check_dataset_options(name: str, options: Mapping[str, Any]) -> dict[str, An
         ConfigError: if the name or an option is unknown (with the nearest known one), a required option is missing, or
             a value is of another type or out of range.
     """
-    loader = _loader(name)
+    loader = dataset_loader(name)
     parameters = inspect.signature(loader).parameters
     known = {**{key: value.annotation for key, value in parameters.items()}, **_COMMON}
     for option in options:
@@ -117,10 +119,13 @@ def load_dataset(
     common = {"limit": limit, "limit_seed": limit_seed, "image_size": image_size, "stratified": stratified}
     options = check_dataset_options(name, {**options, **common})
     limit, limit_seed, image_size, stratified = (options.pop(key) for key in COMMON_OPTIONS)
-    loader = _loader(name)
+    loader = dataset_loader(name)
     if image_size is not None and "image_size" in inspect.signature(loader).parameters:
         options["image_size"] = image_size  # it resizes while it reads
-    dataset: Dataset = loader(**options)
+    what = f"dataset {name!r}"
+    with plugin_faults(what, loader):
+        dataset: Dataset = loader(**options)
+    expect(dataset, import_module("nni_privacy.data.dataset").Dataset, what, loader)
     if limit is not None:
         dataset = dataset.subset(limit, seed=limit_seed)
     if image_size is not None:
@@ -128,7 +133,8 @@ def load_dataset(
     return replace(dataset, stratified=True) if stratified else dataset
 
 
-def _loader(name: str) -> Callable[..., Any]:
+def dataset_loader(name: str) -> Callable[..., Any]:
+    """The loader that is registered under a name; ConfigError with the nearest one if there is none."""
     names = dataset_names()
     if name not in names:
         raise ConfigError(f"unknown dataset {name!r}: {nearest(str(name), names)}")

@@ -28,6 +28,7 @@ from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.metrics import final_fault
 from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
 from nni_privacy.nni_runtime.trial_results import mismatch, proposed_architecture, record_of
+from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.journal import Result, sample_key
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
@@ -38,6 +39,7 @@ _logger = logging.getLogger(__name__)
 
 TrialObserver = Callable[[TrialRecord], None]
 ScoresObserver = Callable[[str, bytes], None]
+EpochObserver = Callable[[TrialEpoch], None]
 
 POLL_SECONDS = 1.0
 """Interval at which the engine polls for what has happened."""
@@ -96,6 +98,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         on_trial: called with the record of each finished trial, from a thread of its own. A result that it cannot write
             (OSError) stops the run.
         on_scores: called before with the trial's id and the content of its ``scores.npz``, if it wrote one.
+        on_epoch: called with each intermediate result, from that thread, too.
         folder: of the run; a trial that fails while its disk is full is run again when the run goes on.
         trial_timeout: seconds after which a running trial is stopped; None: never.
 
@@ -110,12 +113,14 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         replay: Replay,
         on_trial: TrialObserver,
         on_scores: ScoresObserver,
+        on_epoch: EpochObserver = lambda epoch: None,
         folder: Path,
         trial_timeout: float | None = None,
     ) -> None:
         self._replay = replay
         self._on_trial = on_trial
         self._on_scores = on_scores
+        self._on_epoch = on_epoch
         self._manager = ManagerClient(experiment)
         self._folder = folder
         self._timeouts = Timeouts(trial_timeout)
@@ -284,6 +289,8 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         elif command.type == MetricType.PERIODICAL:
             event, number = IntermediateMetricEvent(trial.model, command.value), trial.number
             self._take(lambda: self.dispatch_model_event(event) if number in self._open else None)
+            recipe = getattr(getattr(trial.model, "evaluator", None), "recipe", None)
+            self._on_epoch(TrialEpoch(number, command.sequence + 1, getattr(recipe, "epochs", None), command.value))
         else:
             fault, refused = mismatch(trial.model, command.value), final_fault(command.value)
             if fault is not None:

@@ -26,11 +26,12 @@ from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
 from nni_privacy.runs.directory import RunDirectory, describe_environment
+from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.processes import leftovers, stop_processes
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
 
-__all__ = ["PrivacyExperiment"]
+__all__ = ["PrivacyExperiment", "fit_parts"]
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ class PrivacyExperiment(NasExperiment):
         gpus_per_trial: GPUs that NNI reserves for each trial; 0 hides GPUs from trials on most services.
         settings: what ``config.yaml`` of the run directory shall hold; by default a summary of the arguments.
         observers: called with the :class:`TrialRecord` of each finished trial. One that has a method ``resumed`` is
-            told by it, at :meth:`resume`, of all that were finished before.
+            told by it, at :meth:`resume`, of all that were finished before; one that has ``on_trial_epoch``, of every
+            epoch of a running trial, a :class:`~nni_privacy.runs.epochs.TrialEpoch`.
         trial_timeout: seconds after which a running trial is stopped and counts as failed; None: never.
         warm_trials: whether trials on this machine are forked from one process that has imported everything and read
             the data: each costs seconds less, and is otherwise the same.
@@ -93,12 +95,7 @@ class PrivacyExperiment(NasExperiment):
         id: str | None = None,
     ) -> None:
         install()
-        fit_to = getattr(strategy, "fit_to", None)  # a FixedPattern, or what wraps strategies as it does
-        self._fixed_edges = fit_to(model_space).as_lists() if fit_to is not None else {}
-        # Ours say before anything starts whether they fit.
-        for check in (getattr(evaluator, "check_space", None), getattr(strategy, "check", None)):
-            if check is not None:
-                check(SimplifiedModelSpace.from_model(model_space, evaluator))
+        self._fixed_edges = fit_parts(model_space, evaluator, strategy)
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
         super().__init__(model_space, evaluator, strategy, config, id=id)
@@ -221,6 +218,7 @@ class PrivacyExperiment(NasExperiment):
             replay=replay,
             on_trial=self._record,
             on_scores=run.save_scores,
+            on_epoch=self._tell_epoch,
             folder=run.path,
             trial_timeout=self._trial_timeout,
         )
@@ -232,6 +230,11 @@ class PrivacyExperiment(NasExperiment):
                 observer(record)
             except Exception:  # the trial is finished all the same
                 _logger.exception("while telling %r of trial %s", observer, record.trial)
+
+    def _tell_epoch(self, epoch: TrialEpoch) -> None:
+        for observer in self._observers:
+            if hasattr(observer, "on_trial_epoch"):
+                observer.on_trial_epoch(epoch)
 
     def _summary(self) -> dict[str, Any]:
         try:
@@ -254,6 +257,20 @@ class PrivacyExperiment(NasExperiment):
             device=getattr(self.evaluator, "device", None),
             fixed_edges=self._fixed_edges,
         )
+
+
+def fit_parts(model_space: ModelSpace, evaluator: Evaluator, strategy: Strategy) -> dict[str, Any]:
+    """The edges that a strategy fixes in a space, by cell; ours say before anything starts whether they fit.
+
+    Raises:
+        PrivacyError: if evaluator or strategy cannot work on the space.
+    """
+    fit_to = getattr(strategy, "fit_to", None)  # a FixedPattern, or what wraps strategies as it does
+    fixed: dict[str, Any] = fit_to(model_space).as_lists() if fit_to is not None else {}
+    for check in (getattr(evaluator, "check_space", None), getattr(strategy, "check", None)):
+        if check is not None:
+            check(SimplifiedModelSpace.from_model(model_space, evaluator))
+    return fixed
 
 
 def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_trial: int) -> NasExperimentConfig:

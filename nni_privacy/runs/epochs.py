@@ -1,4 +1,4 @@
-"""Epochs of a one-shot search: records for the terminal, as lines of JSON, and as TensorBoard's events."""
+"""Epochs: of a one-shot search for the terminal, as lines of JSON and as TensorBoard's events; of a trial that runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from nni_privacy.files import atomic_write
 
-__all__ = ["EPOCHS_FILE", "EpochRecord", "SearchLog", "read_epochs"]
+__all__ = ["EPOCHS_FILE", "EpochRecord", "SearchLog", "TrialEpoch", "read_epochs"]
 
 EPOCHS_FILE = "epochs.jsonl"
 
@@ -42,6 +42,30 @@ class EpochRecord:
         parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in numbers.items()]
         skips = f"{self.skip_connections} skip connection{'s' * (self.skip_connections != 1)}"
         return f"search epoch {self.epoch}/{self.epochs}  " + "  ".join([*parts, skips, f"{self.seconds:.1f} s"])
+
+
+@dataclass(frozen=True)
+class TrialEpoch:
+    """One epoch of a trial that still runs.
+
+    Attributes:
+        sequence: number of the trial, from 0.
+        epoch: its number, from 1.
+        epochs: how many there will be; None where nobody knows.
+        reported: what the trial said of it: a number, or numbers by name.
+    """
+
+    sequence: int
+    epoch: int
+    epochs: int | None
+    reported: Any
+
+    def __str__(self) -> str:
+        said = self.reported if isinstance(self.reported, Mapping) else {"default": self.reported}
+        name = next((name for name in ("loss", "default") if isinstance(said.get(name), int | float)), None)
+        number = "" if name is None else f", {name} {said[name]:.3f}"
+        total = "" if self.epochs is None else f"/{self.epochs}"
+        return f"trial {self.sequence + 1}: epoch {self.epoch}{total}{number}"
 
 
 class SearchLog:

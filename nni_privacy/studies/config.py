@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from nni_privacy.config import DatasetConfig, RunConfig, SearchSpaceConfig
+from nni_privacy.config import DatasetConfig, RunConfig, SearchSpaceConfig, check_command
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import without_secrets
-from nni_privacy.schema import Seed, read_section
+from nni_privacy.schema import Seed, named, read_section
 from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
 from nni_privacy.training.contour_options import ContourOptions
 
@@ -103,12 +103,18 @@ def load_study(path: str | Path, *, data: Mapping[str, str] = MappingProxyType({
         ConfigError: if the file cannot be read or a value is not valid; one line that names file, field, value and what
             is allowed.
     """
-    return read_section(StudyConfig, path, lambda content: _with_data(content, data))
+
+    def change(content: Mapping[str, Any]) -> Mapping[str, Any]:
+        check_command(content, "measure", path)
+        return _with_data(content, data)
+
+    return read_section(StudyConfig, path, change)
 
 
 def _with_data(content: Mapping[str, Any], data: Mapping[str, str]) -> Mapping[str, Any]:
     sections = content.get("datasets")
-    if not data or not isinstance(sections, list) or not all(isinstance(section, Mapping) for section in sections):
+    sections = [named(section) for section in sections] if isinstance(sections, list) else []
+    if not data or not sections or not all(isinstance(section, Mapping) for section in sections):
         return content  # what is wrong with it is found where the whole is checked
     labels = [str(section.get("label") or section.get("name")) for section in sections]
     for label in data:

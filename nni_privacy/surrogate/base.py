@@ -10,6 +10,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -22,9 +23,10 @@ from nni_privacy.cells.codes import GenotypeCodes
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError, DataError, GenotypeError, check_keys, nearest
 from nni_privacy.files import CORRUPT_FILE, atomic_write
+from nni_privacy.plugins import expect, plugin_faults
 
 __all__ = ["Floats", "Genotypes", "State", "Surrogate", "as_codes", "build_surrogate", "load_surrogate"]
-__all__ += ["register_surrogate", "surrogate_names", "surrogates_without_extra"]
+__all__ += ["register_surrogate", "surrogate_builder", "surrogate_names", "surrogates_without_extra"]
 
 Floats = npt.NDArray[np.float64]
 Genotypes = Sequence[Any] | GenotypeCodes
@@ -90,7 +92,8 @@ class Surrogate(ABC):
             raise DataError(f"{len(values)} architectures; the surrogate {self.name!r} needs {self.minimum_rows}")
         if not ((values >= 0) & (values <= 1)).all():
             raise DataError("auc: every value must be a fraction between 0 and 1")
-        self._fit(codes, values, seed=seed)
+        with self._faults_told():
+            self._fit(codes, values, seed=seed)
         return self
 
     def predict(self, genotypes: Genotypes) -> Floats:
@@ -100,7 +103,11 @@ class Surrogate(ABC):
             DataError: if the surrogate has not been fitted.
             GenotypeError: if the architectures have another number of nodes than those it learned from.
         """
-        return self.predict_with_uncertainty(genotypes)[0]
+        with self._faults_told():
+            return self.predict_with_uncertainty(genotypes)[0]
+
+    def _faults_told(self) -> AbstractContextManager[None]:
+        return plugin_faults(f"surrogate {self.name!r}", _BUILDERS.get(self.name, type(self)))
 
     @abstractmethod
     def predict_with_uncertainty(self, genotypes: Genotypes) -> tuple[Floats, Floats]:
@@ -195,6 +202,14 @@ def surrogates_without_extra() -> tuple[str, ...]:
     return tuple(name for name in surrogate_names() if name not in _NEED_EXTRA)
 
 
+def surrogate_builder(name: str) -> Callable[..., Surrogate]:
+    """The function that is registered under a name; ConfigError with the nearest one if there is none."""
+    names = surrogate_names()
+    if name not in names:
+        raise ConfigError(f"unknown surrogate {name!r}: {nearest(str(name), names)}")
+    return _BUILDERS[name]
+
+
 def build_surrogate(name: str, **options: Any) -> Surrogate:
     """An unfitted surrogate.
 
@@ -205,12 +220,11 @@ def build_surrogate(name: str, **options: Any) -> Surrogate:
     Raises:
         ConfigError: if the name or an option is unknown or a value is not allowed.
     """
-    names = surrogate_names()
-    if name not in names:
-        raise ConfigError(f"unknown surrogate {name!r}: {nearest(str(name), names)}")
-    builder = _BUILDERS[name]
+    builder = surrogate_builder(name)
     check_keys(f"surrogate {name!r}", options, inspect.signature(builder).parameters)
-    surrogate = builder(**options)
+    with plugin_faults(f"surrogate {name!r}", builder):
+        surrogate = builder(**options)
+    expect(surrogate, Surrogate, f"surrogate {name!r}", builder)
     surrogate.name, surrogate.options = name, dict(sorted(options.items()))
     return surrogate
 

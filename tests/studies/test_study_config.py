@@ -78,3 +78,36 @@ def test_a_file_can_take_the_place_of_a_data_set(tmp_path: Path) -> None:
     assert second.called == "digits"
     with pytest.raises(ConfigError, match=r"--data: no data set 'cifar'; did you mean 'cifar10'"):
         load_study(path, data={"cifar": "x.npz"})
+
+
+def test_a_name_alone_is_a_data_set_a_space_and_a_strategy(tmp_path: Path) -> None:
+    content = {**SMALLEST, "datasets": ["digits"], "search_space": "nasbench201"}
+    content["architectures"] = [{"strategy": "gdas", "pattern": "demotion-reduction"}]
+    settings = validated(StudyConfig, content)
+    assert settings.datasets[0].called == "digits" and settings.search_space.name == "nasbench201"
+    (architecture,) = settings.architectures[0].architectures(settings.search_space)
+    assert architecture.label == "gdas" and architecture.variants[0].label == "demotion-reduction-4"
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({**content, "datasets": ["digits"]}))
+    assert load_study(path, data={"digits": "x.npz"}).datasets[0].options == {"path": "x.npz"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"datasets": [{"nmae": "digits"}]}, r"datasets\.0\.nmae: unknown key; did you mean 'name'"),
+        ({"architecture": SMALLEST["architectures"]}, "architecture: unknown key; did you mean 'architectures'"),
+        ({"architectures": [{"netwoks": ["dla"]}]}, "netwoks; an entry .*did you mean 'networks'"),
+        ({"architectures": [{"strategy": {"nam": "gdas"}}]}, r"strategy\.nam: unknown key; did you mean 'name'"),
+        (
+            {"architectures": [{"sampled": 1, "variants": [{"patern": "demotion"}]}]},
+            "patern: unknown key; did you mean",
+        ),
+    ],
+)
+def test_a_misspelled_key_is_told_and_not_that_another_is_missing(change: dict[str, Any], message: str) -> None:
+    content = {key: value for key, value in SMALLEST.items() if f"{key}" not in ("architectures",)} | change
+    if "architectures" not in change and "architecture" not in change:
+        content["architectures"] = SMALLEST["architectures"]
+    with pytest.raises(ConfigError, match=message):
+        validated(StudyConfig, content)

@@ -1,0 +1,85 @@
+"""What ``--dry-run`` says of a search or a study after all checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nni_privacy.config import RunConfig, SearchConfig
+    from nni_privacy.evaluator import PrivacyEvaluator
+    from nni_privacy.studies.config import StudyConfig
+    from nni_privacy.studies.plan import Measurement
+
+__all__ = ["search_plan", "study_plan"]
+
+_MOST_NAMES = 12
+
+
+def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = None) -> str:
+    """The lines of a search.
+
+    Args:
+        settings: its configuration.
+        evaluator: of the trials, whose data can be loaded; None: trials are predicted.
+    """
+    space, strategy, pattern = settings.search_space, settings.strategy, settings.pattern
+    parts = {"search space": _called(space.name, space.options), "strategy": _called(strategy.name, strategy.options)}
+    if pattern is not None:
+        parts["pattern"] = f"{pattern.name}: cells {pattern.load().cells}, {pattern.budget} edges fixed in each"
+    if settings.filter is not None:
+        parts["filter"] = _listed(settings.filter.to_dict())
+    if evaluator is None:
+        parts["trial"] = f"predicted by {settings.evaluator.surrogate or 'the surrogate that ships'}; none is trained"
+    else:
+        parts |= _measured(settings, evaluator)
+    return _lines(settings, f"{settings.trials} trials", parts)
+
+
+def study_plan(settings: StudyConfig, planned: Sequence[Measurement]) -> str:
+    """The lines of a study, of all its measurements."""
+    factors = [one.factors for one in planned]
+    parts = {
+        "architectures": _names(factor["architecture"] for factor in factors),
+        "variants": _names(factor["variant"] for factor in factors),
+        "data sets": _names(section.called for section in settings.datasets),
+        "seeds": _names(map(str, settings.seeds)),
+        "trial": _trial(settings),
+    }
+    return _lines(settings, f"{len(planned)} measurements", parts)
+
+
+def _measured(settings: SearchConfig, evaluator: PrivacyEvaluator) -> dict[str, str]:
+    data, split = evaluator.load_data()
+    shape = "x".join(map(str, data.image_shape))
+    trained, attacked = len(split.target_train), len(split.target_train) + len(split.target_test)
+    return {
+        "data set": f"{data.name}: {len(data):,} images of {shape} in {data.num_classes} classes; "
+        f"a trial trains on {trained:,} and attacks {attacked:,}",
+        "trial": _trial(settings),
+    }
+
+
+def _trial(settings: RunConfig) -> str:
+    evaluator = settings.evaluator
+    return f"{evaluator.recipe.epochs} epochs; attacks {', '.join(evaluator.attacks)}; device {evaluator.device}"
+
+
+def _lines(settings: RunConfig, what: str, parts: Mapping[str, str]) -> str:
+    head = f"{settings.name}: {what} would run, {settings.concurrency} at a time; nothing has been started or written"
+    plugins = {"plugins": ", ".join(settings.plugins)} if settings.plugins else {}
+    return "\n".join([head, *(f"  {name:<14} {text}" for name, text in {**parts, **plugins}.items())])
+
+
+def _called(name: str, options: Mapping[str, Any]) -> str:
+    return f"{name}: {_listed(options)}" if options else name
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
+
+
+def _names(names: Iterable[str]) -> str:
+    found = list(dict.fromkeys(names))
+    more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
+    return f"{', '.join(found[:_MOST_NAMES])}{more}"
