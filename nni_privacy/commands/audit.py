@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from nni_privacy.commands.options import parse_names
+from nni_privacy.commands.options import ExitCode, parse_names
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.files import CORRUPT_FILE
 from nni_privacy.plugins import import_from_here, import_plugins
@@ -49,6 +50,9 @@ def add_audit(commands: Any) -> None:
     audit.add_argument("--plugins", nargs="*", default=[], metavar="MODULE", help="import these: your own attacks")
     audit.add_argument("--seed", type=int, default=0, metavar="S")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    audit.add_argument(
+        "--max-auc", type=float, metavar="X", help="exit with 1 if any attack has an AUC above X, 0.5 to 1"
+    )
     audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
     audit.set_defaults(run=run_audit)
 
@@ -71,7 +75,9 @@ def run_audit(
     seed: int,
     **options: Any,
 ) -> int:
-    """Audits the model, writes the results, and prints a line for each attack. The keywords are the command's options.
+    """Audits the model, writes the results, and prints a line for each attack and the verdict.
+
+    The keywords are the command's options. Returns 1 if an AUC is above the threshold that was given, and else 0.
 
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
@@ -90,6 +96,7 @@ def run_audit(
     spec = ModelSpec(model)
     network = spec.build()
     _load_weights(network, weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     halves = {}
     if population is not None:
         halves = _halves(read_npz(population, num_classes=ANY_NUMBER_OF_CLASSES), seed=seed)
@@ -106,7 +113,7 @@ def run_audit(
     )
     facts = {
         "Model": model,
-        "Weights": weights,
+        "Weights": f"{weights} (SHA-256 of the file: {digest})",
         "Members": members,
         "Non-members": nonmembers,
         "Population": population or "none",
@@ -119,7 +126,8 @@ def run_audit(
     )
     _print(report)
     print(f"report: {page}")
-    return 0
+    threshold = report.verdict.threshold
+    return ExitCode.DONE if threshold is None or threshold.passed else ExitCode.EXCEEDED
 
 
 def _parse_assignments(texts: Sequence[str], *, option: str) -> dict[str, Any]:
@@ -192,3 +200,6 @@ def _print(report: AuditReport) -> None:
         rate = result.metrics["mia_tpr_at_1pct_fpr"]
         shown = "not resolvable" if rate is None else f"{rate:.4f}"
         print(f"{name:<24} AUC {auc:.4f} [{low:.4f}, {high:.4f}]  TPR at 1% FPR {shown}")
+    for notice in report.notices:
+        print(f"notice: {notice}")
+    print(f"verdict: {report.verdict}")
