@@ -15,7 +15,7 @@ FEW_RECORDS = 100
 """Attacked records below which an AUC's interval is some 0.2 wide."""
 
 ONE_CLASS = 0.95
-"""Share of the records from which on one class is as good as all there is."""
+"""Share from which on one class is as good as all there is; a sample of such records may have a little less."""
 
 SHARED = 0.05
 """Share of the members that are non-members, too, from which on an AUC is pulled to 0.5 by more than its interval."""
@@ -81,7 +81,8 @@ def _few(attacks: Mapping[str, AttackReport]) -> Iterator[str]:
 def _one_class(signals: TargetSignals) -> Iterator[str]:
     counts = np.bincount(signals.labels)
     share = counts.max() / counts.sum()
-    if share >= ONE_CLASS:
+    scatter = 2 * float(np.sqrt(ONE_CLASS * (1 - ONE_CLASS) / counts.sum()))
+    if share >= ONE_CLASS - scatter:
         yield f"one class: {share:.3f} of the records are of class {int(counts.argmax())}"
 
 

@@ -69,6 +69,8 @@ def columns_of(run: RunInfo) -> list[Column]:
     others = sorted(name for name in names if name.endswith("_mia_auc"))
     searched = dict.fromkeys(name for trial in run.trials if trial.genotype for name in cells_of(trial.genotype))
     further = [_metric(f"AUC, {name.removesuffix('_mia_auc').replace('_', ' ')}", name) for name in others]
+    if "balanced_accuracy" in names:
+        further.append(_metric("Balanced test accuracy", "balanced_accuracy"))
     if "epsilon" in names:
         further.append(_metric("ε (DP)", "epsilon"))
     return [

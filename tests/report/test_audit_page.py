@@ -240,7 +240,7 @@ def test_the_verdict_is_over_all_attacks_on_the_page_and_in_json(report, null, t
     assert "exceeded" in card.words
     terms, values = ([one.words for one in root.all(tag)] for tag in ("dt", "dd"))
     facts = dict(zip(terms, values, strict=True))
-    assert facts["Date"] == "2026-01-02" and facts["Threshold"].startswith("AUC exceeded")
+    assert facts["Date"] == "2026-01-02" and facts["Threshold"].startswith("exceeded")
     assert facts["Records"].startswith(f"{MEMBERS} members, {NONMEMBERS} non-members; {CLASSES} classes")
 
 
