@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from nni.nas.evaluator import Evaluator
 from torch import nn
 
 from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
-from nni_privacy.auditing.audit import AuditReport, audit_signals
+from nni_privacy.auditing.audit import AuditReport, audit_signals, count_shared
 from nni_privacy.auditing.collect import SignalRequest, gather_signals
+from nni_privacy.auditing.notices import balanced_accuracy, class_counts
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
 from nni_privacy.auditing.shadows.models import ModelSource
 from nni_privacy.auditing.shadows.options import ShadowOptions
@@ -63,9 +64,10 @@ class PrivacyEvaluator(Evaluator):
     Reports to NNI, after every epoch, ``accuracy``, the members' ``loss`` and ``loss_threshold_mia_auc`` (on a part of
     the records), and at the end the metrics of
     :meth:`AuditReport.metrics <nni_privacy.auditing.AuditReport.metrics>` with ``accuracy``, ``train_accuracy``,
-    ``overfitting``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was really trained. The
-    value that strategies maximise, ``default``, is the accuracy. Per-record scores go to ``scores.npz`` in the trial's
-    output folder.
+    ``overfitting``, ``balanced_accuracy``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
+    really trained; as texts ``data``, the sizes of the split and of the classes, and where they may be no result
+    ``notices`` (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy.
+    Per-record scores go to ``scores.npz`` in the trial's output folder.
 
     Args:
         dataset: the name of a data set, or a mapping of ``name`` and its options.
@@ -177,7 +179,7 @@ class PrivacyEvaluator(Evaluator):
             on_epoch=_Monitor(data, split, normalize, device),
         )
         report = self._attack(model, data, split, normalize, device)
-        metrics = _final_metrics(report)
+        metrics = _final_metrics(report) | _told(report, split)
         if training.epsilon is not None:
             metrics["epsilon"] = training.epsilon
         metrics |= self.describe(model)
@@ -228,7 +230,8 @@ class PrivacyEvaluator(Evaluator):
         )
         requires = frozenset().union(*(get_attack(name).requires for name in self.attacks))
         signals = gather_signals(request, requires=requires)
-        return audit_signals(signals, attacks=self.attacks, seed=self.seed)
+        shared = count_shared(*request.images.tensor_split([len(split.target_train)]))
+        return audit_signals(signals, attacks=self.attacks, seed=self.seed, shared=shared)
 
     def _execute(self, model: Any) -> Any:
         # The initial weights are drawn while NNI builds the model, which is before ``evaluate``.
@@ -292,8 +295,19 @@ def _final_metrics(report: AuditReport) -> dict[str, Any]:
         "accuracy": accuracy,
         "train_accuracy": train_accuracy,
         "overfitting": train_accuracy - accuracy,
+        "balanced_accuracy": balanced_accuracy(signals),
         **report.metrics(),
     }
+
+
+def _told(report: AuditReport, split: FourWaySplit) -> dict[str, str]:
+    """What a reader of the metrics must know: the data's counts as JSON, and notices. NNI takes no nested values."""
+    counts = {
+        "split": {part.name: len(getattr(split, part.name)) for part in fields(split)},
+        "classes": {str(label): sides for label, sides in class_counts(report.signals).items()},
+    }
+    told = {"data": json.dumps(counts)}
+    return {**told, "notices": "; ".join(report.notices)} if report.notices else told
 
 
 def factors_text(factors: Mapping[str, Any]) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from nni_privacy.analysis.bootstrap import Estimate
+from nni_privacy.attacks.verdict import holm
 
 __all__ = ["FAILS", "HOLDS", "LOWERS", "RAISES", "UNDECIDED", "Rule", "Verdict", "holm", "judge_all"]
 
@@ -60,16 +59,3 @@ def _side(holds: bool, fails: bool) -> Verdict:
 def judge_all(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict on a conjunction: it holds if all its parts hold, and fails with any of them."""
     return _side(all(verdict == HOLDS for verdict in verdicts), any(verdict == FAILS for verdict in verdicts))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (Holm, Scandinavian Journal of Statistics, 1979), in the order given.
-
-    With all claims whose adjusted p is below .05 taken as decided, the chance that any one of them is decided wrongly
-    is at most 5%.
-    """
-    order = np.argsort(p_values)
-    adjusted = np.empty(len(p_values))
-    factors = np.arange(len(p_values), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors))
-    return [float(value) for value in adjusted]

@@ -28,8 +28,10 @@ from nni_privacy.attacks.report import (
 )
 from nni_privacy.attacks.rmia import rmia_counts, rmia_ratios, rmia_scores
 from nni_privacy.attacks.signals import ShadowSignals, TargetSignals, logit_confidence
+from nni_privacy.attacks.verdict import Threshold, Verdict, judge
 
 __all__ = ["Attack", "AttackReport", "AttackScores", "ClassMetrics", "RateAtFpr", "RocCurve", "ScoreHistogram"]
 __all__ += ["ShadowSignals", "TargetSignals", "attack_metrics", "attack_names", "check_reference_models"]
 __all__ += ["clopper_pearson", "get_attack", "lira_scores", "logit_confidence", "per_class_metrics", "register_attack"]
 __all__ += ["report_attack", "rmia_counts", "rmia_ratios", "rmia_scores", "roc_auc", "roc_curve", "score_histogram"]
+__all__ += ["Threshold", "Verdict", "judge"]

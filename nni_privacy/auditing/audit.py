@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks import AttackReport, TargetSignals, check_reference_models, get_attack, report_attack
+from nni_privacy.attacks import (
+    AttackReport,
+    TargetSignals,
+    Verdict,
+    check_reference_models,
+    get_attack,
+    judge,
+    report_attack,
+)
+from nni_privacy.attacks.verdict import check_max_auc
+from nni_privacy.auditing.notices import notices_of
+from nni_privacy.auditing.provenance import provenance_of
 from nni_privacy.errors import AuditError
 
 if TYPE_CHECKING:
@@ -27,7 +39,7 @@ if TYPE_CHECKING:
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ShadowOptions
 
-__all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals"]
+__all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals", "count_shared"]
 
 Records = tuple[Any, Any]
 
@@ -44,15 +56,31 @@ class AuditReport:
     Attributes:
         attacks: each attack's report by name, the primary one first.
         signals: the model's answers, which all attacks shared: members first, then non-members.
+        shared: members whose image is among the non-members, too.
+        max_auc: the highest AUC that is allowed to any attack, if there is such a threshold.
+        provenance: when, where and with what :func:`audit` was made, and the digest of the model's weights, as text.
     """
 
     attacks: dict[str, AttackReport]
     signals: TargetSignals
+    shared: int = 0
+    max_auc: float | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def primary(self) -> AttackReport:
         """The first attack: the one whose metrics have no prefix."""
         return next(iter(self.attacks.values()))
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What all attacks say together, corrected for their number, and whether the threshold is kept."""
+        return judge(list(self.attacks.values()), max_auc=self.max_auc)
+
+    @cached_property
+    def notices(self) -> tuple[str, ...]:
+        """Reasons why the numbers may be no result; each begins with its kind and a colon."""
+        return notices_of(self.signals, self.attacks, shared=self.shared)
 
     def metrics(self) -> dict[str, float | None]:
         """Flat metrics, all fractions: the primary attack's as ``mia_auc`` etc., others' as ``<attack>_mia_auc`` etc.
@@ -121,6 +149,7 @@ def audit(
     batch_size: int = 256,
     normalize: Callable[[Tensor], Tensor] | None = None,
     allow_shared: bool = False,
+    max_auc: float | None = None,
 ) -> AuditReport:
     """Attacks a trained classifier with membership inference.
 
@@ -141,10 +170,12 @@ def audit(
             are. If it is a :class:`~nni_privacy.data.Normalizer`, shadow models get statistics of their own training
             records; with any other callable they cannot be trained.
         allow_shared: accept images that are both among the members and the non-members.
+        max_auc: the highest AUC that is allowed to any attack, 0.5 to 1: a threshold of the verdict.
 
     Raises:
         AuditError: if there are fewer than 20 members or non-members, they share images, shapes do not fit, labels are
-            out of range, the model does not return a tensor of logits, or its logits are NaN or infinite.
+            out of range, the model does not return a tensor of logits, its logits are NaN or infinite, or ``max_auc``
+            is out of its range.
         ConfigError: if an attack or the device is unknown.
     """
     import torch
@@ -157,9 +188,17 @@ def audit(
     names = _check_request(attacks, seed)
     if shadow is not None:
         check_reference_models(names, shadow.count)
-    (images, labels), (other_images, other_labels) = _check_records(members, nonmembers, allow_shared=allow_shared)
+    check_max_auc(max_auc)
+    (images, labels), (other_images, other_labels) = _check_records(members, nonmembers)
+    shared = count_shared(images, other_images)
+    if shared and not allow_shared:
+        raise AuditError(
+            f"members and non-members share {shared} images (of {len(images)} and {len(other_images)}); "
+            "remove them, or pass allow_shared if they are different records that look the same"
+        )
     if shadow is not None and normalize is not None and not isinstance(normalize, Normalizer):
         raise AuditError("shadow models can be trained with a Normalizer or without normalisation only")
+    used = resolve_device(device)
     parameter = next(model.parameters(), None)
     device_before = None if parameter is None else parameter.device
     try:
@@ -170,7 +209,7 @@ def audit(
             is_member=np.repeat([True, False], [len(labels), len(other_labels)]),
             normalize=normalize,
             normalization=None if normalize is None else "own",
-            device=resolve_device(device),
+            device=used,
             batch_size=batch_size,
             seed=seed,
             effort=effort or Effort(),
@@ -181,13 +220,20 @@ def audit(
     finally:
         if device_before is not None:
             model.to(device_before)
-    return audit_signals(signals, attacks=names, seed=seed)
+    report = audit_signals(signals, attacks=names, seed=seed, shared=shared)
+    return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used))
 
 
 def audit_signals(
-    signals: TargetSignals, *, attacks: str | Sequence[str] = DEFAULT_ATTACKS, seed: int = 0
+    signals: TargetSignals, *, attacks: str | Sequence[str] = DEFAULT_ATTACKS, seed: int = 0, shared: int = 0
 ) -> AuditReport:
     """Attacks signals that are there already; what :func:`audit` does after its forward pass.
+
+    Args:
+        signals: of the model on members and non-members.
+        attacks: names of registered attacks, the primary one first.
+        seed: of the attacks and the bootstrap.
+        shared: members whose image is among the non-members, too.
 
     Raises:
         AuditError: if there are fewer than 20 members or non-members, no attack or the same one twice, or one needs
@@ -197,7 +243,7 @@ def audit_signals(
     names = _check_request(attacks, seed)
     _check_counts(int(signals.is_member.sum()), int((~signals.is_member).sum()))
     reports = {name: report_attack(name, get_attack(name)(signals, seed=seed), seed=seed) for name in names}
-    return AuditReport(reports, signals)
+    return AuditReport(reports, signals, shared)
 
 
 def _check_request(attacks: str | Sequence[str], seed: int) -> tuple[str, ...]:
@@ -218,16 +264,12 @@ def _check_counts(members: int, nonmembers: int) -> None:
         )
 
 
-def _check_records(
-    members: Records, nonmembers: Records, *, allow_shared: bool
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _check_records(members: Records, nonmembers: Records) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     first, second = _tensors("members", members), _tensors("nonmembers", nonmembers)
     if first[0].shape[1:] != second[0].shape[1:] or first[0].dtype != second[0].dtype:
         found = " and ".join(f"{images.dtype} {tuple(images.shape[1:])}" for images, _ in (first, second))
         raise AuditError(f"images of members and nonmembers differ in shape or type: {found}")
     _check_counts(len(first[1]), len(second[1]))
-    if not allow_shared:
-        _check_disjoint(first[0], second[0])
     return first, second
 
 
@@ -250,15 +292,11 @@ def _tensors(name: str, records: Records) -> tuple[Tensor, Tensor]:
     return images, labels.cpu().to(torch.int64)
 
 
-def _check_disjoint(images: Tensor, others: Tensor) -> None:
-    """A record that is both a member and a non-member makes every attack look weaker than it is."""
+def count_shared(images: Tensor, others: Tensor) -> int:
+    """Number of ``images`` that are among ``others``: each makes every attack look weaker than it is."""
     digests = [
-        {hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.contiguous().cpu().numpy()}
+        [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.contiguous().cpu().numpy()]
         for part in (images, others)
     ]
-    shared = len(digests[0] & digests[1])
-    if shared:
-        raise AuditError(
-            f"members and non-members share {shared} images (of {len(images)} and {len(others)}); "
-            "remove them, or pass allow_shared if they are different records that look the same"
-        )
+    known = set(digests[1])
+    return sum(digest in known for digest in digests[0])

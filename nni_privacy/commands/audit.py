@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.commands.options import add_command, add_plugins, parse_assignments, parse_names
+from nni_privacy.commands.options import ExitCode, add_command, add_plugins, parse_assignments, parse_names
 from nni_privacy.plugins import import_from_here, import_plugins
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def add_audit(commands: Any) -> None:
     add_plugins(audit)
     audit.add_argument("--seed", type=int, default=0, metavar="S")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    audit.add_argument(
+        "--max-auc", type=float, metavar="X", help="exit with 1 if any attack has an AUC above X, 0.5 to 1"
+    )
     audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
     audit.set_defaults(run=run_audit)
 
@@ -72,7 +76,9 @@ def run_audit(
     seed: int,
     **options: Any,
 ) -> int:
-    """Audits the model, writes the results, and prints a line for each attack. The keywords are the command's options.
+    """Audits the model, writes the results, and prints a line for each attack and the verdict.
+
+    The keywords are the command's options. Returns 1 if an AUC is above the threshold that was given, and else 0.
 
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
@@ -93,6 +99,7 @@ def run_audit(
     network = spec.build()
     if told := load_weights(network, weights):
         print(f"nni-privacy: {told}", file=sys.stderr)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     halves = {}
     if population is not None:
         halves = _halves(read_npz(population, num_classes=ANY_NUMBER_OF_CLASSES), seed=seed)
@@ -109,7 +116,7 @@ def run_audit(
     )
     facts = {
         "Model": model,
-        "Weights": weights,
+        "Weights": f"{weights} (SHA-256 of the file: {digest})",
         "Members": members,
         "Non-members": nonmembers,
         "Population": population or "none",
@@ -122,7 +129,8 @@ def run_audit(
     )
     _print(report)
     print(f"report: {page}")
-    return 0
+    threshold = report.verdict.threshold
+    return ExitCode.DONE if threshold is None or threshold.passed else ExitCode.EXCEEDED
 
 
 def _check(
@@ -156,3 +164,6 @@ def _print(report: AuditReport) -> None:
         rate = result.metrics["mia_tpr_at_1pct_fpr"]
         shown = "not resolvable" if rate is None else f"{rate:.4f}"
         print(f"{name:<24} AUC {auc:.4f} [{low:.4f}, {high:.4f}]  TPR at 1% FPR {shown}")
+    for notice in report.notices:
+        print(f"notice: {notice}")
+    print(f"verdict: {report.verdict}")

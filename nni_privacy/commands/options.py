@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
 
     DONE = 0
     ALL_FAILED = 1
+    EXCEEDED = 1
     BAD_INPUT = 2
     STOPPED = 3
     INTERRUPTED = 130

@@ -29,6 +29,7 @@ from nni_privacy.nni_runtime.training_services import check_reachable, experimen
 from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
+from nni_privacy.runs.notices import notices_of
 from nni_privacy.runs.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ class Session:
         done, failed = self.progress.done, self.progress.failed
         try:
             report, word = write_report(self.directory), "done" if finished else "interrupted"
+            for line in self.progress.notices():
+                print(f"notice: {line}")
             print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
             if not finished:
                 print(f"go on with: {self.resume_command}", flush=True)
@@ -317,6 +320,7 @@ class SearchProgress:
         self._lock = threading.Lock()
         self._epoch: EpochRecord | None = None
         self._trial: TrialEpoch | None = None
+        self._records: list[TrialRecord] = []
         self._started = time.monotonic()
         self._live = Live(console=self._console, get_renderable=self._line, refresh_per_second=2, transient=True)
 
@@ -337,6 +341,8 @@ class SearchProgress:
             self._count(record)
             if record.status == "failed":
                 self._console.print(f"trial {record.trial} failed: {record.error}", markup=False)
+            for notice in self._first_notices(record):
+                self._console.print(f"notice, trial {record.trial}: {notice}", markup=False)
             if not self._console.is_terminal:
                 self._console.print(self._line())
 
@@ -347,7 +353,16 @@ class SearchProgress:
                 self._count(record)
             self._restored = len(records)
 
+    def notices(self) -> list[str]:
+        """Why results may be none, a line a kind: in how many trials, and what the first of them said."""
+        return [str(one) for one in notices_of(self._records)]
+
+    def _first_notices(self, record: TrialRecord) -> list[str]:
+        """The notices of a record whose kinds no earlier one had."""
+        return [one.text for one in notices_of(self._records) if one.first is record] if record.notices else []
+
     def _count(self, record: TrialRecord) -> None:
+        self._records.append(record)
         self.done += 1
         self.failed += record.status == "failed"
         accuracy, auc = record.metrics.get("accuracy"), record.metrics.get("mia_auc")

@@ -15,6 +15,8 @@ __all__ = ["mismatch", "proposed_architecture", "record_of"]
 
 _NOT_METRICS = ("seconds", "architecture", "factors")
 """Keys of a trial's result that are no metrics."""
+_TEXTS = ("data", "notices")
+"""Keys that are none where they are texts, as :class:`~nni_privacy.PrivacyEvaluator` reports them."""
 
 
 def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, fault: str | None) -> TrialRecord:
@@ -31,8 +33,9 @@ def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, 
     if fault is not None:
         return TrialRecord(trial, number, "failed", proposed, error=fault, factors=factors)
     final = _as_mapping(value)
+    texts = {key: item for key in _TEXTS if isinstance(item := final.get(key), str)}
     # What strategies maximise says nothing more where it is the accuracy, as with our own evaluator.
-    left_out = _NOT_METRICS if final.get("default") != final.get("accuracy") else (*_NOT_METRICS, "default")
+    left_out = {*_NOT_METRICS, *texts} | ({"default"} if final.get("default") == final.get("accuracy") else set())
     metrics, unresolved = finite_metrics({key: item for key, item in final.items() if key not in left_out})
     return TrialRecord(
         trial,
@@ -43,6 +46,8 @@ def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, 
         finite_number(final.get("seconds")),
         factors=factors,
         unresolved=unresolved,
+        data=_from_json(texts.get("data")),
+        notices=tuple(texts["notices"].split("; ")) if texts.get("notices") else (),
     )
 
 
@@ -71,6 +76,15 @@ def proposed_architecture(model: ExecutableModelSpace) -> str:
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {"default": value}
+
+
+def _from_json(text: str | None) -> Mapping[str, Any]:
+    """The object of a JSON text; empty if it is none."""
+    try:
+        found = json.loads(text or "")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:

@@ -17,12 +17,15 @@ from nni_privacy.attacks import (
     AttackReport,
     ClassMetrics,
     ScoreHistogram,
+    Verdict,
     attack_names,
     get_attack,
     per_class_metrics,
     score_histogram,
 )
+from nni_privacy.attacks.verdict import LEVEL
 from nni_privacy.auditing.audit import AuditReport
+from nni_privacy.auditing.notices import balanced_accuracy, class_counts
 from nni_privacy.errors import DataError
 from nni_privacy.files import to_csv
 from nni_privacy.report.html import render_page, replace_text
@@ -102,6 +105,12 @@ class AuditInfo:
         num_classes: of the model.
         member_accuracy: share of the members that the model classifies right.
         nonmember_accuracy: likewise.
+        balanced_accuracy: mean of the non-members' share over the classes.
+        counts: audited members and non-members of each class that occurs.
+        shared: members whose image is among the non-members.
+        verdict: over all attacks.
+        notices: why the numbers may be no result, each with its kind first.
+        provenance: date, device, versions, digest of the weights.
     """
 
     attacks: tuple[AttackInfo, ...]
@@ -111,6 +120,12 @@ class AuditInfo:
     num_classes: int
     member_accuracy: float
     nonmember_accuracy: float
+    balanced_accuracy: float
+    counts: Mapping[int, tuple[int, int]]
+    shared: int
+    verdict: Verdict
+    notices: tuple[str, ...]
+    provenance: Mapping[str, str]
 
     @property
     def primary(self) -> AttackInfo:
@@ -140,6 +155,12 @@ def audit_info(report: AuditReport) -> AuditInfo:
         num_classes=signals.num_classes,
         member_accuracy=float(signals.correct[signals.is_member].mean()),
         nonmember_accuracy=float(signals.correct[~signals.is_member].mean()),
+        balanced_accuracy=balanced_accuracy(signals),
+        counts=class_counts(signals),
+        shared=report.shared,
+        verdict=report.verdict,
+        notices=report.notices,
+        provenance=report.provenance,
     )
 
 
@@ -218,7 +239,7 @@ def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, s
         "audit.html.jinja",
         info=info,
         title=title,
-        facts=facts,
+        facts={**facts, **info.provenance},
         titles=TITLES,
         figure=figure,
         histograms=histograms,
@@ -283,6 +304,9 @@ def reason_of(reason: str) -> str:
 def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mapping[str, str]) -> str:
     """A JSON object: flat metrics (``mia_auc``, ``<attack>_mia_auc``, ...) beside ``attacks`` with the details of each.
 
+    ``verdict`` is that of :class:`~nni_privacy.attacks.Verdict`; ``records.classes`` has the members and the
+    non-members of each class.
+
     A rate that is not resolvable is ``null`` with a ``reason``; so is the infinite threshold at which no record may be
     called a member (with a rate of 0 and no reason). There is no NaN.
     """
@@ -290,9 +314,22 @@ def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mappi
         "title": title,
         "primary": report.primary.name,
         **report.metrics(),
+        "verdict": {**asdict(info.verdict), "leak": info.verdict.leak, "level": LEVEL, "text": str(info.verdict)},
+        "notices": list(info.notices),
         "facts": {str(key): str(value) for key, value in facts.items()},
-        "records": {"members": info.members, "nonmembers": info.nonmembers, "num_classes": info.num_classes},
-        "accuracy": {"members": info.member_accuracy, "nonmembers": info.nonmember_accuracy},
+        "provenance": dict(info.provenance),
+        "records": {
+            "members": info.members,
+            "nonmembers": info.nonmembers,
+            "num_classes": info.num_classes,
+            "shared": info.shared,
+            "classes": {str(label): sides for label, sides in info.counts.items()},
+        },
+        "accuracy": {
+            "members": info.member_accuracy,
+            "nonmembers": info.nonmember_accuracy,
+            "balanced": info.balanced_accuracy,
+        },
         "attacks": {attack.report.name: _attack(attack) for attack in info.attacks},
     }
     return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
@@ -309,6 +346,7 @@ def audit_csv(info: AuditInfo) -> str:
             key = f"mia_tpr_at_{name}_fpr"
             row |= {key: rate.tpr, f"{key}_low": rate.low, f"{key}_high": rate.high}
         reasons = [reason_of(rate.reason) for rate in report.rates.values() if rate.tpr is None]
+        row |= {"p_holm": info.verdict.p_values[report.name]}
         row |= {"members": report.roc.members, "nonmembers": report.roc.nonmembers, "reason": "; ".join(reasons)}
         rows.append(row)
     return to_csv(rows)

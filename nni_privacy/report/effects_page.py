@@ -146,7 +146,7 @@ def draw_budgets(title: str, effects: Mapping[int, Effect]) -> Figure:
             axes.plot([budget, budget], ends, color=COLOURS[PATTERN], lw=2.2, alpha=0.6, solid_capstyle="butt")
     axes.plot(budgets, [effect.mean for effect in effects.values()], "D-", color=COLOURS[PATTERN], ms=5, lw=1.2)
     axes.axhline(0, **DASHED, zorder=1)
-    axes.set_xticks(budgets)
+    axes.xaxis.set_major_locator(_fixed(budgets))
     axes.set_xlim(budgets[0] - 0.4, budgets[-1] + 0.4)
     axes.set_xlabel("number m of fixed edges")
     axes.set_ylabel("change of the AUC")
@@ -169,10 +169,16 @@ def draw_slope(slope: Slope, *, x: str, y: str) -> Figure:
         ends = values[[0, -1]]
         axes.plot(ends, centre[1] + slope.estimate.value * (ends - centre[0]), color=COLOURS[PATTERN], lw=1.4)
     if len(values) <= TICKS:
-        axes.set_xticks(values)
+        axes.xaxis.set_major_locator(_fixed(values))
     axes.set_xlabel(x, parse_math=False)
     axes.set_ylabel(plain_label(y), parse_math=False)
     return figure
+
+
+def _fixed(values: Any) -> Any:
+    from nni_privacy.report.ticks import RoomyFixedLocator
+
+    return RoomyFixedLocator(values)
 
 
 def _architectures(axes: Any, effects: Sequence[Effect | None], places: Sequence[float], groups: Sequence[str]) -> None:

@@ -9,9 +9,14 @@ from typing import Any
 import yaml
 
 from nni_privacy.report.html import duration
+from nni_privacy.runs.notices import TrialNotice, notices_of
 from nni_privacy.runs.records import FixedEdges, RunInfo, TrialRecord, name_of
 
-__all__ = ["Facts", "SummaryInfo", "appendix", "facts_of", "summary_info"]
+__all__ = ["Facts", "SummaryInfo", "appendix", "data_facts", "epochs_of", "facts_of", "summary_info"]
+
+MOST_CLASSES = 20
+"""Classes that are counted one by one."""
+SIDES = ("members", "non-members")
 
 Facts = Mapping[str, str | FixedEdges]
 """Rows of a definition list: a text, or edges by cell; those that are empty are not shown."""
@@ -31,6 +36,7 @@ class SummaryInfo:
         constrained: number of succeeded trials whose genotype has all of them.
         strays: the succeeded trials whose genotype has not.
         seconds: of all trials together.
+        notices: why its results may be none.
     """
 
     succeeded: int
@@ -42,6 +48,7 @@ class SummaryInfo:
     constrained: int
     strays: tuple[TrialRecord, ...]
     seconds: float
+    notices: tuple[TrialNotice, ...] = ()
 
 
 def summary_info(run: RunInfo) -> SummaryInfo:
@@ -60,6 +67,7 @@ def summary_info(run: RunInfo) -> SummaryInfo:
         constrained=len(run.succeeded) - len(strays),
         strays=strays,
         seconds=sum(trial.seconds or 0.0 for trial in run.trials),
+        notices=notices_of(run.trials),
     )
 
 
@@ -76,17 +84,54 @@ def facts_of(run: RunInfo, summary: SummaryInfo) -> Facts:
     others = {name: value for name, value in scalars.items() if name not in skipped}
     return {
         "Data set": name_of(run.config.get("dataset")),
+        **data_facts(run),
         "Search space": _with_options(run.config.get("search_space")),
         "Strategy": _with_options(run.config.get("strategy")),
         "Pattern": _pattern(run),
         "Filter": _filter(run.config.get("filter")),
         "Fixed edges": {name: edges for name, edges in run.fixed_edges.items() if edges},
         "Attacks": ", ".join(attacks),
+        "Epochs": epochs_of(run),
         "Seed": "" if seed is None else str(seed),
         "Device": "" if device is None else _plain(device),
         "Versions": _plain(versions if isinstance(versions, Mapping) else others),
         "Time in trials": duration(summary.seconds) if summary.seconds else "",
     }
+
+
+def epochs_of(run: RunInfo) -> str:
+    """Epochs that a network is trained for, as configured."""
+    evaluator = run.config.get("evaluator")
+    recipe = evaluator.get("recipe") if isinstance(evaluator, Mapping) else None
+    epochs = recipe.get("epochs") if isinstance(recipe, Mapping) else None
+    return "" if epochs is None else _plain(epochs)
+
+
+def data_facts(run: RunInfo) -> dict[str, str]:
+    """Sizes of the split and counts of the classes, of each data set that the trials tell them of."""
+    told: dict[str, Mapping[str, Any]] = {}
+    for trial in run.trials:
+        if trial.data:
+            told.setdefault(str(trial.factors.get("dataset", "")), trial.data)
+    facts = {}
+    for name, data in told.items():
+        suffix = f", {name}" if len(told) > 1 else ""
+        split, classes = (data.get(key) for key in ("split", "classes"))
+        if isinstance(split, Mapping):
+            facts[f"Records{suffix}"] = ", ".join(f"{size} {part.replace('_', '-')}" for part, size in split.items())
+        if isinstance(classes, Mapping):
+            facts[f"Classes{suffix}"] = _classes(classes)
+    return facts
+
+
+def _classes(classes: Mapping[str, Any]) -> str:
+    """How many there are, and members and non-members of each, or of so many the fewest and the most."""
+    sides = {label: side for label, side in classes.items() if isinstance(side, list) and len(side) == len(SIDES)}
+    if len(sides) <= MOST_CLASSES:
+        each = ", ".join(f"{label} ({members} + {others})" for label, (members, others) in sides.items())
+        return f"{len(sides)}, with members + non-members: {each}"
+    totals = [members + others for members, others in sides.values()]
+    return f"{len(sides)}, of {min(totals)} to {max(totals)} members and non-members"
 
 
 def appendix(run: RunInfo) -> dict[str, str]:

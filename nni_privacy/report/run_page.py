@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["HypervolumeInfo", "ProgressInfo", "TradeoffInfo", "draw_progress", "draw_tradeoff", "hypervolume_info"]
-__all__ += ["progress_info", "render_run", "select_best", "tradeoff_info"]
+__all__ += ["front_title", "progress_info", "render_run", "select_best", "tradeoff_info"]
 
 BEST_CELLS = 4
 
@@ -83,7 +83,7 @@ def _best_cells(run: RunInfo, tradeoff: TradeoffInfo) -> dict[str, Any]:
     for index, (trial, genotype) in enumerate(best):
         names = {"prefix": f"cell{index}", "label": f" of trial {trial.sequence}"}
         cells = [cell_figure(cell, name, run.fixed_edges, **names) for name, cell in cells_of(genotype).items()]
-        drawn.append((trial, cells))
+        drawn.append((front_title(trial, tradeoff.front), trial, cells))
     return {"best": drawn, "most": BEST_CELLS, "reading": reading([genotype for _, genotype in best]) if best else None}
 
 
@@ -161,23 +161,33 @@ def hypervolume_info(run: RunInfo) -> HypervolumeInfo:
 
 
 def select_best(front: Sequence[TrialRecord], limit: int = 4) -> tuple[TrialRecord, ...]:
-    """At most ``limit`` architectures of a Pareto front: its two ends first, then what lies evenly between them.
+    """At most ``limit`` trials of a Pareto front: its two ends first, then what lies evenly between them.
 
     Args:
-        front: trials, highest accuracy first. Those without a genotype are passed over, and so are repeated genotypes.
+        front: trials, highest accuracy first. Those without a genotype are passed over, and between the ends repeated
+            genotypes; one that was trained twice may be both ends. A single genotype is there once.
         limit: how many.
 
     Returns:
         The trial of highest accuracy, that of lowest AUC, and the others by falling accuracy.
     """
-    distinct = {str(trial.genotype): trial for trial in reversed(front) if trial.genotype is not None}
-    trials = list(reversed(distinct.values()))
-    if limit <= 0 or not trials:
-        return ()
-    count = min(limit, len(trials))
-    spread = [round(index) for index in np.linspace(0, len(trials) - 1, count)]
-    order = [spread[0], *spread[-1:], *spread[1:-1]] if count > 1 else spread
-    return tuple(trials[index] for index in order)
+    drawable = [trial for trial in front if trial.genotype is not None]
+    distinct = {str(trial.genotype): trial for trial in reversed(drawable)}
+    if limit < 2 or len(distinct) < 2:
+        return tuple(drawable[: min(max(limit, 0), 1)])
+    ends = (drawable[0], drawable[-1])
+    inner = [trial for trial in drawable if trial is distinct[str(trial.genotype)]]
+    inner = [trial for trial in inner if trial.genotype not in [end.genotype for end in ends]]
+    spread = np.linspace(0, len(inner) + 1, min(limit, len(inner) + 2))[1:-1]
+    return (*ends, *(inner[round(place) - 1] for place in spread))
+
+
+def front_title(trial: TrialRecord, front: Sequence[TrialRecord]) -> str:
+    """What a trial is on a front, highest accuracy first; equal points are the same end."""
+    highest, lowest = trial.accuracy == front[0].accuracy, trial.mia_auc == front[-1].mia_auc
+    if highest and lowest:
+        return "Highest accuracy and lowest AUC: trial"
+    return "Highest accuracy: trial" if highest else "Lowest AUC: trial" if lowest else "Trial"
 
 
 def progress_info(run: RunInfo) -> ProgressInfo:

@@ -31,7 +31,7 @@ from nni_privacy.analysis.study import (
 from nni_privacy.files import Row, to_csv
 from nni_privacy.report.contour_page import contours_html
 from nni_privacy.report.effects_page import effects_html
-from nni_privacy.report.facts import Facts, appendix
+from nni_privacy.report.facts import Facts, appendix, data_facts, epochs_of
 from nni_privacy.report.html import duration, render_page
 from nni_privacy.report.style import (
     DASHED,
@@ -45,6 +45,7 @@ from nni_privacy.report.style import (
     to_svg,
 )
 from nni_privacy.report.trials_table import columns_of
+from nni_privacy.runs.notices import notices_of
 from nni_privacy.runs.records import RunInfo
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def render_study(run: RunInfo) -> str:
         sortable=True,
         run=run,
         study=study,
+        notices=notices_of(run.trials),
         failed=_some([(one.architecture.label, one.dataset) for one in study.failed]),
         missing=_some([(architecture, dataset) for architecture, dataset, _ in study.missing]),
         facts=study_facts(run, study),
@@ -182,9 +184,11 @@ def study_facts(run: RunInfo, study: StudyInfo) -> Facts:
     return {
         **kinds,
         "Data sets": _names(study.datasets),
+        **data_facts(run),
         "Attacks": ", ".join(attacks),
         "Seeds": _names(study.seeds),
         "Recipe": _plain(recipe),
+        "Epochs": epochs_of(run),
         "Variant, defence": ", ".join([*study.variants, *study.defences]),
         "Device": _plain(run.environment.get("device")),
         "Versions": _plain(run.environment.get("versions")),

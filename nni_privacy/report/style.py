@@ -82,11 +82,19 @@ def to_svg(figure: Figure, *, prefix: str, label: str) -> Markup:
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure of that size in inches, and its axes: one or an array; ``options`` are those of ``subplots``."""
+    """A figure of that size in inches, and its axes: one or an array; ``options`` are those of ``subplots``.
+
+    Below an axis there are as many ticks as their labels have room.
+    """
     from matplotlib.figure import Figure
 
+    from nni_privacy.report.ticks import RoomyLocator
+
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, **options)
+    panels = figure.subplots(rows, columns, **options)
+    for axes in figure.axes:
+        axes.xaxis.set_major_locator(RoomyLocator())
+    return figure, panels
 
 
 def row_places(groups: Sequence[str], gap: float) -> list[float]:

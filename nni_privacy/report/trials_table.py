@@ -72,6 +72,8 @@ def columns_of(run: RunInfo) -> list[Column]:
     # What the strategy maximised, where another evaluator reported something else than the accuracy.
     if any(trial.metrics.get("default") not in (None, trial.accuracy) for trial in run.trials):
         further.insert(0, _metric("Result", "default"))
+    if "balanced_accuracy" in names:
+        further.append(_metric("Balanced test accuracy", "balanced_accuracy"))
     if "epsilon" in names:
         further.append(_metric("ε (DP)", "epsilon"))
     return [

@@ -47,6 +47,8 @@ class TrialRecord:
         error: why it failed.
         factors: of a trial of a study, what it was set to (architecture, data set, seed, ...); else empty.
         unresolved: names of the metrics that have no finite number, such as a rate that so few records cannot resolve.
+        data: sizes of the ``split`` by part, and members and non-members of the ``classes`` by label; empty if unknown.
+        notices: why the metrics may be no result; each begins with its kind and a colon.
     """
 
     trial: str
@@ -58,12 +60,14 @@ class TrialRecord:
     error: str | None = None
     factors: Mapping[str, Any] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line of JSON: an unresolved metric is null, other fields without a value are left out."""
         content = asdict(self)
         content["metrics"] = {**self.metrics, **dict.fromkeys(content.pop("unresolved"))}
-        kept = {key: value for key, value in content.items() if key == "metrics" or value not in (None, {})}
+        kept = {key: value for key, value in content.items() if key == "metrics" or value not in (None, {}, ())}
         return json.dumps(kept, allow_nan=False)
 
     @classmethod
@@ -74,7 +78,7 @@ class TrialRecord:
             row: the object of one line.
             line: its number, from 1; stands for a missing id or sequence.
         """
-        sequence, error = row.get("sequence"), row.get("error")
+        sequence, error, notices = row.get("sequence"), row.get("error"), row.get("notices")
         metrics, unresolved = finite_metrics(_mapping(row.get("metrics")))
         return cls(
             trial=str(row.get("trial") or f"line {line}"),
@@ -86,6 +90,8 @@ class TrialRecord:
             error=None if error is None else str(error),
             factors={key: value for key, value in _mapping(row.get("factors")).items() if _plain(value)},
             unresolved=unresolved,
+            data=_mapping(row.get("data")),
+            notices=tuple(str(one) for one in notices) if isinstance(notices, list) else (),
         )
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,23 @@ def test_the_command_line_audits_a_users_model(
     assert "white_box_partial" in (tmp_path / "out" / "report.html").read_text()
     with np.load(tmp_path / "out" / "scores.npz", allow_pickle=False) as scores:
         assert scores["rmia/scores"].shape == scores["rmia/is_member"].shape
+
+
+def test_the_command_line_judges_over_all_attacks_and_by_a_threshold(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    further = ["--attacks", "gap,loss_threshold", "--device", "cpu", "--max-auc"]
+    for name, max_auc, status in (("kept", "1", 0), ("exceeded", "0.5", 1)):
+        assert main(command(files, tmp_path / name, *further, max_auc)) == status
+        found = json.loads((tmp_path / name / "metrics.json").read_text())
+        assert found["verdict"]["threshold"]["passed"] is (status == 0)
+        lines = capsys.readouterr().out.splitlines()
+        assert f"verdict: {found['verdict']['text']}" in lines
+        assert f"threshold {name}" in found["verdict"]["text"]
+        digest = hashlib.sha256(files["weights"].read_bytes()).hexdigest()
+        assert digest in found["facts"]["Weights"] and found["provenance"]["Date"][:2] == "20"
+    assert main(command(files, tmp_path / "wrong", *further, "0.3")) == 2
+    assert "max_auc is 0.3: allowed are" in capsys.readouterr().err and not (tmp_path / "wrong").exists()
 
 
 def foreign_weights(folder: Path) -> Path:

@@ -202,8 +202,9 @@ def test_the_page_shows_the_numbers_of_the_audit(report):
 
 
 def test_a_null_is_no_evidence(null):
-    text = render_audit(audit_info(null))
-    assert "contains 0.5: no evidence of a leak" in text
+    info = audit_info(null)
+    text = render_audit(info)
+    assert not info.verdict.leak and info.verdict.outcome == "no evidence of a leak"
     assert 'class="notice"' not in text and "Queries</th>" not in text
 
 
@@ -215,6 +216,46 @@ def test_a_stronger_attack_than_the_primary_one_is_pointed_out(report):
     )
     assert "Judge the model by the strongest attack" in render_audit(info)
     assert audit_info(report).primary not in audit_info(report).stronger
+
+
+def test_the_verdict_is_over_all_attacks_on_the_page_and_in_json(report, null, tmp_path):
+    """The first attack finds nothing, the second does: the audit is one of a model that leaks."""
+    attacks = {"first": null.primary, "rmia": report.primary}
+    both = AuditReport(
+        {name: dataclasses.replace(one, name=name) for name, one in attacks.items()},
+        report.signals,
+        max_auc=0.6,
+        provenance={"Date": "2026-01-02", "Weights audited": "abc"},
+    )
+    found = json.loads((write_audit(both, tmp_path, facts={"Seed": "0"}).parent / "metrics.json").read_text())
+    verdict = found["verdict"]
+    assert verdict["leak"] is True and verdict["leading"] == "rmia" and verdict["level"] == 0.05
+    assert verdict["p_values"] == dict(both.verdict.p_values) and verdict["text"] == str(both.verdict)
+    assert verdict["threshold"] == {"max_auc": 0.6, "passed": False, "shown": False}
+    assert found["provenance"] == {"Date": "2026-01-02", "Weights audited": "abc"}
+    root = Page((tmp_path / "report.html").read_text(encoding="utf-8")).root
+    (card,) = root.all("div", "verdict")
+    assert next(card.all("div", "value")).words == "evidence of a leak"
+    assert next(card.all("div", "more")).words.startswith(f"rmia leads: AUC {report.primary.roc.auc:.3f}")
+    assert "exceeded" in card.words
+    terms, values = ([one.words for one in root.all(tag)] for tag in ("dt", "dd"))
+    facts = dict(zip(terms, values, strict=True))
+    assert facts["Date"] == "2026-01-02" and facts["Threshold"].startswith("exceeded")
+    assert facts["Records"].startswith(f"{MEMBERS} members, {NONMEMBERS} non-members; {CLASSES} classes")
+
+
+def test_notices_and_class_counts_are_on_the_page_and_in_json(report, tmp_path):
+    few = audit_signals(report.signals, attacks=["loss_threshold"], shared=MEMBERS)
+    path = write_audit(few, tmp_path)
+    found = json.loads((path.parent / "metrics.json").read_text())
+    assert found["notices"] == list(few.notices) and len(few.notices) == 1
+    shown = [one.words for one in Page(path.read_text(encoding="utf-8")).root.all("p", "notice")]
+    assert shown == list(few.notices)
+    labels, is_member = report.signals.labels, report.signals.is_member
+    for label, (members, others) in found["records"]["classes"].items():
+        assert members == np.count_nonzero(labels[is_member] == int(label))
+        assert others == np.count_nonzero(labels[~is_member] == int(label))
+    assert found["records"]["shared"] == MEMBERS and 0 < found["accuracy"]["balanced"] < 1
 
 
 def test_hostile_text_stays_text(report, tmp_path):

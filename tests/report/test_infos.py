@@ -10,7 +10,7 @@ from report.samples import make_run, write_rows
 
 from nni_privacy.analysis.pareto import pareto_front
 from nni_privacy.report.roc import roc_info
-from nni_privacy.report.run_page import progress_info, select_best, tradeoff_info
+from nni_privacy.report.run_page import front_title, progress_info, select_best, tradeoff_info
 from nni_privacy.runs.records import read_run
 
 
@@ -90,3 +90,14 @@ def test_no_scores_no_roc(tmp_path):
     directory = make_run(tmp_path / "run", trials=2, failed=(0, 1))
     assert roc_info(read_run(directory)) is None
     assert tradeoff_info(read_run(directory)).front == ()
+
+
+def test_a_genotype_at_both_ends_of_a_front_does_not_swap_them(tmp_path):
+    front = front_of(tmp_path / "run", 5)
+    twice = [*front[:4], replace(front[4], architecture=front[0].architecture)]
+    assert [trial.sequence for trial in select_best(twice)] == [0, 4, 1, 3]
+    titles = [front_title(trial, twice) for trial in select_best(twice)]
+    assert titles == ["Highest accuracy: trial", "Lowest AUC: trial", "Trial", "Trial"]
+    assert front_title(front[0], front[:1]) == "Highest accuracy and lowest AUC: trial"
+    inside = [front[0], *(replace(trial, architecture=front[1].architecture) for trial in front[1:])]
+    assert [trial.sequence for trial in select_best(inside)] == [0, 4]
