@@ -1,7 +1,8 @@
 """What README and docs print can be used as it stands: configurations are valid, commands and programs run.
 
 A page's blocks run one after another in one folder, as a reader would have them, beside the files that the pages speak
-of. Searches and studies, which take minutes to hours, are checked by ``--dry-run``.
+of. Searches, which take minutes to hours, are checked by ``--dry-run``; of studies, whose data would be downloaded, and
+of runs that go on, the words of the command are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,6 +52,12 @@ STUDY: dict[str, Any] = {
 }
 OF_A_STUDY = {"datasets", "architectures", "defences", "contours"}
 TIMEOUT = 600
+PARSE = """
+import sys
+from pathlib import Path
+from nni_privacy.commands import main
+assert Path(vars(main._parser().parse_args())["config"]).is_file()
+"""
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -88,8 +96,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     commands = tmp_path / "bin"
     commands.mkdir()
     module = f"exec {sys.executable} -m nni_privacy"
+    parse = f"exec {sys.executable} -c {shlex.quote(PARSE)}"
     for name, words in {
-        "nni-privacy": f'case "$1" in search|measure) {module} "$@" --dry-run;; *) {module} "$@";; esac',
+        "nni-privacy": f'case "$*" in *--resume*|measure*) {parse} "$@";; search*) {module} "$@" --dry-run;; '
+        f'*) {module} "$@";; esac',
         "make": f'exec {shutil.which("make")} -C {ROOT} --dry-run "$@"',
         "pip": 'test "$1" = install',
     }.items():
