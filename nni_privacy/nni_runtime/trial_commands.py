@@ -10,7 +10,7 @@ from nni_privacy.nni_runtime.access import current_access
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
 from nni_privacy.nni_runtime.messages import Trust
 from nni_privacy.nni_runtime.repairing import Original, repair
-from nni_privacy.nni_runtime.warm.experiment import start_warm_trials, stopped_trials
+from nni_privacy.nni_runtime.warm.experiment import end_warm_trials, start_warm_trials, stopped_trials
 
 __all__ = ["COMMAND_REPAIRS", "trial_python"]
 
@@ -48,7 +48,11 @@ def careful_trials(original: Original, self: Any, *arguments: Any, **options: An
             if platforms == {"local"} and getattr(self, "warm_trials", current_access().warm_trials):
                 python = start_warm_trials(self, trust, python)
         self.config._trial_command_params = {**given, "python": python}
-    return original(self, *arguments, **options)
+    try:
+        return original(self, *arguments, **options)
+    except BaseException:
+        end_warm_trials(self)  # there is nobody who would stop this experiment
+        raise
 
 
 COMMAND_REPAIRS = (careful_trials, stopped_trials)

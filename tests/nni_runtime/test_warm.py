@@ -7,10 +7,12 @@ import logging
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 
 from nni_privacy.nni_runtime.messages import PLAIN
 from nni_privacy.nni_runtime.warm import experiment as warm_experiment
+from nni_privacy.nni_runtime.warm.client import address
 from nni_privacy.nni_runtime.warm.experiment import start_warm_trials
 from nni_privacy.nni_runtime.warm.supervisor import WarmTrials, can_fork
 
@@ -59,6 +62,47 @@ found = {
 }
 atexit.register(lambda: open(os.environ["TOLD"], "w").write(json.dumps(found)))
 """,
+    "imports": """
+import os, pathlib, random, signal, sys, tempfile
+import numpy, torch
+random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
+pathlib.Path("more").mkdir(exist_ok=True)
+pathlib.Path("more/late.py").write_text("VALUE = 42")
+sys.path.insert(0, "more")
+os.environ["SET_BY_IMPORT"] = "1"
+os.environ.pop("TAKEN_BY_IMPORT", None)
+folder = tempfile.TemporaryDirectory()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+class Type: pass
+""",
+    "tells_imports": """
+import os, random, signal
+import imports, late, numpy, torch
+folder = os.path.isdir(imports.folder.name)
+terminated = signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, None)
+draws = random.random(), numpy.random.random(), torch.rand(1).item()
+found = [draws, late.VALUE, os.environ["SET_BY_IMPORT"], "TAKEN_BY_IMPORT" in os.environ, folder, terminated]
+open("told", "a").write(f"{found}\\n")
+""",
+    "no_more_forks": """
+import os
+fork, failures = os.fork, []
+def fail():
+    if not os.path.exists("many"):
+        return fork()
+    raise BlockingIOError(11, "too many processes")
+os.fork = fail
+class Type: pass
+""",
+    "forks": """
+import os, time
+if os.fork() == 0:
+    time.sleep(600)
+    os._exit(0)
+class Type: pass
+""",
+    "holds_file": "import pathlib\nfile = open(pathlib.Path('read.txt'))\nclass Type: pass\n",
+    "slow": "import plugin, time\ntime.sleep(2)\nclass Type: pass\n",
     "plugin": "VALUE = 1\nclass Type: pass\n",
     "tells_plugin": "import plugin, os\nopen('told', 'a').write(f'{plugin.VALUE}\\n')\n",
     "starts_thread": """
@@ -224,12 +268,17 @@ def test_a_changed_file_is_noticed_and_trials_under_way_go_on(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("preparation", "reason"),
-    [({"types": "starts_thread.Type"}, "1 threads run where trials"), ({"evaluator": "{"}, "JSONDecodeError")],
-    ids=["thread", "error"],
+    [
+        ({"types": "starts_thread.Type"}, "a thread runs where trials"),
+        ({"types": "holds_file.Type"}, "read.txt is open where trials are forked from"),
+        ({"evaluator": "{"}, "JSONDecodeError"),
+    ],
+    ids=["thread", "file", "error"],
 )
 def test_where_trials_cannot_be_forked_they_are_started_cold_with_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, preparation: dict[str, str], reason: str
 ) -> None:
+    (tmp_path / "read.txt").write_text("lines")
     started = _started(tmp_path, **preparation)
     try:
         assert [started.start("leaves", code).wait(PATIENCE) for code in (4, 0)] == [4, 0]
@@ -237,6 +286,97 @@ def test_where_trials_cannot_be_forked_they_are_started_cold_with_one_warning(
         assert len(warnings) == 1 and reason in warnings[0] and "\n" not in warnings[0]
     finally:
         started.warm.close()
+
+
+def test_what_is_set_by_an_import_is_as_in_a_new_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEN_BY_IMPORT", "1")
+    started = _started(tmp_path, types="imports.Type")
+    try:
+        for cold in (False, False, True):
+            assert started.start("tells_imports", cold=cold).wait(PATIENCE) == 0
+    finally:
+        started.warm.close()
+    first, second, cold = (tmp_path / "told").read_text().splitlines()
+    assert first == second == cold and cold.endswith("42, '1', False, True, True]")
+
+
+def test_files_that_come_and_go_in_the_working_folder_start_no_new_server(trials: SimpleNamespace) -> None:
+    assert trials.start("leaves", 0).wait(PATIENCE) == 0
+    server = trials.warm.server
+    (trials.root / "notes.txt").write_text("x")
+    assert trials.start("leaves", 0).wait(PATIENCE) == 0
+    assert trials.warm.server == server
+
+
+def test_a_file_that_changes_while_a_server_starts_is_noticed(tmp_path: Path) -> None:
+    started = _started(tmp_path, types="slow.Type")
+    try:
+        _until(lambda: (tmp_path / "__pycache__").is_dir() and list((tmp_path / "__pycache__").glob("plugin.*")))
+        (tmp_path / "plugin.py").write_text("VALUE = 333\nclass Type: pass\n")
+        assert started.start("tells_plugin").wait(PATIENCE) == 0
+    finally:
+        started.warm.close()
+    assert (tmp_path / "told").read_text().split() == ["333"]
+
+
+def test_a_new_server_that_is_killed_is_missed_though_an_old_one_still_has_a_trial(tmp_path: Path) -> None:
+    started = _started(tmp_path, types="plugin.Type")
+    try:
+        under_way = started.start("long")
+        _pids(tmp_path, 1)
+        (tmp_path / "plugin.py").write_text("VALUE = 22\nclass Type: pass\n")
+        assert started.start("leaves", 0).wait(PATIENCE) == 0
+        os.kill(started.warm.server, signal.SIGKILL)
+        assert started.start("leaves", 5).wait(PATIENCE) == 5
+        assert under_way.poll() is None
+    finally:
+        started.warm.close()
+
+
+def test_where_no_process_can_be_forked_the_trial_is_started_cold_and_others_go_on(tmp_path: Path) -> None:
+    started = _started(tmp_path, types="no_more_forks.Type")
+    try:
+        under_way = started.start("long")
+        _pids(tmp_path, 1)
+        (tmp_path / "many").touch()
+        assert started.start("leaves", 3).wait(PATIENCE) == 3
+        (tmp_path / "many").unlink()
+        assert started.start("leaves", 4).wait(PATIENCE) == 4
+        assert under_way.poll() is None
+    finally:
+        started.warm.close()
+
+
+def test_the_end_of_a_server_is_seen_though_a_module_has_forked(tmp_path: Path) -> None:
+    started = _started(tmp_path, types="forks.Type")
+    helpers: list[psutil.Process] = []
+    try:
+        assert started.start("leaves", 0).wait(PATIENCE) == 0
+        server = started.warm.server
+        helpers += psutil.Process(server).children()
+        os.kill(server, signal.SIGKILL)
+        assert started.start("leaves", 5).wait(PATIENCE) == 5
+        helpers += psutil.Process(started.warm.server).children()
+    finally:
+        started.warm.close()
+        for helper in helpers:
+            helper.kill()
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"\0\0\0\x09", b"\0\x03\x0d\x40" + b"[" * 200_000], ids=["nothing", "half", "deep"]
+)
+def test_who_says_nothing_or_something_else_stops_nobody_for_long(trials: SimpleNamespace, said: bytes) -> None:
+    assert trials.start("leaves", 0).wait(PATIENCE) == 0
+    server = trials.warm.server
+    with socket.socket(socket.AF_UNIX) as peer:
+        descriptor = os.open(trials.warm.folder, os.O_RDONLY)
+        peer.connect(address(str(trials.warm.folder), descriptor))
+        os.close(descriptor)
+        with suppress(OSError):
+            peer.sendall(said)
+        assert trials.start("leaves", 4).wait(PATIENCE) == 4
+    assert trials.warm.server == server
 
 
 def test_a_socket_may_lie_deep(tmp_path: Path) -> None:

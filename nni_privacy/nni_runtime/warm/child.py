@@ -8,7 +8,8 @@ import random
 import signal
 import sys
 import threading
-import traceback
+import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module, invalidate_caches
@@ -28,11 +29,17 @@ class Prepared:
     """What the server had when it was ready, for its children to start from.
 
     Attributes:
-        threads: torch's own choice of the number of threads.
+        threads: torch's own choice of the number of threads, or what an imported module has set.
+        path: the first folder that modules are searched in, which is the working directory, as the server had it.
+        variables: of the environment, that imported modules have changed: before and after, None: not there.
+        seeded: names of the random generators that imported modules have seeded or drawn from.
         evaluator: the experiment's, kept so that what it has loaded stays.
     """
 
     threads: int
+    path: str
+    variables: dict[str, tuple[str | None, str | None]]
+    seeded: frozenset[str]
     evaluator: Any
 
 
@@ -49,21 +56,45 @@ def prepare(content: dict[str, Any]) -> Prepared:
     from nni_privacy.nni_runtime.message_repairs import READING, trust_of_trial
     from nni_privacy.nni_runtime.messages import trusting
 
-    threads = torch.get_num_threads()
+    threads, path = torch.get_num_threads(), sys.path[0]
     torch.set_num_threads(1)
     import_module(_TRIAL)
     trust = trust_of_trial(content["types"], pickles=content["pickles"])
     for repair in READING:
         repair.apply()
+    variables, states = dict(os.environ), _random_states()
     with trusting(trust):
         evaluator = nni.load(content["evaluator"])
     for name in sorted(trust.types or ()):
         with suppress(ImportError):  # the name of a class inside a class
             import_module(name.rpartition(".")[0])
     warm_up = getattr(evaluator, "warm_up", None)
-    if warm_up is not None:
+    if callable(warm_up):
         warm_up()
-    return Prepared(threads, evaluator)
+    if torch.get_num_threads() != 1:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+    changed = {name for name, _ in variables.items() ^ os.environ.items()}
+    return Prepared(
+        threads=threads,
+        path=path,
+        variables={name: (variables.get(name), os.environ.get(name)) for name in changed},
+        seeded=frozenset(name for name, state in _random_states().items() if state != states[name]),
+        evaluator=evaluator,
+    )
+
+
+def _random_states() -> dict[str, bytes]:
+    """What the state of each global random generator is, by the name of its module."""
+    import numpy as np
+    import torch
+
+    _, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - the generator that modules seed
+    return {
+        "random": repr(random.getstate()).encode(),
+        "numpy": np.asarray(keys).tobytes() + repr(rest).encode(),
+        "torch": torch.default_generator.get_state().numpy().tobytes(),
+    }
 
 
 def run_trial(request: Request, prepared: Prepared, *, parent: int) -> NoReturn:
@@ -80,12 +111,12 @@ def run_trial(request: Request, prepared: Prepared, *, parent: int) -> NoReturn:
     except SystemExit as end:
         code = _exit_code(end.code)
     except KeyboardInterrupt:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         _finish()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     except BaseException:  # as the interpreter does at the end of a program
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
     _finish()
     os._exit(code)
 
@@ -115,17 +146,29 @@ def _start_anew(request: Request, prepared: Prepared) -> None:
     import numpy as np
     import torch
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL):  # else a module has set its own
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What imported modules would delete at their end, temporary folders, is the server's: others still use it.
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
     os.environ.clear()
     os.environ.update(request.environment)
+    for name, (before, after) in prepared.variables.items():
+        if request.environment.get(name) == before:
+            os.environ.pop(name, None)
+            os.environ |= {} if after is None else {name: after}
     os.chdir(request.directory)
-    if not getattr(sys.flags, "safe_path", False):
-        sys.path[0] = request.directory
+    if not getattr(sys.flags, "safe_path", False) and prepared.path in sys.path:
+        sys.path[sys.path.index(prepared.path)] = request.directory
     invalidate_caches()
-    # Random seeds as a new process has them: from the system.
-    random.seed()
-    np.random.seed()  # noqa: NPY002 - what a trial draws from numpy without a generator
-    torch.default_generator.seed()
+    # Random seeds as a new process has them: from the system, unless a module sets them when it is imported.
+    seeds: dict[str, Callable[[], Any]] = {
+        "random": random.seed,
+        "numpy": np.random.seed,
+        "torch": torch.default_generator.seed,
+    }
+    for name in seeds.keys() - prepared.seeded:
+        seeds[name]()
     # As many threads as a new process would have had: the server itself has one. The import sets a variable.
     from threadpoolctl import threadpool_limits
 

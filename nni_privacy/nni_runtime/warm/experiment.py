@@ -12,7 +12,7 @@ from nni_privacy.nni_runtime.messages import Trust, trusting
 from nni_privacy.nni_runtime.repairing import Original, repair
 from nni_privacy.nni_runtime.warm.supervisor import WarmTrials, can_fork
 
-__all__ = ["start_warm_trials", "stopped_trials"]
+__all__ = ["end_warm_trials", "start_warm_trials", "stopped_trials"]
 
 _logger = logging.getLogger(__name__)
 _WARM = "_nni_privacy_warm_trials"
@@ -61,7 +61,12 @@ def stopped_trials(original: Original, self: Any) -> None:
     try:
         original(self)
     finally:
-        warm = getattr(self, _WARM, None)
-        if warm is not None:
-            warm.close()
-            setattr(self, _WARM, None)
+        end_warm_trials(self)
+
+
+def end_warm_trials(experiment: Any) -> None:
+    """Ends what the experiment's trials are forked from, if there is any."""
+    warm = getattr(experiment, _WARM, None)
+    if warm is not None:
+        warm.close()
+        setattr(experiment, _WARM, None)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
 
-__all__ = ["Request", "receive"]
+__all__ = ["BAD_REQUEST", "Request", "receive"]
 
-_PATIENCE = 10.0
-"""Seconds that a client gets to say what it wants."""
+BAD_REQUEST = (OSError, ValueError, TypeError, RecursionError)
+"""What :func:`receive` raises of a client that has gone, says nothing, or something else."""
+
+_PATIENCE = 5.0
+"""Seconds that a client gets to say what it wants: meanwhile nobody else is heard."""
+
+_MOST = 1 << 26
+"""Bytes of a request; the environment is nearly all of it, and Linux allows a fraction of this."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +42,23 @@ def receive(client: socket.socket) -> Request:
 
     Raises:
         OSError: if the client has gone or says nothing.
-        ValueError: if it says something else.
+        ValueError, TypeError, RecursionError: if it says something else.
     """
+    until = time.monotonic() + _PATIENCE
     client.settimeout(_PATIENCE)
     content, streams, _, _ = socket.recv_fds(client, 1 << 16, 3)
     try:
         while len(content) < 4 or len(content) < 4 + int.from_bytes(content[:4], "big"):
+            client.settimeout(max(until - time.monotonic(), 1e-3))
             part = client.recv(1 << 16)
+            if len(content) > _MOST:
+                raise ValueError(f"a request of more than {_MOST} bytes")
             if not part:
                 raise ConnectionResetError("the client has gone")
             content += part
         if len(streams) != 3:
             raise ValueError("a request comes with three streams")
+        client.settimeout(_PATIENCE)
         return Request(**json.loads(content[4:]), streams=list(streams))
     except BaseException:
         for stream in streams:

@@ -14,17 +14,23 @@ import socket
 import sys
 import sysconfig
 import threading
+import time
+import weakref
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 
 from nni_privacy.lazy import quick_imports
 from nni_privacy.nni_runtime.warm.child import prepare, run_trial
 from nni_privacy.nni_runtime.warm.client import message
-from nni_privacy.nni_runtime.warm.request import Request, receive
+from nni_privacy.nni_runtime.warm.request import BAD_REQUEST, Request, receive
 
-__all__ = ["Server", "changed_files", "loaded_files", "main", "thread_count"]
+__all__ = ["Server", "changed_files", "loaded_files", "main", "open_files", "thread_count"]
 
 _LOOK_SECONDS = 1.0
+_STREAMS = 3
+"""Descriptors of standard input, output and error."""
 
 
 def thread_count() -> int:
@@ -38,7 +44,7 @@ def thread_count() -> int:
 def loaded_files() -> dict[str, tuple[int, int]]:
     """Files of the modules that are loaded, but for installed ones: time of change in ns and size in bytes, by path."""
     installed = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    files = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())}
+    files = {str(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
     return {
         file: state
         for file in files
@@ -50,6 +56,17 @@ def loaded_files() -> dict[str, tuple[int, int]]:
 def changed_files(before: dict[str, tuple[int, int]]) -> list[str]:
     """Those of ``before`` that are no longer as they were."""
     return [file for file, known in before.items() if _state(file) != known]
+
+
+def open_files() -> set[str]:
+    """Files that this process has open, but for its streams and those without a name; empty if the system hides it."""
+    found = set()
+    with suppress(OSError):
+        for link in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # the one that lists them
+                if int(link.name) >= _STREAMS and S_ISREG(link.stat().st_mode) and link.readlink().exists():
+                    found.add(str(link.readlink()))
+    return found
 
 
 def _state(file: str) -> tuple[int, int] | None:
@@ -66,18 +83,26 @@ class Server:
     Args:
         control: connection to the supervisor; when it closes, children and server end.
         listener: the socket that clients connect to.
+        started: when the server began to import, in ns since the epoch; a file that changed since may be an older
+            one in memory.
+        opened: files that were open then.
     """
 
-    def __init__(self, control: socket.socket, listener: socket.socket) -> None:
+    def __init__(
+        self, control: socket.socket, listener: socket.socket, *, started: int, opened: Collection[str] = ()
+    ) -> None:
         self._control, self._listener = control, listener
         self._children: dict[int, socket.socket] = {}
         self._files = loaded_files()
+        self._opened = opened
+        now = time.time_ns()
+        self._newer = next((file for file, (changed, _) in self._files.items() if started < changed <= now), None)
         self._woken, wake = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(wake, False)
         self._wake = wake
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.signal(signal.SIGTERM, lambda number, frame: self._end())
+        handlers = {signal.SIGCHLD: lambda number, frame: None, signal.SIGTERM: lambda number, frame: self._end()}
+        self._handlers = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         signal.set_wakeup_fd(wake)
         self._selector = selectors.DefaultSelector()
         for source in (control, listener, self._woken):
@@ -104,10 +129,14 @@ class Server:
                 self._end()
 
     def _accept(self) -> Request | None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:  # too many open files: it waits until there are fewer
+            time.sleep(_LOOK_SECONDS)
+            return None
         try:
             request = receive(client)
-        except (OSError, ValueError, TypeError):
+        except BAD_REQUEST:
             client.close()
             return None
         obstacle = self._obstacle()
@@ -124,16 +153,28 @@ class Server:
 
     def _obstacle(self) -> dict[str, str] | None:
         """Why this server forks no more, if it should not."""
-        threads = thread_count()
-        if threads > 1:
-            return {"cold": f"{threads - 1} threads run where trials are forked from (does a plugin start one?)"}
-        changed = changed_files(self._files)
+        more = thread_count() - 1
+        if more:
+            what = "a thread runs" if more == 1 else f"{more} threads run"
+            return {"cold": f"{what} where trials are forked from (does a plugin start one?)"}
+        opened = sorted(open_files().difference(self._opened))
+        if opened:  # trials would share the place where they read
+            return {"cold": f"{opened[0]} is open where trials are forked from (does a plugin open it?)"}
+        changed = changed_files(self._files) if self._newer is None else [self._newer]
         return {"stale": changed[0]} if changed else None
 
     def _fork(self, client: socket.socket, request: Request) -> Request | None:
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # too many processes: what runs goes on, and the client tries by itself
+            for stream in request.streams:
+                os.close(stream)
+            with suppress(OSError):
+                client.sendall(message({"cold": True}))
+            client.close()
+            return None
         if pid == 0:
             self._leave()
             client.close()
@@ -148,8 +189,8 @@ class Server:
     def _leave(self) -> None:
         """Makes a child forget that it was the server."""
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         self._selector.close()
         for source in (self._control, self._listener, *self._children.values()):
             source.close()
@@ -186,6 +227,8 @@ class Server:
     def _end(self) -> None:
         for pid in self._children:
             _kill(pid)
+        with suppress(Exception):
+            weakref.finalize._exitfunc()  # type: ignore[attr-defined] # temporary folders of modules: children keep them
         os._exit(0)
 
 
@@ -206,11 +249,11 @@ def main() -> None:
     control, listener = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
     for source in (control, listener):
         source.set_inheritable(False)
-    server_pid = os.getpid()
+    server_pid, started, opened = os.getpid(), time.time_ns(), open_files()
     # What is frozen then a collection in a child does not look at: it would write to, and so copy, all that is shared.
     with quick_imports():
         prepared = prepare(json.load(sys.stdin))
-    server = Server(control, listener)
+    server = Server(control, listener, started=started, opened=opened)
     control.sendall(message({"ready": True}))
     run_trial(server.serve(), prepared, parent=server_pid)
 

@@ -24,7 +24,7 @@ from typing import Any
 from nni_privacy.files import private_folder
 from nni_privacy.nni_runtime.warm import client
 from nni_privacy.nni_runtime.warm.client import SOCKET, address, message
-from nni_privacy.nni_runtime.warm.request import receive
+from nni_privacy.nni_runtime.warm.request import BAD_REQUEST, receive
 
 __all__ = ["WarmTrials", "can_fork"]
 
@@ -34,6 +34,7 @@ _STARTS = 2
 """How often a server that ends before it is ready is started."""
 
 _PATIENCE = 5.0
+_LOOK_SECONDS = 1.0
 _LOG = "server.log"
 _OF_A_TRIAL = ("NNI_PLATFORM", "NNI_EXP_ID", "NNI_TRIAL_JOB_ID", "NNI_SYS_DIR", "NNI_TRIAL_COMMAND_CHANNEL")
 
@@ -64,6 +65,7 @@ class WarmTrials:
         self._listener = _listening(folder)
         self._servers: dict[socket.socket, subprocess.Popen[bytes]] = {}
         self._ready: set[socket.socket] = set()
+        self._retired: set[socket.socket] = set()
         self._failed_starts = 0
         self._cold: str | None = None
         self._closing, self._close = socket.socketpair()
@@ -78,7 +80,8 @@ class WarmTrials:
     @property
     def server(self) -> int | None:
         """The process id of the server that takes the next trial; None: there is none."""
-        return next((process.pid for process in reversed(self._servers.values())), None)
+        current = (process for control, process in self._servers.items() if control not in self._retired)
+        return next((process.pid for process in current), None)
 
     def close(self) -> None:
         """Ends the servers, and with them what trials still run; further trials are not expected."""
@@ -92,16 +95,26 @@ class WarmTrials:
             with selectors.DefaultSelector() as self._selector:
                 self._selector.register(self._closing, selectors.EVENT_READ)
                 self._start()
-                while self._closing not in (sources := [key.fileobj for key, _ in self._selector.select()]):
+                while self._closing not in (sources := self._sources()):
                     for source in sources:
                         self._hear(source)
+                    # Where a module has forked, its child holds the control of a server that has ended.
+                    for control, process in list(self._servers.items()):
+                        if process.poll() is not None:
+                            self._ended(control)
         finally:
             self._end()
+
+    def _sources(self) -> list[Any]:
+        """What has something to say, after a second at the latest."""
+        return [key.fileobj for key, _ in self._selector.select(_LOOK_SECONDS)]
 
     def _hear(self, source: Any) -> None:
         """Acts on what ``source``, the listener or a server's control, has to say."""
         if source is self._listener:
             self._send_cold()
+            return
+        if source not in self._servers:  # it has ended meanwhile
             return
         said: dict[str, str] = {}  # nothing, if it has ended
         with suppress(OSError, ValueError):
@@ -112,8 +125,10 @@ class WarmTrials:
             self._failed_starts = 0
         elif "stale" in said:
             _logger.info("%s has changed: trials are forked from a new process", said["stale"])
+            self._retired.add(source)
             self._start()
         elif "cold" in said:
+            self._retired.add(source)
             self._go_cold(said["cold"])
         else:
             self._ended(source)
@@ -160,10 +175,12 @@ class WarmTrials:
         process = self._servers.pop(control)
         control.close()
         code = process.wait()
-        if control in self._ready:
-            self._ready.discard(control)
-            if self._servers or self._cold is not None:
-                return
+        was_ready, was_retired = control in self._ready, control in self._retired
+        self._ready.discard(control)
+        self._retired.discard(control)
+        if was_retired or self._cold is not None:
+            return
+        if was_ready:
             _logger.warning("the process that trials are forked from was lost (%s); it is started anew", _how(code))
         else:
             self._failed_starts += 1
@@ -173,10 +190,14 @@ class WarmTrials:
             self._go_cold(f"{_how(code)}: {self._last_words()}")
 
     def _last_words(self) -> str:
+        """The error of the last traceback in its log, or else its last line."""
+        lines: list[str] = []
         with suppress(OSError):
-            lines = (self.folder / _LOG).read_text(errors="replace").split("\n")
-            return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        return "it said nothing"
+            lines = [line.rstrip() for line in (self.folder / _LOG).read_text(errors="replace").split("\n")]
+        begins = [at for at, line in enumerate(lines) if line.startswith("Traceback ")]
+        errors = [line for line in lines[begins[-1] + 1 :] if line and not line.startswith(" ")] if begins else []
+        said = errors[:1] or [line.strip() for line in lines if line.strip()][-1:]
+        return said[0] if said else "it said nothing"
 
     def _go_cold(self, why: str) -> None:
         if self._cold is None:
@@ -185,9 +206,9 @@ class WarmTrials:
             self._selector.register(self._listener, selectors.EVENT_READ)
 
     def _send_cold(self) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             connection, _ = self._listener.accept()
-            with connection:
+            with connection, suppress(*BAD_REQUEST):
                 for stream in receive(connection).streams:
                     os.close(stream)
                 connection.sendall(message({"cold": True}))
