@@ -153,11 +153,12 @@ def _unreadable(path: Path, error: Exception) -> str:
     if not names:
         reason = " ".join(str(error).split())[:120]
         return f"not a file of weights (torch.save of a state_dict, or .safetensors): {reason}"
-    if isinstance(content, _Stranger):
-        return f"holds a whole model ({type(content).__name__}), not weights: save model.state_dict()"
-    for key, kind in _places(content):
-        return f"{key!r} holds {kind}, not weights, and is not loaded: save the file without it, or a state_dict alone"
-    return f"holds objects other than weights ({', '.join(names[:SHOWN])}), which are not loaded; save a state_dict"
+    first, kind = next(_places(content), ("", ""))
+    where = f"{first!r} is {kind}; save the file without it, or a state_dict alone"
+    if not first:
+        what = f"a whole model ({kind})" if kind else ", ".join(names[:SHOWN])
+        where = f"{what}; save model.state_dict()"
+    return f"holds objects other than weights, which are not loaded: {where}"
 
 
 def _with_strangers(path: Path) -> tuple[Any, list[str]]:
