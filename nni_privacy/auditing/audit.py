@@ -212,7 +212,7 @@ def _same_types(shadow: ShadowOptions, images: Tensor) -> ShadowOptions:
     """The options with records of the attacker's own, if there are any, of the attacked images' types."""
     from nni_privacy.auditing.records import check_scale, record_tensors
 
-    parts = {}
+    parts: dict[str, Any] = {}
     for name in ("train", "test"):
         records = getattr(shadow, name)
         if records is not None:
