@@ -207,7 +207,7 @@ def _in_own_type(model: nn.Module, transform: Transform) -> Transform:
 def _answer(model: nn.Module, batch: Tensor) -> Any:
     try:
         return model(batch)
-    except PrivacyError:
+    except (PrivacyError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a user's code may raise anything
         images = f"{batch.dtype} images {tuple(batch.shape)}"
