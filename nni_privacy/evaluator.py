@@ -19,10 +19,11 @@ from nni.nas.evaluator import Evaluator
 from torch import nn
 
 from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
-from nni_privacy.auditing.audit import AuditReport, audit_signals, count_shared
+from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.auditing.collect import SignalRequest, gather_signals
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
+from nni_privacy.auditing.records import count_shared
 from nni_privacy.auditing.shadows.models import ModelSource
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset

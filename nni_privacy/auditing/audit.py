@@ -5,7 +5,6 @@ Torch is imported when a model is audited: ``nni_privacy`` imports this module t
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -157,8 +156,9 @@ def audit(
         model: any module that returns logits ``(B, K)`` for images ``(B, C, H, W)``; it is run in evaluation mode, and
             its modes and device are put back.
         members: ``(images, labels)`` of records it was trained on: tensors or arrays, ``(m, C, H, W)`` and ``(m,)``, m
-            >= 20.
-        nonmembers: the same for records it was not trained on, from the same distribution.
+            >= 20. Integers in 0..255 are levels, as ``uint8`` is (0 and 1 only are refused); floats are taken as they
+            are, and a warning says so of those beyond 0..1.
+        nonmembers: the same for records it was not trained on, from the same distribution and scaled alike.
         attacks: names of registered attacks, the primary one first.
         shadow: how shadow models are trained; needed by ``black_box_shadow``, ``white_box_shadow``, ``lira`` and
             ``rmia``.
@@ -168,20 +168,21 @@ def audit(
         batch_size: images a forward pass.
         normalize: applied to each batch; without one, ``uint8`` images are divided by 255 and floats are left as they
             are. If it is a :class:`~nni_privacy.data.Normalizer`, shadow models get statistics of their own training
-            records; with any other callable they cannot be trained.
+            records; any other callable gets images of integers as they are, and shadow models cannot be trained.
         allow_shared: accept images that are both among the members and the non-members.
         max_auc: the highest AUC that is allowed to any attack, 0.5 to 1: a threshold of the verdict.
 
     Raises:
-        AuditError: if there are fewer than 20 members or non-members, they share images, shapes do not fit, labels are
-            out of range, the model does not return a tensor of logits, its logits are NaN or infinite, or ``max_auc``
-            is out of its range.
+        AuditError: if there are fewer than 20 members or non-members, they share images, shapes or scales do not fit,
+            labels are out of range, the model does not return a tensor of logits, its logits are NaN or infinite, or
+            ``max_auc`` is out of its range.
         ConfigError: if an attack or the device is unknown.
     """
     import torch
 
     from nni_privacy.auditing.collect import SignalRequest, gather_signals
     from nni_privacy.auditing.options import Effort
+    from nni_privacy.auditing.records import check_records, check_scale, count_shared
     from nni_privacy.data import Normalizer
     from nni_privacy.training.fit import resolve_device
 
@@ -189,14 +190,18 @@ def audit(
     if shadow is not None:
         check_reference_models(names, shadow.count)
     check_max_auc(max_auc)
-    (images, labels), (other_images, other_labels) = _check_records(members, nonmembers)
+    scaled = normalize is None or isinstance(normalize, Normalizer)
+    (images, labels), (other_images, other_labels) = check_records(members, nonmembers, scaled=scaled)
     shared = count_shared(images, other_images)
     if shared and not allow_shared:
         raise AuditError(
             f"members and non-members share {shared} images (of {len(images)} and {len(other_images)}); "
             "remove them, or pass allow_shared if they are different records that look the same"
         )
-    if shadow is not None and normalize is not None and not isinstance(normalize, Normalizer):
+    _check_counts(len(labels), len(other_labels))
+    check_scale(images, other_images)
+    shadow = None if shadow is None else _same_types(shadow, images)
+    if shadow is not None and not scaled:
         raise AuditError("shadow models can be trained with a Normalizer or without normalisation only")
     used = resolve_device(device)
     parameter = next(model.parameters(), None)
@@ -264,39 +269,14 @@ def _check_counts(members: int, nonmembers: int) -> None:
         )
 
 
-def _check_records(members: Records, nonmembers: Records) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    first, second = _tensors("members", members), _tensors("nonmembers", nonmembers)
-    if first[0].shape[1:] != second[0].shape[1:] or first[0].dtype != second[0].dtype:
-        found = " and ".join(f"{images.dtype} {tuple(images.shape[1:])}" for images, _ in (first, second))
-        raise AuditError(f"images of members and nonmembers differ in shape or type: {found}")
-    _check_counts(len(first[1]), len(second[1]))
-    return first, second
+def _same_types(shadow: ShadowOptions, images: Tensor) -> ShadowOptions:
+    """The options with records of the attacker's own, if there are any, of the attacked images' types."""
+    from nni_privacy.auditing.records import check_scale, record_tensors
 
-
-def _tensors(name: str, records: Records) -> tuple[Tensor, Tensor]:
-    import torch
-
-    if not isinstance(records, (tuple, list)) or len(records) != 2:
-        raise AuditError(f"{name} is a {type(records).__name__}, expected a pair (images, labels)")
-    try:
-        images, labels = (torch.as_tensor(part).detach() for part in records)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise AuditError(f"{name}: images and labels must be tensors or arrays of numbers ({error})") from error
-    if labels.ndim != 1 or images.ndim < 2 or len(images) != len(labels):
-        shapes = f"images {tuple(images.shape)}, labels {tuple(labels.shape)}"
-        raise AuditError(f"{name}: {shapes}: expected (n, C, H, W) and (n,) with the same n")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise AuditError(f"{name}: labels are {labels.dtype}, expected integers")
-    if images.is_floating_point() and not bool(torch.isfinite(images).all()):
-        raise AuditError(f"{name}: images contain NaN or infinite values")
-    return images, labels.cpu().to(torch.int64)
-
-
-def count_shared(images: Tensor, others: Tensor) -> int:
-    """Number of ``images`` that are among ``others``: each makes every attack look weaker than it is."""
-    digests = [
-        [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.contiguous().cpu().numpy()]
-        for part in (images, others)
-    ]
-    known = set(digests[1])
-    return sum(digest in known for digest in digests[0])
+    parts: dict[str, Any] = {}
+    for name in ("train", "test"):
+        records = getattr(shadow, name)
+        if records is not None:
+            parts[name] = record_tensors(f"shadow: {name}", records, scaled=True)
+            check_scale(images, parts[name][0], names=("members", f"shadow {name}"))
+    return replace(shadow, **parts)

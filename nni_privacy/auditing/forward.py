@@ -79,11 +79,7 @@ def extract_signals(
         raise AuditError(f"{len(pictures)} images, labels {tuple(truth.shape)}: expected (n,) for n images, n >= 1")
     place = resolve_device(device)
     model.to(place)
-    dtype, raw = own_type(model), normalize or to_float
-
-    def prepare(batch: Tensor) -> Tensor:
-        return raw(batch).to(dtype)
-
+    prepare = _in_own_type(model, normalize or to_float)
     batches = list(pictures.split(batch_size))
     extras: dict[str, Any] = {}
     with evaluation_mode(model):
@@ -205,10 +201,15 @@ def _answers(
     return torch.cat(parts).numpy()
 
 
+def _in_own_type(model: nn.Module, transform: Transform) -> Transform:
+    dtype = own_type(model)
+    return lambda images: transform(images).to(dtype)
+
+
 def _answer(model: nn.Module, batch: Tensor) -> Any:
     try:
         return model(batch)
-    except PrivacyError:
+    except (PrivacyError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a user's code may raise anything
         images = f"{batch.dtype} images {tuple(batch.shape)}"

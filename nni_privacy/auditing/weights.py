@@ -24,7 +24,7 @@ from torch.nn.parameter import is_lazy
 from torch.serialization import safe_globals
 
 from nni_privacy.errors import DataError
-from nni_privacy.files import CORRUPT_FILE
+from nni_privacy.files import CORRUPT_FILE, UNREADABLE
 
 __all__ = ["load_weights"]
 
@@ -105,9 +105,9 @@ def load_weights(model: nn.Module, path: Path) -> str:
         raise DataError(f"{path}: {_misfit(likeliest, model)}")
     usual = [found for found in fitting if set(found[0]) <= set(WRAPPERS)]
     found = usual or fitting
-    names = [" ".join((".".join(keys) or "the top level", *match.how)) for keys, match in fitting]
     if len(found) > 1:
-        raise DataError(f"{path}: several states fit the model ({'; '.join(names)}): save the one that is meant alone")
+        several = "; ".join(" ".join((".".join(keys) or "the top level", *match.how)) for keys, match in found)
+        raise DataError(f"{path}: several states fit the model ({several[:300]}): save the one that is meant alone")
     keys, match = found[0]
     model.load_state_dict(match.state, strict=False)
     others = [".".join(other) for other, _ in fitting if other != keys]
@@ -153,11 +153,12 @@ def _unreadable(path: Path, error: Exception) -> str:
     if not names:
         reason = " ".join(str(error).split())[:120]
         return f"not a file of weights (torch.save of a state_dict, or .safetensors): {reason}"
-    if isinstance(content, _Stranger):
-        return f"holds a whole model ({type(content).__name__}), not weights: save model.state_dict()"
-    for key, kind in _places(content):
-        return f"{key!r} holds {kind}, not weights, and is not loaded: save the file without it, or a state_dict alone"
-    return f"holds objects other than weights ({', '.join(names[:SHOWN])}), which are not loaded; save a state_dict"
+    first, kind = next(_places(content), ("", ""))
+    where = f"{first!r} is {kind}; save the file without it, or a state_dict alone"
+    if not first:
+        what = f"a whole model ({kind})" if kind else ", ".join(names[:SHOWN])
+        where = f"{what}; save model.state_dict()"
+    return f"holds objects other than weights, which are not loaded: {where}"
 
 
 def _with_strangers(path: Path) -> tuple[Any, list[str]]:
@@ -172,7 +173,7 @@ def _with_strangers(path: Path) -> tuple[Any, list[str]]:
             with warnings.catch_warnings(), safe_globals(allowed):
                 warnings.simplefilter("ignore")
                 return torch.load(path, map_location="cpu", weights_only=True), list(strangers)
-        except (OSError, *CORRUPT_FILE) as error:
+        except UNREADABLE as error:
             foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
             name = foreign[1] if foreign else ""
             name = name if "." in name or not name else f"builtins.{name}"  # which torch leaves out

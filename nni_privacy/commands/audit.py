@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +60,26 @@ def add_audit(commands: Any) -> None:
     audit.set_defaults(run=run_audit)
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows what is odd about the records in one line, without a place in the code."""
+    from nni_privacy.auditing.records import RecordsWarning
+
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+            if issubclass(category, RecordsWarning):
+                print(f"nni-privacy: {message}", file=sys.stderr)
+            else:
+                usual(message, category, *rest, **named)
+
+        warnings.simplefilter("always", RecordsWarning)
+        warnings.showwarning = show
+        yield
+
+
+@_plain_warnings()
 def run_audit(
     *,
     model: str,

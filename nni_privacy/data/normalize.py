@@ -17,10 +17,10 @@ LEVELS = 256
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Images as a model is fed without normaliser: ``uint8`` 0..255 become ``float32`` 0..1, floats ``float32``."""
-    if images.dtype == torch.uint8:
-        return images.float() / UINT8_MAX
-    return images.float()
+    """Images as a model is fed without normaliser: integers 0..255 become ``float32`` 0..1, floats ``float32``."""
+    if images.is_floating_point() or images.dtype == torch.bool:
+        return images.float()
+    return images.float() / UINT8_MAX
 
 
 @dataclass(frozen=True)

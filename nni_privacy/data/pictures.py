@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nni_privacy.data.files import one_line
 from nni_privacy.errors import DataError, PrivacyError
@@ -28,8 +28,10 @@ Images = npt.NDArray[np.uint8]
 MODES: Mapping[int, str] = {1: "L", 3: "RGB"}
 """Pillow's modes by number of channels."""
 
-MAX_PIXELS = 2**26
-"""Of one image, 8192 x 8192: a small file may claim a size that no memory holds (a decompression bomb)."""
+MAX_PIXELS = 2**25
+"""Of one image: a small file may unfold to more than memory holds (a decompression bomb); this much takes 0.3 GB."""
+UNDECODABLE: tuple[type[Exception], ...] = (*UNREADABLE, SyntaxError)
+"""What Pillow raises of a damaged file; its PNG reader has a SyntaxError, too."""
 DEEP = ("I", "F")
 """What names of Pillow's modes with more than eight bits a pixel begin with; ``I;16`` is one of them."""
 CHUNK = 1024
@@ -77,7 +79,7 @@ def decode(
         raise DataError(f"{where}: too many pixels; allowed are {MAX_PIXELS:,}: shrink it") from error
     except DataError:
         raise
-    except (*UNREADABLE, SyntaxError) as error:
+    except UNDECODABLE as error:
         raise DataError(f"{where}: cannot be read as an image ({_reason(source, error)})") from error
     if image_size is not None and picture.size != (image_size, image_size):
         picture = picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
@@ -93,7 +95,7 @@ def is_deep(file: Path) -> bool:
 def _reason(source: Path | IO[bytes], error: Exception) -> str:
     if isinstance(source, Path) and source.is_file() and not source.stat().st_size:
         return "the file is empty"
-    return "no known format" if isinstance(error, Image.UnidentifiedImageError) else one_line(error)
+    return "no known format" if isinstance(error, UnidentifiedImageError) else one_line(error)
 
 
 def _eight_bits(picture: Image.Image, where: str, *, sixteen: bool, white: float | None) -> Image.Image:

@@ -9,9 +9,10 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import nn
 
 from nni_privacy.attacks import TargetSignals
-from nni_privacy.auditing.audit import audit, audit_signals, count_shared
+from nni_privacy.auditing.audit import audit, audit_signals
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
 from nni_privacy.auditing.provenance import weights_digest
+from nni_privacy.auditing.records import count_shared
 
 
 def signals(*, records: int = 400, accuracy: float = 0.8, shares: tuple[float, ...] = (0.25,) * 4) -> TargetSignals:
