@@ -242,12 +242,12 @@ def draw_heat_map(found: FoundPattern, nodes: int) -> Figure:
     """Importance by edge: blue mitigates, red promotes the attack; a dot marks supported edges."""
     places = [(source, target) for target in range(INPUT_NODES, INPUT_NODES + nodes) for source in range(target)]
     values, supported = importances(found, places)
-    figure, axes = new_figure(5.2, 0.8 + 0.235 * len(places))
+    figure, axes = new_figure(5.6, 0.8 + 0.235 * len(places))
     reach = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     image = axes.imshow(values * 1000, cmap="RdBu", vmin=-reach * 1000, vmax=reach * 1000, aspect="auto")
     axes.set_xticks(range(len(OPERATION_LABELS)), OPERATION_LABELS)
     axes.set_yticks(range(len(places)), [f"{source} → {target}" for source, target in places])
-    axes.tick_params(length=0, labelsize=8)
+    axes.tick_params(length=0, labelsize=7.5)
     axes.grid(False)
     axes.set_title(f"{found.cell} cell, {GROUP_NOTE[found.objective]} AUC", fontsize=9.5, loc="left")
     rows, columns = np.nonzero(supported)
