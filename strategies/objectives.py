@@ -25,7 +25,7 @@ DIRECTIONS: Mapping[str, float] = {"maximize": -1.0, "minimize": 1.0}
 DEFAULT_OBJECTIVES: Mapping[str, Direction] = {"accuracy": "maximize", "mia_auc": "minimize"}
 
 
-METRICS = ("default", "accuracy", "train_accuracy", "overfitting")
+METRICS = ("default", "accuracy", "train_accuracy", "overfitting", "balanced_accuracy")
 ATTACK_METRICS = (
     "mia_auc",
     "mia_auc_low",

@@ -17,6 +17,8 @@ from nni_privacy import PrivacyEvaluator, Recipe
 from nni_privacy.attacks import attack_metrics
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.nni_runtime.trial_results import record_of
+from nni_privacy.runs.records import TrialRecord
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.training.fit import TrainingDiverged
 
@@ -64,11 +66,40 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_the_metrics_have_the_names_of_the_design_page(run: dict[str, Any]) -> None:
     metrics = run["metrics"]
     wanted = {"default", "accuracy", "train_accuracy", "overfitting", "seconds", "architecture"} | METRICS
-    assert set(metrics) == wanted | {f"loss_threshold_{name}" for name in METRICS}
+    wanted |= {"balanced_accuracy", "data"}
+    assert set(metrics) - {"notices"} == wanted | {f"loss_threshold_{name}" for name in METRICS}
     assert metrics["default"] == metrics["accuracy"]
     assert metrics["overfitting"] == metrics["train_accuracy"] - metrics["accuracy"]
     assert 0 < metrics["mia_auc_low"] <= metrics["mia_auc"] <= metrics["mia_auc_high"] < 1
     json.dumps(metrics, allow_nan=False)
+
+
+def test_it_reports_the_counts_of_its_data(run: dict[str, Any]) -> None:
+    data, split = run["model"].evaluator.load_data()
+    told = json.loads(run["metrics"]["data"])
+    assert told["split"] == dict.fromkeys(("target_train", "target_test", "shadow_train", "shadow_test"), 449)
+    for label, sides in told["classes"].items():
+        parts = [data.labels[part].numpy() for part in (split.target_train, split.target_test)]
+        assert sides == [int(np.count_nonzero(part == int(label))) for part in parts]
+    assert sum(map(sum, told["classes"].values())) == 2 * 449
+
+
+def test_it_tells_why_its_results_may_be_none_and_the_record_of_the_trial_keeps_that(tmp_path: Path) -> None:
+    """Every image is there four times, of 96 of 100 records of one class: copies are on both sides of the split."""
+    images = np.repeat(np.random.default_rng(0).integers(0, 255, (25, 8, 8), np.uint8), 4, axis=0)
+    np.savez(tmp_path / "poor.npz", x=images, y=np.repeat([1, 0], [4, 96]))
+    options = {"recipe": {"epochs": 1}, "attacks": ("loss_threshold",)}
+    model = frozen_model({"name": "npz", "path": str(tmp_path / "poor.npz")}, **options)
+    metrics = execute(model)
+    kinds = [text.partition(":")[0] for text in metrics["notices"].split("; ")]
+    assert kinds == ["accuracy at chance", "few records", "one class", "members among non-members"]
+    record = record_of("a", 0, model, metrics, None)
+    assert list(record.notices) == metrics["notices"].split("; ") and record.data == json.loads(metrics["data"])
+    assert record.metrics["balanced_accuracy"] == metrics["balanced_accuracy"]
+    assert not {"notices", "data"} & {*record.metrics, *record.unresolved}
+    assert TrialRecord.from_row(json.loads(record.to_json()), line=1) == record
+    odd = record_of("a", 0, model, {"default": 0.5, "notices": 3, "data": 0.5}, None)  # somebody else's metrics
+    assert odd.metrics == {"notices": 3.0, "data": 0.5} and not odd.notices and not odd.data
 
 
 def test_it_reports_the_architecture_that_it_trained(run: dict[str, Any]) -> None:

@@ -96,6 +96,13 @@ class StudyInfo:
         return tuple(one for one in self.measurements if not one.trial.succeeded)
 
     @property
+    def ended(self) -> tuple[int, int]:
+        """How many of all measurements succeeded and failed, those of other variants and defences among them."""
+        every = (*self.measurements, *self.further)
+        succeeded = sum(one.trial.succeeded for one in every)
+        return succeeded, len(every) - succeeded
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of the architectures, in their order."""
         return tuple(dict.fromkeys(one.kind for one in self.architectures))

@@ -16,6 +16,7 @@ from nni_privacy.patterns.cross_fitting import Effect
 from nni_privacy.patterns.evidence import EdgeFinding
 from nni_privacy.patterns.findings import Extraction, FoundPattern
 from nni_privacy.patterns.importance import MIN_SUPPORT
+from nni_privacy.patterns.pattern import CellPattern
 from nni_privacy.report.cell import draw_cell, draw_cell_legend
 from nni_privacy.report.html import render_page
 from nni_privacy.report.layout import draw_info, operation_label
@@ -24,8 +25,11 @@ from nni_privacy.report.style import DASHED, drawing_style, new_figure, to_svg
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GROUPS", "convolution_shares", "importances", "oi_csv", "operation_shares", "render_extraction"]
+__all__ = ["GROUPS", "convolution_shares", "extracted_name", "given_name", "importances", "oi_csv"]
+__all__ += ["operation_shares", "render_extraction"]
 
+PAPER = "CCS 2022, Figure 7"
+"""In the source of the paper's own patterns."""
 GROUP_NOTE = {"demotion": "lowest", "promotion": "highest"}
 
 Floats = npt.NDArray[np.float64]
@@ -78,8 +82,20 @@ def render_extraction(extraction: Extraction, *, title: str, facts: Mapping[str,
         ],
         facts=_facts(extraction) | dict(facts),
         notes=GROUP_NOTE,
+        extracted_name=extracted_name,
+        given_name=given_name,
         figures=figures,
     )
+
+
+def extracted_name(found: FoundPattern) -> str:
+    """What a pattern of this extraction is called beside those from elsewhere, which may have the same name."""
+    return f"{found.name} (extracted)"
+
+
+def given_name(pattern: CellPattern) -> str:
+    """What a pattern from elsewhere is called beside those of this extraction."""
+    return f"{pattern.name} ({'the paper' if PAPER in pattern.source else 'from elsewhere'})"
 
 
 def _facts(extraction: Extraction) -> dict[str, str]:
@@ -103,7 +119,7 @@ def _pattern_figures(extraction: Extraction, found: FoundPattern) -> dict[str, A
     effects |= {"found in one half, judged by the other": found.replicated} if found.replicated else {}
     for other in extraction.assessed:
         if (other.pattern.cell, other.pattern.objective) == (found.cell, found.objective):
-            effects.setdefault(other.pattern.name, other.effects)
+            effects.setdefault(given_name(other.pattern), other.effects)
     name = found.name
     panels = [to_svg(draw_effects(effects), prefix=f"eff-{name}", label=f"Predicted effects, {name}")]
     if findings:
@@ -226,12 +242,12 @@ def draw_heat_map(found: FoundPattern, nodes: int) -> Figure:
     """Importance by edge: blue mitigates, red promotes the attack; a dot marks supported edges."""
     places = [(source, target) for target in range(INPUT_NODES, INPUT_NODES + nodes) for source in range(target)]
     values, supported = importances(found, places)
-    figure, axes = new_figure(5.2, 0.8 + 0.235 * len(places))
+    figure, axes = new_figure(5.6, 0.8 + 0.235 * len(places))
     reach = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     image = axes.imshow(values * 1000, cmap="RdBu", vmin=-reach * 1000, vmax=reach * 1000, aspect="auto")
     axes.set_xticks(range(len(OPERATION_LABELS)), OPERATION_LABELS)
     axes.set_yticks(range(len(places)), [f"{source} → {target}" for source, target in places])
-    axes.tick_params(length=0, labelsize=8)
+    axes.tick_params(length=0, labelsize=7.5)
     axes.grid(False)
     axes.set_title(f"{found.cell} cell, {GROUP_NOTE[found.objective]} AUC", fontsize=9.5, loc="left")
     rows, columns = np.nonzero(supported)

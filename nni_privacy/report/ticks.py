@@ -38,13 +38,14 @@ class RoomyFixedLocator(FixedLocator):
     """These numbers, without those whose labels would lie on one before."""
 
     def __init__(self, values: Sequence[float]) -> None:
-        super().__init__(sorted(values))
+        super().__init__(values)
+        self.values = sorted(values)
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
         """The positions of the ticks."""
         kept: list[float] = []
-        room = _room(self.axis, self.locs)
-        for value in self.locs:
+        room = _room(self.axis, self.values)
+        for value in self.values:
             if not kept or value - kept[-1] >= room:
                 kept.append(value)
         return np.array(kept)

@@ -52,6 +52,21 @@ def test_what_failed_and_what_is_missing(tmp_path):
     assert bars["resnet"].spread is not None and bars["resnet"].failed == 0
 
 
+def test_measurements_of_variants_and_defences_are_counted_with_the_others(tmp_path):
+    """Six ran: two originals, and two variants of each, one of which failed."""
+    rows = [
+        study_row("gdas", seed=seed, status=status, sequence=number, factors={**ORIGINAL, "variant": variant})
+        for number, (seed, variant, status) in enumerate(
+            [
+                *((seed, variant, "succeeded") for seed in range(2) for variant in ("original", "demotion")),
+                *((seed, "promotion", "failed" if seed else "succeeded") for seed in range(2)),
+            ]
+        )
+    ]
+    study = study_info(study_run(tmp_path, rows))
+    assert len(study.succeeded) == 2 and study.ended == (5, 1)
+
+
 def test_a_later_attempt_that_succeeds_replaces_one_that_failed(tmp_path):
     rows = [
         study_row("resnet", status="failed", error="out of memory", sequence=0),

@@ -64,11 +64,13 @@ def test_mia_auc_is_a_default_column_beside_the_default_metric(browser: Any, rep
     open_page(browser, repaired_run, "detail")
     headers = wait_for(lambda: [text for text in browser.execute_script(HEADERS) if text])
     screenshot(browser, "detail")
-    assert headers[headers.index("Default metric") + 1] == "mia_auc (metric)"
+    at = headers.index("Default metric") + 1
+    assert headers[at : at + 2] == ["mia_auc (metric)", "notices (metric)"]
     shown = " ".join(cell for row in browser.execute_script(ROWS) for cell in row)
     for trial in repaired_run.succeeded:
         assert trial["trialJobId"] in shown
         assert str(final_metrics(trial)["mia_auc"]) in shown
+        assert final_metrics(trial)["notices"] in shown
 
 
 def test_without_the_patch_mia_auc_is_hidden(browser: Any, broken_run: Manager) -> None:  # noqa: F811

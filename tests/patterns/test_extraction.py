@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report.overlaps import overlapping_ticks
+from report.pages import Page
 
 from nni_privacy import load_pattern
 from nni_privacy.cells.codes import GenotypeCodes
@@ -17,6 +19,8 @@ from nni_privacy.patterns import list_patterns
 from nni_privacy.patterns.extraction import extract_patterns
 from nni_privacy.patterns.findings import Extraction, ExtractionOptions
 from nni_privacy.patterns.importance import edge_count, edge_ids
+from nni_privacy.report.extraction_page import draw_heat_map, extracted_name, given_name, render_extraction
+from nni_privacy.report.style import drawing_style
 
 MEAN, NOISE, EFFECT = 0.808, 0.0215, 0.012
 """As in measured data: standard deviation .024, four fifths of the variance noise."""
@@ -201,3 +205,12 @@ def test_the_papers_patterns_can_be_judged() -> None:
     judged = {one.pattern.name: one for one in extraction.assessed}
     assert not judged["demotion-normal"].supported and judged["demotion-normal"].reason
     assert all(len(one.effects) == len(one.pattern) for one in extraction.assessed)
+    # On their page, patterns of the paper and of the extraction, which have the same names, are told apart.
+    root = Page(render_extraction(extraction, title="planted")).root
+    with drawing_style():
+        assert [overlapping_ticks(draw_heat_map(found, 4)) for found in extraction.found] == [[]] * 4
+    extracted, given = ([extracted_name(one) for one in extraction.found], [given_name(one) for one in published])
+    assert len({*extracted, *given}) == len(extracted) + len(given) == 8
+    heads = [head.words.partition(":")[0] for head in root.all("h3")]
+    assert heads == [*extracted, *given]
+    assert [next(card.all("div", "what")).words for card in root.all("div", "card")] == extracted

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from report.effects_samples import study_rows, variants, whole_study
+from report.effects_samples import study_rows, variants
 from report.effects_samples import write_study as write_effects
 from report.overlaps import overlapping_ticks
 from report.study_samples import write_study
@@ -22,7 +22,7 @@ from nni_privacy.runs.records import read_run
 def test_labels_have_room_in_figures_of_every_size(width: float, columns: int) -> None:
     rng = np.random.default_rng([columns, int(width)])
     with drawing_style():
-        for _ in range(12):
+        for _ in range(6):
             figure, ((*panels,),) = new_figure(width, 2.3, columns=columns, squeeze=False)
             centre, reach = rng.choice([0, 0.5, 0.75, 12.0, 1e5, -3e-3]), 10.0 ** rng.uniform(-4, 4)
             for axes in panels:
@@ -55,12 +55,12 @@ def test_no_labels_of_a_study_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             return draw(figure, prefix=prefix, label=label)
 
         monkeypatch.setattr(page, "to_svg", spy)
-    patterns = variants(budgets=(1, 2, 3, 4, 6, 8))
-    wide = study_rows(treated=patterns, noise=0.0003, architectures=4)
+    patterns = variants(budgets=(1, 2, 4), controls=(None, "placebo"))
+    wide = study_rows(treated=patterns, noise=0.0003, architectures=3, attacks=("label_only",), cells=(3, 5))
+    few = {"humans": ("resnet", "vgg", "dla"), "searched": ("gdas", "enas", "setn")}
     for folder in (
-        write_study(tmp_path / "study", datasets=("cifar10", "stl10"), seeds=(0,), noise=1e-4),
-        write_effects(tmp_path / "whole", whole_study()),
+        write_study(tmp_path / "study", datasets=("cifar10", "stl10"), seeds=(0,), noise=1e-4, **few),
         write_effects(tmp_path / "wide", wide),
     ):
         study_page.render_study(read_run(folder))
-    assert len(found) > 20 and {name: pairs for name, pairs in found.items() if pairs} == {}
+    assert len(found) > 8 and {name: pairs for name, pairs in found.items() if pairs} == {}

@@ -26,7 +26,9 @@ _MIA_AUC_COLUMN = Patch.of(
 
 # Ends of intervals, further attacks and the like crowd the chart; they stay in the table and in the graphs' drop-downs.
 # A predicted AUC is the only one that there is: it stays.
-_SECONDARY = "/(_low|_high|_fpr|_balanced_accuracy|.(?<!predicted)_mia_auc|_mia_auc_sd|^accuracy|^seconds)$/"
+_SECONDARY = (
+    "/(_low|_high|_fpr|_balanced_accuracy|.(?<!predicted)_mia_auc|_mia_auc_sd|^(balanced_)?accuracy|^seconds)$/"
+)
 
 _CHART_NUMERIC_METRICS = Patch.of(
     name="chart_numeric_metrics",
