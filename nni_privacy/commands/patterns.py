@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.extract import add_extract
+from nni_privacy.errors import PatternError
 
 if TYPE_CHECKING:
     from nni_privacy.patterns import Cells
@@ -67,13 +68,18 @@ def run_apply(name: str, file: str, *, cells: Cells | None, budget: int) -> int:
     Raises:
         PrivacyError: if the pattern or a genotype is not valid; nothing has been printed then.
     """
-    from nni_privacy.cells.genotypes import read_genotypes
+    from nni_privacy.cells.genotypes import locate_genotypes
     from nni_privacy.patterns import load_pattern
     from nni_privacy.patterns.library import warn_unsupported
 
     pattern = load_pattern(name, cells=cells).first(budget)
     # All lines are read before the first is written: bad input leaves no half a result.
-    lines = [str(pattern.apply(genotype)) for genotype in read_genotypes(file)]
+    lines = []
+    for found in locate_genotypes(file):
+        try:
+            lines.append(str(pattern.apply(found.genotype)))
+        except PatternError as error:
+            raise PatternError(f"{found.where}: {error}") from None
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
     warn_unsupported(pattern)
