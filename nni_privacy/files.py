@@ -81,6 +81,9 @@ UNREADABLE: tuple[type[Exception], ...] = (OSError, *CORRUPT_FILE)
 _SIZE_LIMIT = 1 << 20
 """No configuration and no pattern is larger, in bytes."""
 
+_DEEPEST = 200
+"""Brackets inside of brackets that a YAML file may have."""
+
 TEXT_LIMIT = 1 << 26
 """The largest text file that is read, in bytes: about 100,000 genotypes."""
 
@@ -419,7 +422,8 @@ def read_table(path: str | Path, needed: Sequence[str]) -> tuple[list[str], Iter
     columns = [name.strip(" \t\"'").casefold() for name in names]
     for column in needed:
         if column not in columns:
-            raise DataError(f"{path}: no column {column!r}; it has {', '.join(columns) or 'none'}")
+            known = [name if name.isprintable() and len(name) <= 40 else repr(name[:40]) for name in columns[:20]]
+            raise DataError(f"{path}: no column {column!r}; it has {', '.join(known) or 'none'}")
     return columns, ((number, dict(zip_longest(columns, cells[: len(columns)]))) for number, cells in rows)
 
 
@@ -461,7 +465,13 @@ def read_yaml(path: str | Path, *, error: type[PrivacyError]) -> Any:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key that is given twice instead of taking the last."""
+    """YAML's safe loader, which also refuses a key that is given twice and brackets that would take minutes."""
+
+    def fetch_flow_collection_start(self, TokenClass: type) -> None:
+        """Each bracket costs as much time as there are open ones around it."""
+        if self.flow_level >= _DEEPEST:
+            raise yaml.scanner.ScannerError(None, None, f"more than {_DEEPEST} brackets in brackets", self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()

@@ -56,9 +56,9 @@ class Edge:
         for name in ("source", "target"):
             value = getattr(self, name)
             if type(value) is not int:
-                raise GenotypeError(f"{name} of an edge: {value!r} is not a whole number")
+                raise GenotypeError(f"{name} of an edge: {quoted(repr(value))} is not a whole number")
         if not isinstance(self.op, str):
-            raise GenotypeError(f"op of an edge: {self.op!r} is not the name of an operation")
+            raise GenotypeError(f"op of an edge: {quoted(repr(self.op))} is not the name of an operation")
         if not 0 <= self.source < self.target:
             raise GenotypeError(f"edge {self}: its source must be a node before its target, and not negative")
 

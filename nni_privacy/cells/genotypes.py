@@ -74,7 +74,7 @@ class _Span:
 def parse_genotype(text: str) -> AnyGenotype:
     """Reads ``Genotype(normal=[...], ...)`` (DARTS), ``|op~0|+|op~0|op~1|+...`` (NAS-Bench-201), or of another space.
 
-    What may stand around it, and other tools' forms: see :func:`read_genotypes`.
+    What may stand around it, and other tools' forms: see :func:`locate_genotypes`.
 
     Raises:
         GenotypeError: if the text is none of these, describes no legal genotype, or more than one.

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 from nni_privacy import __version__
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 3 if a fault of
         the machine stopped a run (it can be resumed), 130 if interrupted.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know all characters of a name
     options = vars(_parser().parse_args(arguments))
     run = options.pop("run")
     # NNI 3.0 wraps every name of torch.nn as if it were a module, and warns of today's torch at each import.

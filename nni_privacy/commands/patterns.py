@@ -30,7 +30,9 @@ def add_patterns(commands: Any) -> None:
         action.set_defaults(run=run)
     apply.add_argument("--budget", metavar="M", type=int, default=4, help="number of edges (default: 4)")
     apply.add_argument(
-        "file", metavar="FILE", help="one Genotype(...) or |op~0|+... a line, or CSV with a column genotype; - is stdin"
+        "file",
+        metavar="FILE",
+        help="any text with Genotype(...) or |op~0|+..., or CSV with a column genotype; - is stdin",
     )
 
 

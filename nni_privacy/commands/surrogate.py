@@ -37,7 +37,9 @@ def add_surrogate(commands: Any) -> None:
     fit.add_argument("--seed", type=int, default=0, metavar="S")
     fit.set_defaults(run=run_fit)
     predict = actions.add_parser("predict", help="write the predicted (not measured) AUC of genotypes, one a line")
-    predict.add_argument("file", metavar="FILE", help="one Genotype(...) a line, or CSV with genotype; - is stdin")
+    predict.add_argument(
+        "file", metavar="FILE", help="any text with Genotype(...), or CSV with a column genotype; - is stdin"
+    )
     predict.add_argument("--surrogate", type=Path, metavar="FILE", help="of `fit` (default: the one that ships)")
     predict.set_defaults(run=run_predict)
     search = actions.add_parser("search", help="order thousands of random architectures by predicted AUC")
