@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
-from nni_privacy.cells.literals import genotype_fields, quoted
+from nni_privacy.cells.literals import genotype_fields, shown
 from nni_privacy.errors import GenotypeError, nearest
 
 __all__ = ["CELL_TYPES", "DARTS_OPERATIONS", "INPUT_NODES", "Cell", "CellType", "Edge", "Genotype", "NodeLabels"]
@@ -56,9 +56,9 @@ class Edge:
         for name in ("source", "target"):
             value = getattr(self, name)
             if type(value) is not int:
-                raise GenotypeError(f"{name} of an edge: {quoted(repr(value))} is not a whole number")
+                raise GenotypeError(f"{name} of an edge: {shown(value)} is not a whole number")
         if not isinstance(self.op, str):
-            raise GenotypeError(f"op of an edge: {quoted(repr(self.op))} is not the name of an operation")
+            raise GenotypeError(f"op of an edge: {shown(self.op)} is not the name of an operation")
         if not 0 <= self.source < self.target:
             raise GenotypeError(f"edge {self}: its source must be a node before its target, and not negative")
 
@@ -208,7 +208,7 @@ class Genotype:
                 not isinstance(concat, list | tuple | range) or sorted(map(str, concat)) != sorted(map(str, wanted))
             ):
                 raise GenotypeError(
-                    f"{name}_concat: {quoted(repr(concat))} is not supported; all intermediate nodes are concatenated: "
+                    f"{name}_concat: {shown(concat)} is not supported; all intermediate nodes are concatenated: "
                     f"{wanted}"
                 )
         return cls(**cells)
@@ -285,7 +285,7 @@ def _edges_from_sample(sample: Mapping[str, Any], cell_type: CellType, nodes: in
 def _pairs(value: Any) -> list[tuple[str, int]]:
     """The (operation, source) pairs of a cell, which may stand in one list or, as pt.darts has them, node by node."""
     if not isinstance(value, list | tuple) or not value:
-        raise GenotypeError(f"expected a list with two (operation, source) pairs a node, found {quoted(repr(value))}")
+        raise GenotypeError(f"expected a list with two (operation, source) pairs a node, found {shown(value)}")
     if all(isinstance(node, list | tuple) and node and isinstance(node[0], list | tuple) for node in value):
         for target, node in enumerate(value, start=INPUT_NODES):
             if len(node) != 2:
@@ -293,7 +293,7 @@ def _pairs(value: Any) -> list[tuple[str, int]]:
         value = [pair for node in value for pair in node]
     for pair in value:
         if not isinstance(pair, list | tuple) or len(pair) != 2 or not _is_pair(*pair):
-            raise GenotypeError(f"{quoted(repr(pair))} is not a pair (operation, source)")
+            raise GenotypeError(f"{shown(pair)} is not a pair (operation, source)")
     if len(value) % 2:
         raise GenotypeError(f"{len(value)} pairs; expected two (operation, source) pairs a node")
     return [(op, source) for op, source in value]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nni_privacy.cells.darts import INPUT_NODES, Cell, Edge, Genotype
-from nni_privacy.cells.literals import quoted
+from nni_privacy.cells.literals import shown
 from nni_privacy.cells.nasbench201 import NASBENCH201_EDGES, NNI_NAMES, NasBench201Genotype, edge_label
 from nni_privacy.errors import GenotypeError
 
@@ -90,9 +90,7 @@ def _from_nasbench301(content: Mapping[Any, Any]) -> Genotype:
 
 def _edge(source: Any, target: int, op: Any) -> Edge:
     if type(source) is not int or not isinstance(op, str):
-        raise GenotypeError(
-            f"node {target}: {quoted(repr(op))} from {quoted(repr(source))} is not an operation from one node"
-        )
+        raise GenotypeError(f"node {target}: {shown(op)} from {shown(source)} is not an operation from one node")
     return Edge(source, target, op)
 
 

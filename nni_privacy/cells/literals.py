@@ -9,7 +9,7 @@ from typing import Any
 
 from nni_privacy.errors import GenotypeError, nearest
 
-__all__ = ["FORM", "brackets", "call_spans", "genotype_fields", "literal", "parse_literal", "quoted"]
+__all__ = ["FORM", "brackets", "call_spans", "genotype_fields", "literal", "parse_literal", "quoted", "shown"]
 
 FORM = "Genotype(normal=[...], normal_concat=[...], reduce=[...], reduce_concat=[...])"
 
@@ -27,6 +27,7 @@ _LONGEST = 100_000
 _SHORTEST = 60
 """No genotype in brackets has a shorter text."""
 _DEEPEST = 1000
+_SHOWN = 80
 
 _NUMBERS = {"int", "int8", "int16", "int32", "int64", "int_", "intp", "uint8", "tensor", "str", "str_"}
 _LISTS = {"list", "tuple", "array", "asarray", "tensor"}
@@ -74,9 +75,10 @@ def genotype_fields(text: str) -> dict[str, Any]:
         GenotypeError: if there is not exactly one such call, or it is not made of literals.
     """
     spans = list(call_spans(text))
-    if len(spans) != 1:
-        what = f"{len(spans)} genotypes where one is expected" if spans else f"not a genotype: not of the form {FORM}"
-        raise GenotypeError(f"{what}: {quoted(text)}" if not spans else what)
+    if not spans:
+        raise GenotypeError(f"not a genotype: not of the form {FORM}: {quoted(text)}")
+    if len(spans) > 1:
+        raise GenotypeError(f"{len(spans)} genotypes where one is expected")
     begin, end = spans[0]
     if end < 0:
         raise GenotypeError("not a genotype: the brackets of Genotype( are not closed")
@@ -185,7 +187,13 @@ _READERS: Mapping[type, Callable[[str, Any], Any]] = {
 }
 
 
-def quoted(text: str, limit: int = 80) -> str:
+def quoted(text: str) -> str:
     """A text in quotes where it is short; of a longer one its length, as half a text says nothing."""
     text = " ".join(text.split())
-    return repr(text) if len(text) <= limit else f"a text of {len(text):,} characters"
+    return repr(text) if len(text) <= _SHOWN else f"a text of {len(text):,} characters"
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it where that is short; else its type."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"a {type(value).__name__} of {len(text):,} characters"

@@ -129,7 +129,7 @@ def test_a_whole_module_is_read(tmp_path: Path) -> None:
         ("(4, 0, 3, 1, 4, 3)\n", "line 1: .*numbers, which stand for other operations in each tool; expected"),
         ("Genotype(recurrent=[('relu', 0)], concat=range(1, 9))", "line 1: field 'recurrent': unknown in a genotype"),
         ("x = Genotype(normal=gene, reduce=gene)", "line 1: x: normal: 'gene' is not a plain list"),
-        (TEXT.replace("[2, 3, 4, 5]", "[4, 5, 6]"), r"normal_concat: '\[4, 5, 6\]' is not supported"),
+        (TEXT.replace("[2, 3, 4, 5]", "[4, 5, 6]"), r"normal_concat: \[4, 5, 6\] is not supported"),
         (TEXT.replace("('sep_conv_3x3', 0)", "('sep_conv_3x3', 0, 1.0)"), "is not a pair"),
         (TEXT.replace("('sep_conv_3x3', 0)", "('sep\\nconv', 0)"), "is not a pair"),
         (TEXT.replace("('sep_conv_3x3', 0)", "open('x')"), "is not a plain list"),
