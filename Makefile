@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: demo test test-fast chaos check bench clean
+.PHONY: demo test test-fast chaos fuzz check bench clean
 
 demo: $(READY)  ## a real constrained search with NNI's web UI
 	$(BIN)/nni-privacy search experiments/quickstart.yaml $(ARGS)
@@ -19,6 +19,9 @@ test-fast: $(READY)  ## without the end-to-end tests
 
 chaos: $(READY)  ## a search killed ten times and resumed, for 20 seeds (hours)
 	NNI_PRIVACY_CHAOS_SEEDS=20 $(BIN)/python -m pytest tests/commands/test_chaos.py -s $(ARGS)
+
+fuzz: $(READY)  ## spoiled files of every kind, for 20 minutes (ARGS="--minutes 60 --only genotypes")
+	$(BIN)/python tests/support/fuzz.py $(ARGS)
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -19,11 +19,13 @@ import secrets
 import shutil
 import stat
 import struct
+import sys
 import threading
 import zipfile
 import zlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ import yaml
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError
 
 __all__ = ["CACHE_VARIABLE", "CORRUPT_FILE", "DISK_FAULTS", "UNREADABLE", "LineFile", "Row", "atomic_write"]
-__all__ += ["cache_folder", "file_lock", "full_disk", "new_folder", "private_folder", "read_yaml", "to_csv"]
-__all__ += ["unwritten", "writing_run"]
+__all__ += ["cache_folder", "file_lock", "full_disk", "new_folder", "private_folder", "read_table", "read_text"]
+__all__ += ["read_yaml", "to_csv", "unwritten", "writing_run"]
 
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors of the system that mean that nothing can be written any more."""
@@ -78,6 +80,12 @@ UNREADABLE: tuple[type[Exception], ...] = (OSError, *CORRUPT_FILE)
 
 _SIZE_LIMIT = 1 << 20
 """No configuration and no pattern is larger, in bytes."""
+
+_DEEPEST = 200
+"""Brackets inside of brackets that a YAML file may have."""
+
+TEXT_LIMIT = 1 << 26
+"""The largest text file that is read, in bytes: about 100,000 genotypes."""
 
 
 class LineFile:
@@ -369,6 +377,67 @@ def _check(folder: Path, *, ours: bool) -> None:
         folder.chmod(0o700)
 
 
+def read_text(path: str | Path) -> str:
+    """The content of a text file in UTF-8, without the mark that some editors put before it; ``-`` is standard input.
+
+    Raises:
+        DataError: if it cannot be read, is not in UTF-8, or is larger than 64 MiB; one line that names the file.
+    """
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        if name != str(path):
+            return sys.stdin.read().removeprefix("\ufeff")
+        with Path(path).open("rb") as file:
+            content = file.read(TEXT_LIMIT + 1)
+        if len(content) > TEXT_LIMIT:
+            raise DataError(f"{name}: larger than {TEXT_LIMIT:,} bytes; split it")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{name}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        found = "; it begins as UTF-16 does: save it as UTF-8" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise DataError(f"{name}: not a text file in UTF-8{found}") from None
+    except ValueError as error:  # a name with a zero in it
+        raise DataError(f"{name!r}: {error}") from None
+
+
+def read_table(path: str | Path, needed: Sequence[str]) -> tuple[list[str], Iterator[tuple[int, Row]]]:
+    """Reads a CSV file, its cells parted by commas, semicolons or tabs, whichever its header has most of.
+
+    Args:
+        path: of the file.
+        needed: columns that it must have.
+
+    Returns:
+        The names of its columns, in small letters; and each row, with the number of its first line.
+
+    Raises:
+        DataError: if it cannot be read, is not CSV or lacks a column; one line that names the file.
+    """
+    text = read_text(path)
+    header = re.search(r"\S[^\r\n]*", text)
+    delimiter = max(",;\t", key=header[0].count) if header else ","
+    rows = _rows(path, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True))
+    _, names = next(rows, (0, []))
+    columns = [name.strip(" \t\"'").casefold() for name in names]
+    for column in needed:
+        if column not in columns:
+            known = [name if name.isprintable() and len(name) <= 40 else repr(name[:40]) for name in columns[:20]]
+            raise DataError(f"{path}: no column {column!r}; it has {', '.join(known) or 'none'}")
+    return columns, ((number, dict(zip_longest(columns, cells[: len(columns)]))) for number, cells in rows)
+
+
+def _rows(path: str | Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    before = 0
+    try:
+        for cells in reader:
+            if cells:
+                yield before + 1, cells
+            before = reader.line_num
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
+
+
 def read_yaml(path: str | Path, *, error: type[PrivacyError]) -> Any:
     """The content of a YAML file, as plain data.
 
@@ -410,7 +479,13 @@ def _yaml_fault(fault: Exception, text: str) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key that is given twice instead of taking the last."""
+    """YAML's safe loader, which also refuses a key that is given twice and brackets that would take minutes."""
+
+    def fetch_flow_collection_start(self, TokenClass: type) -> None:
+        """Each bracket costs as much time as there are open ones around it."""
+        if self.flow_level >= _DEEPEST:
+            raise yaml.scanner.ScannerError(None, None, f"more than {_DEEPEST} brackets in brackets", self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()

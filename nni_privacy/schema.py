@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import field
 from difflib import get_close_matches
 from functools import wraps
@@ -149,6 +149,7 @@ def told_by(kind: type[Options]) -> Iterator[None]:
 def plain(value: Any, known: dict[int, Any] | None = None) -> Any:
     """Numpy's numbers as Python's, paths as texts, also inside of mappings, lists and tuples; all else as it is.
 
+    A character that was written as two halves, as JSON does it (a surrogate pair), becomes one.
     ``known`` is what was met before, by identity: YAML's anchors may name one list in many places, or in itself.
     """
     if isinstance(value, Mapping) or type(value) in (list, tuple):
@@ -163,7 +164,10 @@ def plain(value: Any, known: dict[int, Any] | None = None) -> Any:
             raise ConfigError("a value contains itself")
         return known[id(value)]
     if isinstance(value, PathLike):
-        return fspath(value)
+        value = fspath(value)
+    if isinstance(value, str) and not value.isascii():
+        with suppress(UnicodeDecodeError):  # half a pair: whoever wants a text says so
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     numpy = sys.modules.get("numpy")
     return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
 
@@ -236,6 +240,8 @@ def one_line(error: ValidationError, model: type | None, *, section: str = "") -
     if kind == "missing":
         written = _misspelled(own[-1], fault["input"], _fields_at(model, own[:-1]))
         return f"{where}: missing" if written is None else _unknown_for(path, written)
+    if kind == "string_unicode":
+        return f"{where}: {fault['input']!r:.80}; a part of it is half a character (a lone surrogate)"
     if kind == "value_error":
         return _with_path(path, " ".join(str(fault["ctx"]["error"]).split()))
     message = f"{fault['msg'][:1].lower()}{fault['msg'][1:]}".replace("tuple", "list")

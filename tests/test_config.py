@@ -218,3 +218,21 @@ def test_one_wrong_key_makes_no_study_of_a_search(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(BASE | {"datasets": ["digits"]}))
     with pytest.raises(ConfigError, match="datasets: unknown key; did you mean 'dataset'"):
         load_config(path)
+
+
+@pytest.mark.parametrize("written", [r'"run \ud83d\ude00"', r'"run \U0001f600"', "run \U0001f600", "'run \U0001f600'"])
+def test_an_emoji_in_a_name_is_one_character_however_it_is_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({**BASE, "name": "NAME"}).replace("NAME", written), encoding="utf-8")
+    found = load_config(path)
+    assert found.name == "run \U0001f600"
+    path.write_text(yaml.safe_dump(found.model_dump(mode="json")), encoding="utf-8")
+    assert load_config(path).name == found.name
+
+
+def test_half_a_character_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({**BASE, "name": "NAME"}).replace("NAME", r'"a \ud83d b"'), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"name: .*half a character") as caught:
+        load_config(path)
+    assert r"'a \ud83d b'" in str(caught.value)

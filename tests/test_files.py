@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nni_privacy import files
-from nni_privacy.errors import RunStoppedError
-from nni_privacy.files import LineFile, atomic_write, file_lock, writing_run
+from nni_privacy.errors import ConfigError, RunStoppedError
+from nni_privacy.files import LineFile, atomic_write, file_lock, read_yaml, writing_run
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.records import TrialRecord
 
@@ -172,3 +173,12 @@ def test_a_file_system_without_locks_keeps_nobody_waiting(
         with file_lock(tmp_path / "lock", wait=wait) as first, file_lock(tmp_path / "lock", wait=wait) as second:
             assert first and second
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("bracket", ["[", "{a: "])
+def test_yaml_in_thousands_of_brackets_is_refused_at_once(tmp_path: Path, bracket: str) -> None:
+    (tmp_path / "deep.yaml").write_text("a: " + bracket * 50_000)
+    started = time.process_time()
+    with pytest.raises(ConfigError, match="more than 200 brackets in brackets"):
+        read_yaml(tmp_path / "deep.yaml", error=ConfigError)
+    assert time.process_time() - started < 1

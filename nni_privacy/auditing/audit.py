@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ShadowOptions
 
-__all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals", "count_shared"]
+__all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals"]
 
 Records = tuple[Any, Any]
 

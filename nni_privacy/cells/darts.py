@@ -8,12 +8,12 @@ normal cell, which keeps the resolution, and the reduction cell, which halves it
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
+from nni_privacy.cells.literals import genotype_fields, shown
 from nni_privacy.errors import GenotypeError, nearest
 
 __all__ = ["CELL_TYPES", "DARTS_OPERATIONS", "INPUT_NODES", "Cell", "CellType", "Edge", "Genotype", "NodeLabels"]
@@ -56,9 +56,9 @@ class Edge:
         for name in ("source", "target"):
             value = getattr(self, name)
             if type(value) is not int:
-                raise GenotypeError(f"{name} of an edge: {value!r} is not a whole number")
+                raise GenotypeError(f"{name} of an edge: {shown(value)} is not a whole number")
         if not isinstance(self.op, str):
-            raise GenotypeError(f"op of an edge: {self.op!r} is not the name of an operation")
+            raise GenotypeError(f"op of an edge: {shown(self.op)} is not the name of an operation")
         if not 0 <= self.source < self.target:
             raise GenotypeError(f"edge {self}: its source must be a node before its target, and not negative")
 
@@ -179,23 +179,37 @@ class Genotype:
     def parse(cls, text: str) -> Genotype:
         """Reads the text that DARTS prints: ``Genotype(normal=[('skip_connect', 0), ...], normal_concat=[...], ...)``.
 
-        The text is parsed, never evaluated: only this call, lists, tuples, strings, whole numbers and ``range`` are
-        accepted.
+        A name before the call, what a log adds, line breaks, pairs in lists node by node, ``np.int64(1)`` and ``range``
+        are read as well. The text is parsed, never evaluated.
 
         Raises:
             GenotypeError: if the text is not of this form, or describes no legal genotype.
         """
-        fields = _parse_fields(text)
+        return cls.from_fields(genotype_fields(text))
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Genotype:
+        """From plain data: ``normal``, ``reduce``, and maybe ``normal_concat`` and ``reduce_concat``.
+
+        Raises:
+            GenotypeError: if it describes no legal genotype.
+        """
         cells: dict[str, Cell] = {}
         for cell_type, name in _TEXT_FIELDS.items():
             if name not in fields:
-                raise GenotypeError(f"genotype without {name!r}: {_shorten(text)}")
-            cells[cell_type] = _cell_from_literal(name, fields[name])
+                raise GenotypeError(f"genotype without {name!r}; it has {', '.join(map(repr, fields)) or 'no fields'}")
+            try:
+                cells[cell_type] = Cell.from_pairs(_pairs(fields[name]))
+            except GenotypeError as error:
+                raise GenotypeError(f"{name}: {error}") from None
             concat = fields.get(f"{name}_concat")
             wanted = list(range(INPUT_NODES, INPUT_NODES + cells[cell_type].nodes))
-            if concat is not None and (not isinstance(concat, list | tuple | range) or sorted(concat) != wanted):
+            if concat is not None and (
+                not isinstance(concat, list | tuple | range) or sorted(map(str, concat)) != sorted(map(str, wanted))
+            ):
                 raise GenotypeError(
-                    f"{name}_concat: {concat!r} is not supported; all intermediate nodes are concatenated: {wanted}"
+                    f"{name}_concat: {shown(concat)} is not supported; all intermediate nodes are concatenated: "
+                    f"{wanted}"
                 )
         return cls(**cells)
 
@@ -268,53 +282,24 @@ def _edges_from_sample(sample: Mapping[str, Any], cell_type: CellType, nodes: in
         yield Edge(second, target, sample[labels.second_op])
 
 
-def _parse_fields(text: str) -> dict[str, Any]:
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise GenotypeError(f"not a genotype: {_shorten(text)}") from None
-    if not (
-        isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype" and not call.args
-    ):
-        raise GenotypeError(
-            f"not of the form Genotype(normal=[...], normal_concat=[...], reduce=...): {_shorten(text)}"
-        )
-    known = {name + suffix for name in _TEXT_FIELDS.values() for suffix in ("", "_concat")}
-    fields: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg not in known:
-            raise GenotypeError(f"unknown field {keyword.arg!r} in a genotype; {nearest(str(keyword.arg), known)}")
-        fields[keyword.arg] = _literal(keyword.arg, keyword.value)
-    return fields
-
-
-def _literal(name: str, node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range" and not node.keywords:
-        bounds = [_literal(name, argument) for argument in node.args]
-        if 1 <= len(bounds) <= 2 and all(type(bound) is int and 0 <= bound < 1000 for bound in bounds):
-            return range(*bounds)
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        raise GenotypeError(f"{name}: {_shorten(ast.unparse(node))} is not a plain list") from None
-
-
-def _cell_from_literal(name: str, value: Any) -> Cell:
-    if not isinstance(value, list | tuple) or not value or len(value) % 2:
-        raise GenotypeError(
-            f"{name}: expected a list with two (operation, source) pairs a node, found {_shorten(repr(value))}"
-        )
+def _pairs(value: Any) -> list[tuple[str, int]]:
+    """The (operation, source) pairs of a cell, which may stand in one list or, as pt.darts has them, node by node."""
+    if not isinstance(value, list | tuple) or not value:
+        raise GenotypeError(f"expected a list with two (operation, source) pairs a node, found {shown(value)}")
+    if all(isinstance(node, list | tuple) and node and isinstance(node[0], list | tuple) for node in value):
+        for target, node in enumerate(value, start=INPUT_NODES):
+            if len(node) != 2:
+                raise GenotypeError(f"node {target} has {len(node)} in-edges; a node has exactly two")
+        value = [pair for node in value for pair in node]
     for pair in value:
-        if not (
-            isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) is int
-        ):
-            raise GenotypeError(f"{name}: {pair!r} is not a pair (operation, source)")
-    try:
-        return Cell.from_pairs((op, source) for op, source in value)
-    except GenotypeError as error:
-        raise GenotypeError(f"{name}: {error}") from None
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not _is_pair(*pair):
+            raise GenotypeError(f"{shown(pair)} is not a pair (operation, source)")
+    if len(value) % 2:
+        raise GenotypeError(f"{len(value)} pairs; expected two (operation, source) pairs a node")
+    return [(op, source) for op, source in value]
 
 
-def _shorten(text: str, limit: int = 80) -> str:
-    text = " ".join(text.split())
-    return repr(text if len(text) <= limit else text[: limit - 3] + "...")
+def _is_pair(op: Any, source: Any) -> bool:
+    """Whether both are of the right kind, and can stand in a message."""
+    named = isinstance(op, str) and len(op) < 100 and op.isprintable()
+    return named and type(source) is int and abs(source) < 10**6

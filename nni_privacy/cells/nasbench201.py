@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from nni_privacy.cells.darts import Edge, _shorten
+from nni_privacy.cells.darts import Edge
+from nni_privacy.cells.literals import quoted
 from nni_privacy.errors import GenotypeError, nearest
 
-__all__ = ["NASBENCH201_CELL", "NASBENCH201_EDGES", "NASBENCH201_NODES", "NASBENCH201_OPERATIONS"]
-__all__ += ["NasBench201Genotype", "edge_label", "random_cells"]
+__all__ = ["NASBENCH201_CELL", "NASBENCH201_EDGES", "NASBENCH201_FORM", "NASBENCH201_NODES"]
+__all__ += ["NASBENCH201_OPERATIONS", "NNI_NAMES", "NasBench201Genotype", "edge_label", "random_cells"]
 
 NASBENCH201_OPERATIONS: tuple[str, ...] = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five operations that an edge may carry, under the names of the benchmark's papers."""
@@ -32,8 +33,9 @@ NASBENCH201_EDGES: tuple[tuple[int, int], ...] = tuple(
 NASBENCH201_CELL = "cell"
 """What the one searched cell is called where cells have names."""
 
-_NNI_NAMES: Mapping[str, str] = {"conv_1x1": "nor_conv_1x1", "conv_3x3": "nor_conv_3x3"}
-_FORM = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+NNI_NAMES: Mapping[str, str] = {"conv_1x1": "nor_conv_1x1", "conv_3x3": "nor_conv_3x3"}
+"""NNI's names of operations to the benchmark's."""
+NASBENCH201_FORM = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 
 
 def edge_label(source: int, target: int) -> str:
@@ -110,12 +112,12 @@ class NasBench201Genotype:
         edges: list[Edge] = []
         for target, node in enumerate("".join(text.split()).split("+"), start=1):
             if len(node) < 2 or node[0] != "|" or node[-1] != "|":
-                raise GenotypeError(f"not of the form {_FORM}: {_shorten(text)}")
+                raise GenotypeError(f"not of the form {NASBENCH201_FORM}: {quoted(text)}")
             for part in node[1:-1].split("|"):
                 op, tilde, source = part.partition("~")
                 if not tilde or not (source.isascii() and source.isdigit() and len(source) == 1):
-                    raise GenotypeError(f"{_shorten(part)} is not operation~source, in {_shorten(text)}")
-                edges.append(Edge(int(source), target, _NNI_NAMES.get(op, op)))
+                    raise GenotypeError(f"{quoted(part)} is not operation~source, in {quoted(text)}")
+                edges.append(Edge(int(source), target, NNI_NAMES.get(op, op)))
         return cls(tuple(edges))
 
     @classmethod

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 from nni_privacy import __version__
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 3 if a fault of
         the machine stopped a run (it can be resumed), 130 if interrupted.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know all characters of a name
     parser = _parser()
     _complete(parser)
     options = vars(parser.parse_args(arguments))

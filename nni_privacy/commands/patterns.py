@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.extract import add_extract
 from nni_privacy.commands.options import add_command, add_plugins
+from nni_privacy.errors import PatternError
 from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def add_patterns(commands: Any) -> None:
         action.set_defaults(run=run)
     apply.add_argument("--budget", metavar="M", type=int, default=4, help="number of edges (default: 4)")
     apply.add_argument(
-        "file", metavar="FILE", help="one Genotype(...) or |op~0|+... a line, or CSV with a column genotype; - is stdin"
+        "file",
+        metavar="FILE",
+        help="any text with Genotype(...) or |op~0|+..., or CSV with a column genotype; - is stdin",
     )
 
 
@@ -91,14 +94,19 @@ def run_apply(name: str, file: str, *, cells: Cells | None, budget: int, plugins
     Raises:
         PrivacyError: if the pattern or a genotype is not valid; nothing has been printed then.
     """
-    from nni_privacy.cells.genotypes import read_genotypes
+    from nni_privacy.cells.genotypes import locate_genotypes
     from nni_privacy.patterns import load_pattern
     from nni_privacy.patterns.library import warn_unsupported
 
     import_plugins(plugins)
     pattern = load_pattern(name, cells=cells).first(budget)
     # All lines are read before the first is written: bad input leaves no half a result.
-    lines = [str(pattern.apply(genotype)) for genotype in read_genotypes(file)]
+    lines = []
+    for found in locate_genotypes(file):
+        try:
+            lines.append(str(pattern.apply(found.genotype)))
+        except PatternError as error:
+            raise PatternError(f"{found.where}: {error}") from None
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
     warn_unsupported(pattern)

@@ -17,7 +17,7 @@ from nni_privacy.errors import ConfigError, GenotypeError
 from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
-    from nni_privacy.cells.genotypes import AnyGenotype
+    from nni_privacy.cells.genotypes import FoundGenotype
     from nni_privacy.patterns import Cells, Pattern
     from nni_privacy.surrogate import MIAData
     from nni_privacy.surrogate.benchmark import BenchmarkInfo, ModelScores
@@ -57,7 +57,9 @@ def add_surrogate(commands: Any) -> None:
         "surrogate predict genotypes.txt",
         "surrogate predict --surrogate mine.npz - < genotypes.txt",
     )
-    predict.add_argument("file", metavar="FILE", help="one Genotype(...) a line, or CSV with genotype; - is stdin")
+    predict.add_argument(
+        "file", metavar="FILE", help="any text with Genotype(...), or CSV with a column genotype; - is stdin"
+    )
     predict.add_argument("--surrogate", type=Path, metavar="FILE", help="of `fit` (default: the one that ships)")
     predict.set_defaults(run=run_predict)
     for action in (fit, predict, _add_search(actions), _add_benchmark(actions)):
@@ -133,35 +135,39 @@ def run_predict(file: str, *, surrogate: Path | None, plugins: Sequence[str] = (
     Raises:
         PrivacyError: if the input is not valid; nothing has been printed then.
     """
-    from nni_privacy.cells.genotypes import read_genotypes
+    from nni_privacy.cells.genotypes import locate_genotypes
     from nni_privacy.surrogate import load_surrogate
 
     _quiet()
     import_plugins(plugins)
     model = load_surrogate(surrogate)
-    genotypes = read_genotypes(file)
-    _check_space(genotypes, file=file)
-    sys.stdout.write("".join(f"{value:.6f}\n" for value in model.predict(genotypes).tolist()))
+    found = locate_genotypes(file)
+    _check_space(found)
+    try:
+        predicted = model.predict([one.genotype for one in found])
+    except GenotypeError as error:
+        raise GenotypeError(f"{found[0].where}: {error}") from None
+    sys.stdout.write("".join(f"{value:.6f}\n" for value in predicted.tolist()))
     sys.stdout.flush()
     return 0
 
 
-def _check_space(genotypes: Sequence[AnyGenotype], *, file: str) -> None:
+def _check_space(found: Sequence[FoundGenotype]) -> None:
     """Says which genotype is none that a surrogate can know; with what number of nodes, the surrogate says itself."""
     from nni_privacy.cells.darts import Genotype
     from nni_privacy.cells.spaces import space_of
 
-    name, first = "standard input" if file == "-" else file, genotypes[0]
-    for number, genotype in enumerate(genotypes, start=1):
-        if not isinstance(genotype, Genotype) or not isinstance(first, Genotype):
+    first = found[0].genotype
+    for number, one in enumerate(found, start=1):
+        if not isinstance(one.genotype, Genotype) or not isinstance(first, Genotype):
             raise GenotypeError(
-                f"{name}: genotype {number} is of {space_of(genotype).title}; "
-                "surrogates know architectures of the DARTS space only"
+                f"{one.file}: genotype {number} is of {space_of(one.genotype).title}; "
+                f"surrogates know architectures of the DARTS space only (line {one.line})"
             )
-        if genotype.nodes != first.nodes:
+        if one.genotype.nodes != first.nodes:
             raise GenotypeError(
-                f"{name}: genotype {number} has {genotype.nodes} intermediate nodes, the first {first.nodes}; "
-                "a surrogate knows cells of one size"
+                f"{one.file}: genotype {number} has {one.genotype.nodes} intermediate nodes, the first {first.nodes} "
+                f"(line {one.line}); a surrogate knows cells of one size"
             )
 
 

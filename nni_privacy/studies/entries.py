@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from nni_privacy.cells.genotypes import parse_genotype, read_genotypes
+from nni_privacy.cells.genotypes import genotype_at, read_genotypes
 from nni_privacy.cells.spaces import SPACES, space_of
 from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
 from nni_privacy.errors import ConfigError, nearest
@@ -206,7 +206,8 @@ class GenotypesEntry(_VariedEntry):
         if isinstance(self.genotypes, str):
             found, label = read_genotypes(self.genotypes), Path(self.genotypes).stem
         else:
-            found, label = [parse_genotype(text) for text in self.genotypes], "genotype"
+            texts = enumerate(self.genotypes)
+            found, label = [genotype_at(f"genotypes.{number}", text) for number, text in texts], "genotype"
         yield from self._labelled(found[: self.limit], self.label or label, space)
 
 

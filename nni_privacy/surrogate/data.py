@@ -5,7 +5,6 @@ Read are a CSV file, the authors' published folder, and our own run directories.
 
 from __future__ import annotations
 
-import csv
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from nni_privacy.cells.darts import Genotype
+from nni_privacy.cells.genotypes import genotype_at
+from nni_privacy.cells.spaces import space_of
 from nni_privacy.errors import DataError, GenotypeError
-from nni_privacy.files import atomic_write, to_csv
+from nni_privacy.files import atomic_write, read_table, read_text, to_csv
 from nni_privacy.runs.records import TRIALS, read_trials
 from nni_privacy.surrogate.base import Floats
 
@@ -176,16 +177,11 @@ def _read(path: Path) -> Iterator[MeasuredArchitecture]:
 
 
 def _read_csv(path: Path) -> Iterator[MeasuredArchitecture]:
-    reader = csv.DictReader(_lines(path))
-    names = reader.fieldnames or ()
-    for column in ("genotype", "mia_auc"):
-        if column not in names:
-            raise DataError(f"{path}: no column {column!r}; it has {', '.join(names) or 'none'}")
-    accuracy = next((column for column in ("accuracy", "test_accuracy") if column in names), None)
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
+    columns, rows = read_table(path, ("genotype", "mia_auc"))
+    accuracy = next((column for column in ("accuracy", "test_accuracy") if column in columns), None)
+    for number, row in rows:
         known = row[accuracy] if accuracy else None
-        yield _measured(where, row["genotype"], row["mia_auc"], known or None)
+        yield _measured(f"{path}, line {number}", row["genotype"], row["mia_auc"], known or None)
 
 
 def _read_published(origin: Path) -> Iterator[MeasuredArchitecture]:
@@ -236,10 +232,10 @@ def _read_run(path: Path) -> Iterator[MeasuredArchitecture]:
 
 
 def _measured(where: str, genotype: Any, auc: Any, accuracy: Any) -> MeasuredArchitecture:
-    try:
-        architecture = Genotype.parse(str(genotype or ""))
-    except GenotypeError as error:
-        raise GenotypeError(f"{where}: {error}") from None
+    architecture = genotype_at(where, str(genotype or ""))
+    if not isinstance(architecture, Genotype):
+        title = space_of(architecture).title
+        raise GenotypeError(f"{where}: of {title}; surrogates know architectures of the DARTS space only")
     value = _fraction(where, "AUC", auc)
     known = None if accuracy is None else _fraction(where, "accuracy", accuracy)
     return MeasuredArchitecture(architecture, value, known, where)
@@ -247,7 +243,7 @@ def _measured(where: str, genotype: Any, auc: Any, accuracy: Any) -> MeasuredArc
 
 def _fraction(where: str, name: str, value: Any) -> float:
     try:
-        number = float(value)
+        number = float(value.replace(",", ".") if isinstance(value, str) else value)
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not 0 <= number <= 1:
@@ -256,9 +252,4 @@ def _fraction(where: str, name: str, value: Any) -> float:
 
 
 def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: not a text file in UTF-8") from None
+    return read_text(file).splitlines()

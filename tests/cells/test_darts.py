@@ -69,9 +69,11 @@ def test_a_sample_may_name_the_higher_source_first() -> None:
         ("", "not a genotype"),
         ("Genotype(", "not a genotype"),
         ("__import__('os').system('true')", "not of the form"),
-        ("Genotype(1, 2)", "not of the form"),
+        ("Genotype(1, 2)", "normal: expected a list"),
+        ("Genotype(1, 2, 3, 4, 5)", "not of the form"),
         ("Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1)])", "without 'reduce'"),
-        (TEXT.replace("reduce=", "reduction="), "did you mean 'reduce'"),
+        (TEXT.replace("reduce=", "reduced="), "did you mean 'reduce'"),
+        (TEXT.replace("reduce=", "reduction=[], reduce="), "given twice"),
         (TEXT.replace("sep_conv_3x3", "sep_conv_7x7"), "did you mean 'sep_conv"),
         (
             TEXT.replace("('sep_conv_3x3', 1), ('sep_conv_3x3', 0)", "('sep_conv_3x3', 0), ('sep_conv_3x3', 0)"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from support_config import BASE, changed
 
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.commands.main import main
-from nni_privacy.patterns import load_pattern
+from nni_privacy.patterns import load_pattern, write_pattern
 
 
 def run(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -182,6 +184,15 @@ def test_a_port_in_use_or_a_used_folder_is_refused(tmp_path: Path, capsys: pytes
     assert not (tmp_path / "out").exists()
     assert_one_clear_line(*run(["search", config, "--output", tmp_path], capsys), "output", "not empty")
     assert_one_clear_line(*run(["search", config, "--port", 99999], capsys), "port: 99999")
+
+
+def test_a_terminal_that_knows_no_emoji_gets_its_number(tmp_path: Path) -> None:
+    pattern = tmp_path / "mine.yaml"
+    write_pattern(replace(load_pattern("demotion-reduction"), name="p \U0001f600"), pattern)
+    words = [sys.executable, "-m", "nni_privacy", "patterns", "show", str(pattern)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    answer = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    assert answer.stdout.splitlines()[0] == r"p \U0001f600"
 
 
 @pytest.mark.parametrize("module", ["nni_privacy", "nni_privacy.commands.main"])

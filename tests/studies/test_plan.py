@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
+from genotype_styles import STYLES
 
 from nni_privacy import Genotype, load_pattern
+from nni_privacy.cells.codes import random_architectures
 from nni_privacy.data import load_dataset
 from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.schema import validated
@@ -85,6 +88,20 @@ def test_two_measurements_that_could_not_be_told_apart_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"'sampled-1' .* is there twice; give one of the entries a label"):
         planned(architectures=[{"sampled": 1}, {"sampled": 1, "seed": 2}])
     planned(architectures=[{"sampled": 1}, {"sampled": 1, "seed": 2, "label": "others"}])
+
+
+def test_genotypes_of_a_study_are_read_as_people_have_them(tmp_path: Path) -> None:
+    (genotype,) = random_architectures(1, seed=3).to_genotypes()
+    for style in ("named", "log", "nested", "numpy", "nni"):
+        text = STYLES[style](genotype)
+        (tmp_path / "found.py").write_text(text)
+        for given in (str(tmp_path / "found.py"), [text]):
+            assert [m.source.text for m in planned(architectures=[{"genotypes": given}])] == [str(genotype)]
+    with pytest.raises(PrivacyError, match=r"genotypes\.1: not a genotype: the brackets of Genotype\( are not closed"):
+        planned(architectures=[{"genotypes": [str(genotype), str(genotype)[:90]]}])
+    (tmp_path / "found.py").write_text(f"{genotype}\n{genotype}"[:-1])
+    with pytest.raises(PrivacyError, match=r"found\.py, line 2: not a genotype"):
+        planned(architectures=[{"genotypes": str(tmp_path / "found.py")}])
 
 
 def test_missing_files_and_impossible_images_are_said_before_anything_runs(tmp_path: Any) -> None:

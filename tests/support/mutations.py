@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,3 +123,38 @@ def spoiled_yaml(draw: st.DrawFn, base: dict[str, Any]) -> bytes:
         return text.encode(draw(st.sampled_from(["utf-16", "utf-32", "utf-8-sig", "utf-7"])))
     content = text.encode("utf-8", errors="surrogatepass")
     return draw(spoiled_bytes(content)) if act == "bytes" else content
+
+
+SPLICED = [
+    "Genotype(", "Genotype()", ")", "]", "}", "('none', 0)", "|", "|none~0|", "+", "~", "np.int64(", "range(9999)", "#",
+    "'", '"', "\\", "\\n", ",", ";", "\t", "\0", "\ufeff", "\u2028", "\x85", "\r", "💥", "\ud800", "NaN", "1e999", "-1",
+    "9" * 400, "null", "{}", "[" * 300, "{" * 3000, "(" * 90, "x" * 5000, "{\"a\":" * 200, "genotype,mia_auc\n",
+]  # fmt: skip
+ENCODINGS = ["utf-16", "utf-32", "utf-8-sig", "utf-7", "cp500"]
+
+
+@st.composite
+def spoiled_text(draw: st.DrawFn, whole: str) -> bytes:
+    """A text with lines or words moved, lost, doubled or spliced in; other line ends and encodings; broken bytes."""
+    act = draw(st.sampled_from(["lines"] * 3 + ["words"] * 4 + ["ends", "encoding", "bytes", "bytes"]))
+    if act == "bytes":
+        return draw(spoiled_bytes(whole.encode()))
+    if act == "encoding":
+        return whole.encode(draw(st.sampled_from(ENCODINGS)), errors="replace")
+    if act == "ends":
+        return whole.replace("\n", draw(st.sampled_from(["\r\n", "\r", "\n\n", "", "\x0b", "\u2028"]))).encode()
+    parts = whole.splitlines(keepends=True) if act == "lines" else re.split(r"(\W)", whole)
+    for _ in range(draw(st.integers(1, 4))):
+        at, other = (draw(st.integers(0, max(len(parts) - 1, 0))) for _ in range(2))
+        piece = draw(st.sampled_from(["lose", "double", "swap", "splice", "splice", "cut"]))
+        if piece == "lose":
+            del parts[at : at + 1]
+        elif piece == "double":
+            parts[at:at] = parts[other : other + 3]
+        elif piece == "swap" and parts:
+            parts[at], parts[other] = parts[other], parts[at]
+        elif piece == "cut":
+            parts[at : at + 1] = [part[: len(part) // 2] for part in parts[at : at + 1]]
+        else:
+            parts.insert(at, draw(st.sampled_from(SPLICED)))
+    return "".join(parts).encode("utf-8", errors="surrogatepass")

@@ -43,6 +43,27 @@ def test_what_is_written_can_be_read(write_csv: CsvWriter, tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.csv", "data.csv"]
 
 
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_tables_as_people_have_them_are_read(tmp_path: Path, separator: str) -> None:
+    rows = planted_rows()
+    lines = [f"Genotype{separator}MIA_AUC{separator}Test_Accuracy"]
+    for number, (genotype, auc) in enumerate(rows):
+        text = str(genotype).replace("[2, 3, 4, 5]", "range(2, 6)").replace(", 1)", ", np.int64(1))")
+        auc_text = str(auc).replace(".", separator if separator == "," else ",")
+        lines.append(f'"best_{number} = {text};"{separator}"{auc_text}"{separator}0.9')
+    (tmp_path / "data.csv").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
+    data = read_mia_data(tmp_path / "data.csv")
+    assert [str(genotype) for genotype in data.genotypes] == [row[0] for row in rows]
+    assert data.mia_auc.tolist() == [row[1] for row in rows] and data.accuracy is not None
+
+
+def test_an_architecture_of_another_space_is_refused_with_its_line(write_csv: CsvWriter) -> None:
+    rows = planted_rows()
+    rows[4] = ["|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|none~2|", 0.7]
+    with pytest.raises(GenotypeError, match="line 6: of NAS-Bench-201; surrogates know"):
+        read_mia_data(write_csv(rows))
+
+
 def test_equal_rows_are_merged_silently(write_csv: CsvWriter) -> None:
     rows = planted_rows()
     with warnings.catch_warnings():
