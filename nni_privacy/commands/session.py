@@ -379,7 +379,7 @@ class SearchProgress:
         if self._epoch is not None and not self.done and self._epoch.epoch < self._epoch.epochs:
             return Text(self._folded([*str(self._epoch).split("  "), self.address]))
         left = self.seconds_left()
-        running = [] if left is not None or self._trial is None else [str(self._trial)]
+        running = [] if left is not None else [str(self._trial or "starting")]
         clock = f"{_duration(time.monotonic() - self._started)} so far"
         failed = f" ({self.failed} failed)" if self.failed else ""
         parts = [

@@ -20,6 +20,7 @@ from nni_privacy.nni_runtime import manager as manager_module
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.trial_results import proposed_architecture
+from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.journal import JOURNAL, Journal
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
@@ -129,6 +130,23 @@ def test_a_result_of_the_right_architecture_is_passed_on(engine: AuditedEngine, 
     assert record.seconds == 3.0
     assert engine.models[0].metric == 0.9 and engine.models[0].status == ModelStatus.Trained
     assert [type(event).__name__ for event in events] == ["FinalMetricEvent", "TrainingEndEvent"]
+
+
+def test_an_intermediate_result_is_told_at_once_and_to_the_strategy_when_it_asks(engine: AuditedEngine) -> None:
+    value = {"default": 0.5, "loss": 0.5}
+    told: list[TrialEpoch] = []
+    events: list[Any] = []
+    engine._on_epoch = told.append
+    engine.register_model_event_callback(ModelEventType.IntermediateMetric, events.append)
+    for model, epochs in zip(engine.models, (30, None), strict=False):  # type: ignore[attr-defined]
+        model.evaluator = types.SimpleNamespace(recipe=types.SimpleNamespace(epochs=epochs)) if epochs else None
+    for trial, ran, sequence in (("first", 0, 11), ("second", 1, 0)):
+        command = command_type.ReportMetricData(ran, "PERIODICAL", sequence, value, trial)  # type: ignore[arg-type]
+        engine._report_metric_data_callback(command)
+    assert told == [TrialEpoch(0, 12, 30, value), TrialEpoch(1, 1, None, value)]
+    assert events == []
+    ask(engine)
+    assert len(events) == 2
 
 
 def test_swapped_parameters_fail_both_trials(engine: AuditedEngine, records: list[TrialRecord]) -> None:
