@@ -98,7 +98,9 @@ class StrategyConfig(NamedSection):
 
     @model_validator(mode="after")
     def _check(self) -> StrategyConfig:
-        validated(strategy_options(self.name), super().options)
+        kind = strategy_options(self.name)
+        with plugin_faults(f"strategy {self.name!r}", kind):
+            validated(kind, super().options)
         return self
 
     @property

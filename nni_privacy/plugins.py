@@ -11,7 +11,7 @@ from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
-from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.errors import ConfigError, PrivacyError, RunStoppedError
 
 __all__ = [
     "expect",
@@ -58,6 +58,8 @@ def is_plugins(owner: Any) -> bool:
 def plugin_faults(what: str, owner: Any) -> Iterator[None]:
     """Turns whatever a plugin's code raises meanwhile into one line with its file and line; what is ours passes.
 
+    So does an error that nothing of the plugin's is to blame for: of a stopped run, or raised without its code.
+
     Args:
         what: is made or asked, e.g. ``dataset 'mine'``; the line begins with it.
         owner: the plugin's function or class, or its dotted name.
@@ -67,10 +69,13 @@ def plugin_faults(what: str, owner: Any) -> Iterator[None]:
     """
     try:
         yield
+    except RunStoppedError:
+        raise
     except (Exception, SystemExit) as error:
-        if not is_plugins(owner):
+        known = isinstance(error, PrivacyError)
+        if not is_plugins(owner) or (known and not _frames(error, owner)):
             raise
-        kind = type(error) if isinstance(error, PrivacyError) else ConfigError
+        kind = type(error) if known else ConfigError
         raise kind(f"{what}: {told(error, owner)}") from error
 
 
@@ -100,9 +105,14 @@ def told(error: BaseException, owner: Any) -> str:
         words = f"{type(error).__name__}: {words}" if words else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    root = _root(_module_of(owner))
-    frames = [(frame, line) for frame, line in walk_tb(error.__traceback__) if _is_theirs(frame, root)]
+    frames = _frames(error, owner)
     return f"{frames[-1][0].f_code.co_filename}:{frames[-1][1]}: {words}" if frames else words
+
+
+def _frames(error: BaseException, owner: Any) -> list[tuple[FrameType, int]]:
+    """The frames, each with its line, in which an exception went through code of ``owner`` or the user's own."""
+    root = _root(_module_of(owner))
+    return [(frame, line) for frame, line in walk_tb(error.__traceback__) if _is_theirs(frame, root)]
 
 
 def _is_theirs(frame: FrameType, root: str) -> bool:

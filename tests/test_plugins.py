@@ -245,6 +245,39 @@ def test_an_error_in_a_strategy_and_in_a_surrogate_names_file_and_line(folder: P
         build_surrogate("broken")
 
 
+OPTIONS = """
+from nni_privacy.strategies.registry import StrategyOptions, register_strategy
+
+class Options(StrategyOptions):
+    size: int = 3
+
+    {method}
+
+@register_strategy("mine", Options)
+def make(options, seed):
+    raise AssertionError
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("def metrics_read(self): return self.nothing", {}, "mine.py:7: AttributeError"),
+        ("def model_post_init(self, context): self.nothing", {}, "mine.py:7: AttributeError"),
+        ("pass", {"sise": 3}, "search.yaml: strategy.sise: unknown key; did you mean 'size'"),
+        ("pass", {"size": "3"}, "search.yaml: strategy.size: '3'; input should be a valid integer"),
+    ],
+)
+def test_options_of_a_strategy_are_checked_and_may_be_at_fault(
+    folder: Path, capsys: pytest.CaptureFixture[str], method: str, options: dict[str, Any], message: str
+) -> None:
+    write(folder, "mine.py", OPTIONS.format(method=method))
+    path = config(folder, plugins=["mine"], strategy={"name": "mine", **options})
+    assert main(["search", str(path), "--output", "out", "--port", "9312"]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not (folder / "out").exists()
+
+
 def test_an_error_in_the_network_of_a_space_names_file_and_line(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,7 @@ def add_init(commands: Any) -> None:
         "init --dataset imagefolder root=pictures image_size=32 --output pictures.yaml",
         "init --dataset cifar10 limit=8000 --space nasbench201 channels=16 --strategy pareto",
     )
-    part = {"nargs": "+", "metavar": ("NAME", "KEY=VALUE")}
+    part: dict[str, Any] = {"nargs": "+", "metavar": ("NAME", "KEY=VALUE")}
     init.add_argument("--dataset", default=["digits"], help="and its options (default: digits)", **part)
     init.add_argument("--space", default=["darts"], help="and its sizes (default: darts)", **part)
     init.add_argument("--strategy", help=f"and its options (default: {_STRATEGY[0]})", **part)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.options import ExitCode, add_access, add_command, add_configuration, add_web_ui
 from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.plugins import plugin_faults
 
 if TYPE_CHECKING:
     from nni.nas.execution.event import FinalMetricEvent, TrainingEndEvent
@@ -99,7 +100,10 @@ def _check(settings: SearchConfig, session: Session, output: str | Path | None) 
     from nni_privacy.strategies.objectives import check_metrics_given
 
     attacks = None if settings.predicted else settings.evaluator.attacks
-    for option, metrics in settings.strategy.checked.metrics_read().items():
+    chosen = settings.strategy.checked
+    with plugin_faults(f"strategy {settings.strategy.name!r}", type(chosen)):
+        read = chosen.metrics_read()
+    for option, metrics in read.items():
         check_metrics_given(metrics, attacks, option=option)
     if session.resume:
         check_resumable(settings, output)
@@ -175,7 +179,7 @@ def _search_predicted(settings: SearchConfig, directory: Path) -> ExitCode:
     print(
         f"{settings.name}: {settings.trials} trials are PREDICTED, none is trained; results in {directory}", flush=True
     )
-    finished = _run_predicted(strategy, space, recorder)
+    finished = _run_predicted(settings, strategy, space, recorder)
     lowest = "-" if recorder.lowest is None else f"{recorder.lowest:.4f}"
     report, word = write_report(directory), "done" if finished else "interrupted"
     print(
@@ -198,13 +202,15 @@ def _build_predicted(settings: SearchConfig, directory: Path) -> tuple[Simplifie
     return SimplifiedModelSpace.from_model(space, evaluator), strategy, fixed
 
 
-def _run_predicted(strategy: Any, space: SimplifiedModelSpace, recorder: _PredictionRecorder) -> bool:
+def _run_predicted(
+    settings: SearchConfig, strategy: Any, space: SimplifiedModelSpace, recorder: _PredictionRecorder
+) -> bool:
     """Whether the search ran to its end."""
     import nni
     from nni.nas.execution import SequentialExecutionEngine
     from nni.nas.execution.event import ModelEventType
 
-    from nni_privacy.commands.session import interruptible
+    from nni_privacy.commands.session import interruptible, strategy_faults
     from nni_privacy.report import write_report
 
     nni.silence_stdout()
@@ -213,7 +219,7 @@ def _run_predicted(strategy: Any, space: SimplifiedModelSpace, recorder: _Predic
     engine.register_model_event_callback(ModelEventType.FinalMetric, recorder.on_metric)
     engine.register_model_event_callback(ModelEventType.TrainingEnd, recorder.on_end)
     try:
-        with interruptible():
+        with interruptible(), strategy_faults(settings):
             strategy(space, engine)
     except KeyboardInterrupt:
         return False

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -26,11 +26,13 @@ from nni_privacy.files import DISK_FAULTS, unwritten
 from nni_privacy.lazy import quick_imports
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, check_port, manager_access
 from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
+from nni_privacy.plugins import plugin_faults
 from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
 from nni_privacy.runs.notices import notices_of
 from nni_privacy.runs.records import TrialRecord
+from nni_privacy.strategies.registry import strategy_options
 
 if TYPE_CHECKING:
     from nni.nas.evaluator import Evaluator
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from nni_privacy.studies.config import StudyConfig
 
 __all__ = ["SearchProgress", "Session", "check_resumable", "differences", "interruptible", "run_folder"]
+__all__ += ["strategy_faults"]
 
 FREE = (
     "name",
@@ -192,14 +195,18 @@ class Session:
         word, start = ("resumed, ", experiment.resume) if self.resume else ("", experiment.run)
         self.access.say(f"{self.settings.name}: {word}{self.trials} {what}", self.directory, self.port)
         try:
-            return bool(start(self.port))
-        except PrivacyError:
+            with strategy_faults(self.settings):
+                return bool(start(self.port))
+        except PrivacyError as error:
             # A filter that lets nothing through ends a search that may have results: they are kept and reported.
             _stop_and_report(experiment)
+            if isinstance(error, RunStoppedError):
+                print(f"go on with: {self.resume_command}", flush=True)
             raise
         except (OSError, RuntimeError) as error:
             if isinstance(error, OSError) and error.errno in DISK_FAULTS:
                 _stop_and_report(experiment)
+                print(f"go on with: {self.resume_command}", flush=True)
                 raise RunStoppedError(unwritten(error)) from error
             log = experiment.run_directory.path / "nni" / experiment.id / "log"
             raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
@@ -225,6 +232,14 @@ class Session:
             if finished:  # else it has been stopped
                 experiment.stop()
         return ExitCode.DONE if done > failed else ExitCode.ALL_FAILED
+
+
+def strategy_faults(settings: SearchConfig | StudyConfig) -> AbstractContextManager[None]:
+    """What a strategy of a plugin raises meanwhile is told with its file and line; of one of ours it passes."""
+    if not isinstance(settings, SearchConfig):
+        return nullcontext()
+    name = settings.strategy.name
+    return plugin_faults(f"strategy {name!r}", strategy_options(name))
 
 
 def _stop_and_report(experiment: PrivacyExperiment) -> None:
@@ -394,7 +409,7 @@ class SearchProgress:
         if self._epoch is not None and not self.done and self._epoch.epoch < self._epoch.epochs:
             return Text(self._folded([*str(self._epoch).split("  "), self.address]))
         left = self.seconds_left()
-        running = [] if left is not None or self._trial is None else [str(self._trial)]
+        running = [] if left is not None else [str(self._trial or "starting")]
         clock = f"{_duration(time.monotonic() - self._started)} so far"
         failed = f" ({self.failed} failed)" if self.failed else ""
         parts = [

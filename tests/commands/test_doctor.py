@@ -70,7 +70,7 @@ def test_missing_programs_are_named_but_not_needed(name: str, monkeypatch: pytes
 
 def test_every_repair_is_listed_with_its_fault(findings: dict[str, Finding]) -> None:
     for name in ("access", "loopback", "pairing", "remote_recovery", "channel_key"):
-        assert findings[f"repair {name}"].detail
+        assert findings[f"repair {name}"].detail.startswith("repaired: ")
 
 
 def test_extras_are_listed() -> None:

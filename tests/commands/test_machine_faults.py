@@ -32,6 +32,8 @@ from nni_privacy.attacks.simple import attack_by_loss
 
 @register_attack("patient")
 def patient(signals, *, seed):
+    if len(signals) == 20:  # the dry call before the search
+        return attack_by_loss(signals)
     try:
         Path({flag!r}).touch(exist_ok=False)
     except FileExistsError:

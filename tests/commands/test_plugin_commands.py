@@ -93,7 +93,8 @@ def test_a_surrogate_is_fitted_asked_and_searched_on(folder: Path) -> None:
 
 
 def test_patterns_are_extracted_by_a_surrogate(folder: Path) -> None:
-    words = ("--surrogate", "own_line", "--plugins", "own_surrogate", "--resamples", "20", "--output", "mine")
+    words = ("--surrogate", "own_line", "--plugins", "own_surrogate", "--resamples", "20")
+    words += ("--low", "0.785", "--high", "0.79", "--output", "mine")
     run(folder, "patterns", "extract", "data.csv", *words)
     assert (folder / "mine" / "report.html").is_file()
 
@@ -121,6 +122,29 @@ def test_a_fault_in_an_attack_ends_an_audit_before_anything_is_read(folder: Path
     options = ("--attacks", "own_entropy", "--plugins", "own_attack")
     text = run(folder, "audit", "--model", "a:b", *files, *options, code=2)
     assert f"own_attack.py:{line}: AttributeError" in text and text.count("\n") == 1
+
+
+def broken_strategy(folder: Path) -> int:
+    """Lets the strategy fail when it has a result; the line."""
+    text = EXAMPLES["own_strategy.py"].replace("costs = self.objectives.costs(", "costs = self.objective.costs(")
+    (folder / "own_strategy.py").write_text(text)
+    return 1 + text[: text.index("self.objective.costs")].count("\n")
+
+
+def test_a_strategy_that_fails_on_the_way_is_told_and_what_there_is_is_reported(folder: Path) -> None:
+    line = broken_strategy(folder)
+    content = {**PREDICTED, "plugins": ["own_strategy"], "evaluator": {"kind": "predicted"}}
+    text = run(folder, "search", config(folder, content), "--output", "run", code=2)
+    assert f"strategy 'own_hill_climb': {folder / 'own_strategy.py'}:{line}: AttributeError" in text
+
+
+@pytest.mark.slow
+def test_a_strategy_that_fails_in_a_search_leaves_a_report_and_no_process(folder: Path) -> None:
+    line = broken_strategy(folder)
+    search = Search(folder, OWN, "--exit-when-done")
+    assert search.wait() == 2, search.text
+    assert f"own_strategy.py:{line}: AttributeError" in search.text and "Traceback" not in search.text
+    assert (search.output / "report.html").is_file() and len(search.trials) == 1
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def test_a_log_has_the_epochs_of_the_first_trial_until_it_ends() -> None:
 
 def test_before_the_first_result_the_line_has_an_epoch_and_no_question_mark() -> None:
     search = progress(width=200, terminal=True)
-    assert "?" not in str(search._line())
+    assert "?" not in str(search._line()) and "starting" in str(search._line())
     search.on_trial_epoch(epoch(0, 12))
     assert "trial 1: epoch 12/30, loss 0.250" in str(search._line()) and "?" not in str(search._line())
     search(done(0))

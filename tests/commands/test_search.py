@@ -115,6 +115,9 @@ def test_the_run_directory_is_as_the_design_page_says(finished: Search) -> None:
 
 
 def test_the_terminal_tells_what_happens(finished: Search) -> None:
+    epochs = [line for line in finished.text.splitlines() if line.startswith("trial ")]
+    assert epochs[0].startswith("trial 1: epoch 1/3, loss ") or epochs[0].startswith("trial 2: epoch 1/3, loss ")
+    assert "Web portal URLs" not in finished.text
     last = [line for line in finished.text.splitlines() if "4/4 trials" in line][-1]
     for part in ("best accuracy 0.", "lowest AUC 0.", "0:00 left", f"http://127.0.0.1:{finished.port}"):
         assert part in last
@@ -200,6 +203,8 @@ def test_an_interrupted_search_keeps_what_it_has(warm: bool, tmp_path: Path) -> 
     children = run.children()
     assert run.stop(signal.SIGTERM) == 130
     assert run.trials and (run.output / "report.html").is_file()
+    again = f"go on with: nni-privacy search {run.folder / 'search.yaml'} --output {run.output} --resume"
+    assert f"{again} --port {run.port}\n" in run.text
     assert not [process for process in children if psutil.pid_exists(process)]
     assert "Traceback" not in run.text
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -458,3 +459,22 @@ def test_a_page_of_another_port_cannot_drive_the_manager(closed: Server, publish
             ws.onopen = () => done('let in'); ws.onclose = closing => done(closing.code)"""
         assert browser.execute_async_script(connect, closed.port) == 1006  # no handshake
         assert browser.execute_async_script(connect, published.port) != 1006
+
+
+def test_the_addresses_of_other_interfaces_are_not_said(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import logging
+
+    from nni_privacy.nni_runtime.access import manager_address
+
+    logger = logging.getLogger("nni.experiment")
+
+    def start(_self: object, port: int) -> None:
+        logger.warning("Web portal URLs: ${CYAN}http://127.0.0.1:%s http://10.1.2.3:%s", port, port)
+        logger.warning("something else")
+
+    caplog.set_level(logging.WARNING, "nni.experiment")
+    manager_address.replacement(start, SimpleNamespace(url_prefix=None), 9316)
+    assert [record.getMessage() for record in caplog.records] == ["something else"]
+    assert capsys.readouterr().out.startswith("web UI: http://127.0.0.1:9316/?token=")

@@ -20,6 +20,7 @@ from nni_privacy.nni_runtime import manager as manager_module
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.trial_results import proposed_architecture
+from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.journal import JOURNAL, Journal
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
@@ -158,6 +159,23 @@ def test_a_good_result_after_a_refused_one_counts(engine: AuditedEngine, records
     report(engine, "first", ran=0)
     end(engine, "first")
     assert [record.status for record in records] == ["succeeded"]
+
+
+def test_an_intermediate_result_is_told_at_once_and_to_the_strategy_when_it_asks(engine: AuditedEngine) -> None:
+    value = {"default": 0.5, "loss": 0.5}
+    told: list[TrialEpoch] = []
+    events: list[Any] = []
+    engine._on_epoch = told.append
+    engine.register_model_event_callback(ModelEventType.IntermediateMetric, events.append)
+    for model, epochs in zip(engine.models, (30, None), strict=False):  # type: ignore[attr-defined]
+        model.evaluator = types.SimpleNamespace(recipe=types.SimpleNamespace(epochs=epochs)) if epochs else None
+    for trial, ran, sequence in (("first", 0, 11), ("second", 1, 0)):
+        command = command_type.ReportMetricData(ran, "PERIODICAL", sequence, value, trial)  # type: ignore[arg-type]
+        engine._report_metric_data_callback(command)
+    assert told == [TrialEpoch(0, 12, 30, value), TrialEpoch(1, 1, None, value)]
+    assert events == []
+    ask(engine)
+    assert len(events) == 2
 
 
 def test_swapped_parameters_fail_both_trials(engine: AuditedEngine, records: list[TrialRecord]) -> None:
