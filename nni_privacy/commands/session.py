@@ -177,9 +177,11 @@ class Session:
             if not finished:
                 return ExitCode.INTERRUPTED
             if not self.exit_when_done and experiment.port is not None:
-                print(f"the web UI stays up at {self.access.page(self.port)} until Ctrl-C", flush=True)
+                in_main = threading.current_thread() is threading.main_thread()
+                until = "until Ctrl-C" if in_main else "until this program ends"
+                print(f"the web UI stays up at {self.access.page(self.port)} {until}", flush=True)
                 with interruptible():
-                    threading.Event().wait()
+                    threading.Event().wait() if in_main else threading.main_thread().join()
         except KeyboardInterrupt:
             print(file=sys.stderr)
         finally:
@@ -200,8 +202,12 @@ def _stop_and_report(experiment: PrivacyExperiment) -> None:
 def interruptible() -> Iterator[None]:
     """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept.
 
-    Ctrl-C's own signal is set too: a shell starts a background job with it ignored.
+    Ctrl-C's own signal is set too: a shell starts a background job with it ignored. In another thread than the main one
+    (a server, a notebook's widget) there are no handlers to be set: there, signals are the program's own business.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
