@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nni_privacy.commands.options import ExitCode
+from nni_privacy.commands.surroundings import check_folder
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.files import DISK_FAULTS, unwritten
@@ -108,11 +109,12 @@ class Session:
         """Gives the manager that is started meanwhile its token, shows progress, and takes SIGTERM as Ctrl-C.
 
         Raises:
-            ConfigError: if the port is in use.
+            ConfigError: if the port is in use, or a module in the working folder hides one that trials need.
         """
         check_port(self.port)
         with quick_imports():
             import_module("nni_privacy.nni_runtime.experiment")
+        check_folder(Path.cwd())
         with manager_access(host=self.host, wants_token=self.token, announce=False) as self.access:
             address = self.access.plain_address(self.port)
             with SearchProgress(self.trials, address) as self.progress, interruptible():

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from nni_privacy.lazy import quick_imports
+from nni_privacy.nni_runtime.surroundings import show_warnings
 from nni_privacy.nni_runtime.warm.child import prepare, run_trial
 from nni_privacy.nni_runtime.warm.client import message
 from nni_privacy.nni_runtime.warm.request import Request, receive
@@ -207,6 +208,7 @@ def main() -> None:
     for source in (control, listener):
         source.set_inheritable(False)
     server_pid = os.getpid()
+    show_warnings()
     # What is frozen then a collection in a child does not look at: it would write to, and so copy, all that is shared.
     with quick_imports():
         prepared = prepare(json.load(sys.stdin))
