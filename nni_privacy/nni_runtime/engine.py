@@ -133,7 +133,8 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._fault: Exception | None = None
         self._closing = False
         super().__init__(experiment)
-        self._channel.on_refused = self._on_refused  # type: ignore[attr-defined] - see the repair metric_messages
+        channel: Any = self._channel
+        channel.on_refused = self._on_refused  # called by the repair metric_messages
 
     # --- what the strategy asks, in its own thread ---
 
