@@ -296,7 +296,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
 
     def _on_refused(self, message: str, why: str) -> None:
         """Keeps why the final result of a trial was refused: it is the trial's error, if no other comes."""
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
             metric = json.loads(message)
             if metric["type"] == MetricType.FINAL:
                 self._refused[str(metric["trial_job_id"])] = f"the final result {why}"
