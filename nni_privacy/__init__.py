@@ -6,7 +6,15 @@ nni_privacy`` is quick.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+if (
+    sys.argv[:1] == ["-m"]
+    and {"nni_privacy", "nni_privacy.commands.main"} & set(sys.orig_argv)
+    and not getattr(sys.flags, "safe_path", False)
+):  # The command line: as for the console script, a `random.py` in the working folder does not take Python's place.
+    sys.path.append(sys.path.pop(0))
 
 from nni_privacy.auditing.audit import AuditReport, audit
 from nni_privacy.cells.darts import Cell, Edge, Genotype

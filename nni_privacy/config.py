@@ -136,6 +136,14 @@ class EvaluatorConfig(MeasuringOptions):
         return content
 
 
+OF_NNICTL = (
+    *("experimentName", "searchSpace", "searchSpaceFile", "trialCommand", "trialConcurrency", "maxTrialNumber"),
+    *("trainingService", "experiment_name", "search_space_file", "trial_command"),
+    *("searchSpacePath", "maxTrialNum", "trainingServicePlatform"),
+)
+"""Keys of a configuration of NNI, version 3 and before, that none of ours has."""
+
+
 class RunConfig(Section):
     """What searches and studies have in common."""
 
@@ -165,6 +173,17 @@ class RunConfig(Section):
         if evaluator is None or isinstance(evaluator, Mapping):
             content = {**content, "evaluator": _with_plugins(evaluator or {}, plugins)}
         return {**content, "plugins": plugins}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_not_nnictls(cls, content: Any) -> Any:
+        for key in content if isinstance(content, Mapping) else ():
+            if key in OF_NNICTL:
+                raise ConfigError(
+                    f"{key}: {content[key]!r:.80}; this is a configuration of NNI's own experiments: start it with "
+                    "nni-privacy nnictl create --config FILE, or see docs/configuration.md for one of a search"
+                )
+        return content
 
     @field_validator("name")
     @classmethod

@@ -28,6 +28,7 @@ from nni_privacy.commands.report import add_report
 from nni_privacy.commands.search import add_search
 from nni_privacy.commands.surrogate import add_surrogate
 from nni_privacy.errors import PrivacyError, RunStoppedError
+from nni_privacy.nni_runtime.surroundings import show_warnings
 
 __all__ = ["main"]
 
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _complete(parser)
     options = vars(parser.parse_args(arguments))
     run = options.pop("run")
+    show_warnings()
     # NNI 3.0 wraps every name of torch.nn as if it were a module, and warns of today's torch at each import.
     warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.options import ExitCode, add_access, add_command, add_configuration, add_web_ui
 from nni_privacy.errors import ConfigError
+from nni_privacy.nni_runtime.surroundings import put_outer_trial_aside
 from nni_privacy.plugins import is_plugins
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def run_measure(
         PrivacyError: if the input is not valid, or ``output`` holds something else.
         RunStoppedError: if a fault of the machine ends the run.
     """
+    put_outer_trial_aside()
     from nni_privacy.commands.dry_run import study_plan
     from nni_privacy.commands.session import Session, run_folder
     from nni_privacy.studies.config import load_study

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.options import ExitCode, add_access, add_command, add_configuration, add_web_ui
 from nni_privacy.errors import ConfigError, PrivacyError
+from nni_privacy.nni_runtime.surroundings import put_outer_trial_aside
 from nni_privacy.plugins import plugin_faults
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def run_search(
         PrivacyError: if the input is not valid, or ``output`` does not hold the run to resume.
         RunStoppedError: if a fault of the machine ends the run.
     """
+    put_outer_trial_aside()
     from nni_privacy.commands.session import Session, run_folder
     from nni_privacy.config import load_config
 

@@ -20,6 +20,7 @@ from rich.live import Live
 from rich.text import Text
 
 from nni_privacy.commands.options import PORT, ExitCode
+from nni_privacy.commands.surroundings import check_folder
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.files import DISK_FAULTS, unwritten
@@ -125,11 +126,12 @@ class Session:
         """Gives the manager that is started meanwhile its token, shows progress, and takes SIGTERM as Ctrl-C.
 
         Raises:
-            ConfigError: if the port is in use.
+            ConfigError: if the port is in use, or a module in the working folder hides one that trials need.
         """
         check_port(self.port)
         with quick_imports():
             import_module("nni_privacy.nni_runtime.experiment")
+        check_folder(Path.cwd())
         with manager_access(host=self.host, wants_token=self.token, announce=False) as self.access:
             address = self.access.plain_address(self.port)
             with SearchProgress(self.trials, address) as self.progress, interruptible():
@@ -223,9 +225,11 @@ class Session:
                 print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
             if not self.exit_when_done and experiment.port is not None:
-                print(f"the web UI stays up at {self.access.page(self.port)} until Ctrl-C", flush=True)
+                in_main = threading.current_thread() is threading.main_thread()
+                until = "until Ctrl-C" if in_main else "until this program ends"
+                print(f"the web UI stays up at {self.access.page(self.port)} {until}", flush=True)
                 with interruptible():
-                    threading.Event().wait()
+                    threading.Event().wait() if in_main else threading.main_thread().join()
         except KeyboardInterrupt:
             print(file=sys.stderr)
         finally:
@@ -254,8 +258,12 @@ def _stop_and_report(experiment: PrivacyExperiment) -> None:
 def interruptible() -> Iterator[None]:
     """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept.
 
-    Ctrl-C's own signal is set too: a shell starts a background job with it ignored.
+    Ctrl-C's own signal is set too: a shell starts a background job with it ignored. In another thread than the main one
+    (a server, a notebook's widget) there are no handlers to be set: there, signals are the program's own business.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

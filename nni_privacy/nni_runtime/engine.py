@@ -138,7 +138,8 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._fault: Exception | None = None
         self._closing = False
         super().__init__(experiment)
-        self._channel.on_refused = self._on_refused  # type: ignore[attr-defined] - see the repair metric_messages
+        channel: Any = self._channel
+        channel.on_refused = self._on_refused  # called by the repair metric_messages
 
     # --- what the strategy asks, in its own thread ---
 
@@ -302,7 +303,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
 
     def _on_refused(self, message: str, why: str) -> None:
         """Keeps why the final result of a trial was refused: it is the trial's error, if no other comes."""
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(ValueError, TypeError, KeyError, RecursionError):
             metric = json.loads(message)
             if metric["type"] == MetricType.FINAL:
                 self._refused[str(metric["trial_job_id"])] = f"the final result {why}"

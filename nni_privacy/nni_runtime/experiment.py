@@ -25,6 +25,7 @@ from nni_privacy.nni_runtime.access import check_port, manager_access
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
+from nni_privacy.nni_runtime.surroundings import put_outer_trial_aside
 from nni_privacy.runs.directory import RunDirectory, describe_environment
 from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.processes import leftovers, stop_processes
@@ -119,6 +120,7 @@ class PrivacyExperiment(NasExperiment):
             ConfigError: if ``port`` is in use, or ``output`` holds a run.
             RunStoppedError: if the manager ends, or the run directory cannot be written to.
         """
+        put_outer_trial_aside()
         if self._action == "create" and self._finished is None:
             check_port(port)
             self.run_directory.check_free(self.run_directory.path)

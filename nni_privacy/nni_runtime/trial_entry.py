@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from nni_privacy.lazy import quick_imports
+from nni_privacy.nni_runtime.surroundings import show_warnings
 
 __all__ = ["end_with_parent", "main"]
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None, *, parent: int | None = None) -
     parser.add_argument("--outlive", action="store_true", help="go on when the process that started it ends")
     parser.add_argument("-m", dest="module", required=True, nargs=argparse.REMAINDER, help="MODULE ARGUMENTS")
     options = parser.parse_args(arguments)
+    show_warnings()
     if not options.module:
         parser.error("-m: expected MODULE ARGUMENTS")
     if not options.outlive:

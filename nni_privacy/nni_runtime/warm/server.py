@@ -22,6 +22,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from nni_privacy.lazy import quick_imports
+from nni_privacy.nni_runtime.surroundings import show_warnings
 from nni_privacy.nni_runtime.warm.child import prepare, run_trial
 from nni_privacy.nni_runtime.warm.client import message
 from nni_privacy.nni_runtime.warm.request import BAD_REQUEST, Request, receive
@@ -250,6 +251,7 @@ def main() -> None:
     for source in (control, listener):
         source.set_inheritable(False)
     server_pid, started, opened = os.getpid(), time.time_ns(), open_files()
+    show_warnings()
     # What is frozen then a collection in a child does not look at: it would write to, and so copy, all that is shared.
     with quick_imports():
         prepared = prepare(json.load(sys.stdin))

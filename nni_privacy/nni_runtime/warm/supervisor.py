@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_privacy.files import private_folder
+from nni_privacy.nni_runtime.surroundings import OF_A_TRIAL
 from nni_privacy.nni_runtime.warm import client
 from nni_privacy.nni_runtime.warm.client import SOCKET, address, message
 from nni_privacy.nni_runtime.warm.request import BAD_REQUEST, receive
@@ -36,7 +37,6 @@ _STARTS = 2
 _PATIENCE = 5.0
 _LOOK_SECONDS = 1.0
 _LOG = "server.log"
-_OF_A_TRIAL = ("NNI_PLATFORM", "NNI_EXP_ID", "NNI_TRIAL_JOB_ID", "NNI_SYS_DIR", "NNI_TRIAL_COMMAND_CHANNEL")
 
 
 def can_fork() -> bool:
@@ -137,7 +137,7 @@ class WarmTrials:
         ours, theirs = socket.socketpair()
         descriptors = [theirs.fileno(), self._listener.fileno()]
         module = "nni_privacy.nni_runtime.warm.server"
-        environment = {name: value for name, value in os.environ.items() if name not in _OF_A_TRIAL}
+        environment = {name: value for name, value in os.environ.items() if name not in OF_A_TRIAL}
         # The processes of a run are known by this variable; one thread, since forks take no threads along; and whether
         # there is a GPU is asked without starting on it.
         environment |= {
