@@ -152,7 +152,8 @@ class PrivacyExperiment(NasExperiment):
             if stopped:
                 _logger.warning("stopped what an earlier start left behind: processes %s", ", ".join(map(str, stopped)))
             check_port(port)
-            self._finished = run.open_again(self._environment(), trials=self.config.max_trial_number)
+            settings, environment = self._settings or self._summary(), self._environment()
+            self._finished = run.open_again(environment, trials=self.config.max_trial_number, config=settings)
         for observer in self._observers:
             if hasattr(observer, "resumed"):
                 observer.resumed(self._finished)
@@ -214,11 +215,8 @@ class PrivacyExperiment(NasExperiment):
         if not isinstance(config, TrainingServiceEngineConfig):
             return super().execution_engine_factory(config)
         run = self.run_directory
-        try:
-            with writing_run():
-                replay = Replay(run.journal, {record.trial for record in self._finished or ()})
-        except ValueError as error:
-            raise ConfigError(f"output: {error}") from None
+        with writing_run():
+            replay = Replay(run.journal, {record.trial for record in self._finished or ()})
         return AuditedEngine(
             self,
             replay=replay,
