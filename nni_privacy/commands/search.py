@@ -160,7 +160,7 @@ def _run_predicted(strategy: Any, space: SimplifiedModelSpace, recorder: _Predic
     from nni.nas.execution import SequentialExecutionEngine
     from nni.nas.execution.event import ModelEventType
 
-    from nni_privacy.commands.session import interruptible
+    from nni_privacy.commands.interrupts import interruptible
     from nni_privacy.report import write_report
 
     nni.silence_stdout()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -11,13 +10,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from nni_privacy.commands.interrupts import interruptible
 from nni_privacy.commands.options import ExitCode
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.studies.config import StudyConfig
 
-__all__ = ["SearchProgress", "Session", "check_resumable", "differences", "interruptible", "run_folder"]
+__all__ = ["SearchProgress", "Session", "check_resumable", "differences", "run_folder"]
 
 FREE = (
     "name",
@@ -194,24 +194,6 @@ def _stop_and_report(experiment: PrivacyExperiment) -> None:
         experiment.stop()
         with suppress(DataError):  # the disk may be full
             write_report(experiment.run_directory.path)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept.
-
-    Ctrl-C's own signal is set too: a shell starts a background job with it ignored.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 # --- resumption ---

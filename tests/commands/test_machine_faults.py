@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,3 +153,37 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _listing(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def _spoil_both(output: Path) -> None:
+    trials, journal = output / "trials.jsonl", output / "journal.jsonl"
+    first, *others = trials.read_bytes().splitlines(keepends=True)
+    trials.write_bytes(b"".join([first, first, b"\0" * 40, os.urandom(20) + b"\n", *others[:-1], others[-1][:30]]))
+    journal.write_bytes(b"[]\n" + journal.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def _lose_journal_and_config(output: Path) -> None:
+    (output / "journal.jsonl").unlink()
+    (output / "config.yaml").unlink()
+
+
+@pytest.mark.parametrize("spoil", [_spoil_both, _lose_journal_and_config])
+def test_a_run_whose_files_were_damaged_goes_on_with_what_was_finished(spoil: Any, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "trials": 6, "strategy": {"name": "regularized_evolution", "population_size": 3}}
+    settings["strategy"]["sample_size"] = 2
+    search = Search(tmp_path, settings, "--exit-when-done")
+    wait_for(lambda: len(search.trials) >= 3 or search.process.poll() is not None, "results")
+    search.process.kill()
+    wait_for(lambda: not leftovers(search.output / "nni"), "no process of the run to be left", 60)
+    finished = search.trials
+    spoil(search.output)
+    resumed = Search(tmp_path, settings, "--exit-when-done", "--resume")
+    assert resumed.wait() == 0, resumed.text
+    assert "Traceback" not in resumed.text
+    records = resumed.trials
+    assert len(records) == len({trial["sequence"] for trial in records}) == settings["trials"]
+    assert all(trial in records for trial in finished)
+    assert len({trial["architecture"] for trial in records}) == settings["trials"]  # none was run again
+    if spoil is _spoil_both:
+        told = [line for line in resumed.text.splitlines() if "set aside in" in line]
+        assert len(told) == 2 and "journal.jsonl" in told[0] and "trials.jsonl" in told[1], resumed.text
