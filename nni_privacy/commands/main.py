@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nni_privacy import __version__
-from nni_privacy.commands.interrupts import interruptible
+from nni_privacy.commands.interrupts import Interrupt, interruptible
 from nni_privacy.commands.options import ExitCode
 from nni_privacy.errors import PrivacyError, RunStoppedError
 
@@ -37,18 +37,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 3 if a fault of
         the machine stopped a run (it can be resumed), 130 if interrupted.
     """
-    with interruptible() as interrupt:
-        try:
-            return _run(arguments)
-        except KeyboardInterrupt:
+    try:
+        with interruptible() as interrupt:
+            return _run_told(arguments, interrupt)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+
+
+def _run_told(arguments: Sequence[str] | None, interrupt: Interrupt) -> int:
+    """Runs the command line; tells an error that is raised on purpose in one line."""
+    try:
+        return _run(arguments)
+    except Exception as error:
+        if interrupt.asked:  # amid an import, it may come out as something else
             return int(ExitCode.INTERRUPTED)
-        except Exception as error:
-            if interrupt.asked:  # amid an import, it may come out as something else
-                return int(ExitCode.INTERRUPTED)
-            if not isinstance(error, PrivacyError):
-                raise
-            print(f"nni-privacy: {error}", file=sys.stderr)
-            return int(ExitCode.STOPPED if isinstance(error, RunStoppedError) else ExitCode.BAD_INPUT)
+        if not isinstance(error, PrivacyError):
+            raise
+        print(f"nni-privacy: {error}", file=sys.stderr)
+        return int(ExitCode.STOPPED if isinstance(error, RunStoppedError) else ExitCode.BAD_INPUT)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from zlib import crc32
 
 from nni_privacy.files import LineFile
-from nni_privacy.runs.lines import mend, read_lines
+from nni_privacy.runs.lines import Lines, mend, read_lines
 from nni_privacy.runs.records import TrialRecord, parse_record
 
 __all__ = ["JOURNAL", "Delivered", "History", "Journal", "Proposed", "Result", "sample_key"]
@@ -157,8 +157,8 @@ class Journal:
         Raises:
             OSError: if the file cannot be read, or written where it has to be.
         """
-        lines, history = read_lines(self.path, _entry), History()
-        kept, repeated = [], {}
+        lines: Lines[Entry] = read_lines(self.path, _entry)
+        history, kept, repeated = History(), [], {}
         for line in lines.whole:
             if history.take(line.value):
                 kept.append(line.text)
