@@ -104,7 +104,7 @@ class RunDirectory:
         (self.path / SCORES).mkdir(exist_ok=True)
         self._start_again(environment)
         wanted = {**(config or {}), **recorded}
-        if wanted.get("trials") is not None:
+        if "trials" in wanted:
             wanted["trials"] = trials
         if wanted != recorded:
             atomic_write(self.path / CONFIG, yaml.safe_dump(wanted, sort_keys=False))
