@@ -28,7 +28,7 @@ from nni_privacy.nni_runtime.training_services import check_reachable, experimen
 from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord
-from nni_privacy.runs.records import TrialRecord
+from nni_privacy.runs.records import TRIALS, TrialRecord, read_trials
 
 if TYPE_CHECKING:
     from nni.nas.evaluator import Evaluator
@@ -96,9 +96,10 @@ class Session:
 
     def conclude_complete(self) -> bool:
         """Reports a resumed run that has all its trials; False if there is something left to run."""
-        count = len(RunDirectory(self.directory, resumable=True).records()) if self.resume else 0
+        count = len(read_trials(self.directory / TRIALS)[0]) if self.resume else 0
         if not self.resume or count < self.trials:
             return False
+        RunDirectory(self.directory, resumable=True).records()  # says what it skips
         report = write_report(self.directory)
         print(f"complete: all {count} trials are finished, there is nothing to resume; report: {report}")
         return True

@@ -158,10 +158,11 @@ class PrivacyExperiment(NasExperiment):
             if hasattr(observer, "resumed"):
                 observer.resumed(self._finished)
         if self.config.max_trial_number is not None:
-            self.config.max_trial_number -= len(self._finished)
-            if self.config.max_trial_number <= 0:
+            left = self.config.max_trial_number - len(self._finished)
+            if left <= 0:
                 run.lock.release()
                 return True
+            self.config.max_trial_number = left
         return self._run_impl(port, wait_completion, debug)
 
     def stop(self) -> None:

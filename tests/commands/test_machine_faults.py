@@ -12,7 +12,11 @@ import psutil
 import pytest
 from support_search import Search, wait_for
 
+from nni_privacy.config import parse_config
+from nni_privacy.runs.directory import RunDirectory
+from nni_privacy.runs.journal import Result
 from nni_privacy.runs.processes import leftovers
+from nni_privacy.runs.records import TrialRecord
 
 pytestmark = pytest.mark.slow
 
@@ -187,3 +191,20 @@ def test_a_run_whose_files_were_damaged_goes_on_with_what_was_finished(spoil: An
     if spoil is _spoil_both:
         told = [line for line in resumed.text.splitlines() if "set aside in" in line]
         assert len(told) == 2 and "journal.jsonl" in told[0] and "trials.jsonl" in told[1], resumed.text
+
+
+def test_a_run_that_is_complete_once_it_is_mended_is_only_reported(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create(parse_config(SETTINGS).resolved(), {})
+    for number in range(SETTINGS["trials"]):
+        record = TrialRecord(f"t{number}", number, "succeeded", f"G{number}", {"accuracy": 0.5, "mia_auc": 0.6})
+        run.journal.proposed(number, f'{{"a": {number}}}')
+        run.journal.ended(number, Result(record.trial, True, {"default": 0.5}, record))
+        run.journal.delivered(number, 1)
+        run.append(record)
+    os.truncate(run.path / "trials.jsonl", (run.path / "trials.jsonl").stat().st_size - 30)
+    resumed = Search(tmp_path, SETTINGS, "--exit-when-done", "--resume")
+    assert resumed.wait() == 0, resumed.text
+    assert "Traceback" not in resumed.text and f"done: {SETTINGS['trials']} trials, 0 failed" in resumed.text
+    assert resumed.text.count("set aside in trials.jsonl.damaged; written again from journal.jsonl: trial t2") == 1
+    assert resumed.text.count("skipped") == 1 and len(resumed.trials) == SETTINGS["trials"]
