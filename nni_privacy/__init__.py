@@ -1,29 +1,20 @@
 """Membership privacy in neural architecture search: a plugin for Microsoft's NNI.
 
-Everything heavy (torch, NNI, matplotlib) is imported when a name that needs it is first used, so ``import
-nni_privacy`` is quick.
+A name is imported when it is first used, so ``import nni_privacy`` is quick, and a command takes signals at once.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-if (
-    sys.argv[:1] == ["-m"]
-    and {"nni_privacy", "nni_privacy.commands.main"} & set(sys.orig_argv)
-    and not getattr(sys.flags, "safe_path", False)
-):  # The command line: as for the console script, a `random.py` in the working folder does not take Python's place.
-    sys.path.append(sys.path.pop(0))
-
-from nni_privacy.auditing.audit import AuditReport, audit
-from nni_privacy.cells.darts import Cell, Edge, Genotype
-from nni_privacy.cells.genotypes import parse_genotype
-from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.errors import PrivacyError
 from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from nni_privacy.auditing.audit import AuditReport, audit
+    from nni_privacy.cells.darts import Cell, Edge, Genotype
+    from nni_privacy.cells.genotypes import parse_genotype
+    from nni_privacy.cells.nasbench201 import NasBench201Genotype
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.patterns import CellPattern, load_pattern
@@ -52,6 +43,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "auditing.audit": ["AuditReport", "audit"],
+        "cells.darts": ["Cell", "Edge", "Genotype"],
+        "cells.genotypes": ["parse_genotype"],
+        "cells.nasbench201": ["NasBench201Genotype"],
         "evaluator": ["PrivacyEvaluator"],
         "nni_runtime.experiment": ["PrivacyExperiment"],
         "patterns": ["CellPattern", "load_pattern"],

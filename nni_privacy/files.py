@@ -89,7 +89,7 @@ TEXT_LIMIT = 1 << 26
 
 
 class LineFile:
-    """A file of lines that several threads may append to; a full disk or a crash leaves no torn line for good.
+    """A file of lines that several threads may append to; a full disk leaves no torn line.
 
     Args:
         path: the file; made with the first line.
@@ -117,25 +117,6 @@ class LineFile:
                 if isinstance(error, OSError):
                     raise _named(error, self.path) from None
                 raise
-
-    def repair(self) -> None:
-        """Cuts off what a crash left of a line that was being written."""
-        if not self.path.is_file():
-            return
-        with self._lock, self.path.open("r+b") as file:
-            content = file.read()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                file.truncate(whole)
-                os.fsync(file.fileno())
-
-    def lines(self) -> list[str]:
-        """The whole lines that are there, without their ends; none if there is no file."""
-        if not self.path.is_file():
-            return []
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        return [line for line in whole.decode("utf-8", errors="replace").split("\n") if line.strip()]
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:

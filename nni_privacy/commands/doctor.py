@@ -1,23 +1,37 @@
-"""The command ``nni-privacy doctor``: what is installed, which repairs of NNI are active, and what is missing."""
+"""The command ``nni-privacy doctor``: what is installed, which repairs of NNI are active, what is missing or amiss."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from nni_privacy.commands.options import add_command
+from nni_privacy.commands.surroundings import hidden_modules
 from nni_privacy.errors import PrivacyError
+from nni_privacy.files import CACHE_VARIABLE, cache_folder, private_folder
+from nni_privacy.lazy import quick_imports
+from nni_privacy.nni_runtime.surroundings import OF_A_TRIAL
 
 __all__ = ["Finding", "add_doctor", "examine", "print_examination"]
 
 _MIN_PYTHON = (3, 10)
+
+_FILES, _FEWEST_FILES = 1024, 256
+"""How many files a process should be able to have open, and below how many a search is likely to fail."""
+
+_ROOM, _LEAST_ROOM = 1 << 30, 1 << 26
+"""Free bytes that a folder should have, and below which a search is likely to fail."""
 
 
 def add_doctor(commands: Any) -> None:
@@ -47,7 +61,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Findings on everything that a search needs."""
-    for look in (_python_and_packages, _repairs, _devices, _programs, _extras):
+    for look in (_environment, _cache, _room, _python_and_packages, _repairs, _devices, _programs, _extras, _folder):
         yield from look()
 
 
@@ -60,6 +74,69 @@ def print_examination() -> int:
         print(f"{mark:<8} {finding.name:<34} {finding.detail}")
     print(f"{missing} needed thing(s) missing" if missing else "everything that a search needs is there")
     return 1 if missing else 0
+
+
+def _environment() -> Iterator[Finding]:
+    """What this process was started with; variables of an outer trial are put aside, as they silence NNI and us."""
+    left = [name for name in OF_A_TRIAL if os.environ.pop(name, None) is not None]
+    told = f"{', '.join(left)}: left of an outer NNI trial, they silence what is printed: unset {' '.join(left)}"
+    yield Finding("variables of an outer trial", not left, told if left else "none", needed=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = soft == resource.RLIM_INFINITY or soft >= _FILES
+    most = "the administrator allows no more" if 0 <= hard < _FILES else f"ulimit -n {_FILES}"
+    told = "" if enough else f", which is too few for many trials at a time: {most}"
+    yield Finding("open files", enough, f"at most {soft}{told}", needed=soft < _FEWEST_FILES)
+
+
+def _cache() -> Iterator[Finding]:
+    """Whether the cache and the folders in it are this user's alone."""
+    top = cache_folder()
+    try:
+        private_folder(top)
+        for folder in sorted(path for path in top.iterdir() if path.is_dir()):
+            private_folder(folder)
+    except (PrivacyError, OSError) as error:
+        told = str(error) if isinstance(error, PrivacyError) else f"{top}: {error.strerror or error}"
+        yield Finding(
+            "cache", False, told if CACHE_VARIABLE in told else f"{told}; or name another in {CACHE_VARIABLE}"
+        )
+    else:
+        yield Finding("cache", True, str(top))
+
+
+def _room() -> Iterator[Finding]:
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except OSError:
+        yield Finding(
+            "room for temporary files", False, "no folder can be written to: make room, or name one in TMPDIR"
+        )
+    else:
+        yield _room_in("room for temporary files", temporary, "or name another folder in TMPDIR")
+    yield _room_in("room in the cache", cache_folder(), f"or name another folder in {CACHE_VARIABLE}")
+    yield _room_in("room in the working folder", Path.cwd(), "or start in another folder")
+
+
+def _room_in(name: str, folder: Path, otherwise: str) -> Finding:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        return Finding(name, False, f"{there} cannot be written to: change that, {otherwise}")
+    free = shutil.disk_usage(there).free
+    told = f"{free / (1 << 20):,.0f} MB free in {there}"
+    return Finding(
+        name, free >= _ROOM, told if free >= _ROOM else f"{told}: make room, {otherwise}", needed=free < _LEAST_ROOM
+    )
+
+
+def _folder() -> Iterator[Finding]:
+    """What hides in the working folder, where trials look first; last, as by now all that they need is imported."""
+    with quick_imports(), suppress(ImportError):
+        import_module("nni_privacy.nni_runtime.experiment")
+        import_module("nni_privacy.evaluator")
+    here = Path.cwd()
+    hidden = hidden_modules(here)
+    told = f"{', '.join(hidden)} in {here}: hides what trials need: rename it, or start in another folder"
+    yield Finding("modules in the working folder", not hidden, told if hidden else "none that hides another")
 
 
 def _python_and_packages() -> Iterator[Finding]:

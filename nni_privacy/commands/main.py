@@ -13,30 +13,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, NoReturn
 
 from nni_privacy import __version__
-from nni_privacy.commands.audit import add_audit
-from nni_privacy.commands.doctor import add_doctor
-from nni_privacy.commands.init import add_init
-from nni_privacy.commands.listing import add_list
-from nni_privacy.commands.measure import add_measure
-from nni_privacy.commands.nnictl import add_nnictl
+from nni_privacy.commands.interrupts import Interrupt, interruptible
 from nni_privacy.commands.options import ExitCode
-from nni_privacy.commands.patterns import add_patterns
-from nni_privacy.commands.report import add_report
-from nni_privacy.commands.search import add_search
-from nni_privacy.commands.surrogate import add_surrogate
 from nni_privacy.errors import PrivacyError, RunStoppedError
 from nni_privacy.nni_runtime.surroundings import show_warnings
 
 __all__ = ["main"]
 
-COMMANDS = (
-    *(add_init, add_list, add_search, add_measure, add_audit, add_patterns, add_surrogate),
-    *(add_report, add_doctor, add_nnictl),
-)
-"""What adds each command's parser and names the function that runs it, in the order of ``--help``."""
+COMMANDS = ("init", "list", "search", "measure", "audit", "patterns", "surrogate", "report", "doctor", "nnictl")
+"""The commands in the order of ``--help``: the module of that name adds its parser, which names what runs it."""
 
 
 _MOST_COLUMNS = 100
@@ -66,6 +55,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 3 if a fault of
         the machine stopped a run (it can be resumed), 130 if interrupted.
     """
+    try:
+        with interruptible() as interrupt:
+            return _run_told(arguments, interrupt)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+
+
+def _run_told(arguments: Sequence[str] | None, interrupt: Interrupt) -> int:
+    """Runs the command line; tells an error that is raised on purpose in one line."""
+    try:
+        return _run(arguments)
+    except Exception as error:
+        if interrupt.asked:  # amid an import, it may come out as something else
+            return int(ExitCode.INTERRUPTED)
+        if not isinstance(error, PrivacyError):
+            raise
+        print(f"nni-privacy: {error}", file=sys.stderr)
+        return int(ExitCode.STOPPED if isinstance(error, RunStoppedError) else ExitCode.BAD_INPUT)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    with suppress(FileNotFoundError):  # somebody may have removed the working folder
+        if sys.path[0] == str(Path.cwd()):
+            # ``python -m`` looks there first, a console script never: a random.py there would hide Python's.
+            sys.path.append(sys.path.pop(0))
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know all characters of a name
     parser = _parser()
@@ -77,11 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
     try:
         return int(run(**options))
-    except PrivacyError as error:
-        print(f"nni-privacy: {error}", file=sys.stderr)
-        return int(ExitCode.STOPPED if isinstance(error, RunStoppedError) else ExitCode.BAD_INPUT)
-    except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,8 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"nni-privacy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    for add_command in COMMANDS:
-        add_command(commands)
+    for name in COMMANDS:  # imported here, where a signal ends the command as Ctrl-C does
+        getattr(import_module(f"nni_privacy.commands.{name}"), f"add_{name}")(commands)
     return parser
 
 

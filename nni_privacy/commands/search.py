@@ -212,7 +212,8 @@ def _run_predicted(
     from nni.nas.execution import SequentialExecutionEngine
     from nni.nas.execution.event import ModelEventType
 
-    from nni_privacy.commands.session import interruptible, strategy_faults
+    from nni_privacy.commands.interrupts import interruptible
+    from nni_privacy.commands.session import strategy_faults
     from nni_privacy.report import write_report
 
     nni.silence_stdout()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 import threading
 import time
@@ -12,13 +11,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from nni_privacy.commands.interrupts import interruptible
 from nni_privacy.commands.options import PORT, ExitCode
 from nni_privacy.commands.surroundings import check_folder
 from nni_privacy.config import SearchConfig
@@ -32,7 +32,7 @@ from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
 from nni_privacy.runs.notices import notices_of
-from nni_privacy.runs.records import TrialRecord
+from nni_privacy.runs.records import TRIALS, TrialRecord, read_trials
 from nni_privacy.strategies.registry import strategy_options
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.studies.config import StudyConfig
 
-__all__ = ["SearchProgress", "Session", "check_resumable", "differences", "interruptible", "run_folder"]
-__all__ += ["strategy_faults"]
+__all__ = ["SearchProgress", "Session", "check_resumable", "differences", "run_folder", "strategy_faults"]
 
 FREE = (
     "name",
@@ -114,9 +113,10 @@ class Session:
 
     def conclude_complete(self) -> bool:
         """Reports a resumed run that has all its trials; False if there is something left to run."""
-        count = len(RunDirectory(self.directory, resumable=True).records()) if self.resume else 0
+        count = len(read_trials(self.directory / TRIALS)[0]) if self.resume else 0
         if not self.resume or count < self.trials:
             return False
+        RunDirectory(self.directory, resumable=True).records()  # says what it skips
         report = write_report(self.directory)
         print(f"complete: all {count} trials are finished, there is nothing to resume; report: {report}")
         return True
@@ -252,28 +252,6 @@ def _stop_and_report(experiment: PrivacyExperiment) -> None:
         experiment.stop()
         with suppress(DataError):  # the disk may be full
             write_report(experiment.run_directory.path)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Lets SIGTERM end a run as Ctrl-C does: the manager and its trials are stopped, what there is is kept.
-
-    Ctrl-C's own signal is set too: a shell starts a background job with it ignored. In another thread than the main one
-    (a server, a notebook's widget) there are no handlers to be set: there, signals are the program's own business.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 # --- resumption ---

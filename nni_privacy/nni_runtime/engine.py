@@ -27,7 +27,7 @@ from nni_privacy.files import full_disk, unwritten, writing_run
 from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.metrics import final_fault
 from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
-from nni_privacy.nni_runtime.trial_results import mismatch, proposed_architecture, record_of
+from nni_privacy.nni_runtime.trial_results import identity_of, mismatch, proposed_architecture, record_of
 from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.journal import Result, sample_key
 from nni_privacy.runs.records import TrialRecord
@@ -148,7 +148,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._check_running()
         for model in models:
             with writing_run():
-                proposal = self._replay.propose(sample_key(model.sample))
+                proposal = self._replay.propose(sample_key(model.sample), identity_of(model))
             self._open[proposal.number] = model
             if proposal.finished:
                 model.status = ModelStatus.Training
@@ -347,7 +347,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         """Writes a result to disk and then hands it to the strategy; what cannot be written stops the run."""
         scores = self._manager.file(trial_id, SCORES_FILE) if fault is None else None
         record = record_of(trial_id, trial.number, trial.model, final, fault)
-        result = Result(trial_id, fault is None, final if fault is None else None)
+        result = Result(trial_id, fault is None, final if fault is None else None, record)
         try:
             self._replay.ended(trial.number, result)
             if scores is not None:

@@ -148,15 +148,17 @@ class PrivacyExperiment(NasExperiment):
             if stopped:
                 _logger.warning("stopped what an earlier start left behind: processes %s", ", ".join(map(str, stopped)))
             check_port(port)
-            self._finished = run.open_again(self._environment(), trials=self.config.max_trial_number)
+            settings, environment = self._settings or self._summary(), self._environment()
+            self._finished = run.open_again(environment, trials=self.config.max_trial_number, config=settings)
         for observer in self._observers:
             if hasattr(observer, "resumed"):
                 observer.resumed(self._finished)
         if self.config.max_trial_number is not None:
-            self.config.max_trial_number -= len(self._finished)
-            if self.config.max_trial_number <= 0:
+            left = self.config.max_trial_number - len(self._finished)
+            if left <= 0:
                 run.lock.release()
                 return True
+            self.config.max_trial_number = left
         return self._run_impl(port, wait_completion, debug)
 
     def stop(self) -> None:
@@ -210,11 +212,8 @@ class PrivacyExperiment(NasExperiment):
         if not isinstance(config, TrainingServiceEngineConfig):
             return super().execution_engine_factory(config)
         run = self.run_directory
-        try:
-            with writing_run():
-                replay = Replay(run.journal, {record.trial for record in self._finished or ()})
-        except ValueError as error:
-            raise ConfigError(f"output: {error}") from None
+        with writing_run():
+            replay = Replay(run.journal, {record.trial for record in self._finished or ()})
         return AuditedEngine(
             self,
             replay=replay,

@@ -11,7 +11,7 @@ from nni.nas.space import ExecutableModelSpace
 from nni_privacy.evaluator import factors_text
 from nni_privacy.runs.records import TrialRecord, finite_metrics, finite_number
 
-__all__ = ["mismatch", "proposed_architecture", "record_of"]
+__all__ = ["identity_of", "mismatch", "proposed_architecture", "record_of"]
 
 _NOT_METRICS = ("seconds", "architecture", "factors")
 """Keys of a trial's result that are no metrics."""
@@ -60,6 +60,11 @@ def mismatch(model: ExecutableModelSpace, value: Any) -> str | None:
     if not searched and proposed != final.get("architecture", proposed):
         return f"it trained {final['architecture']}, but {proposed} was proposed"
     return None
+
+
+def identity_of(model: ExecutableModelSpace) -> str:
+    """What the record of a proposed model will be told by; see :attr:`TrialRecord.identity`."""
+    return TrialRecord("", 0, "", proposed_architecture(model), factors=_factors(model) or {}).identity
 
 
 def proposed_architecture(model: ExecutableModelSpace) -> str:

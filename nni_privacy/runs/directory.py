@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ import yaml
 from nni_privacy.errors import ConfigError
 from nni_privacy.files import LineFile, atomic_write, read_yaml
 from nni_privacy.runs.journal import JOURNAL, Journal
+from nni_privacy.runs.lines import DAMAGED, listed
 from nni_privacy.runs.lock import RunLock
 from nni_privacy.runs.plain_data import plain_data
-from nni_privacy.runs.records import CONFIG, ENVIRONMENT, TRIALS, TrialRecord, read_trials
+from nni_privacy.runs.records import CONFIG, ENVIRONMENT, SCORES, TRIALS, TrialRecord, read_trials
+from nni_privacy.runs.salvage import salvage_trials
 
 __all__ = ["RunDirectory", "describe_environment"]
-
-SCORES = "scores"
 
 _logger = logging.getLogger(__name__)
 
@@ -52,8 +53,8 @@ class RunDirectory:
 
     @staticmethod
     def holds_run(path: Path) -> bool:
-        """Whether ``path`` is the directory of a run that has been started."""
-        return (path / CONFIG).is_file()
+        """Whether ``path`` is the directory of a run that has been started; one of its files may be lost."""
+        return any((path / name).is_file() for name in (CONFIG, TRIALS, JOURNAL))
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -86,12 +87,15 @@ class RunDirectory:
         # Last: with it, the folder is a run directory.
         atomic_write(self.path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
 
-    def open_again(self, environment: Mapping[str, Any], *, trials: int | None = None) -> list[TrialRecord]:
-        """Makes the folder of an interrupted run ready to go on: cuts a torn line off, and records the start.
+    def open_again(
+        self, environment: Mapping[str, Any], *, trials: int | None = None, config: Mapping[str, Any] | None = None
+    ) -> list[TrialRecord]:
+        """Makes the folder of an interrupted run ready to go on, whole (:mod:`nni_privacy.runs.salvage`).
 
         Args:
             environment: as at :meth:`create`.
             trials: how many there are to be now; ``config.yaml`` is changed where it says another number.
+            config: as at :meth:`create`; what ``config.yaml`` lacks of it is added.
 
         Returns:
             The finished trials, in the order in which they ended.
@@ -102,43 +106,62 @@ class RunDirectory:
         """
         if not self.holds_run(self.path):
             raise ConfigError(f"output: {self.path} holds no run to resume")
-        self._trials.repair()
-        records = self.records()
-        if not self.journal.path.is_file() and records:
-            raise ConfigError(f"output: {self.path} holds no {JOURNAL}, without which its search cannot go on")
+        recorded = self.config()
+        records = salvage_trials(self.path, self.journal)
         (self.path / SCORES).mkdir(exist_ok=True)
-        try:
-            known = dict(json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            known = {}
-        known["starts"] = [*known.get("starts", []), _start_of(environment)]
-        atomic_write(self.path / ENVIRONMENT, json.dumps(known, indent=2) + "\n")
-        config = self.config()
-        if config.get("trials") not in (None, trials):
-            atomic_write(self.path / CONFIG, yaml.safe_dump({**config, "trials": trials}, sort_keys=False))
+        self._start_again(environment)
+        wanted = {**(config or {}), **recorded}
+        if "trials" in wanted:
+            wanted["trials"] = trials
+        if wanted != recorded:
+            atomic_write(self.path / CONFIG, yaml.safe_dump(wanted, sort_keys=False))
         return records
 
+    def _start_again(self, environment: Mapping[str, Any]) -> None:
+        """Adds a start to ``environment.json``; one that is no such file is set aside and written anew."""
+        path = self.path / ENVIRONMENT
+        known: Any = {}
+        if path.is_file():
+            with suppress(ValueError, RecursionError):
+                known = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(known, dict) or not isinstance(known.get("starts"), list):
+                aside = path.with_name(path.name + DAMAGED)
+                path.replace(aside)
+                _logger.warning("%s: not what a run writes: set aside as %s, and written anew", path, aside.name)
+                known = {}
+        starts = [*known.get("starts", []), _start_of(environment)]
+        # What was fixed follows from the configuration, which is the same.
+        fixed = {key: environment[key] for key in ("fixed_edges",) if key in environment}
+        content = {**environment, **known, **fixed, "starts": starts}
+        atomic_write(path, json.dumps(content, indent=2) + "\n")
+
     def config(self) -> dict[str, Any]:
-        """The configuration that the run was started with.
+        """The configuration that the run was started with; empty if its file is lost.
 
         Raises:
             ConfigError: if it cannot be read.
         """
-        content = read_yaml(self.path / CONFIG, error=ConfigError)
+        path = self.path / CONFIG
+        if not path.is_file():
+            return {}
+        remedy = "put back a copy; or delete it and resume, and the configuration that you give counts as the run's"
+        try:
+            content = read_yaml(path, error=ConfigError)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; {remedy}") from None
         if not isinstance(content, dict):
-            raise ConfigError(f"{self.path / CONFIG}: not the configuration of a run")
+            raise ConfigError(f"{path}: not the configuration of a run; {remedy}")
         return content
 
     def records(self) -> list[TrialRecord]:
-        """The finished trials, in the order in which they ended; a corrupt line is logged, its trial is run again.
+        """The finished trials that their file says, in the order in which they ended; a corrupt line is logged.
 
         Raises:
             DataError: if the file cannot be read.
         """
         trials, corrupt = read_trials(self._trials.path)
         if corrupt:
-            numbers = ", ".join(map(str, corrupt))
-            _logger.warning("%s: skipped, as no whole JSON object: line %s", self._trials.path, numbers)
+            _logger.warning("%s: skipped, as no whole JSON object: line %s", self._trials.path, listed(corrupt))
         return list(trials)
 
     def append(self, record: TrialRecord) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nni_privacy.files import atomic_write
+from nni_privacy.runs.lines import mend, read_lines
 
 __all__ = ["EPOCHS_FILE", "EpochRecord", "SearchLog", "TrialEpoch", "read_epochs"]
 
@@ -87,13 +87,16 @@ class SearchLog:
             self._writer.close()
 
     def write(self, record: EpochRecord) -> None:
-        """Adds an epoch. One that is there already, from before an interruption, is replaced, with all after it."""
+        """Adds an epoch. One that is there already, from before an interruption, is replaced, with all after it.
+
+        A line that is not whole is set aside.
+        """
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [old for old in read_epochs(self.folder) if old.epoch < record.epoch]
-        lines = [json.dumps(asdict(entry)) for entry in (*kept, record)]
-        atomic_write(self.folder / EPOCHS_FILE, "\n".join(lines) + "\n")
+        lines = read_lines(self.folder / EPOCHS_FILE, _epoch)
+        kept = [line.text for line in lines.whole if line.value < record.epoch]
+        mend(self.folder / EPOCHS_FILE, lines, [*kept, json.dumps(asdict(record))], {})
         scalars = {**record.metrics, "skip_connections": record.skip_connections, "seconds": record.seconds}
         if record.entropy is not None:
             scalars["entropy"] = record.entropy
@@ -114,3 +117,10 @@ def read_epochs(folder: Path) -> list[EpochRecord]:
     if not path.is_file():
         return []
     return [EpochRecord(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _epoch(row: Any, _: int) -> int | None:
+    """The number of an epoch; None if a line is not one."""
+    known = {entry.name for entry in fields(EpochRecord)}
+    number = row.get("epoch") if isinstance(row, dict) and set(row) <= known else None
+    return number if type(number) is int else None

@@ -10,10 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from nni_privacy.files import LineFile
+from nni_privacy.runs.lines import Lines, mend, read_lines
+from nni_privacy.runs.records import TrialRecord, parse_record
 
 __all__ = ["JOURNAL", "Delivered", "History", "Journal", "Proposed", "Result", "sample_key"]
 
@@ -63,11 +67,32 @@ class Result:
         trial: NNI's id.
         trained: whether it succeeded.
         value: what it reported at its end, as it came; None if it failed.
+        record: its line of ``trials.jsonl``, which can be written again from here.
     """
 
     trial: str
     trained: bool
     value: Any = None
+    record: TrialRecord | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The trial of a proposal ended."""
+
+    number: int
+    result: Result
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The strategy went another way after the first steps: the later ones are void."""
+
+    steps: int
+
+
+Entry = Proposed | Delivered | Ended | Kept
+"""What a line of a journal says."""
 
 
 @dataclass
@@ -78,25 +103,42 @@ class History:
         steps: proposals and deliveries, in order.
         keys: number of each proposal ever made, also of those that a later start did not make again, to its sample.
         results: NNI's id of a trial to the number of its proposal and how it ended.
+        numbers: NNI's id of a trial to all numbers that it ended under; ``trials.jsonl`` has the first.
+        told: numbers of the proposals of whose results the strategy was ever told.
     """
 
     steps: list[Proposed | Delivered] = field(default_factory=list)
     keys: dict[int, str] = field(default_factory=dict)
     results: dict[str, tuple[int, Result]] = field(default_factory=dict)
+    numbers: dict[str, list[int]] = field(default_factory=dict)
+    told: set[int] = field(default_factory=set)
 
-    def take(self, line: Mapping[str, Any]) -> None:
-        """Adds one line of a journal."""
-        if "proposed" in line:
-            number, key = int(line["proposed"]), sample_key(line["sample"])
-            self.steps.append(Proposed(number, key))
-            self.keys[number] = key
-        elif "delivered" in line:
-            self.steps.append(Delivered(int(line["delivered"]), int(line["polls"])))
-        elif "ended" in line:
-            trial = str(line["trial"])
-            self.results[trial] = int(line["ended"]), Result(trial, bool(line["trained"]), line["value"])
-        elif "kept" in line:
-            del self.steps[int(line["kept"]) :]
+    @property
+    def next_number(self) -> int:
+        """The number of the next proposal, above all that the journal names."""
+        return 1 + max((*self.keys, *self.told, *chain.from_iterable(self.numbers.values())), default=-1)
+
+    def take(self, entry: Entry) -> bool:
+        """Adds an entry, unless it repeats one, which no search does: then it is false."""
+        match entry:
+            case Proposed(number, key):
+                fresh = number not in self.keys
+                if fresh:
+                    self.keys[number] = key
+                    self.steps.append(entry)
+            case Delivered(number):
+                fresh = number not in self.told or entry not in self.steps
+                if fresh:
+                    self.told.add(number)
+                    self.steps.append(entry)
+            case Ended(number, result):
+                fresh = self.results.get(result.trial) != (number, result)
+                self.results[result.trial] = number, result
+                self.numbers.setdefault(result.trial, []).append(number)
+            case Kept(count):
+                fresh = True
+                del self.steps[count:]
+        return fresh
 
 
 class Journal:
@@ -110,33 +152,62 @@ class Journal:
         self.path, self._file = path, LineFile(path)
 
     def read(self) -> History:
-        """Reads what has been written so far. A line that a crash tore is cut off.
+        """Reads what has been written so far; what is not whole, or twice, is set aside in a file beside it.
 
         Raises:
-            ValueError: if the file is no journal.
+            OSError: if the file cannot be read, or written where it has to be.
         """
-        self._file.repair()
-        history = History()
-        for number, text in enumerate(self._file.lines(), start=1):
-            try:
-                history.take(json.loads(text))
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(f"{self.path}: line {number} is not one of a journal") from None
+        lines: Lines[Entry] = read_lines(self.path, _entry)
+        history, kept, repeated = History(), [], {}
+        for line in lines.whole:
+            if history.take(line.value):
+                kept.append(line.text)
+            else:
+                repeated[line.number] = line.text.encode()
+        mend(self.path, lines, kept, repeated)
         return history
 
     def proposed(self, number: int, key: str) -> None:
         """The strategy proposed ``number``."""
-        self._file.append(f'{{"proposed": {number}, "sample": {key}}}')
+        self._append({"proposed": number, "sample": json.loads(key)})
 
     def ended(self, number: int, result: Result) -> None:
         """The trial of ``number`` ended; it is finished only when ``trials.jsonl`` says so, too."""
         line = {"ended": number, "trial": result.trial, "trained": result.trained, "value": result.value}
-        self._file.append(json.dumps(line, default=str))
+        if result.record is not None:
+            line["record"] = json.loads(result.record.to_json())
+        self._append(line)
 
     def delivered(self, number: int, polls: int) -> None:
         """The strategy is about to be told of ``number``."""
-        self._file.append(json.dumps({"delivered": number, "polls": polls}))
+        self._append({"delivered": number, "polls": polls})
 
     def kept(self, steps: int) -> None:
         """The strategy went another way after the first ``steps`` steps: the later ones are void."""
-        self._file.append(json.dumps({"kept": steps}))
+        self._append({"kept": steps})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        # Read back as it will be, so that its checksum is that of what stands there.
+        plain = json.loads(json.dumps(line, default=str))
+        self._file.append(json.dumps({**plain, "crc": _crc(plain)}))
+
+
+def _crc(line: Mapping[str, Any]) -> int:
+    """A checksum of a line: a digit that is another one is as good a number."""
+    return crc32(json.dumps({key: value for key, value in line.items() if key != "crc"}).encode())
+
+
+def _entry(line: Any, number: int) -> Entry | None:
+    """What a line of a journal says; None if it is none of a journal, or not what was written."""
+    if isinstance(line, dict) and line.get("crc", _crc(line)) != _crc(line):
+        return None
+    match line:
+        case {"proposed": int(proposal), "sample": sample} if proposal >= 0:
+            return Proposed(proposal, sample_key(sample))
+        case {"delivered": int(proposal), "polls": int(polls)} if proposal >= 0:
+            return Delivered(proposal, polls)
+        case {"ended": int(proposal), "trial": str(trial), "trained": bool(trained), "value": value} if proposal >= 0:
+            return Ended(proposal, Result(trial, trained, value, parse_record(line.get("record"), number)))
+        case {"kept": int(steps)} if steps >= 0:
+            return Kept(steps)
+    return None

@@ -1,8 +1,9 @@
 """Finished trials and the run that they are of: typed records of plain files, which engine, resume and reports share.
 
 What is missing is None, not an error: a run may still be going on, its trials may have failed, and other tools may have
-written only a part of the metrics. A corrupt line of ``trials.jsonl`` is skipped, and its number told. Only a folder
-that is no run directory, or one whose files cannot be read at all, is refused.
+written only a part of the metrics. A corrupt line of ``trials.jsonl`` is skipped, and its number told; readers change
+nothing, :mod:`nni_privacy.runs.salvage` mends the file of a run that goes on. Only a folder that is no run directory,
+or one whose files cannot be read at all, is refused.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from nni_privacy.cells.darts import Edge
 from nni_privacy.cells.genotypes import genotype_or_none
 from nni_privacy.cells.spaces import SPACES, AnyGenotype
 from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.runs.lines import read_lines
 
-__all__ = ["CONFIG", "ENVIRONMENT", "TRIALS", "FixedEdges", "RunInfo", "TrialRecord", "finite_metrics"]
-__all__ += ["finite_number", "read_run", "read_trials"]
+__all__ = ["CONFIG", "ENVIRONMENT", "SCORES", "TRIALS", "FixedEdges", "RunInfo", "TrialRecord", "finite_metrics"]
+__all__ += ["finite_number", "parse_record", "read_run", "read_trials"]
 
 TRIALS = "trials.jsonl"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
+SCORES = "scores"
 
 FixedEdges = Mapping[str, tuple[Edge, ...]]
 """Name of a searched cell to the edges that the pattern fixed in it."""
@@ -98,6 +101,11 @@ class TrialRecord:
     def genotype(self) -> AnyGenotype | None:
         """The architecture as a genotype; None if it is not one."""
         return genotype_or_none(self.architecture)
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells its proposal from others without the sample: a study's factors, or the architecture."""
+        return json.dumps(self.factors, sort_keys=True) if self.factors else self.architecture
 
     @property
     def succeeded(self) -> bool:
@@ -268,27 +276,24 @@ def read_trials(path: Path) -> tuple[tuple[TrialRecord, ...], tuple[int, ...]]:
 
     Returns:
         The finished trials in the order in which they ended, the last line of a trial winning; and the numbers of the
-        lines, from 1, that are no whole JSON object, such as one that a killed process left. Their trials count as not
-        finished.
+        lines, from 1, that are not the whole record of a trial and nothing else, such as one that a killed process
+        left. What is whole in them is read.
 
     Raises:
         DataError: if the file cannot be read.
     """
-    trials: dict[str, TrialRecord] = {}
-    corrupt: list[int] = []
-    for number, line in enumerate(_read_text(path).split("\n") if path.is_file() else (), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if isinstance(row, dict):
-            trial = TrialRecord.from_row(row, line=number)
-            trials[trial.trial] = trial
-        else:
-            corrupt.append(number)
-    return tuple(trials.values()), tuple(corrupt)
+    try:
+        lines = read_lines(path, parse_record)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None
+    trials = {line.value.trial: line.value for line in lines.whole}
+    return tuple(trials.values()), tuple(lines.spoiled)
+
+
+def parse_record(row: Any, line: int) -> TrialRecord | None:
+    """The record of an object of line number ``line``; None if it is not the record of a trial."""
+    named = isinstance(row, dict) and isinstance(row.get("trial"), str) and row["trial"]
+    return TrialRecord.from_row(row, line=line) if named else None
 
 
 def finite_metrics(reported: Mapping[str, Any]) -> tuple[dict[str, float], tuple[str, ...]]:

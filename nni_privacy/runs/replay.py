@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from nni_privacy.runs.journal import Delivered, Journal, Proposed, Result
@@ -32,7 +32,8 @@ class Replay:
 
     While there are recorded steps left (:attr:`replaying`), the strategy is led through it: it is told of results
     just when it was told of them before, so one whose choices come from its seed proposes what it proposed before. If
-    it does not, the rest of the record is void; a finished trial of the same sample still answers a proposal.
+    it does not, the rest of the record is void; a finished trial of the same sample still answers a proposal. One whose
+    proposal the journal has lost answers that of its architecture, or of a study's factors.
 
     For one thread, the strategy's; :meth:`ended` and :meth:`finished` may be called from another one.
 
@@ -41,8 +42,7 @@ class Replay:
         finished: NNI's ids of the trials whose results are on disk.
 
     Raises:
-        ValueError: if the journal cannot be read.
-        OSError: likewise, or if it cannot be written to.
+        OSError: if the journal cannot be read, or written to.
     """
 
     def __init__(self, journal: Journal, finished: Collection[str] = ()) -> None:
@@ -51,21 +51,36 @@ class Replay:
         self._recorded = history.steps
         self._keys = history.keys
         self._results = {number: result for trial, (number, result) in history.results.items() if trial in finished}
-        self._next = 1 + max(history.keys, default=-1)
+        self._next = history.next_number
         self._position = self._polls = 0
         self._idle = False
         self._open: set[int] = set()  # proposed since this start, and the strategy has not been told of their results
-        for position, step in enumerate(self._recorded):
-            # A delivery of a result that is not on disk (any more) never happened: its trial is run again.
-            if isinstance(step, Delivered) and step.number not in self._results:
-                journal.kept(position)
-                del self._recorded[position:]
-                break
+        self._cut()
         told = {step.number for step in self._recorded if isinstance(step, Delivered)}
         self._untold = deque(number for number in self._results if number not in told)
         self._unclaimed: dict[str, list[int]] = {}
-        for number in sorted(self._results):
-            self._unclaimed.setdefault(self._keys[number], []).append(number)
+        self._orphans: dict[str, list[int]] = {}
+        for number, result in sorted(self._results.items()):
+            if number in self._keys:
+                self._unclaimed.setdefault(self._keys[number], []).append(number)
+            elif result.record is not None:
+                self._orphans.setdefault(result.record.identity, []).append(number)
+
+    def _cut(self) -> None:
+        """Ends the recorded steps where they cannot have been so."""
+        proposed: set[int] = set()
+        delivered: set[int] = set()
+        for position, step in enumerate(self._recorded):
+            if isinstance(step, Proposed):
+                proposed.add(step.number)
+                continue
+            # A delivery of a result that is not on disk (any more) never happened: its trial is run again. One without
+            # its proposal, or a second one, is what is left of a damaged journal.
+            if step.number not in self._results or step.number not in proposed or step.number in delivered:
+                self._journal.kept(position)
+                del self._recorded[position:]
+                break
+            delivered.add(step.number)
 
     @property
     def replaying(self) -> bool:
@@ -85,13 +100,19 @@ class Replay:
         self._polls += self._idle
         self._idle = False
 
-    def propose(self, key: str) -> Proposal:
+    def propose(self, key: str, identity: str = "") -> Proposal:
         """The strategy proposes the sample ``key``.
+
+        Args:
+            key: see :func:`~nni_privacy.runs.journal.sample_key`.
+            identity: what the record of its trial will be told by, see
+                :attr:`~nni_privacy.runs.records.TrialRecord.identity`.
 
         Raises:
             OSError: if that cannot be recorded.
         """
         step = self._recorded[self._position] if self.replaying else None
+        claimable = [self._orphans.get(identity, [])]
         if isinstance(step, Proposed) and step.key == key:
             self._position += 1
             number = step.number
@@ -104,14 +125,20 @@ class Replay:
             number = self._next
             self._journal.proposed(number, key)
             self._next, self._keys[number] = number + 1, key
-            claimable = self._unclaimed.get(key)
-            if claimable:
-                # A finished trial of the same sample, which nobody proposed yet since this start, is the answer.
-                self.ended(number, self._results.pop(claimable.pop(0)))
-                self.finished(number)
+            claimable.insert(0, self._unclaimed.get(key, []))
+        if number not in self._results:
+            self._claim(number, claimable)
         self._polls, self._idle = 0, False
         self._open.add(number)
         return Proposal(number, number in self._results)
+
+    def _claim(self, number: int, claimable: Iterable[list[int]]) -> None:
+        """Answers a proposal by a finished trial of the same, which nobody proposed yet since this start."""
+        for numbers in claimable:
+            if numbers:
+                self.ended(number, self._results.pop(numbers.pop(0)))
+                self.finished(number)
+                return
 
     def ended(self, number: int, result: Result) -> None:
         """Records how the trial of ``number`` ended, before its result is written elsewhere.

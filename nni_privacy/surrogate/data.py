@@ -20,6 +20,7 @@ from nni_privacy.cells.genotypes import genotype_at
 from nni_privacy.cells.spaces import space_of
 from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.files import atomic_write, read_table, read_text, to_csv
+from nni_privacy.runs.lines import listed
 from nni_privacy.runs.records import TRIALS, read_trials
 from nni_privacy.surrogate.base import Floats
 
@@ -224,8 +225,8 @@ def _read_run(path: Path) -> Iterator[MeasuredArchitecture]:
     file = path / TRIALS
     trials, corrupt = read_trials(file)
     if corrupt:
-        numbers = ", ".join(map(str, corrupt))
-        warnings.warn(f"{file}: skipped, as no whole JSON object: line {numbers}", CorruptLineWarning, stacklevel=2)
+        what = f"{file}: skipped, as no whole JSON object: line {listed(corrupt)}"
+        warnings.warn(what, CorruptLineWarning, stacklevel=2)
     for trial in trials:
         if trial.succeeded and trial.mia_auc is not None:
             yield _measured(f"{file}, trial {trial.trial}", trial.architecture, trial.mia_auc, trial.accuracy)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import stat
+import subprocess
+import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -75,3 +80,95 @@ def test_every_repair_is_listed_with_its_fault(findings: dict[str, Finding]) -> 
 
 def test_extras_are_listed() -> None:
     assert {finding.name for finding in doctor._extras()} == {"extra lightgbm", "extra xgboost"}
+
+
+# --- what is in the way ---
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (lambda cache: cache.chmod(0o777), "others may write to {} (mode 777, allowed is 700)"),
+        (lambda cache: cache.chmod(0o770), "others may write to {} (mode 770, allowed is 700)"),
+        (lambda cache: (cache / "shadows").chmod(0o777), "others may write to {}/shadows"),
+        (lambda cache: os.chown(cache, 12345, -1), "{} belongs to another user (uid 12345)"),
+        (lambda cache: os.chown(cache / "shadows", 12345, -1), "{}/shadows belongs to another user"),
+        (lambda cache: (cache / "shadows").rmdir() or cache.rmdir() or cache.touch(), "{}: File exists"),
+    ],
+)
+def test_a_cache_that_is_not_ones_own_is_told(
+    fault: object, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "another user" in told and os.getuid():
+        pytest.skip("only root can give a folder away")
+    cache = tmp_path / "cache"
+    (cache / "shadows").mkdir(parents=True, mode=0o700)
+    cache.chmod(0o700)
+    monkeypatch.setenv("NNI_PRIVACY_CACHE", str(cache))
+    assert [finding.ok for finding in doctor._cache()] == [True]
+    fault(cache)  # type: ignore[operator]
+    (found,) = doctor._cache()
+    assert (found.ok, found.needed) == (False, True)
+    assert told.format(cache) in found.detail and "NNI_PRIVACY_CACHE" in found.detail and "\n" not in found.detail
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "ok", "needed", "told"),
+    [
+        (1024, 4096, True, False, "at most 1024"),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, True, True, "at most"),
+        (256, 4096, False, False, "ulimit -n 1024"),
+        (64, 4096, False, True, "ulimit -n 1024"),
+        (64, 64, False, True, "the administrator allows no more"),
+    ],
+)
+def test_too_few_open_files_are_told(
+    soft: int, hard: int, ok: bool, needed: bool, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.resource, "getrlimit", lambda _: (soft, hard))
+    found = next(finding for finding in doctor._environment() if finding.name == "open files")
+    assert found.ok is ok and told in found.detail
+    assert ok or found.needed is needed
+
+
+def test_folders_without_room_are_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNI_PRIVACY_CACHE", str(tmp_path / "not" / "made yet"))
+    usage = namedtuple("usage", "free")
+    for free, ok, needed in ((1 << 31, True, False), (1 << 28, False, False), (1 << 20, False, True)):
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _, free=free: usage(free))
+        findings = {finding.name: finding for finding in doctor._room()}
+        assert {(finding.ok, finding.needed) for finding in findings.values()} == {(ok, needed)}
+    remedies = ["TMPDIR", "NNI_PRIVACY_CACHE", "start in another folder"]
+    assert [name for name, found in zip(remedies, findings.values(), strict=True) if name in found.detail] == remedies
+    assert "1 MB free in" in findings["room in the cache"].detail
+
+    def nowhere() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(doctor.tempfile, "gettempdir", nowhere)
+    assert not next(iter(doctor._room())).ok
+
+
+def test_variables_of_an_outer_trial_are_told_and_put_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NNI_PLATFORM", "NNI_TRIAL_JOB_ID"):
+        monkeypatch.setenv(name, "local")
+    found = next(iter(doctor._environment()))
+    assert not found.ok and not found.needed and "unset NNI_PLATFORM NNI_TRIAL_JOB_ID" in found.detail
+    assert next(iter(doctor._environment())).ok
+
+
+def test_modules_that_hide_others_are_found_where_python_looks_there_first(tmp_path: Path) -> None:
+    for name in ("random.py", "yaml.py", "nni.py", "mine.py"):
+        (tmp_path / name).write_text("raise RuntimeError('hidden')")
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").touch()
+    environment = dict(os.environ, NNI_PLATFORM="local", NNI_OUTPUT_DIR=str(tmp_path), NNI_SYS_DIR=str(tmp_path))
+    command = [sys.executable, "-m", "nni_privacy", "doctor"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = {line[9:43].strip(): line for line in done.stdout.splitlines()}
+    folder = lines["modules in the working folder"]
+    assert folder.startswith("MISSING") and f"nni, random, torch, yaml in {tmp_path}: hides what trials need" in folder
+    assert lines["variables of an outer trial"].startswith("-")
+    assert "unset NNI_PLATFORM" in lines["variables of an outer trial"]

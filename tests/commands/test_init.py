@@ -14,7 +14,7 @@ from support_config import BASE
 from support_search import free_port
 
 from nni_privacy.attacks import attack_names
-from nni_privacy.commands import listing
+from nni_privacy.commands import list as listing
 from nni_privacy.commands.main import main
 from nni_privacy.config import load_config
 from nni_privacy.data.registry import dataset_names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,11 @@ import psutil
 import pytest
 from support_search import Search, wait_for
 
+from nni_privacy.config import parse_config
+from nni_privacy.runs.directory import RunDirectory
+from nni_privacy.runs.journal import Result
 from nni_privacy.runs.processes import leftovers
+from nni_privacy.runs.records import TrialRecord
 
 pytestmark = pytest.mark.slow
 
@@ -154,3 +159,54 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _listing(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def _spoil_both(output: Path) -> None:
+    trials, journal = output / "trials.jsonl", output / "journal.jsonl"
+    first, *others = trials.read_bytes().splitlines(keepends=True)
+    trials.write_bytes(b"".join([first, first, b"\0" * 40, os.urandom(20) + b"\n", *others[:-1], others[-1][:30]]))
+    journal.write_bytes(b"[]\n" + journal.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def _lose_journal_and_config(output: Path) -> None:
+    (output / "journal.jsonl").unlink()
+    (output / "config.yaml").unlink()
+
+
+@pytest.mark.parametrize("spoil", [_spoil_both, _lose_journal_and_config])
+def test_a_run_whose_files_were_damaged_goes_on_with_what_was_finished(spoil: Any, tmp_path: Path) -> None:
+    settings = {**SETTINGS, "trials": 6, "strategy": {"name": "regularized_evolution", "population_size": 3}}
+    settings["strategy"]["sample_size"] = 2
+    search = Search(tmp_path, settings, "--exit-when-done")
+    wait_for(lambda: len(search.trials) >= 3 or search.process.poll() is not None, "results")
+    search.process.kill()
+    wait_for(lambda: not leftovers(search.output / "nni"), "no process of the run to be left", 60)
+    finished = search.trials
+    spoil(search.output)
+    resumed = Search(tmp_path, settings, "--exit-when-done", "--resume")
+    assert resumed.wait() == 0, resumed.text
+    assert "Traceback" not in resumed.text
+    records = resumed.trials
+    assert len(records) == len({trial["sequence"] for trial in records}) == settings["trials"]
+    assert all(trial in records for trial in finished)
+    assert len({trial["architecture"] for trial in records}) == settings["trials"]  # none was run again
+    if spoil is _spoil_both:
+        told = [line for line in resumed.text.splitlines() if "set aside in" in line]
+        assert len(told) == 2 and "journal.jsonl" in told[0] and "trials.jsonl" in told[1], resumed.text
+
+
+def test_a_run_that_is_complete_once_it_is_mended_is_only_reported(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create(parse_config(SETTINGS).resolved(), {})
+    for number in range(SETTINGS["trials"]):
+        record = TrialRecord(f"t{number}", number, "succeeded", f"G{number}", {"accuracy": 0.5, "mia_auc": 0.6})
+        run.journal.proposed(number, f'{{"a": {number}}}')
+        run.journal.ended(number, Result(record.trial, True, {"default": 0.5}, record))
+        run.journal.delivered(number, 1)
+        run.append(record)
+    os.truncate(run.path / "trials.jsonl", (run.path / "trials.jsonl").stat().st_size - 30)
+    resumed = Search(tmp_path, SETTINGS, "--exit-when-done", "--resume")
+    assert resumed.wait() == 0, resumed.text
+    assert "Traceback" not in resumed.text and f"done: {SETTINGS['trials']} trials, 0 failed" in resumed.text
+    assert resumed.text.count("set aside in trials.jsonl.damaged; written again from journal.jsonl: trial t2") == 1
+    assert resumed.text.count("skipped") == 1 and len(resumed.trials) == SETTINGS["trials"]

@@ -121,7 +121,8 @@ def test_each_start_is_recorded_and_a_torn_line_is_cut(run: RunDirectory) -> Non
     assert again.config()["trials"] == 5
 
 
-def test_without_its_journal_a_run_cannot_go_on(run: RunDirectory) -> None:
+def test_without_its_journal_a_run_goes_on_and_its_trials_count(run: RunDirectory) -> None:
     run.journal.path.unlink()
-    with pytest.raises(ConfigError, match=r"holds no journal\.jsonl"):
-        RunDirectory(run.path, resumable=True).open_again({})
+    again = RunDirectory(run.path, resumable=True)
+    assert [record.trial for record in again.open_again({})] == ["a"]
+    assert again.journal.read().numbers == {"a": [0]}

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from support_search import SMALL, free_port, wait_for
 
+from nni_privacy.commands.interrupts import interruptible
 from nni_privacy.commands.main import main
-from nni_privacy.commands.session import interruptible
 from nni_privacy.commands.surroundings import check_folder, hidden_modules
 from nni_privacy.errors import ConfigError
 from nni_privacy.nni_runtime.surroundings import OF_A_TRIAL, put_outer_trial_aside, show_warnings

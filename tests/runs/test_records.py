@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
+from damage import LINES, damage
 from report.samples import ATTACKS, FIXED, make_run, write_rows
 
 from nni_privacy.cells.darts import Edge, Genotype
@@ -114,3 +116,21 @@ def test_files_that_are_not_what_they_say_are_refused_in_one_line(run_directory:
         read_run(run_directory)
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [*LINES, "missing"])
+def test_readers_take_what_is_whole_of_a_damaged_file_and_leave_it_as_it_is(run_directory: Path, kind: str) -> None:
+    path = run_directory / "trials.jsonl"
+    content, whole = path.read_bytes(), {trial.trial: trial for trial in read_run(run_directory).trials}
+    for seed in range(4):
+        path.write_bytes(content)
+        damage(path, kind, random.Random(f"{kind} {seed}"))
+        before = {file: file.read_bytes() for file in run_directory.rglob("*") if file.is_file()}
+        run = read_run(run_directory)
+        assert {file: file.read_bytes() for file in run_directory.rglob("*") if file.is_file()} == before
+        assert len({trial.trial for trial in run.trials}) == len(run.trials)
+        # A digit that is another one, and two halves that happen to fit, only the journal tells.
+        strange = [trial for trial in run.trials if whole.get(trial.trial) != trial]
+        assert not strange or (len(strange) == 1 and kind in ("a bit", "cut inside"))
+        lost = len(whole) - len(run.trials)
+        assert run.corrupt_lines or lost == 0 or kind in ("cut off", "cut inside", "empty", "missing")
