@@ -111,12 +111,12 @@ def run_trial(request: Request, prepared: Prepared, *, parent: int) -> NoReturn:
     except SystemExit as end:
         code = _exit_code(end.code)
     except KeyboardInterrupt:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         _finish()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     except BaseException:  # as the interpreter does at the end of a program
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     _finish()
     os._exit(code)
 
