@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
-from nni_privacy.errors import ConfigError
+from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.files import writing_run
 from nni_privacy.nni_runtime import install
 from nni_privacy.nni_runtime.access import check_port, manager_access
@@ -26,6 +26,7 @@ from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
 from nni_privacy.nni_runtime.surroundings import put_outer_trial_aside
+from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory, describe_environment
 from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.processes import leftovers, stop_processes
@@ -58,7 +59,8 @@ class PrivacyExperiment(NasExperiment):
         trials: how many trials to run, failed ones included.
         concurrency: trials at a time.
         gpus_per_trial: GPUs that NNI reserves for each trial; 0 hides GPUs from trials on most services.
-        settings: what ``config.yaml`` of the run directory shall hold; by default a summary of the arguments.
+        settings: what ``config.yaml`` of the run directory shall hold; by default a summary of the arguments, and
+            ``run`` says where the results are and writes the report.
         observers: called with the :class:`TrialRecord` of each finished trial. One that has a method ``resumed`` is
             told by it, at :meth:`resume`, of all that were finished before; one that has ``on_trial_epoch``, of every
             epoch of a running trial, a :class:`~nni_privacy.runs.epochs.TrialEpoch`.
@@ -128,6 +130,18 @@ class PrivacyExperiment(NasExperiment):
                 self.run_directory.create(self._settings or self._summary(), self._environment())
                 self.run_directory.lock.take()
         super().start(port, debug, run_mode)
+
+    def _run_impl(self, port: int, wait_completion: bool, debug: bool) -> bool | None:
+        """Runs it; where no command does that, says where the results are, and reports them at the end."""
+        folder, told = self.run_directory.path, self._settings is None and wait_completion
+        if told:
+            print(f"results in {folder}", flush=True)
+        try:
+            return super()._run_impl(port, wait_completion, debug)
+        finally:
+            if told and self.run_directory.holds_run(folder):
+                with suppress(PrivacyError):  # what has ended the run says more than that it cannot be drawn
+                    print(f"report: {write_report(folder)}", flush=True)
 
     def resume(self, port: int = 8080, wait_completion: bool = True, debug: bool = False) -> bool | None:
         """Goes on with the run in ``output``, which was interrupted by whatever; see :meth:`run`.

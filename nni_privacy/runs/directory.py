@@ -110,7 +110,7 @@ class RunDirectory:
         records = salvage_trials(self.path, self.journal)
         (self.path / SCORES).mkdir(exist_ok=True)
         self._start_again(environment)
-        wanted = {**(config or {}), **recorded}
+        wanted = plain_data({**(config or {}), **recorded})
         if "trials" in wanted:
             wanted["trials"] = trials
         if wanted != recorded:
@@ -132,7 +132,7 @@ class RunDirectory:
         starts = [*known.get("starts", []), _start_of(environment)]
         # What was fixed follows from the configuration, which is the same.
         fixed = {key: environment[key] for key in ("fixed_edges",) if key in environment}
-        content = {**environment, **known, **fixed, "starts": starts}
+        content = plain_data({**environment, **known, **fixed, "starts": starts})
         atomic_write(path, json.dumps(content, indent=2) + "\n")
 
     def config(self) -> dict[str, Any]:

@@ -16,12 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nni_privacy.cells.darts import Edge
 from nni_privacy.cells.genotypes import genotype_or_none
 from nni_privacy.cells.spaces import SPACES, AnyGenotype
 from nni_privacy.errors import DataError, GenotypeError
+from nni_privacy.files import read_yaml
 from nni_privacy.runs.lines import read_lines
 
 __all__ = ["CONFIG", "ENVIRONMENT", "SCORES", "TRIALS", "FixedEdges", "RunInfo", "TrialRecord", "finite_metrics"]
@@ -241,12 +240,10 @@ def _read_text(path: Path) -> str:
 def _read_mapping(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
-    text = _read_text(path)
     try:
-        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{path}: not valid {'JSON' if path.suffix == '.json' else 'YAML'} ({reason})") from None
+        value = json.loads(_read_text(path)) if path.suffix == ".json" else read_yaml(path, error=DataError)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON ({' '.join(str(error).split())[:120]})") from None
     if value is None:
         return {}
     if not isinstance(value, dict):

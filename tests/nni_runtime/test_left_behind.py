@@ -62,7 +62,7 @@ def test_one_that_was_started_to_stay_stays(tmp_path: Path, monkeypatch: pytest.
     assert not answers("127.0.0.1", port)
 
 
-@pytest.mark.parametrize(("mode", "told"), [(RunMode.Background, str(os.getpid())), (RunMode.Detach, None)])
+@pytest.mark.parametrize(("mode", "watched"), [(RunMode.Background, True), (RunMode.Detach, False)])
 def test_a_manager_is_told_whom_to_end_with(mode: RunMode, told: str | None) -> None:
     def start(*arguments: object) -> SimpleNamespace:
         return SimpleNamespace(told=os.environ.get(PARENT_VARIABLE))
