@@ -63,7 +63,9 @@ def test_one_that_was_started_to_stay_stays(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("mode", "watched"), [(RunMode.Background, True), (RunMode.Detach, False)])
-def test_a_manager_is_told_whom_to_end_with(mode: RunMode, told: str | None) -> None:
+def test_a_manager_is_told_whom_to_end_with(mode: RunMode, watched: bool) -> None:
+    told = str(os.getpid()) if watched else None
+
     def start(*arguments: object) -> SimpleNamespace:
         return SimpleNamespace(told=os.environ.get(PARENT_VARIABLE))
 
