@@ -83,7 +83,7 @@ def _environment() -> Iterator[Finding]:
     yield Finding("variables of an outer trial", not left, told if left else "none", needed=False)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = soft == resource.RLIM_INFINITY or soft >= _FILES
-    most = "the administrator allows no more" if 0 <= hard < _FILES else f"ulimit -n {_FILES}"
+    most = f"ulimit -n {_FILES}{f', in another shell: this one allows {hard}' if 0 <= hard < _FILES else ''}"
     told = "" if enough else f", which is too few for many trials at a time: {most}"
     yield Finding("open files", enough, f"at most {soft}{told}", needed=soft < _FEWEST_FILES)
 

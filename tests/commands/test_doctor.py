@@ -119,7 +119,7 @@ def test_a_cache_that_is_not_ones_own_is_told(
         (resource.RLIM_INFINITY, resource.RLIM_INFINITY, True, True, "at most"),
         (256, 4096, False, False, "ulimit -n 1024"),
         (64, 4096, False, True, "ulimit -n 1024"),
-        (64, 64, False, True, "the administrator allows no more"),
+        (64, 64, False, True, "ulimit -n 1024, in another shell: this one allows 64"),
     ],
 )
 def test_too_few_open_files_are_told(
