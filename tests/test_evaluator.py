@@ -78,7 +78,8 @@ def test_it_reports_the_architecture_that_it_trained(run: dict[str, Any]) -> Non
 def test_every_epoch_is_reported(run: dict[str, Any]) -> None:
     assert len(run["intermediates"]) == QUICK["epochs"]
     for entry in run["intermediates"]:
-        assert set(entry) == {"default", "accuracy", "loss_threshold_mia_auc"}
+        assert set(entry) == {"default", "accuracy", "loss", "loss_threshold_mia_auc"}
+        assert 0 < entry.pop("loss") < 20
         assert all(0 <= value <= 1 for value in entry.values())
 
 
