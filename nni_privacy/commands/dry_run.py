@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nni_privacy.errors import DataError
+
 if TYPE_CHECKING:
-    from nni_privacy.config import RunConfig, SearchConfig
+    from nni_privacy.config import DatasetConfig, RunConfig, SearchConfig
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.studies.config import StudyConfig
     from nni_privacy.studies.plan import Measurement
 
-__all__ = ["search_plan", "study_plan"]
+__all__ = ["search_plan", "study_plan", "without_downloads"]
 
 _MOST_NAMES = 12
+
+
+@contextmanager
+def without_downloads(datasets: Iterable[DatasetConfig]) -> Iterator[None]:
+    """Has data sets that a run would download looked for on this machine only.
+
+    Raises:
+        DataError: for one that is not there.
+    """
+    wanted = [section for section in datasets if section.options.get("download")]
+    for section in wanted:
+        section.options["download"] = False
+    try:
+        yield
+    except DataError as error:
+        raise (DataError(f"{error}; a dry run downloads nothing") if wanted else error) from None
 
 
 def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = None) -> str:

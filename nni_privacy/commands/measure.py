@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def run_measure(
         RunStoppedError: if a fault of the machine ends the run.
     """
     put_outer_trial_aside()
-    from nni_privacy.commands.dry_run import study_plan
+    from nni_privacy.commands.dry_run import study_plan, without_downloads
     from nni_privacy.commands.session import Session, run_folder
     from nni_privacy.studies.config import load_study
 
@@ -79,7 +80,8 @@ def run_measure(
     command = ["measure", str(config), *(["--data", *data] if data else [])]
     session = Session(settings=settings, directory=run_folder(output, settings.name), command=command, **web_ui)
     _check(settings, session, resume=resume)
-    planned = _plan(settings)
+    with without_downloads(settings.datasets) if dry_run else nullcontext():
+        planned = _plan(settings)
     session.trials = len(planned)
     if dry_run:
         session.check_parts(*_build_parts(settings, session, planned))

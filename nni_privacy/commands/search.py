@@ -147,9 +147,10 @@ def _build_parts(
 
 def _plan_measured(settings: SearchConfig, session: Session) -> ExitCode:
     """Prints what would be run, after all checks; writes nothing."""
-    from nni_privacy.commands.dry_run import search_plan
+    from nni_privacy.commands.dry_run import search_plan, without_downloads
 
-    space, evaluator, strategy = _build_parts(settings, session)
+    with without_downloads([settings.dataset] if settings.dataset is not None else []):
+        space, evaluator, strategy = _build_parts(settings, session)
     session.check_parts(space, evaluator, strategy)
     print(search_plan(settings, evaluator), session.plan_of_run(), sep="\n")
     return ExitCode.DONE

@@ -172,6 +172,7 @@ class Session:
         from nni_privacy.nni_runtime.experiment import fit_parts
 
         check_port(self.port)
+        check_folder(Path.cwd())
         fit_parts(space, evaluator, strategy)
         if self.settings.training_service is not None:
             experiment_config(self.settings.training_service, host=self.host, **self._size())
