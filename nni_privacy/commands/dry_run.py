@@ -26,9 +26,9 @@ def without_downloads(datasets: Iterable[DatasetConfig]) -> Iterator[None]:
     Raises:
         DataError: for one that is not there.
     """
-    wanted = [section for section in datasets if section.options.get("download")]
-    for section in wanted:
-        section.options["download"] = False
+    wanted = [section.model_extra or {} for section in datasets if section.options.get("download")]
+    for options in wanted:
+        options["download"] = False
     try:
         yield
     except DataError as error:

@@ -199,3 +199,17 @@ def test_every_kind_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
         main(["list", "attack"])
     error = capsys.readouterr().err
     assert all(kind in error for kind in listing.KINDS) and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["search", "measure"])
+def test_a_dry_run_downloads_nothing(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = {"name": "cifar10", "root": str(tmp_path / "data"), "download": True}
+    parts = {
+        "search": {"dataset": dataset, "strategy": "random", "trials": 1},
+        "measure": {"datasets": [dataset], "architectures": [{"sampled": 1}]},
+    }
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"name": "x", "search_space": "darts", **parts[command]}))
+    assert main([command, str(config), "--dry-run"]) == 2
+    assert "a dry run downloads nothing" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
