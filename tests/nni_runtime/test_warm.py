@@ -102,7 +102,7 @@ if os.fork() == 0:
 class Type: pass
 """,
     "holds_file": "import pathlib\nfile = open(pathlib.Path('read.txt'))\nclass Type: pass\n",
-    "slow": "import plugin, time\ntime.sleep(2)\nclass Type: pass\n",
+    "slow": "import plugin, time\nopen('begun', 'w').close()\ntime.sleep(2)\nclass Type: pass\n",
     "plugin": "VALUE = 1\nclass Type: pass\n",
     "tells_plugin": "import plugin, os\nopen('told', 'a').write(f'{plugin.VALUE}\\n')\n",
     "starts_thread": """
@@ -311,7 +311,7 @@ def test_files_that_come_and_go_in_the_working_folder_start_no_new_server(trials
 def test_a_file_that_changes_while_a_server_starts_is_noticed(tmp_path: Path) -> None:
     started = _started(tmp_path, types="slow.Type")
     try:
-        _until(lambda: (tmp_path / "__pycache__").is_dir() and list((tmp_path / "__pycache__").glob("plugin.*")))
+        _until((tmp_path / "begun").exists)
         (tmp_path / "plugin.py").write_text("VALUE = 333\nclass Type: pass\n")
         assert started.start("tells_plugin").wait(PATIENCE) == 0
     finally:

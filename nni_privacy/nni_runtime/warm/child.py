@@ -33,6 +33,7 @@ class Prepared:
         path: the first folder that modules are searched in, which is the working directory, as the server had it.
         variables: of the environment, that imported modules have changed: before and after, None: not there.
         seeded: names of the random generators that imported modules have seeded or drawn from.
+        python_state: of Python's own generator.
         evaluator: the experiment's, kept so that what it has loaded stays.
     """
 
@@ -40,6 +41,7 @@ class Prepared:
     path: str
     variables: dict[str, tuple[str | None, str | None]]
     seeded: frozenset[str]
+    python_state: tuple[Any, ...]
     evaluator: Any
 
 
@@ -80,6 +82,7 @@ def prepare(content: dict[str, Any]) -> Prepared:
         path=path,
         variables={name: (variables.get(name), os.environ.get(name)) for name in changed},
         seeded=frozenset(name for name, state in _random_states().items() if state != states[name]),
+        python_state=random.getstate(),
         evaluator=evaluator,
     )
 
@@ -169,6 +172,8 @@ def _start_anew(request: Request, prepared: Prepared) -> None:
     }
     for name in seeds.keys() - prepared.seeded:
         seeds[name]()
+    if "random" in prepared.seeded:
+        random.setstate(prepared.python_state)  # Python seeds its own anew in each fork
     # As many threads as a new process would have had: the server itself has one. The import sets a variable.
     from threadpoolctl import threadpool_limits
 
