@@ -35,7 +35,7 @@ WHOLE = "extending"  # its examples are put to use in test_docs_extending.py
 PAGES = {path.stem: path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if path.stem != WHOLE}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\w+\.\w+)\n")
-QUICK = ("patterns", "networks", "report", "resume", "results", "studies")
+QUICK = ("patterns", "networks", "report")
 NNI_RUNS = ".run(port="
 SEARCH: dict[str, Any] = {
     "name": "x",

@@ -99,7 +99,7 @@ def test_it_tells_why_its_results_may_be_none_and_the_record_of_the_trial_keeps_
     assert not {"notices", "data"} & {*record.metrics, *record.unresolved}
     assert TrialRecord.from_row(json.loads(record.to_json()), line=1) == record
     odd = record_of("a", 0, model, {"default": 0.5, "notices": 3, "data": 0.5}, None)  # somebody else's metrics
-    assert odd.metrics == {"notices": 3.0, "data": 0.5} and not odd.notices and not odd.data
+    assert odd.metrics == {"default": 0.5, "notices": 3.0, "data": 0.5} and not odd.notices and not odd.data
 
 
 def test_it_reports_the_architecture_that_it_trained(run: dict[str, Any]) -> None:

@@ -20,7 +20,6 @@ from nni_privacy import __version__
 from nni_privacy.commands.interrupts import Interrupt, interruptible
 from nni_privacy.commands.options import ExitCode
 from nni_privacy.errors import PrivacyError, RunStoppedError
-from nni_privacy.nni_runtime.surroundings import show_warnings
 
 __all__ = ["main"]
 
@@ -86,6 +85,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     _complete(parser)
     options = vars(parser.parse_args(arguments))
     run = options.pop("run")
+    from nni_privacy.nni_runtime.surroundings import show_warnings
+
     show_warnings()
     # NNI 3.0 wraps every name of torch.nn as if it were a module, and warns of today's torch at each import.
     warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)

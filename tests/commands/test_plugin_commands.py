@@ -18,6 +18,8 @@ import yaml
 from support_search import Search, free_port
 from surrogate.samples import random_codes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^```\w+\n# (\w+\.\w+)[^\n]*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -138,7 +140,6 @@ def test_a_strategy_that_fails_on_the_way_is_told_and_what_there_is_is_reported(
     assert f"strategy 'own_hill_climb': {folder / 'own_strategy.py'}:{line}: AttributeError" in text
 
 
-@pytest.mark.slow
 def test_a_strategy_that_fails_in_a_search_leaves_a_report_and_no_process(folder: Path) -> None:
     line = broken_strategy(folder)
     search = Search(folder, OWN, "--exit-when-done")
@@ -147,7 +148,6 @@ def test_a_strategy_that_fails_in_a_search_leaves_a_report_and_no_process(folder
     assert (search.output / "report.html").is_file() and len(search.trials) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("command", "content", "trials"), [("search", TRIANGLES, 3), ("measure", STUDY, 2)])
 def test_a_run_of_a_space_an_attack_a_data_set_and_a_strategy(
     folder: Path, command: str, content: dict[str, Any], trials: int

@@ -127,7 +127,7 @@ def test_where_the_order_is_a_matter_of_chance_the_course_is_the_recorded_one(
             world.search(strategy, space, patch)
         return strategy, world
 
-    for attempt in range(6):
+    for attempt in range(3 if name == "filter" else 6):  # whose predictions take seconds
         run = make_run(tmp_path / f"run-{attempt}")
         for _ in range(4):
             before = [line["proposed"] for line in lines(open_run(run.path)) if "proposed" in line]

@@ -11,18 +11,17 @@ from nni_privacy.strategies import build_strategy, strategy_names
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 from nni_privacy.strategies.testing import OneShotConformance, StrategyConformance
 
-COMMON = {"epochs": 2, "batch_size": 8}
-"""Two steps an epoch; one of those whose steps take several passes."""
+COMMON = {"epochs": 2, "batch_size": 16}
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "darts_v1": {},
-    "darts_v2": {"batch_size": 16},
+    "darts_v2": {},
     "drnas": {},
     "enas": {"controller_steps": 2, "samples_per_step": 2, "candidates": 4},
     "gdas": {},
     "pc_darts": {},
     "random_search": {"candidates": 4},
-    "sdarts": {"batch_size": 16},
+    "sdarts": {},
     "setn": {"candidates": 4, "draws": 16},
     "tenas": {},
 }

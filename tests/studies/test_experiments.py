@@ -28,6 +28,7 @@ def test_studies_are_valid(name: str) -> None:
     assert settings.name.endswith("-small") == (name in SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_small_profiles_can_be_planned(name: str) -> None:
     settings = load_study(EXPERIMENTS / name)

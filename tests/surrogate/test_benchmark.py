@@ -58,6 +58,7 @@ def test_all_models_see_the_same_splits_and_a_seed_repeats_them(info: BenchmarkI
     assert (other.models[0].scores != info.models[0].scores).any()
 
 
+@pytest.mark.slow
 def test_two_workers_find_the_same_as_one(info: BenchmarkInfo) -> None:
     shared = benchmark(DATA, ["ridge", "ridge_one_hot"], splits=4, seed=3, workers=2, reference="ridge")
     for one, other in zip(info.models, shared.models, strict=True):
