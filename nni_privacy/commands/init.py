@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.options import add_command, add_plugins, parse_assignments, parse_names
@@ -114,16 +113,19 @@ def _text(content: Mapping[str, Any], settings: SearchConfig, output: Path) -> s
         "attacks": attack_names(),
     }
     pattern = content["pattern"] or {"name": "demotion-reduction", "budget": _BUDGET}
-    return _TEMPLATE.substitute(
-        {key: _yaml(value) for key, value in content.items()},
+    shown = {
+        **{key: _yaml(value) for key, value in content.items()},
+        **{f"known_{kind}": _folded(known) for kind, known in names.items()},
+        "plugins": f"{'' if content['plugins'] else '# '}plugins: {_yaml(content['plugins'] or ['my_module'])}",
+        "search_space": _yaml({"name": settings.search_space.name, **settings.search_space.options}),
+        "pattern": f"{'' if content['pattern'] else '# '}pattern: {_yaml(pattern)}",
+    }
+    return _TEXT.format(
+        **shown,
         command=_command(output),
-        plugins=f"{'' if content['plugins'] else '# '}plugins: {_yaml(content['plugins'] or ['my_module'])}",
-        search_space=_yaml({"name": settings.search_space.name, **settings.search_space.options}),
-        pattern=f"{'' if content['pattern'] else '# '}pattern: {_yaml(pattern)}",
         strategy_options=_options(settings.strategy.options),
         epochs=_EPOCHS,
         attack_list=_yaml(content["evaluator"]["attacks"]),
-        **{f"known_{kind}": _folded(known) for kind, known in names.items()},
     )
 
 
@@ -145,45 +147,45 @@ def _folded(names: Iterable[str]) -> str:
     return fill(", ".join(names) or "none", width=96, subsequent_indent="#   ", break_on_hyphens=False)
 
 
-_TEMPLATE = Template("""\
+_TEXT = """\
 # A search of nni-privacy. All fields and their defaults: docs/configuration.md
-#   check it: $command --dry-run
-#   run it:   $command
+#   check it: {command} --dry-run
+#   run it:   {command}
 
-name: $name    # the run's name, and its folder's under runs/
-seed: $seed    # drives the split, initial weights, batches, attacks and the strategy
+name: {name}    # the run's name, and its folder's under runs/
+seed: {seed}    # drives the split, initial weights, batches, attacks and the strategy
 
 # Modules of your own that are imported first; they may register attacks, data sets, strategies,
 # surrogates and spaces (docs/extending.md).
-$plugins
+{plugins}
 
 # What is learned (nni-privacy list datasets). `limit: 2000` takes a random subset. Known:
-#   $known_datasets
-dataset: $dataset
+#   {known_datasets}
+dataset: {dataset}
 
 # What is searched, and how large its networks are (nni-privacy list spaces). Known:
-#   $known_spaces
-search_space: $search_space
+#   {known_spaces}
+search_space: {search_space}
 
 # Edges of the cells that stay fixed while the rest is searched (nni-privacy patterns list).
 # Without this line everything is searched.
-$pattern
+{pattern}
 
 # How it is searched (nni-privacy list strategies). Options of this one, with their values:
-#   $strategy_options
+#   {strategy_options}
 # Known:
-#   $known_strategies
-strategy: $strategy
+#   {known_strategies}
+strategy: {strategy}
 
 # How each architecture is trained and attacked. The first attack is primary: its AUC is `mia_auc`
 # (nni-privacy list attacks). Known:
-#   $known_attacks
+#   {known_attacks}
 evaluator:
-  recipe: {epochs: $epochs}    # also batch_size, learning_rate, momentum, weight_decay, augmentation, dp, ...
-  attacks: $attack_list
+  recipe: {{epochs: {epochs}}}    # also batch_size, learning_rate, momentum, weight_decay, augmentation, dp, ...
+  attacks: {attack_list}
   device: auto    # auto, cpu, cuda
 
-trials: $trials         # architectures that are trained and attacked
+trials: {trials}         # architectures that are trained and attacked
 concurrency: 1     # trials at a time; one a core is fastest on a CPU
 # trial_timeout: 3600     # seconds after which a trial is stopped and counts as failed
-""")
+"""

@@ -76,9 +76,12 @@ def check_checksums(name: str, folder: Path, files: Checksums) -> None:
             raise DataError(f"dataset {name!r}: wrong checksum of {folder / file}: {sums}")
 
 
+_MOST_LETTERS = 500
+
+
 def one_line(error: BaseException) -> str:
-    """The message of another library's error, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of another library's error, in one line that is not longer than a line should be."""
+    return " ".join(str(error).split())[:_MOST_LETTERS] or type(error).__name__
 
 
 def narrowed(reader: Any, **tables: Any) -> Any:
