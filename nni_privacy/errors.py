@@ -46,6 +46,9 @@ class RunStoppedError(PrivacyError, RuntimeError):
     """A fault of the machine (a full disk, a killed manager) stopped a run; what is finished is kept, it can go on."""
 
 
+_MOST_NAMES, _LONGEST_NAME = 40, 60
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Says what is allowed instead of ``name``, the nearest known name first.
 
@@ -54,7 +57,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     close = get_close_matches(name, names, n=1) or [one for one in names if one.lower() == name.lower()]
-    listing = f"known: {', '.join(names)}" if names else "nothing is allowed here"
+    shown = [one[:_LONGEST_NAME] for one in names[:_MOST_NAMES]]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    listing = f"known: {', '.join(shown)}{more}" if names else "nothing is allowed here"
     return f"did you mean {close[0]!r}? ({listing})" if close else listing
 
 
