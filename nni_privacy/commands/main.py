@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nni_privacy import __version__
-from nni_privacy.commands.interrupts import Interrupt, interruptible
+from nni_privacy.commands.interrupts import Interrupt, interruptible, take_interrupt
 from nni_privacy.commands.options import ExitCode
 from nni_privacy.errors import PrivacyError, RunStoppedError
 
@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with interruptible() as interrupt:
             return _run_told(arguments, interrupt)
     except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
+        pass
+    take_interrupt()
+    return int(ExitCode.INTERRUPTED)
 
 
 def _run_told(arguments: Sequence[str] | None, interrupt: Interrupt) -> int:
@@ -67,6 +69,7 @@ def _run_told(arguments: Sequence[str] | None, interrupt: Interrupt) -> int:
         return _run(arguments)
     except Exception as error:
         if interrupt.asked:  # amid an import, it may come out as something else
+            take_interrupt()
             return int(ExitCode.INTERRUPTED)
         if not isinstance(error, PrivacyError):
             raise

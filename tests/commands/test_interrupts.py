@@ -31,7 +31,8 @@ SETTINGS: dict[str, Any] = {
 STUDY: dict[str, Any] = {
     "name": "short",
     "datasets": [{"name": "digits", "limit": 200}],
-    "architectures": {"named": ["resnet"]},
+    "search_space": {"name": "darts", "channels": 2, "cells": 3},
+    "architectures": [{"sampled": 40}],
     "evaluator": {"recipe": {"epochs": 1}, "attacks": ["loss_threshold"]},
 }
 INTERRUPTED = 130
@@ -167,3 +168,10 @@ def test_in_another_thread_nothing_is_changed() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_an_interrupt_inside_of_source_text_ends_with_the_exit_code_too(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text("exec('raise KeyboardInterrupt')")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**SETTINGS, "plugins": ["plugin"]}))
+    command = [sys.executable, "-m", "nni_privacy", "search", "config.yaml", "--dry-run"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == INTERRUPTED

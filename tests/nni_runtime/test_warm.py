@@ -185,6 +185,16 @@ def test_what_a_trial_says_and_an_error_of_its_own_arrive(trials: SimpleNamespac
     assert "LookupError: of its own" in trial.communicate(timeout=PATIENCE)[1] and trial.returncode == 1
 
 
+def test_its_streams_may_be_files_as_nnis_manager_gives_them(trials: SimpleNamespace) -> None:
+    assert trials.start("leaves", 0).wait(PATIENCE) == 0
+    server, command = trials.warm.server, trials.warm.command(f"{ENTRY} -m says")
+    for number in range(2):
+        with (trials.root / f"streams-{number}").open("w") as file:
+            assert subprocess.call(shlex.split(command), cwd=trials.root, stdout=file, stderr=file) == 1
+        assert (trials.root / f"streams-{number}").read_text().split() == ["out", "err", "last", "words"]
+    assert trials.warm.server == server  # it was forked
+
+
 def test_its_surroundings_are_those_of_a_new_process(trials: SimpleNamespace) -> None:
     found = []
     for cold in (True, False, False):

@@ -95,7 +95,7 @@ class Server:
         self._control, self._listener = control, listener
         self._children: dict[int, socket.socket] = {}
         self._files = loaded_files()
-        self._opened = opened
+        self._opened = sorted(open_files().difference(opened))
         now = time.time_ns()
         self._newer = next((file for file, (changed, _) in self._files.items() if started < changed <= now), None)
         self._woken, wake = os.pipe()
@@ -158,9 +158,8 @@ class Server:
         if more:
             what = "a thread runs" if more == 1 else f"{more} threads run"
             return {"cold": f"{what} where trials are forked from (does a plugin start one?)"}
-        opened = sorted(open_files().difference(self._opened))
-        if opened:  # trials would share the place where they read
-            return {"cold": f"{opened[0]} is open where trials are forked from (does a plugin open it?)"}
+        if self._opened:  # trials would share the place where they read
+            return {"cold": f"{self._opened[0]} is open where trials are forked from (does a plugin open it?)"}
         changed = changed_files(self._files) if self._newer is None else [self._newer]
         return {"stale": changed[0]} if changed else None
 
