@@ -9,21 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 from nni_privacy.cells.spaces import SPACES
 from nni_privacy.config import SearchConfig
-from nni_privacy.errors import ConfigError
+from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.plugins import is_plugins, plugin_faults
 
 if TYPE_CHECKING:
     from nni.nas.strategy import Strategy
 
-    from nni_privacy.data import Dataset
+    from nni_privacy.data import Dataset, FourWaySplit
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.runs.epochs import EpochRecord
     from nni_privacy.search_spaces.space import CellSpace
     from nni_privacy.studies.config import StudyConfig
 
-__all__ = ["build_evaluator", "build_search_strategy", "build_space"]
+__all__ = ["build_evaluator", "build_search_strategy", "build_space", "check_split"]
 
 SKIPPED_FILE = "skipped.jsonl"
+
+
+def check_split(split: FourWaySplit, *, name: str) -> None:
+    """Raises DataError unless there are enough records of either side for an audit, before anything is trained."""
+    from nni_privacy.auditing.audit import MIN_RECORDS
+
+    members, others = len(split.target_train), len(split.target_test)
+    if min(members, others) < MIN_RECORDS:
+        raise DataError(
+            f"dataset {name!r}: a quarter of it are {members} members and {others} non-members; "
+            f"an audit needs {MIN_RECORDS} or more of each"
+        )
 
 
 def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:

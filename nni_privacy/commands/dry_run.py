@@ -32,7 +32,10 @@ def without_downloads(datasets: Iterable[DatasetConfig]) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise (DataError(f"{error}; a dry run downloads nothing") if wanted else error) from None
+        if not wanted:
+            raise
+        missing = str(error).partition(" (set root")[0]
+        raise DataError(f"{missing}; a run would download it, a dry run downloads nothing") from None
 
 
 def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = None) -> str:

@@ -132,14 +132,14 @@ def _plan(settings: StudyConfig) -> list[Measurement]:
     """All measurements of the study; its data sets are loaded and split and attacks of plugins called, as a check."""
     from nni_privacy.attacks.dry_call import call_dry
     from nni_privacy.cells.spaces import SPACES
-    from nni_privacy.commands.build import build_space
+    from nni_privacy.commands.build import build_space, check_split
     from nni_privacy.data import load_dataset
     from nni_privacy.studies.plan import plan_study
 
     data = {section.called: load_dataset(section.name, **section.options) for section in settings.datasets}
     for dataset in data.values():
         for seed in settings.seeds:
-            dataset.split(seed=seed)
+            check_split(dataset.split(seed=seed), name=dataset.name)
         call_dry(settings.evaluator.attacks, classes=dataset.num_classes)
         if is_plugins(SPACES[settings.search_space.name].model_space):
             build_space(settings, dataset)

@@ -135,10 +135,11 @@ def _build_parts(
 ) -> tuple[CellSpace[Any], PrivacyEvaluator, Strategy]:
     """Space, evaluator and strategy; the data has been loaded, and attacks of plugins have been called."""
     from nni_privacy.attacks.dry_call import call_dry
-    from nni_privacy.commands.build import build_evaluator, build_search_strategy, build_space
+    from nni_privacy.commands.build import build_evaluator, build_search_strategy, build_space, check_split
 
     evaluator = build_evaluator(settings)
-    data, _ = evaluator.load_data()
+    data, split = evaluator.load_data()
+    check_split(split, name=data.name)
     call_dry(settings.evaluator.attacks, classes=data.num_classes, seed=settings.seed)
     space = build_space(settings, data)
     strategy = build_search_strategy(settings, folder=session.directory / "search", on_epoch=on_epoch)

@@ -25,6 +25,10 @@ UNNUMBERED = -1
 """The sequence of a record that does not say its own."""
 
 
+_ENDS = ("succeeded", "failed")
+"""What a run writes as the status of a finished trial."""
+
+
 def salvage_trials(run: Path, journal: Journal) -> list[TrialRecord]:
     """Makes both files of a run whole, and tells the one what only the other one knows.
 
@@ -69,7 +73,7 @@ def _finished(row: Any, number: int, *, history: History) -> TrialRecord | None:
     Its sequence, if it does not say one, is :data:`UNNUMBERED`.
     """
     record = parse_record(row, number)
-    if record is None or not isinstance(row.get("status"), str):
+    if record is None or row.get("status") not in _ENDS:
         return None
     sequence = row.get("sequence")
     record = replace(record, sequence=sequence if type(sequence) is int and sequence >= 0 else UNNUMBERED)

@@ -211,5 +211,20 @@ def test_a_dry_run_downloads_nothing(command: str, tmp_path: Path, capsys: pytes
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"name": "x", "search_space": "darts", **parts[command]}))
     assert main([command, str(config), "--dry-run"]) == 2
-    assert "a dry run downloads nothing" in capsys.readouterr().err
+    assert "a run would download it, a dry run downloads nothing" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("command", ["search", "measure"])
+def test_too_few_records_are_told_before_anything_is_trained(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = {"name": "digits", "limit": 60}
+    parts = {
+        "search": {"dataset": dataset, "strategy": "random", "trials": 1},
+        "measure": {"datasets": [dataset], "architectures": [{"sampled": 1}]},
+    }
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"name": "x", "search_space": "darts", **parts[command]}))
+    assert main([command, str(config), "--dry-run"]) == 2
+    assert "15 members and 15 non-members; an audit needs 20 or more" in capsys.readouterr().err

@@ -50,7 +50,17 @@ def _flip(content: bytes, chance: random.Random) -> bytes:
     return content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :]
 
 
-NO_RECORDS = (b"[1, 2]", b"{}", b"null", b'"text"', b"17", b'{"a": 1}', b'{"trial": 3}', b'{"delivered": "1"}')
+NO_RECORDS = (
+    b"[1, 2]",
+    b"{}",
+    b"null",
+    b'"text"',
+    b"17",
+    b'{"a": 1}',
+    b'{"trial": 3}',
+    b'{"delivered": "1"}',
+    b'{"trial": "x", "sequence": "y", "status": "ok", "metrics": []}',
+)
 
 LINES: dict[str, Change] = {
     "noise between": _at(_noise),
