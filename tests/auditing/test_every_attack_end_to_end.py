@@ -30,6 +30,8 @@ EFFORT = Effort(views=2, boundary_records=120, boundary_queries=100)
 RECORDS = 250
 NOISE = 0.3
 
+pytestmark = pytest.mark.slow  # models are trained until they memorise
+
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

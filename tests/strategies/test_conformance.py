@@ -12,6 +12,9 @@ from nni_privacy.strategies.registry import ONE_SHOT, strategy_options
 from nni_privacy.strategies.testing import OneShotConformance, StrategyConformance
 
 COMMON = {"epochs": 2, "batch_size": 16}
+SEVERAL_PASSES = ("darts_v2", "sdarts")
+"""Algorithms whose steps take several passes: their suites take half a minute each."""
+
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "darts_v1": {},
@@ -42,7 +45,7 @@ def one_shot_suite(name: str) -> type[OneShotConformance]:
         def make_strategy(self, **options: Any) -> Any:
             return kind(**given, **options)
 
-    return Suite
+    return pytest.mark.slow(Suite) if name in SEVERAL_PASSES else Suite
 
 
 def multi_trial_suite(name: str) -> type[StrategyConformance]:

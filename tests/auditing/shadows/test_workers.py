@@ -24,6 +24,8 @@ from nni_privacy.training.recipe import Recipe
 TESTS = Path(__file__).resolve().parents[2] / "support"
 PATIENCE = 60.0
 
+pytestmark = pytest.mark.slow  # every test starts processes
+
 
 @pytest.fixture
 def log(tmp_path, monkeypatch):
@@ -71,7 +73,6 @@ def test_results_do_not_depend_on_the_number_of_workers(tmp_path, log):
     assert trainings(log) == 12
 
 
-@pytest.mark.slow
 def test_a_run_killed_in_shadow_5_of_8_trains_only_what_is_missing(tmp_path, log):
     cache = tmp_path / "cache"
     run = start(cache, tmp_path / "never.npy", count=8, workers=1, sleep=0.3)
@@ -94,7 +95,6 @@ def test_a_run_killed_in_shadow_5_of_8_trains_only_what_is_missing(tmp_path, log
     np.testing.assert_array_equal(restarted, uninterrupted)
 
 
-@pytest.mark.slow
 def test_two_runs_that_share_the_cache_at_once_share_the_work(tmp_path, log, monkeypatch):
     cache = tmp_path / "cache"
     other = start(cache, tmp_path / "other.npy", count=6, workers=1, sleep=0.4)
