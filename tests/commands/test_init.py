@@ -203,16 +203,21 @@ def test_every_kind_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(kind in error for kind in listing.KINDS) and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["search", "measure"])
-def test_a_dry_run_downloads_nothing(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dataset = {"name": "cifar10", "root": str(tmp_path / "data"), "download": True}
+def dry_run(command: str, dataset: dict[str, Any], folder: Path) -> int:
+    """The exit code of a dry run of a small search or study of ``dataset``."""
     parts = {
         "search": {"dataset": dataset, "strategy": "random", "trials": 1},
         "measure": {"datasets": [dataset], "architectures": [{"sampled": 1}]},
     }
-    config = tmp_path / "config.yaml"
+    config = folder / "config.yaml"
     config.write_text(yaml.safe_dump({"name": "x", "search_space": "darts", **parts[command]}))
-    assert main([command, str(config), "--dry-run"]) == 2
+    return main([command, str(config), "--dry-run"])
+
+
+@pytest.mark.parametrize("command", ["search", "measure"])
+def test_a_dry_run_downloads_nothing(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = {"name": "cifar10", "root": str(tmp_path / "data"), "download": True}
+    assert dry_run(command, dataset, tmp_path) == 2
     assert "a run would download it, a dry run downloads nothing" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
@@ -222,11 +227,5 @@ def test_too_few_records_are_told_before_anything_is_trained(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = {"name": "digits", "limit": 60}
-    parts = {
-        "search": {"dataset": dataset, "strategy": "random", "trials": 1},
-        "measure": {"datasets": [dataset], "architectures": [{"sampled": 1}]},
-    }
-    config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"name": "x", "search_space": "darts", **parts[command]}))
-    assert main([command, str(config), "--dry-run"]) == 2
+    assert dry_run(command, dataset, tmp_path) == 2
     assert "15 members and 15 non-members; an audit needs 20 or more" in capsys.readouterr().err
