@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nni_privacy.commands.gates import Gate, add_gate, audit_metrics
 from nni_privacy.commands.options import ExitCode, add_command, add_plugins, parse_assignments, parse_names
 from nni_privacy.plugins import import_from_here, import_plugins
 
@@ -56,6 +57,7 @@ def add_audit(commands: Any) -> None:
     audit.add_argument(
         "--max-auc", type=float, metavar="X", help="exit with 1 if any attack has an AUC above X, 0.5 to 1"
     )
+    add_gate(audit)
     audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
     audit.set_defaults(run=run_audit)
 
@@ -96,11 +98,14 @@ def run_audit(
     effort: Sequence[str],
     plugins: Sequence[str],
     seed: int,
+    fail_if: Sequence[str] = (),
+    junit: Path | None = None,
     **options: Any,
 ) -> int:
     """Audits the model, writes the results, and prints a line for each attack and the verdict.
 
-    The keywords are the command's options. Returns 1 if an AUC is above the threshold that was given, and else 0.
+    The keywords are the command's options. Returns 4 if a condition of ``fail_if`` holds, else 1 if an AUC is above the
+    threshold that was given, and else 0.
 
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
@@ -115,6 +120,7 @@ def run_audit(
     trained = parse_assignments(recipe, option="--recipe")
     budget = parse_assignments(effort, option="--effort")
     how, queries = _check(output, plugins, attacks, trained, budget)
+    gate = Gate.of(fail_if, junit, known=audit_metrics(attacks))
     inside, outside = (read_npz(path, num_classes=ANY_NUMBER_OF_CLASSES) for path in (members, nonmembers))
     import_from_here()
     spec = ModelSpec(model)
@@ -151,6 +157,9 @@ def run_audit(
     )
     _print(report)
     print(f"report: {page}")
+    each = {f"{name}_{key}": value for name, one in report.attacks.items() for key, value in one.metrics.items()}
+    if closed := gate.judge({model: {**each, **report.metrics()}}, command="audit"):
+        return closed
     threshold = report.verdict.threshold
     return ExitCode.DONE if threshold is None or threshold.passed else ExitCode.EXCEEDED
 

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 3 if a fault of
-        the machine stopped a run (it can be resumed), 130 if interrupted.
+        the machine stopped a run (it can be resumed), 4 if a ``--fail-if`` holds, 130 if interrupted.
     """
     try:
         with interruptible() as interrupt:
