@@ -187,6 +187,7 @@ class PrivacyEvaluator(Evaluator):
         further = self.further_arrays(model, data, split, normalize, device)
         metrics["seconds"] = round(time.perf_counter() - started, 3)
         if "NNI_OUTPUT_DIR" in os.environ:
+            further["record_index"] = np.concatenate([split.target_train, split.target_test])
             report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE, further=further)
         nni.report_final_result(metrics)
         return metrics

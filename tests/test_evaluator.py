@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from nni_privacy import PrivacyEvaluator, Recipe
 from nni_privacy.attacks import attack_metrics
 from nni_privacy.cells.darts import Genotype
+from nni_privacy.data import load_dataset
 from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.nni_runtime.trial_results import record_of
 from nni_privacy.runs.records import TrialRecord
@@ -119,6 +120,17 @@ def test_the_scores_give_the_reported_auc(run: dict[str, Any]) -> None:
         for attack, prefix in (("black_box_partial", ""), ("loss_threshold", "loss_threshold_")):
             auc = roc_auc_score(scores[f"{attack}/is_member"], scores[f"{attack}/scores"])
             assert run["metrics"][f"{prefix}mia_auc"] == pytest.approx(auc, abs=1e-12)
+
+
+def test_the_scores_say_which_records_of_the_data_set_they_are_of(run: dict[str, Any]) -> None:
+    data = load_dataset("digits")
+    split = data.split(seed=0)
+    with np.load(run["folder"] / "scores.npz", allow_pickle=False) as scores:
+        for attack in ("black_box_partial", "loss_threshold"):
+            index = scores["record_index"][scores[f"{attack}/records"]]
+            assert (np.isin(index, split.target_train) == scores[f"{attack}/is_member"]).all()
+            assert (np.isin(index, split.target_test) == ~scores[f"{attack}/is_member"]).all()
+        assert (scores["record_label"] == data.labels.numpy()[scores["record_index"]]).all()
 
 
 def test_the_same_seed_gives_the_same_metrics(run: dict[str, Any]) -> None:

@@ -153,7 +153,11 @@ def run_audit(
         "Seed": seed,
     }
     page = write_audit(
-        report, output, title=f"Audit of {model}", facts={key: str(value) for key, value in facts.items()}
+        report,
+        output,
+        title=f"Audit of {model}",
+        facts={key: str(value) for key, value in facts.items()},
+        images=inside.images,
     )
     _print(report)
     print(f"report: {page}")
