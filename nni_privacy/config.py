@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from nni_privacy.auditing.options import MeasuringOptions, Names
@@ -21,6 +21,7 @@ from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.plugins import import_plugins, plugin_faults
+from nni_privacy.runs.stopping import StopRule, stop_rule
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, named, options, read_section, validated
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
@@ -218,6 +219,7 @@ class SearchConfig(RunConfig):
     pattern: PatternConfig | None = None
     filter: FilterOptions | None = None
     strategy: StrategyConfig
+    stop: StopRule | None = None
     trials: Count
 
     @model_validator(mode="before")
@@ -239,6 +241,15 @@ class SearchConfig(RunConfig):
             )
         return content
 
+    @field_validator("stop", mode="plain")
+    @classmethod
+    def _is_a_rule(cls, content: Any) -> StopRule | None:
+        return None if content is None else stop_rule(content)
+
+    @field_serializer("stop", when_used="unless-none")
+    def _with_its_name(self, stop: StopRule) -> dict[str, Any]:
+        return stop.to_mapping()
+
     @model_validator(mode="after")
     def _fits_together(self) -> SearchConfig:
         name, one_shot = self.strategy.name, self.strategy.name in ONE_SHOT
@@ -248,6 +259,12 @@ class SearchConfig(RunConfig):
             raise ConfigError(f"filter: {name} proposes its top_k architectures once; there is none to go on to")
         if not self.predicted and self.dataset is None:
             raise ConfigError("dataset: missing")
+        if self.stop is not None:
+            if self.predicted:
+                raise ConfigError("stop: with evaluator.kind: predicted nothing is trained that could be stopped early")
+            if one_shot:
+                raise ConfigError(f"stop: {name} audits its top_k architectures, each of them to its end")
+            self.stop.check_epochs(self.evaluator.recipe.epochs)
         return self
 
     @property

@@ -32,7 +32,7 @@ from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
 from nni_privacy.runs.notices import notices_of
-from nni_privacy.runs.records import TRIALS, TrialRecord, read_trials
+from nni_privacy.runs.records import STOPPED, TRIALS, TrialRecord, read_trials
 from nni_privacy.strategies.registry import strategy_options
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ class Session:
             settings=settings.resolved(),
             observers=[self.progress],
             trial_timeout=settings.trial_timeout,
+            stop=getattr(settings, "stop", None),  # a study has none: each of its measurements is wanted
             warm_trials=settings.warm_trials,
             **size,
         )
@@ -216,12 +217,13 @@ class Session:
 
     def conclude(self, experiment: PrivacyExperiment, *, finished: bool) -> ExitCode:
         """Reports a run and keeps its web UI up until Ctrl-C, where there is one."""
-        done, failed = self.progress.done, self.progress.failed
+        done, failed, stopped = self.progress.done, self.progress.failed, self.progress.stopped
         try:
             report, word = write_report(self.directory), "done" if finished else "interrupted"
             for line in self.progress.notices():
                 print(f"notice: {line}")
-            print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
+            early = f", {stopped} stopped early" if stopped else ""
+            print(f"{word}: {done} trials, {failed} failed{early}; report: {report}", flush=True)
             if not finished:
                 print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
@@ -236,7 +238,7 @@ class Session:
         finally:
             if finished:  # else it has been stopped
                 experiment.stop()
-        return ExitCode.DONE if done > failed else ExitCode.ALL_FAILED
+        return ExitCode.DONE if done > failed + stopped else ExitCode.ALL_FAILED
 
 
 def strategy_faults(settings: SearchConfig | StudyConfig) -> AbstractContextManager[None]:
@@ -315,7 +317,7 @@ class SearchProgress:
     def __init__(self, trials: int, address: str, *, console: Console | None = None) -> None:
         self.trials = trials
         self.address = address
-        self.done = self.failed = self._restored = 0
+        self.done = self.failed = self.stopped = self._restored = 0
         self.best_accuracy: float | None = None
         self.lowest_auc: float | None = None
         self._console = console or Console(highlight=False, soft_wrap=True)
@@ -343,6 +345,8 @@ class SearchProgress:
             self._count(record)
             if record.status == "failed":
                 self._console.print(f"trial {record.trial} failed: {record.error}", markup=False)
+            if record.status == STOPPED:
+                self._console.print(f"trial {record.trial} stopped early: {record.stopped}", markup=False)
             for notice in self._first_notices(record):
                 self._console.print(f"notice, trial {record.trial}: {notice}", markup=False)
             if not self._console.is_terminal:
@@ -367,6 +371,7 @@ class SearchProgress:
         self._records.append(record)
         self.done += 1
         self.failed += record.status == "failed"
+        self.stopped += record.status == STOPPED
         accuracy, auc = record.metrics.get("accuracy"), record.metrics.get("mia_auc")
         self.best_accuracy = max((x for x in (self.best_accuracy, accuracy) if x is not None), default=None)
         self.lowest_auc = min((x for x in (self.lowest_auc, auc) if x is not None), default=None)
@@ -398,7 +403,9 @@ class SearchProgress:
         left = self.seconds_left()
         running = [] if left is not None else [str(self._trial or "starting")]
         clock = f"{_duration(time.monotonic() - self._started)} so far"
-        failed = f" ({self.failed} failed)" if self.failed else ""
+        counts = {"failed": self.failed, "stopped early": self.stopped}
+        others = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        failed = f" ({others})" if others else ""
         parts = [
             f"{self.done}/{self.trials} trials{failed}",
             f"best accuracy {_fraction(self.best_accuracy)}",

@@ -32,6 +32,7 @@ from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.processes import leftovers, stop_processes
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
+from nni_privacy.runs.stopping import Stopping, StopRule, stop_rule
 
 __all__ = ["PrivacyExperiment", "fit_parts"]
 
@@ -65,6 +66,8 @@ class PrivacyExperiment(NasExperiment):
             told by it, at :meth:`resume`, of all that were finished before; one that has ``on_trial_epoch``, of every
             epoch of a running trial, a :class:`~nni_privacy.runs.epochs.TrialEpoch`.
         trial_timeout: seconds after which a running trial is stopped and counts as failed; None: never.
+        stop: a rule by which trials are stopped early, a :class:`~nni_privacy.runs.stopping.StopRule` or the mapping of
+            a configuration; None: none is.
         warm_trials: whether trials on this machine are forked from one process that has imported everything and read
             the data: each costs seconds less, and is otherwise the same.
         token: whether the web UI wants the token in the address that is printed; None: as ``install()`` was told.
@@ -92,12 +95,19 @@ class PrivacyExperiment(NasExperiment):
         settings: Mapping[str, Any] | None = None,
         observers: Sequence[Callable[[TrialRecord], None]] = (),
         trial_timeout: float | None = None,
+        stop: StopRule | Mapping[str, Any] | None = None,
         warm_trials: bool = True,
         token: bool | None = None,
         allow_pickle: bool | None = None,
         id: str | None = None,
     ) -> None:
         install()
+        self._stop_rule = None if stop is None else stop_rule(stop)
+        self._epochs = getattr(getattr(evaluator, "recipe", None), "epochs", None)
+        if self._stop_rule is not None:
+            if not isinstance(self._epochs, int):
+                raise ConfigError(f"stop: {type(evaluator).__name__} does not say how many epochs its trials have")
+            self._stop_rule.check_epochs(self._epochs)
         self._fixed_edges = fit_parts(model_space, evaluator, strategy)
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
@@ -236,7 +246,12 @@ class PrivacyExperiment(NasExperiment):
             on_epoch=self._tell_epoch,
             folder=run.path,
             trial_timeout=self._trial_timeout,
+            stopping=self._stopping(),
         )
+
+    def _stopping(self) -> Stopping | None:
+        rule = self._stop_rule
+        return None if rule is None else Stopping(rule, self._epochs, self._finished or ())
 
     def _record(self, record: TrialRecord) -> None:
         self.run_directory.append(record)
