@@ -102,12 +102,7 @@ class PrivacyExperiment(NasExperiment):
         id: str | None = None,
     ) -> None:
         install()
-        self._stop_rule = None if stop is None else stop_rule(stop)
-        self._epochs = getattr(getattr(evaluator, "recipe", None), "epochs", None)
-        if self._stop_rule is not None:
-            if not isinstance(self._epochs, int):
-                raise ConfigError(f"stop: {type(evaluator).__name__} does not say how many epochs its trials have")
-            self._stop_rule.check_epochs(self._epochs)
+        self._stop = None if stop is None else _rule_and_epochs(stop, evaluator)
         self._fixed_edges = fit_parts(model_space, evaluator, strategy)
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
@@ -246,12 +241,8 @@ class PrivacyExperiment(NasExperiment):
             on_epoch=self._tell_epoch,
             folder=run.path,
             trial_timeout=self._trial_timeout,
-            stopping=self._stopping(),
+            stopping=None if self._stop is None else Stopping(*self._stop, self._finished or ()),
         )
-
-    def _stopping(self) -> Stopping | None:
-        rule = self._stop_rule
-        return None if rule is None else Stopping(rule, self._epochs, self._finished or ())
 
     def _record(self, record: TrialRecord) -> None:
         self.run_directory.append(record)
@@ -301,6 +292,15 @@ def fit_parts(model_space: ModelSpace, evaluator: Evaluator, strategy: Strategy)
         if check is not None:
             check(SimplifiedModelSpace.from_model(model_space, evaluator))
     return fixed
+
+
+def _rule_and_epochs(stop: StopRule | Mapping[str, Any], evaluator: Evaluator) -> tuple[StopRule, int]:
+    """The rule of early stopping, and the epochs of a whole trial."""
+    rule, epochs = stop_rule(stop), getattr(getattr(evaluator, "recipe", None), "epochs", None)
+    if not isinstance(epochs, int):
+        raise ConfigError(f"stop: {type(evaluator).__name__} does not say how many epochs its trials have")
+    rule.check_epochs(epochs)
+    return rule, epochs
 
 
 def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_trial: int) -> NasExperimentConfig:
