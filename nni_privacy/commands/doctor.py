@@ -202,7 +202,7 @@ def _extras() -> Iterator[Finding]:
         yield Finding(f"extra {module}", found, "installed" if found else f"not installed; {what}", needed=False)
 
 
-_EXTRAS = dict.fromkeys(("lightgbm", "xgboost"), "surrogates of this name: pip install 'nni-privacy[surrogate]'")
+_EXTRAS = {name: f"the surrogate of this name: pip install {name}" for name in ("lightgbm", "xgboost")}
 _PROGRAMS = {
     "browser": (("chromium", "chromium-browser", "google-chrome", "firefox"), "the web UI needs one"),
     # NNI has an SSH client of its own; `ssh-keygen` reads known_hosts for it.
