@@ -385,8 +385,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         """Writes a result to disk and then hands it to the strategy; what cannot be written stops the run."""
         trained = fault is None and told.stopped is None
         scores = self._manager.file(trial_id, SCORES_FILE) if trained else None
-        further = {"curves": told.curves, "stopped": told.stopped}
-        record = record_of(trial_id, trial.number, trial.model, final, fault, **further)
+        record = record_of(trial_id, trial.number, trial.model, final, fault, curves=told.curves, stopped=told.stopped)
         result = Result(trial_id, trained, final if trained else None, record)
         if self._stopping is not None:
             self._stopping.ended(trial_id)

@@ -81,8 +81,8 @@ def images_of_run(run: RunInfo) -> Any:
     section = run.config.get("dataset")
     if not isinstance(section, Mapping) or not isinstance(section.get("name"), str):
         return None
-    options = {key: False if key == "download" else value for key, value in section.items()}
+    options: dict[str, Any] = {key: value for key, value in section.items() if key != "name"}
     try:
-        return load_dataset(**options).images
+        return load_dataset(section["name"], **options | ({"download": False} if "download" in options else {})).images
     except Exception:  # a page without pictures is better than none, whatever a loader of the user's own raises
         return None

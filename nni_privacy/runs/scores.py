@@ -107,12 +107,14 @@ def _of_records(
     records: NDArray[np.generic] | None, values: NDArray[np.generic] | None, members: NDArray[np.bool_]
 ) -> NDArray[np.int64] | None:
     """The value of each attacked record; None where the file does not hold whole numbers for all of them."""
-    for array in (records, values):
-        if array is None or array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any():
-            return None
-    if records is None or values is None or records.shape != members.shape or (records >= len(values)).any():
+    if records is None or values is None or records.shape != members.shape or values.ndim != 1:
         return None
-    return values[records.astype(np.int64)].astype(np.int64)
+    if {records.dtype.kind, values.dtype.kind} - {"i", "u"}:
+        return None
+    places, found = records.astype(np.int64), values.astype(np.int64)
+    if (places < 0).any() or (places >= len(found)).any() or (found < 0).any():
+        return None
+    return np.asarray(found[places], dtype=np.int64)
 
 
 def roc_band(

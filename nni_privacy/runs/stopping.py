@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, takewhile
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
@@ -21,6 +21,10 @@ from nni_privacy.runs.records import Curves, TrialRecord, finite_number
 from nni_privacy.schema import Count, OpenFraction, Options, options
 
 __all__ = ["METRICS", "RULES", "Halving", "MedianRule", "StopRule", "Stopping", "stop_rule"]
+
+
+Worth = Mapping[str, tuple[float, ...]]
+"""Name of a metric to what a trial was worth after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,9 @@ class Halving(StopRule):
             return None
         there = [other[epoch - 1] for other in (*ended, *running) if len(other) >= epoch]
         better, places = sum(other > curve[-1] for other in there), max(1, int(self.keep * (len(there) + 1)))
-        return f"{better} of {len(there)} are better, and {places} may go on" if better >= places else None
+        return (
+            f"{better} of {len(there)} others were better there, and {places} may go on" if better >= places else None
+        )
 
 
 RULES: Mapping[str, type[StopRule]] = MappingProxyType({kind.rule: kind for kind in (MedianRule, Halving)})
@@ -192,7 +198,7 @@ class Stopping:
     def __init__(self, rule: StopRule, epochs: int, finished: Iterable[TrialRecord] = ()) -> None:
         self.rule, self.epochs = rule, epochs
         self._ended = [curves for record in finished if (curves := _worth(rule, record.curves))]
-        self._running: dict[str, Curves] = {}
+        self._running: dict[str, Worth] = {}
 
     def reported(self, trial: str, curves: Curves) -> str | None:
         """A trial has reported an epoch.
@@ -230,12 +236,15 @@ class Stopping:
         self._running.pop(trial, None)
 
 
-def _worth(rule: StopRule, curves: Curves) -> Curves:
+def _worth(rule: StopRule, curves: Curves) -> Worth:
     """What a trial was worth after each epoch, in the rule's metrics; a curve ends before what is no number."""
     found = {}
     for metric in rule.metric:
-        numbers = (finite_number(value) for value in curves.get(metric, ()))
-        worth = METRICS[metric].worth(takewhile(lambda number: number is not None, numbers))
-        if worth:
-            found[metric] = worth
+        numbers: list[float] = []
+        for value in curves.get(metric, ()):
+            if (number := finite_number(value)) is None:
+                break
+            numbers.append(number)
+        if numbers:
+            found[metric] = METRICS[metric].worth(numbers)
     return found
