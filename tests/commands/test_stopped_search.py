@@ -10,6 +10,8 @@ from urllib.request import Request, urlopen
 import pytest
 from support_search import SMALL, Search, wait_for
 
+from nni_privacy.nni_runtime.patches.access import TOKEN_HEADER
+
 pytestmark = pytest.mark.slow
 
 
@@ -36,6 +38,6 @@ def test_trials_are_stopped_early_and_shown_so(tmp_path: Path) -> None:
 def manager_statuses(run: Search) -> dict[str, str]:
     page = urlsplit(wait_for(lambda: run.page("x") if "web UI at " in run.text else None, "the address"))
     token = parse_qs(page.query)["token"][0]
-    address = f"http://127.0.0.1:{run.port}/api/v1/nni/trial-jobs?token={token}"
-    with urlopen(Request(address, headers={"X-Token": token}), timeout=60) as answer:  # noqa: S310 - our own manager
+    request = Request(f"http://127.0.0.1:{run.port}/api/v1/nni/trial-jobs", headers={TOKEN_HEADER: token})
+    with urlopen(request, timeout=60) as answer:
         return {job["trialJobId"]: job["status"] for job in json.load(answer)}
