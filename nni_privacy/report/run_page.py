@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
 from nni_privacy.cells.genotypes import cells_of
 from nni_privacy.report.cell import cell_figure, reading
+from nni_privacy.report.confirmed_page import confirmed_html
 from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.facts import appendix, facts_of, summary_info
 from nni_privacy.report.html import render_page
@@ -41,6 +42,7 @@ def render_run(run: RunInfo) -> str:
         content = {
             "figures": _figures(tradeoff, progress, hypervolume, roc),
             "evolution": evolution_html(run),
+            "confirmed": confirmed_html(run),
             **_best_cells(run, tradeoff),
         }
     return render_page(
