@@ -115,6 +115,8 @@ def _settings_of(directory: Path, concurrency: int | None) -> SearchConfig:
     run = read_run(directory)
     if run.study:
         raise ConfigError(f"{directory}: a study, whose seeds are its own; a search is confirmed")
+    if run.predicted:
+        raise ConfigError(f"{directory}: its AUCs are predicted; there is no measurement to confirm")
     RunDirectory(directory, resumable=True).lock.check()
     if NOT_WRITTEN in str(run.config.get("training_service")):
         raise ConfigError(

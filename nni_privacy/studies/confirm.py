@@ -47,7 +47,7 @@ def confirm_study(
         ConfigError: if an architecture is none of a space's, or an attack is not possible.
     """
     if settings.dataset is None:
-        raise ConfigError(f"{run.directory}: its trials are predicted; there is no measurement to confirm")
+        raise ConfigError("dataset: missing")
     data = settings.dataset
     content: dict[str, Any] = {
         "name": f"{settings.name}-{CONFIRM}",
