@@ -66,7 +66,7 @@ def confirm_architectures(
     return Confirmed(
         attacks=list(attacks),
         seeds=list(seeds),
-        constraints={one.metric: f"{one.sign} {one.bound:.12g}" for one in constraints},
+        constraints=[str(one) for one in constraints],
         architectures=found,
         differences=[
             difference

@@ -16,8 +16,12 @@ from nni_privacy.runs.records import RunInfo, TrialRecord
 __all__ = ["choose_trials", "constraints_of", "distinct_trials", "sizes_of", "violation_of"]
 
 
+_FACTORS = {"cells": "network_cells"}
+"""A size of a space to what it is called among a trial's factors, where that is another word."""
+
+
 def constraints_of(config: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """The constraints of a run, of its resolved configuration.
+    """The constraints of a run, of its resolved configuration: a metric's bound, or a list of them.
 
     Raises:
         ConfigError: if one is no condition.
@@ -25,7 +29,10 @@ def constraints_of(config: Mapping[str, Any]) -> tuple[Condition, ...]:
     section = config.get("constraints") or {}
     if not isinstance(section, Mapping):
         raise ConfigError(f"constraints: {section!r:.80}; allowed is a mapping of metrics to bounds")
-    return tuple(Condition.of(str(metric), text) for metric, text in section.items())
+    pairs = [
+        (metric, text) for metric, given in section.items() for text in (given if isinstance(given, list) else [given])
+    ]
+    return tuple(Condition.of(str(metric), text) for metric, text in pairs)
 
 
 def violation_of(metrics: Mapping[str, Any], constraints: Sequence[Condition]) -> float:
@@ -45,7 +52,7 @@ def sizes_of(trial: TrialRecord, config: Mapping[str, Any]) -> dict[str, Any]:
     sizes = dict(section) if isinstance(section, Mapping) else {"name": section}
     for name, value in sizes.items():
         if isinstance(value, list):
-            chosen = trial.metrics.get(name, trial.factors.get(name))
+            chosen = trial.factors.get(_FACTORS.get(name, name))
             if chosen is None:
                 raise ConfigError(f"search_space.{name}: {value}; trial {trial.sequence} does not tell which it had")
             sizes[name] = int(chosen)

@@ -274,7 +274,7 @@ def _verdict(confirmed: Confirmed) -> str:
     one = confirmed.of(confirmed.nearest)
     if one is None:
         return "nothing is confirmed"
-    asked = ", ".join(f"{metric} {bound}" for metric, bound in confirmed.constraints.items())
+    asked = ", ".join(confirmed.constraints)
     means = one.means
     told = f"trial {one.sequence} (accuracy {means['accuracy']:.3f}, AUC {means['mia_auc']:.3f})"
     if not confirmed.constraints:

@@ -153,7 +153,7 @@ class Confirmed(Section):
     Attributes:
         attacks: names, the primary one first.
         seeds: of the trainings; each drives split, initial weights and batches, and is the same for all architectures.
-        constraints: metric to what was asked of it.
+        constraints: what was asked of them, such as ``mia_auc <= 0.6``.
         architectures: in the order in which they were chosen.
         differences: of all pairs, metric by metric.
         shrunken: by metric.
@@ -164,7 +164,7 @@ class Confirmed(Section):
 
     attacks: list[str]
     seeds: list[int]
-    constraints: dict[str, str]
+    constraints: list[str]
     architectures: list[ConfirmedArchitecture]
     differences: list[Difference]
     shrunken: dict[str, Shrunken]

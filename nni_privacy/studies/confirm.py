@@ -41,7 +41,7 @@ def confirm_study(
         settings: of the search.
         options: how much is to be confirmed, and by which attacks.
         run: the search, read.
-        chosen: the trials whose architectures are trained anew.
+        chosen: the trials whose architectures are trained anew, at least one.
 
     Raises:
         ConfigError: if an architecture is none of a space's, or an attack is not possible.
@@ -54,7 +54,7 @@ def confirm_study(
         "plugins": settings.plugins,
         "seeds": fresh_seeds(settings.seed, options.seeds),
         "datasets": [{"name": data.name, **data.options}],
-        "search_space": {"name": settings.search_space.name, **settings.search_space.options},
+        "search_space": sizes_of(chosen[0], run.config),
         "architectures": [
             {"trial": trial.sequence, "genotype": trial.architecture, "search_space": sizes_of(trial, run.config)}
             for trial in chosen
@@ -76,7 +76,8 @@ def grown(recorded: Mapping[str, Any], wanted: StudyConfig) -> StudyConfig:
     known = confirmed_trials(before)
     added = [one for one in wanted.architectures if isinstance(one, TrialEntry) and one.trial not in known]
     seeds = max(before.seeds, wanted.seeds, key=len)
-    return wanted.model_copy(update={"architectures": [*before.architectures, *added], "seeds": seeds})
+    both = {"architectures": [*before.architectures, *added], "seeds": seeds}
+    return wanted.model_copy(update={**both, "search_space": before.search_space})  # each entry has its own
 
 
 def confirmed_trials(study: StudyConfig) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def test_the_front_comes_first_by_accuracy_and_then_what_is_behind_it() -> None:
 def test_what_keeps_the_constraints_comes_first_and_then_what_is_least_off() -> None:
     assert chosen(9, constraints={"mia_auc": "<= 0.61"}) == [0, 2, 3, 1, 4]
     assert chosen(2, constraints={"mia_auc": "<= 0.5"}) == [0, 2]
+    assert chosen(2, constraints={"mia_auc": [">= 0.61", "<= 0.65"]}) == [3, 2]
     assert chosen(5, constraints={"parameters": "<= 1000"}) == [1, 3, 0, 2, 4]  # unknown of all
     with pytest.raises(ConfigError, match=r"mia_auc: 'low'"):
         chosen(1, constraints={"mia_auc": "low"})
@@ -61,9 +63,11 @@ def test_what_keeps_the_constraints_comes_first_and_then_what_is_least_off() -> 
 
 def test_the_same_architecture_of_another_size_is_another_one() -> None:
     space = {**SPACE, "channels": [8, 16]}
-    pair = [trial(0, 0.9, 0.6, channels=8, architecture="a"), trial(1, 0.8, 0.5, channels=16, architecture="a")]
+    sizes = [{"size": f"{channels} channels", "channels": channels, "network_cells": 5} for channels in (8, 16)]
+    pair = [replace(trial(n, 0.9 - n / 10, 0.6 - n / 10, architecture="a"), factors=sizes[n]) for n in (0, 1)]
     assert len(choose_trials(run_of(pair, search_space=space), 5)) == 2
     assert sizes_of(pair[1], {"search_space": space}) == {**SPACE, "channels": 16}
+    assert sizes_of(pair[1], {"search_space": {**space, "cells": [3, 5]}}) == {**SPACE, "channels": 16}
     with pytest.raises(ConfigError, match=r"search_space.channels: \[8, 16\]; trial 7 does not tell"):
         sizes_of(trial(7, 0.9, 0.6), {"search_space": space})
 
@@ -140,7 +144,7 @@ def test_constraints_are_judged_by_confirmed_means_and_their_intervals() -> None
     found = confirmed_of(constraints={"accuracy": ">= 0.9", "mia_auc": "<= 0.65"})
     assert [one.feasible for one in found.architectures] == [False, True, True]
     assert [one.certain for one in found.architectures] == [False, True, False]  # two seeds of the third
-    assert found.constraints == {"accuracy": ">= 0.9", "mia_auc": "<= 0.65"}
+    assert found.constraints == ["accuracy >= 0.9", "mia_auc <= 0.65"]
     none = confirmed_of(constraints={"mia_auc": "<= 0.5"})
     assert (none.best, none.nearest) == (None, "t3")
 
