@@ -7,7 +7,7 @@ from itertools import count, islice
 from typing import Any
 
 from nni_privacy.analysis.selection import sizes_of
-from nni_privacy.config import ConfirmConfig, SearchConfig
+from nni_privacy.config import ConfirmConfig, RunConfig, SearchConfig
 from nni_privacy.errors import ConfigError
 from nni_privacy.rng import derived_seed
 from nni_privacy.runs.confirmed import CONFIRM
@@ -50,8 +50,8 @@ def confirm_study(
         raise ConfigError("dataset: missing")
     data = settings.dataset
     content: dict[str, Any] = {
+        **{name: getattr(settings, name) for name in RunConfig.model_fields},
         "name": f"{settings.name}-{CONFIRM}",
-        "plugins": settings.plugins,
         "seeds": fresh_seeds(settings.seed, options.seeds),
         "datasets": [{"name": data.name, **data.options}],
         "search_space": sizes_of(chosen[0], run.config),
@@ -61,8 +61,7 @@ def confirm_study(
         ],
         "evaluator": options.evaluator(settings.evaluator),
     }
-    shared = ("concurrency", "gpus_per_trial", "training_service", "trial_timeout", "warm_trials")
-    return validated(StudyConfig, {**content, **{key: getattr(settings, key) for key in shared}})
+    return validated(StudyConfig, content)
 
 
 def grown(recorded: Mapping[str, Any], wanted: StudyConfig) -> StudyConfig:

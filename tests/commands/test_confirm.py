@@ -138,7 +138,7 @@ def confirm(folder: Path, *words: str) -> str:
     command += ["--port", str(free_port()), *words]
     environment = dict(os.environ, HOME=str(folder.parent), PYTHONUNBUFFERED="1")
     ended = subprocess.run(
-        command, cwd=folder.parent, env=environment, capture_output=True, text=True, timeout=400, check=False
+        command, cwd=folder.parent, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
@@ -149,7 +149,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Search, l
     """A search that was killed while it was confirmed, and the trainings that were finished then."""
     run = Search(tmp_path_factory.mktemp("killed"), CONFIRMING, "--exit-when-done")
     try:
-        wait_for(lambda: len(lines(run.output)) >= 2 or run.process.poll() is not None, "two trainings")
+        wait_for(lambda: len(lines(run.output)) >= 2 or run.process.poll() is not None, "two trainings", 600)
         before = lines(run.output)
         os.kill(run.process.pid, signal.SIGKILL)
         run.process.wait(60)
