@@ -32,8 +32,8 @@ __all__ = ["confirm_architectures", "confirmed_mean", "paired_differences", "shr
 Floats = npt.NDArray[np.float64]
 
 LEVEL = 0.05
-SHRUNKEN = {"mia_auc": -1, "accuracy": 1}
-"""Metrics whose best value a search picks, to the side that is best."""
+SHRUNKEN = ("mia_auc", "accuracy")
+"""Metrics whose best value a search picks."""
 _NO_MEASURE = ("default", "seconds")
 """What a trial reports that is no property of its architecture, or stands there twice."""
 _Z = NormalDist().inv_cdf(0.975)

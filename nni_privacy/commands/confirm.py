@@ -155,20 +155,14 @@ def confirm_search(
     """
     import yaml
 
-    from nni_privacy.analysis.selection import choose_trials
     from nni_privacy.commands.measure import carry_out
     from nni_privacy.commands.session import Session
     from nni_privacy.files import atomic_write, writing_run
     from nni_privacy.runs.confirmed import CONFIRM
-    from nni_privacy.runs.records import CONFIG, read_run
-    from nni_privacy.studies.confirm import confirm_study
+    from nni_privacy.runs.records import CONFIG
 
-    run = read_run(directory)
-    chosen = choose_trials(run, options.top)
-    if not chosen:
-        raise ConfigError(f"{directory}: no trial has an accuracy and an AUC; there is nothing to confirm")
     folder = directory / CONFIRM
-    study, before = _going_on(confirm_study(settings, options, run, chosen), folder)
+    study, before = _going_on(_study_of(settings, directory, options), folder)
     session = Session(
         settings=study, directory=folder, command=command, place=place, resume=before is not None, **web_ui
     )
@@ -187,6 +181,19 @@ def confirm_search(
     )
 
 
+def _study_of(settings: SearchConfig, directory: Path, options: ConfirmConfig) -> StudyConfig:
+    """The study of the trials that are to be confirmed."""
+    from nni_privacy.analysis.selection import choose_trials
+    from nni_privacy.runs.records import read_run
+    from nni_privacy.studies.confirm import confirm_study
+
+    run = read_run(directory)
+    chosen = choose_trials(run, options.top)
+    if not chosen:
+        raise ConfigError(f"{directory}: no trial has an accuracy and an AUC; there is nothing to confirm")
+    return confirm_study(settings, options, run, chosen)
+
+
 def _going_on(study: StudyConfig, folder: Path) -> tuple[StudyConfig, dict[str, Any] | None]:
     """The study with all that an earlier one in ``folder`` has, and that one's configuration, if there is one.
 
@@ -201,7 +208,7 @@ def _going_on(study: StudyConfig, folder: Path) -> tuple[StudyConfig, dict[str, 
         RunDirectory.check_free(folder)
         return study, None
     run = RunDirectory(folder, resumable=True)
-    run.lock.check()
+    run.check_resumable()
     recorded = run.config()
     if not recorded:
         return study, {}
