@@ -99,8 +99,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module = f"exec {sys.executable} -m nni_privacy"
     parse = f"exec {sys.executable} -c {shlex.quote(PARSE)}"
     for name, words in {
-        "nni-privacy": f'case "$*" in *--resume*|measure*|confirm*|export*) {parse} "$@";; search*) {module} "$@" --dry-run;; '
-        f'*) {module} "$@";; esac',
+        "nni-privacy": f'case "$*" in *--resume*|measure*|confirm*|export*) {parse} "$@";; '
+        f'search*) {module} "$@" --dry-run;; *) {module} "$@";; esac',
         "make": f'exec {shutil.which("make")} -C {ROOT} --dry-run "$@"',
         "pip": 'test "$1" = install',
     }.items():
