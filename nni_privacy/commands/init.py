@@ -181,7 +181,7 @@ strategy: {strategy}
 # (nni-privacy list attacks). Known:
 #   {known_attacks}
 evaluator:
-  recipe: {{epochs: {epochs}}}    # also batch_size, learning_rate, momentum, weight_decay, augmentation, dp, ...
+  recipe: {{epochs: {epochs}}}    # also batch_size (64; few images: 16), learning_rate, augmentation, dp, ...
   attacks: {attack_list}
   device: auto    # auto, cpu, cuda
 

@@ -241,7 +241,7 @@ class Session:
             report, word = write_report(self.directory), "done" if finished else "interrupted"
             for line in self.progress.notices():
                 print(f"notice: {line}")
-            print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
+            print(f"{word}: {done} trial{'s'[: done != 1]}, {failed} failed; report: {report}", flush=True)
             if not finished:
                 print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
@@ -255,6 +255,9 @@ class Session:
                     threading.Event().wait() if in_main else threading.main_thread().join()
         except KeyboardInterrupt:
             print(file=sys.stderr)
+        except PrivacyError:
+            print(f"the report is written by: {self.resume_command}", flush=True)
+            raise
         finally:
             if finished:  # else it has been stopped
                 experiment.stop()
@@ -415,8 +418,10 @@ class SearchProgress:
         return (time.monotonic() - self._started) / here * max(self.trials - self.done, 0) if here else None
 
     def _line(self) -> Text:
+        # In a log the first line has it, with the token; on a screen that line may be gone, and the browser is let in.
+        address = [self.address] if self._console.is_terminal else []
         if self._epoch is not None and not self.done and self._epoch.epoch < self._epoch.epochs:
-            return Text(self._folded([*str(self._epoch).split("  "), self.address]))
+            return Text(self._folded([*str(self._epoch).split("  "), *address]))
         left = self.seconds_left()
         running = [] if left is not None else [str(self._trial or "starting")]
         clock = f"{_duration(time.monotonic() - self._started)} so far"
@@ -427,7 +432,7 @@ class SearchProgress:
             f"lowest AUC {_fraction(self.lowest_auc)}",
             *running,
             clock if left is None else f"{clock}, {_duration(left)} left",
-            self.address,
+            *address,
         ]
         return Text(self._folded(parts))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +142,10 @@ class PrivacyExperiment(NasExperiment):
             return super()._run_impl(port, wait_completion, debug)
         finally:
             if told and self.run_directory.holds_run(folder):
-                with suppress(PrivacyError):  # what has ended the run says more than that it cannot be drawn
+                try:
                     print(f"report: {write_report(folder)}", flush=True)
+                except PrivacyError as error:  # what has ended the run, if anything, says more: that is raised
+                    print(f"no report: {error}", flush=True)
 
     def resume(self, port: int = 8080, wait_completion: bool = True, debug: bool = False) -> bool | None:
         """Goes on with the run in ``output``, which was interrupted by whatever; see :meth:`run`.

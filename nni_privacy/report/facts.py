@@ -143,11 +143,20 @@ def appendix(run: RunInfo) -> dict[str, str]:
 
 
 def _pattern(run: RunInfo) -> str:
-    pattern = run.config.get("pattern")
-    if not pattern:
+    pattern, fixed = run.config.get("pattern"), run.environment.get("fixed_edges")
+    recorded = isinstance(fixed, Mapping) and any(fixed.values())
+    known = any(run.fixed_edges.values())
+    if not pattern and not recorded:
         return "none: every edge was searched"
-    edges = "" if any(run.fixed_edges.values()) else " (its fixed edges were not recorded)"
-    return _with_options(pattern) + edges
+    told = (
+        ""
+        if known
+        else "its fixed edges are of a space of a plugin"
+        if recorded
+        else "its fixed edges were not recorded"
+    )
+    # Of a run from Python only the edges are known.
+    return f"{_with_options(pattern)}{f' ({told})' if told else ''}" if pattern else told
 
 
 def _filter(value: Any) -> str:

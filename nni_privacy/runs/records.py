@@ -252,12 +252,13 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
 
 
 def _fixed_edges(value: Any, path: Path) -> FixedEdges:
+    """The edges of cells that this process knows; those of a space that only a plugin knows say nothing here."""
     value = {} if value is None else value
     known = [cell for record in SPACES.values() for cell in record.cells]
-    if not isinstance(value, Mapping) or not set(value) <= set(known):
-        raise DataError(f"{path}: fixed_edges: expected lists of edges under {' or '.join(known)}, found {value!r}")
+    if not isinstance(value, Mapping):
+        raise DataError(f"{path}: fixed_edges: expected lists of edges by cell, found {value!r:.80}")
     fixed: dict[str, tuple[Edge, ...]] = {}
-    for name in value:
+    for name in [cell for cell in value if cell in known]:
         try:
             fixed[name] = tuple(Edge(*edge) for edge in value[name] or ())
         except (TypeError, GenotypeError) as error:
