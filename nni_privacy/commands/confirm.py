@@ -32,7 +32,7 @@ def add_confirm(commands: Any) -> None:
         "train the best architectures of a search anew, with fresh seeds and stronger attacks",
         "confirm runs/mine",
         "confirm runs/mine --top 3 --seeds 3 --attacks rmia --exit-when-done",
-        "confirm runs/mine --seeds 10        # goes on after 5: nothing is trained twice",
+        "confirm runs/mine --seeds 10",
     )
     confirm.add_argument("directory", metavar="RUN", type=Path, help="the run directory of a search that has ended")
     confirm.add_argument("--top", metavar="N", type=int, help="how many architectures (default: as configured, or 5)")
