@@ -25,7 +25,7 @@ from nni_privacy.runs.stopping import StopRule, stop_rule
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, named, options, read_section, validated
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
-__all__ = ["DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
+__all__ = ["ConfirmConfig", "DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
 __all__ += ["SearchSpaceConfig", "StrategyConfig", "check_command", "check_run_name", "load_config", "parse_config"]
 
 
@@ -210,6 +210,35 @@ def _with_plugins(evaluator: Mapping[str, Any], plugins: list[str]) -> dict[str,
     return others if evaluator.get("kind") == "predicted" else {**others, "plugins": plugins}
 
 
+class ConfirmConfig(Section):
+    """``confirm``: the ``top`` architectures of a search are trained anew with fresh ``seeds`` and attacked further.
+
+    The search's own attacks come first, so that its metrics are confirmed under their names; ``attacks`` are added.
+    """
+
+    top: int = Field(5, ge=1, le=1000)
+    seeds: int = Field(5, ge=2, le=1000)
+    attacks: Names = ("rmia", "lira")
+
+    @field_validator("attacks")
+    @classmethod
+    def _known(cls, attacks: tuple[str, ...]) -> tuple[str, ...]:
+        from nni_privacy.attacks import get_attack
+
+        for name in attacks:
+            get_attack(name)
+        return attacks
+
+    def evaluator(self, searched: EvaluatorConfig) -> EvaluatorConfig:
+        """How the new trainings are measured, of how the search's were.
+
+        Raises:
+            ConfigError: if an attack is unknown, or needs more shadow models than there are.
+        """
+        attacks = dict.fromkeys((*searched.attacks, *self.attacks))
+        return EvaluatorConfig(**{**searched.measuring(), "attacks": tuple(attacks)})
+
+
 class SearchConfig(RunConfig):
     """A whole search, as ``nni-privacy search`` runs it."""
 
@@ -221,6 +250,7 @@ class SearchConfig(RunConfig):
     strategy: StrategyConfig
     stop: StopRule | None = None
     trials: Count
+    confirm: ConfirmConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -259,12 +289,26 @@ class SearchConfig(RunConfig):
             raise ConfigError(f"filter: {name} proposes its top_k architectures once; there is none to go on to")
         if not self.predicted and self.dataset is None:
             raise ConfigError("dataset: missing")
-        if self.stop is not None:
+        return self
+
+    @model_validator(mode="after")
+    def _can_stop_early(self) -> SearchConfig:
+        if self.stop is None:
+            return self
+        if self.predicted:
+            raise ConfigError("stop: with evaluator.kind: predicted nothing is trained that could be stopped early")
+        if self.strategy.name in ONE_SHOT:
+            raise ConfigError(f"stop: {self.strategy.name} audits its top_k architectures, each of them to its end")
+        self.stop.check_epochs(self.evaluator.recipe.epochs)
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_confirmed(self) -> SearchConfig:
+        if self.confirm is not None:
             if self.predicted:
-                raise ConfigError("stop: with evaluator.kind: predicted nothing is trained that could be stopped early")
-            if one_shot:
-                raise ConfigError(f"stop: {name} audits its top_k architectures, each of them to its end")
-            self.stop.check_epochs(self.evaluator.recipe.epochs)
+                raise ConfigError("confirm: with evaluator.kind: predicted there is no measurement to confirm")
+            with _told_as("confirm"):
+                self.confirm.evaluator(self.evaluator)
         return self
 
     @property

@@ -56,7 +56,8 @@ PARSE = """
 import sys
 from pathlib import Path
 from nni_privacy.commands import main
-assert Path(vars(main._parser().parse_args())["config"]).is_file()
+options = vars(main._parser().parse_args())
+assert "config" not in options or Path(options["config"]).is_file()
 """
 
 
@@ -98,8 +99,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module = f"exec {sys.executable} -m nni_privacy"
     parse = f"exec {sys.executable} -c {shlex.quote(PARSE)}"
     for name, words in {
-        "nni-privacy": f'case "$*" in *--resume*|measure*) {parse} "$@";; search*) {module} "$@" --dry-run;; '
-        f'*) {module} "$@";; esac',
+        "nni-privacy": f'case "$*" in *--resume*|measure*|confirm*|export*) {parse} "$@";; '
+        f'search*) {module} "$@" --dry-run;; *) {module} "$@";; esac',
         "make": f'exec {shutil.which("make")} -C {ROOT} --dry-run "$@"',
         "pip": 'test "$1" = install',
     }.items():

@@ -58,6 +58,9 @@ def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = Non
         parts["trial"] = f"predicted by {settings.evaluator.surrogate or 'the surrogate that ships'}; none is trained"
     else:
         parts |= _measured(settings, evaluator)
+    if settings.confirm is not None:
+        chosen, further = settings.confirm, ", ".join(settings.confirm.attacks) or "no further ones"
+        parts["confirm"] = f"then the best {chosen.top} are trained {chosen.seeds} times each; attacks also {further}"
     return _lines(settings, f"{settings.trials} trial{'s'[: settings.trials > 1]}", parts)
 
 

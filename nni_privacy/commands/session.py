@@ -6,7 +6,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -48,6 +48,7 @@ __all__ = ["SearchProgress", "Session", "check_resumable", "differences", "run_f
 FREE = (
     "name",
     "trials",
+    "confirm",
     "strategy.top_k",
     "concurrency",
     "gpus_per_trial",
@@ -77,6 +78,8 @@ class Session:
         token: whether the web UI wants the token in the address that is printed.
         exit_when_done: whether the web UI is stopped when the run is done, not by Ctrl-C.
         command: words of the command line that make this run, without ``nni-privacy`` and where and how it runs.
+        place: words that name the run directory and ask to go on with it; by default ``--output`` and ``--resume``.
+        page: the token of a session that has ended, whose page of the web UI goes on; by default a new one.
         access: of NNI's manager; set while the session is open.
         progress: the observer of finished trials; set while the session is open.
     """
@@ -90,13 +93,16 @@ class Session:
     token: bool = True
     exit_when_done: bool = False
     command: Sequence[str] = ()
+    place: Sequence[str] | None = None
+    page: str | None = field(default=None, repr=False)
     access: ManagerAccess = field(init=False)
     progress: SearchProgress = field(init=False)
 
     @property
     def resume_command(self) -> str:
         """What is to be typed to go on with the run."""
-        words = ["nni-privacy", *self.command, "--output", str(self.directory), "--resume"]
+        place = ["--output", str(self.directory), "--resume"] if self.place is None else self.place
+        words = ["nni-privacy", *self.command, *place]
         words += ["--port", str(self.port)] if self.port != PORT else []
         words += ["--host", self.host] if self.host is not None else []
         words += ["--no-token"] if not self.token else []
@@ -132,7 +138,7 @@ class Session:
         with quick_imports():
             import_module("nni_privacy.nni_runtime.experiment")
         check_folder(Path.cwd())
-        with manager_access(host=self.host, wants_token=self.token, announce=False) as self.access:
+        with manager_access(host=self.host, wants_token=self.token, announce=False, token=self.page) as self.access:
             address = self.access.plain_address(self.port)
             with SearchProgress(self.trials, address) as self.progress, interruptible():
                 yield self
@@ -215,8 +221,22 @@ class Session:
             log = experiment.run_directory.path / "nni" / experiment.id / "log"
             raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
 
-    def conclude(self, experiment: PrivacyExperiment, *, finished: bool) -> ExitCode:
-        """Reports a run and keeps its web UI up until Ctrl-C, where there is one."""
+    def conclude(
+        self,
+        experiment: PrivacyExperiment,
+        *,
+        finished: bool,
+        keep_up: bool = True,
+        summary: Callable[[], None] | None = None,
+    ) -> ExitCode:
+        """Reports a run and keeps its web UI up until Ctrl-C, where there is one.
+
+        Args:
+            experiment: what has been run.
+            finished: whether it went to its end.
+            keep_up: whether the web UI stays up, unless ``exit_when_done``.
+            summary: called when a run that went to its end has been reported.
+        """
         done, failed, stopped = self.progress.done, self.progress.failed, self.progress.stopped
         try:
             report, word = write_report(self.directory), "done" if finished else "interrupted"
@@ -228,7 +248,9 @@ class Session:
             if not finished:
                 print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
-            if not self.exit_when_done and experiment.port is not None:
+            if summary is not None:
+                summary()
+            if keep_up and not self.exit_when_done and experiment.port is not None:
                 in_main = threading.current_thread() is threading.main_thread()
                 until = "until Ctrl-C" if in_main else "until this program ends"
                 print(f"the web UI stays up at {self.access.page(self.port)} {until}", flush=True)

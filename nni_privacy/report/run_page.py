@@ -14,6 +14,7 @@ from nni_privacy.analysis.exposed import exposures_of_run
 from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
 from nni_privacy.cells.genotypes import cells_of
 from nni_privacy.report.cell import cell_figure, reading
+from nni_privacy.report.confirmed_page import confirmed_html
 from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.exposed import exposed_html, images_of_run
 from nni_privacy.report.facts import appendix, facts_of, summary_info
@@ -43,6 +44,7 @@ def render_run(run: RunInfo) -> str:
         content = {
             "figures": _figures(tradeoff, progress, hypervolume, roc),
             "evolution": evolution_html(run),
+            "confirmed": confirmed_html(run),
             **_best_cells(run, tradeoff),
         }
     return render_page(
