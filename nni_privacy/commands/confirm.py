@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nni_privacy.commands.gates import Gate, add_gate, audit_metrics
 from nni_privacy.commands.options import ExitCode, add_access, add_command, add_web_ui, parse_names
 from nni_privacy.errors import ConfigError
 from nni_privacy.nni_runtime.surroundings import put_outer_trial_aside
@@ -33,6 +34,7 @@ def add_confirm(commands: Any) -> None:
         "confirm runs/mine",
         "confirm runs/mine --top 3 --seeds 3 --attacks rmia --exit-when-done",
         "confirm runs/mine --seeds 10",
+        'confirm runs/mine --fail-if "mia_auc_high > 0.65" --junit confirmed.xml --exit-when-done',
     )
     confirm.add_argument("directory", metavar="RUN", type=Path, help="the run directory of a search that has ended")
     confirm.add_argument("--top", metavar="N", type=int, help="how many architectures (default: as configured, or 5)")
@@ -43,6 +45,7 @@ def add_confirm(commands: Any) -> None:
     confirm.add_argument("--concurrency", metavar="N", type=int, help="trials at a time (default: the search's)")
     confirm.add_argument("--resume", action="store_true", help="go on; also without it where there is something to")
     confirm.add_argument("--dry-run", action="store_true", help="check everything, say what would run, write nothing")
+    add_gate(confirm)
     add_web_ui(confirm, end="at the end")
     add_access(confirm)
     confirm.set_defaults(run=run_confirm)
@@ -57,6 +60,8 @@ def run_confirm(
     concurrency: int | None = None,
     resume: bool = False,
     dry_run: bool = False,
+    fail_if: Sequence[str] = (),
+    junit: Path | None = None,
     **web_ui: Any,
 ) -> ExitCode:
     """Confirms a search that has ended, or goes on with that: what was trained is not trained again.
@@ -69,10 +74,12 @@ def run_confirm(
         concurrency: trials at a time; by default the search's.
         resume: refuse to start anew.
         dry_run: check everything, say what would run, and write nothing.
+        fail_if: conditions on the confirmed means of the best architecture, such as ``mia_auc_high > 0.6``.
+        junit: a file for their verdict.
         **web_ui: ``port``, ``exit_when_done``, ``host``, ``token``; see :class:`~nni_privacy.commands.session.Session`.
 
     Returns:
-        0, 1 if no training succeeded, 130 if interrupted.
+        0, 1 if no training succeeded, 4 if a condition of ``fail_if`` holds, 130 if interrupted.
 
     Raises:
         PrivacyError: if ``directory`` holds no search that could be confirmed, or an option is not valid.
@@ -80,6 +87,7 @@ def run_confirm(
     """
     put_outer_trial_aside()
     from nni_privacy.config import ConfirmConfig
+    from nni_privacy.runs.confirmed import read_confirmed
     from nni_privacy.schema import validated
 
     given = {"top": top, "seeds": seeds, "attacks": attacks}
@@ -87,9 +95,10 @@ def run_confirm(
     settings = _settings_of(Path(directory).absolute(), concurrency)
     configured = {} if settings.confirm is None else settings.confirm.model_dump()
     options = validated(ConfirmConfig, {**configured, **changed})
+    gate = Gate.of(fail_if, junit, known=_confirmed_metrics(options.evaluator(settings.evaluator).attacks))
     words = [word for name, value in changed.items() for word in (f"--{name}", _word(value))]
     words += [] if concurrency is None else ["--concurrency", str(concurrency)]
-    return confirm_search(
+    code = confirm_search(
         settings,
         Path(directory).absolute(),
         options,
@@ -99,6 +108,16 @@ def run_confirm(
         dry_run=dry_run,
         **web_ui,
     )
+    found = None if dry_run or code != ExitCode.DONE else read_confirmed(Path(directory))
+    best = None if found is None else found.of(found.nearest)
+    return code if best is None else gate.judge({f"trial {best.sequence}": best.means}, command="confirm")
+
+
+def _confirmed_metrics(attacks: Sequence[str]) -> list[str]:
+    """Names of the means that a gate can look at, with the ends of their intervals over seeds."""
+    names = ["accuracy", "train_accuracy", "overfitting", *audit_metrics(attacks)]
+    ends = [f"{name}_{end}" for name in names for end in ("low", "high") if not name.endswith(("_low", "_high"))]
+    return list(dict.fromkeys([*names, *ends]))
 
 
 def _word(value: Any) -> str:

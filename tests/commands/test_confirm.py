@@ -72,6 +72,9 @@ def test_by_default_the_reference_attacks_are_added(searched: Path, capsys: pyte
         (["--attacks", "lirra"], "attacks: unknown attack 'lirra': did you mean 'lira'"),
         (["--concurrency", "0"], "concurrency: 0"),
         (["--resume"], "--resume: nothing of"),
+        (["--fail-if", "mia_acu_high > 0.6"], "unknown metric 'mia_acu_high': did you mean 'mia_auc_high'"),
+        (["--fail-if", "mia_auc"], "--fail-if: mia_auc: ''; expected one of"),
+        (["--junit", "gate.xml"], "there is no --fail-if"),
     ],
 )
 def test_an_option_that_is_not_possible(
@@ -134,15 +137,19 @@ def measured(folder: Path) -> dict[str, Any]:
     return {"rows": [(row["factors"], row["metrics"]) for row in rows]}
 
 
-def confirm(folder: Path, *words: str) -> str:
+def confirm(folder: Path, *words: str, code: int = 0) -> str:
     command = [sys.executable, "-m", "nni_privacy.commands.main", "confirm", str(folder), "--exit-when-done"]
     command += ["--port", str(free_port()), *words]
+    return _ended(command, folder, code).stdout
+
+
+def _ended(command: list[str], folder: Path, code: int) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ, HOME=str(folder.parent), PYTHONUNBUFFERED="1")
     ended = subprocess.run(
         command, cwd=folder.parent, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +189,10 @@ def test_killed_in_the_middle_it_goes_on_and_repeats_nothing(killed: tuple[Searc
 
     assert "complete: all 6 trials are finished" in confirm(run.output, "--resume")
     assert len(lines(run.output)) == TRAININGS
+    junit = run.output / "gate.xml"
+    confirm(run.output, "--fail-if", "mia_auc > 0.01", "--junit", str(junit), code=4)
+    assert 'failures="1"' in junit.read_text() and "mia_auc &gt; 0.01" in junit.read_text()
+    confirm(run.output, "--fail-if", "mia_auc > 0.999", "--fail-if", "accuracy_low < -9")
     confirm(run.output, "--seeds", "4")
     assert len(lines(run.output)) == TRAININGS + 2 and lines(run.output)[: len(before)] == before
     grown = json.loads((run.output / "confirmed.json").read_text())
