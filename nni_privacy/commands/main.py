@@ -23,7 +23,19 @@ from nni_privacy.errors import PrivacyError, RunStoppedError
 
 __all__ = ["main"]
 
-COMMANDS = ("init", "list", "search", "measure", "audit", "patterns", "surrogate", "report", "doctor", "nnictl")
+COMMANDS = (
+    "init",
+    "list",
+    "search",
+    "measure",
+    "audit",
+    "patterns",
+    "surrogate",
+    "report",
+    "export",
+    "doctor",
+    "nnictl",
+)
 """The commands in the order of ``--help``: the module of that name adds its parser, which names what runs it."""
 
 

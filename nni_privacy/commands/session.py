@@ -54,6 +54,7 @@ FREE = (
     "training_service",
     "trial_timeout",
     "warm_trials",
+    "keep",
 )
 """Fields that may change from one start of a run to the next; ``trials``, and ``top_k`` with it, may only grow."""
 
@@ -160,6 +161,7 @@ class Session:
             observers=[self.progress],
             trial_timeout=settings.trial_timeout,
             warm_trials=settings.warm_trials,
+            keep=settings.keep,
             **size,
         )
 

@@ -94,7 +94,7 @@ def read_image_folder(
         files += sorted(images, key=lambda image: (str(image.parent), image.name))
         labels += [label] * len(images)
     pixels = _images(files, image_size, channels=channels, **decoding)
-    return Dataset(top.path.name, torch.from_numpy(pixels), torch.tensor(labels), len(classes))
+    return Dataset(top.path.name, torch.from_numpy(pixels), torch.tensor(labels), len(classes), classes=tuple(classes))
 
 
 def _scan(path: Path, above: tuple[tuple[int, int], ...] = ()) -> _Folder:
