@@ -24,17 +24,8 @@ from nni_privacy.errors import PrivacyError, RunStoppedError
 __all__ = ["main"]
 
 COMMANDS = (
-    "init",
-    "list",
-    "search",
-    "measure",
-    "audit",
-    "patterns",
-    "surrogate",
-    "report",
-    "export",
-    "doctor",
-    "nnictl",
+    *("init", "list", "search", "measure", "audit", "patterns", "surrogate", "report", "export"),
+    *("doctor", "nnictl"),
 )
 """The commands in the order of ``--help``: the module of that name adds its parser, which names what runs it."""
 

@@ -44,9 +44,7 @@ def trace_network(network: nn.Module, record: ModelRecord) -> dict[str, Any]:
     return {
         "layers": layers,
         "parameters": [(name, tuple(value.shape)) for name, value in state.items() if name in parameters],
-        "buffers": [
-            (name, tuple(value.shape), value.dtype) for name, value in state.items() if name not in parameters
-        ],
+        "buffers": [(name, tuple(value.shape), value.dtype) for name, value in state.items() if name not in parameters],
         "forward": code.strip(),
     }
 
@@ -60,7 +58,7 @@ class _Tracer(fx.Tracer):
 
     def __init__(self, example: torch.Tensor) -> None:
         super().__init__()
-        self._example = example
+        self._example, self._asking = example, False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a layer is called as it is."""
@@ -72,8 +70,20 @@ class _Tracer(fx.Tracer):
         nodes: dict[fx.Node, fx.Node] = {}
         graph.graph_copy(self.graph, nodes)
         graph.output(nodes[obj.node])
-        with torch.no_grad():
-            return bool(fx.GraphModule(self.root, graph)(self._example))
+        self._asking = True  # meanwhile layers compute, and their weights are what they are
+        try:
+            with torch.no_grad():
+                return bool(fx.Interpreter(fx.GraphModule(self.root, graph)).run(self._example))
+        finally:
+            self._asking = False
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """What a layer gives: a traced value."""
+        return forward(*args, **kwargs) if self._asking else super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """What a layer has under a name: of a weight, a traced value."""
+        return attr_val if self._asking else super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
 def _torch_class(layer: nn.Module) -> type[nn.Module] | None:
