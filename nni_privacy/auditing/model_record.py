@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-import nni
 import torch
 from pydantic import Field
 from safetensors.torch import save
@@ -83,10 +82,15 @@ class SampleArchitecture(Section):
 
     @property
     def source(self) -> ModelSpec:
-        """How the network is built; ConfigError if its module is not imported: a file imports nothing."""
-        module = self.model_space.partition(":")[0]
+        """How the network is built; ConfigError unless it is a model space that is imported: a file imports nothing."""
+        from nni.nas.space import BaseModelSpace
+
+        module, _, name = self.model_space.partition(":")
         if module not in sys.modules:
             raise ConfigError(f"model space {self.model_space} is not known here: import {module} first (--plugins)")
+        found = getattr(sys.modules[module], name, None)
+        if not isinstance(found, type) or not issubclass(found, BaseModelSpace):
+            raise ConfigError(f"model space {self.model_space} is none: {module} has no class of that name that is one")
         return ModelSpec(frozen_space, {"space": self.model_space, **self.model_dump(include={"arguments", "sample"})})
 
 
@@ -237,6 +241,8 @@ _NETWORK = f"{build_network.__module__}:{build_network.__qualname__}"
 
 def _sample_of(model: nn.Module) -> SampleArchitecture | None:
     """A frozen model space of the user's own; None if it cannot be written as plain values."""
+    import nni
+
     parameters = nni.get_current_parameter()
     sample = getattr(parameters, "sample", parameters)
     arguments = getattr(model, "trace_kwargs", None)

@@ -105,7 +105,8 @@ def test_code_with_other_logits_is_never_exported(
 @pytest.mark.parametrize(
     ("config", "words"),
     [({"keep": "front"}, "keep: all would have kept it; kept are those of aaa, bbb"),
-     ({"keep": "none"}, "with keep: none"), ({"keep": None}, "before weights were kept"), ({"keep": "all"}, "did not come back from where it ran")],
+     ({"keep": "none"}, "with keep: none"), ({"keep": None}, "before weights were kept"),
+     ({"keep": "all"}, "did not come back from where it ran")],
 )  # fmt: skip
 def test_why_a_trial_has_no_weights_is_said(
     config: dict[str, Any], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -222,21 +223,22 @@ def test_other_formats_have_the_same_logits_for_batches_of_any_size(architecture
 # --- the way back ---
 
 
-def test_loading_runs_nothing_in_the_folder(run: Path, tmp_path: Path) -> None:
+def test_loading_runs_nothing_in_the_folder(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["export", str(run), "--output", str(tmp_path / "out")]) == 0
     (tmp_path / "out" / "model.py").write_text("raise SystemExit('it was run')")
     assert load_model(tmp_path / "out").training is False
     record = json.loads((tmp_path / "out" / "model.json").read_text())
     trap = tmp_path / "trap.py"
     trap.write_text("raise SystemExit('it was imported')")
-    record["architecture"] = {"kind": "sample", "model_space": "trap:Space", "arguments": {}, "sample": {}}
-    (tmp_path / "out" / "model.json").write_text(json.dumps(record))
-    sys.path.insert(0, str(tmp_path))
-    try:
-        with pytest.raises(ConfigError, match=r"model space trap:Space is not known here: import trap first"):
+    monkeypatch.syspath_prepend(tmp_path)
+    told = {"trap:Space": "not known here: import trap first", "os:system": "is none", "os:path.join": "is none"}
+    for space, words in told.items():
+        arguments = {"command": f"touch {tmp_path / 'was run'}"}
+        record["architecture"] = {"kind": "sample", "model_space": space, "arguments": arguments, "sample": {}}
+        (tmp_path / "out" / "model.json").write_text(json.dumps(record))
+        with pytest.raises(ConfigError, match=f"model space {space} .*{words}"):
             load_model(tmp_path / "out")
-    finally:
-        sys.path.remove(str(tmp_path))
+    assert not (tmp_path / "was run").exists()
 
 
 @pytest.mark.parametrize(
