@@ -25,8 +25,9 @@ def front_trials(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     Of a study there is a front for each data set and defence.
     """
     found: list[TrialRecord] = []
-    for group in _groups(trial for trial in trials if trial.accuracy is not None and trial.mia_auc is not None):
-        front = pareto_front([trial.accuracy for trial in group], [trial.mia_auc for trial in group])
+    for group in _groups(trial for trial in trials if {"accuracy", "mia_auc"} <= set(trial.metrics)):
+        accuracies, aucs = ([trial.metrics[name] for trial in group] for name in ("accuracy", "mia_auc"))
+        front = pareto_front(accuracies, aucs)
         found += [group[index] for index in front]
     return found
 

@@ -35,7 +35,8 @@ SOURCE_FILE, CARD_FILE = "model.py", "card.md"
 
 _PROBED = 16
 _TOLERANCE = 1e-6
-"""Of the logits of ``model.py``, relative to the largest one (or absolute, below 1)."""
+"""Of the logits of ``model.py``, relative to the largest one."""
+_LEAST = 1e-9
 
 
 def choose_trials(run: RunInfo, which: str) -> list[TrialRecord]:
@@ -153,7 +154,7 @@ def _check_source(path: Path, model: ReleasedModel) -> None:
         raise ConfigError(f"{path.name}: the network cannot be written as plain torch ({reason})") from error
     with torch.inference_mode():
         wanted = model(images)
-    worst = float((found - wanted).abs().max()) / max(1.0, float(wanted.abs().max()))
+    worst = float((found - wanted).abs().max()) / max(_LEAST, float(wanted.abs().max()))
     if not worst <= _TOLERANCE:
         raise ConfigError(
             f"{path.name}: the network cannot be written as plain torch: logits differ by {worst:.1e} of the largest"

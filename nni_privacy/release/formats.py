@@ -37,11 +37,10 @@ class _Deployed(nn.Module):
         self.network = copy.deepcopy(model.network)
         for path, layer in list(self.network.named_modules()):
             if isinstance(layer, DilatedDepthwise):  # a way around slow kernels of torch's
-                plain = nn.Conv2d(
-                    layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
-                    layer.dilation, layer.groups, bias=False,
-                )  # fmt: skip
-                plain.load_state_dict(layer.state_dict())
+                plain = nn.Conv2d(layer.in_channels, layer.out_channels, 1, groups=layer.groups, bias=False)
+                plain.weight = layer.weight
+                for name in ("kernel_size", "stride", "padding", "dilation", "_reversed_padding_repeated_twice"):
+                    setattr(plain, name, getattr(layer, name))
                 self.network.set_submodule(path, plain)
         self.scale = 255.0 if model.record.image_type == "uint8" else 1.0
         for name in ("mean", "std"):

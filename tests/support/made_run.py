@@ -33,8 +33,12 @@ def drawn_network(record: ModelRecord) -> nn.Module:
     torch.manual_seed(0)
     network = record.build()
     for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(torch.rand_like(value) * 0.5 + (0.5 if name.endswith("running_var") else -0.25))
+        if value.ndim > 1:  # so that signals neither vanish nor explode
+            nn.init.kaiming_normal_(value)
+        elif name.endswith(("running_var", "weight")):
+            value.uniform_(0.5, 1.5)
+        elif value.is_floating_point():
+            value.normal_(0.0, 0.2)
     return network.eval()
 
 

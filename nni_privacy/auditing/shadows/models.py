@@ -185,8 +185,8 @@ def network_of(model: nn.Module) -> nn.Module:
     """The network itself, of a frozen model of a registered space; any other model as it is."""
     # Where the modules of a space are not imported, the model is none of its.
     model_spaces = [_imported(record.model_space) for record in SPACES.values()]
-    network: Any = model.network if type(model) in model_spaces else model
-    return network  # type: ignore[no-any-return]
+    network: nn.Module = model.network if type(model) in model_spaces else model  # type: ignore[assignment]
+    return network
 
 
 def _spec_of_network(model: nn.Module) -> ModelSpec:
