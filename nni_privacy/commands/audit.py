@@ -32,7 +32,7 @@ def add_audit(commands: Any) -> None:
         "audit --model mymodel:make --weights model.pt \\\n    --members in.npz --nonmembers out.npz --output audit/",
         "audit --model mymodel:make --weights model.pt --members in.npz --nonmembers out.npz \\\n"
         "    --population more.npz --attacks lira,rmia --recipe epochs=30 --output audit/",
-        "audit --model released/ --output audit/    # an exported model, as its trial was attacked",
+        "audit --model released/ --output audit/",
     )
     needed = audit.add_argument_group("what to audit")
     needed.add_argument(

@@ -18,7 +18,7 @@ def add_export(commands: Any) -> None:
         "write a trial's model: weights, code of plain torch, model card",
         "export runs/mine --output released/",
         "export runs/mine --trial aBcDe --output released/ --onnx",
-        "export runs/mine --trial front --output released/    # a folder for each trial",
+        "export runs/mine --trial front --output front/",
     )
     export.add_argument("directory", metavar="RUN", type=Path, help="the run directory of a search or study")
     export.add_argument(
