@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,17 +35,7 @@ def add_audit(commands: Any) -> None:
         "    --population more.npz --attacks lira,rmia --recipe epochs=30 --output audit/",
         "audit --model released/ --output audit/",
     )
-    needed = audit.add_argument_group("what to audit")
-    needed.add_argument(
-        "--model",
-        required=True,
-        metavar="PACKAGE.MODULE:FACTORY|DIR",
-        help="makes the untrained network; or an exported folder, which needs nothing else but --output",
-    )
-    needed.add_argument("--weights", type=Path, metavar="FILE", help="a state dict: .pt, .safetensors")
-    needed.add_argument("--members", type=Path, metavar="A.npz", help="records it was trained on")
-    needed.add_argument("--nonmembers", type=Path, metavar="B.npz", help="records it never saw")
-    needed.add_argument("--output", required=True, type=Path, metavar="DIR", help="a new folder for the results")
+    _add_target(audit)
     audit.add_argument("--population", type=Path, metavar="C.npz", help="further records: shadow models, RMIA")
     audit.add_argument(
         "--attacks",
@@ -65,6 +56,21 @@ def add_audit(commands: Any) -> None:
     )
     audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
     audit.set_defaults(run=run_audit)
+
+
+def _add_target(audit: argparse.ArgumentParser) -> None:
+    """Adds what says which model is attacked on which records."""
+    needed = audit.add_argument_group("what to audit")
+    needed.add_argument(
+        "--model",
+        required=True,
+        metavar="PACKAGE.MODULE:FACTORY|DIR",
+        help="makes the untrained network; or an exported folder, which needs nothing else but --output",
+    )
+    needed.add_argument("--weights", type=Path, metavar="FILE", help="a state dict: .pt, .safetensors")
+    needed.add_argument("--members", type=Path, metavar="A.npz", help="records it was trained on")
+    needed.add_argument("--nonmembers", type=Path, metavar="B.npz", help="records it never saw")
+    needed.add_argument("--output", required=True, type=Path, metavar="DIR", help="a new folder for the results")
 
 
 @contextmanager

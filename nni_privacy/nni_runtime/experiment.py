@@ -18,8 +18,8 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
-from nni_privacy.analysis.model_choice import KEEPS, Keep, conditions_of
-from nni_privacy.errors import ConfigError, PrivacyError, nearest
+from nni_privacy.analysis.model_choice import Keep
+from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.files import writing_run
 from nni_privacy.nni_runtime import install
 from nni_privacy.nni_runtime.access import check_port, manager_access
@@ -27,7 +27,7 @@ from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.hidden_modules import check_folder
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
-from nni_privacy.nni_runtime.model_keeper import ModelKeeper
+from nni_privacy.nni_runtime.model_keeper import ModelKeeper, check_keep
 from nni_privacy.nni_runtime.surroundings import put_outer_trial_aside
 from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory, describe_environment
@@ -104,10 +104,7 @@ class PrivacyExperiment(NasExperiment):
         id: str | None = None,
     ) -> None:
         install()
-        if keep not in KEEPS:
-            raise ConfigError(f"keep: {keep!r:.80}; {nearest(str(keep), KEEPS)}")
-        conditions_of(settings or {})
-        self._keep = keep
+        self._keep = check_keep(keep, settings or {})
         self._fixed_edges = fit_parts(model_space, evaluator, strategy)
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)

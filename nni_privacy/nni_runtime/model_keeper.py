@@ -9,16 +9,24 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from nni_privacy.analysis.model_choice import Keep, conditions_of, kept_trials
-from nni_privacy.errors import DataError
+from nni_privacy.analysis.model_choice import KEEPS, Keep, conditions_of, kept_trials
+from nni_privacy.errors import ConfigError, DataError, nearest
 from nni_privacy.files import full_disk
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.runs.records import TrialRecord
 
-__all__ = ["ModelKeeper"]
+__all__ = ["ModelKeeper", "check_keep"]
 
 _logger = logging.getLogger(__name__)
+
+
+def check_keep(keep: Keep, config: Mapping[str, Any]) -> Keep:
+    """``keep``; ConfigError if there is no such choice, or constraints of the configuration cannot be read."""
+    if keep not in KEEPS:
+        raise ConfigError(f"keep: {keep!r:.80}; {nearest(str(keep), KEEPS)}")
+    conditions_of(config)
+    return keep
 
 
 class ModelKeeper:
