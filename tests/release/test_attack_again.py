@@ -82,7 +82,7 @@ def test_the_attacks_on_the_exported_model_find_what_the_trial_found(
 ) -> None:
     monkeypatch.setenv("NNI_PRIVACY_CACHE", str(tmp_path / "cache"))
     effort = {"boundary_records": 20, "boundary_queries": 50}
-    evaluator = PrivacyEvaluator(DATA, recipe=recipe, attacks=attacks, seed=4, effort=effort, shadow={"count": 2})
+    evaluator = PrivacyEvaluator(DATA, recipe=recipe, attacks=attacks, seed=4, effort=effort, shadow={"count": 4})
     metrics, logits = trial_in(tmp_path, cell(space(), evaluator), monkeypatch)
     found = attacked_again(tmp_path)
     names = [name for name in metrics if "mia_" in name]
