@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, field_serializer, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
+from nni_privacy.analysis.model_choice import Keep
 from nni_privacy.auditing.options import MeasuringOptions, Names
 from nni_privacy.cells.spaces import MOST, SPACES
 from nni_privacy.data import check_dataset_options
@@ -156,6 +157,7 @@ class RunConfig(Section):
     training_service: TrainingService = None
     trial_timeout: Positive | None = None
     warm_trials: bool = True
+    keep: Keep = "front"
 
     @model_validator(mode="before")
     @classmethod
@@ -324,6 +326,7 @@ class SearchConfig(RunConfig):
         content["training_service"] = without_secrets(self.training_service)
         if self.predicted:
             content["dataset"] = None
+            del content["keep"]
             content["evaluator"] = {key: content["evaluator"][key] for key in ("kind", "surrogate")}
         return content
 

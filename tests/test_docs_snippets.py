@@ -21,6 +21,7 @@ import numpy as np
 import pandas
 import pytest
 import yaml
+from made_run import made_run
 from PIL import Image
 from support_search import free_port
 
@@ -94,6 +95,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trial = {"trial": "a", "metrics": {"accuracy": 0.9, "mia_auc": 0.6}}
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "trials.jsonl").write_text(f"{json.dumps(trial)}\n", encoding="utf-8")
+    made_run(tmp_path / "runs" / "mine", {"aBcDe": (0.9, 0.6)})
     commands = tmp_path / "bin"
     commands.mkdir()
     module = f"exec {sys.executable} -m nni_privacy"

@@ -188,4 +188,5 @@ evaluator:
 trials: {trials}         # architectures that are trained and attacked
 concurrency: 1     # trials at a time; one a core is fastest on a CPU
 # trial_timeout: 3600     # seconds after which a trial is stopped and counts as failed
+# keep: all               # whose weights are kept in models/: front (the default), all, none
 """

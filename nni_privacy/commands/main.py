@@ -25,7 +25,7 @@ from nni_privacy.files import DISK_FAULTS
 __all__ = ["main"]
 
 COMMANDS = (
-    *("init", "list", "search", "confirm", "measure", "audit", "patterns", "surrogate", "report", "records"),
+    *("init", "list", "search", "confirm", "measure", "audit", "patterns", "surrogate", "report", "records", "export"),
     *("doctor", "nnictl"),
 )
 """The commands in the order of ``--help``: the module of that name adds its parser, which names what runs it."""

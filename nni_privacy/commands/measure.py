@@ -184,6 +184,7 @@ def _build_parts(
             contours=settings.contours,
             folder=str(session.directory),
             seed=measurement.seed,
+            weights=settings.keep != "none",
             **{**settings.evaluator.measuring(), "recipe": measurement.recipe},
         )
 

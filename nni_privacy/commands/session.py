@@ -55,6 +55,7 @@ FREE = (
     "training_service",
     "trial_timeout",
     "warm_trials",
+    "keep",
 )
 """Fields that may change from one start of a run to the next; ``trials``, and ``top_k`` with it, may only grow."""
 
@@ -167,6 +168,7 @@ class Session:
             trial_timeout=settings.trial_timeout,
             stop=getattr(settings, "stop", None),  # a study has none: each of its measurements is wanted
             warm_trials=settings.warm_trials,
+            keep=settings.keep,
             **size,
         )
 

@@ -111,7 +111,7 @@ def read_image_folder(
     if others:
         _logger.warning("%s: %d left out, not read as images: %s", where, len(others), _listed(set(map(str, others))))
     pixels = _images(files, image_size, channels=channels, **decoding)
-    return Dataset(top.path.name, torch.from_numpy(pixels), torch.tensor(labels), len(classes))
+    return Dataset(top.path.name, torch.from_numpy(pixels), torch.tensor(labels), len(classes), classes=tuple(classes))
 
 
 def _scan(path: Path, above: tuple[tuple[int, int], ...] = ()) -> _Folder:

@@ -31,6 +31,7 @@ from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
 from nni_privacy.nni_runtime.trial_results import identity_of, mismatch, proposed_architecture, record_of
 from nni_privacy.runs.epochs import TrialEpoch, longer
 from nni_privacy.runs.journal import Result, sample_key
+from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.runs.records import Curves, TrialRecord
 from nni_privacy.runs.replay import Replay
 from nni_privacy.runs.stopping import Stopping
@@ -41,6 +42,7 @@ _logger = logging.getLogger(__name__)
 
 TrialObserver = Callable[[TrialRecord], None]
 ScoresObserver = Callable[[str, bytes], None]
+ModelObserver = Callable[[TrialRecord, Callable[[], bytes | None]], None]
 EpochObserver = Callable[[TrialEpoch], None]
 
 POLL_SECONDS = 1.0
@@ -108,6 +110,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         on_trial: called with the record of each finished trial, from a thread of its own. A result that it cannot write
             (OSError) stops the run.
         on_scores: called before with the trial's id and the content of its ``scores.npz``, if it wrote one.
+        on_model: called then with the record of a trial that succeeded, and with what reads its ``model.safetensors``.
         on_epoch: called with each intermediate result, from that thread, too.
         folder: of the run; a trial that fails while its disk is full is run again when the run goes on.
         trial_timeout: seconds after which a running trial is stopped; None: never.
@@ -125,6 +128,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         replay: Replay,
         on_trial: TrialObserver,
         on_scores: ScoresObserver,
+        on_model: ModelObserver = lambda record, read: None,
         on_epoch: EpochObserver = lambda epoch: None,
         folder: Path,
         trial_timeout: float | None = None,
@@ -136,6 +140,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._replay = replay
         self._on_trial = on_trial
         self._on_scores = on_scores
+        self._on_model = on_model
         self._on_epoch = on_epoch
         self._manager = ManagerClient(experiment)
         self._folder = folder
@@ -393,6 +398,8 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             self._replay.ended(trial.number, result)
             if scores is not None:
                 self._on_scores(trial_id, scores)
+            if record.succeeded:
+                self._on_model(record, lambda: self._manager.file(trial_id, MODEL_FILE))
             self._on_trial(record)
         except OSError as error:
             self._stop(RunStoppedError(unwritten(error)))

@@ -256,6 +256,42 @@ def test_a_result_that_cannot_be_written_stops_the_run_and_is_not_counted(
     assert records == []
 
 
+def test_weights_are_offered_before_the_trial_is_recorded_and_read_only_if_they_are_wanted(
+    engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files["model.safetensors"] = b"weights"
+    asked: list[str] = []
+    monkeypatch.setattr(ManagerClient, "file", lambda _self, _trial, name: (asked.append(name), files.get(name))[1])
+    seen: list[Any] = []
+
+    def take(record: TrialRecord, read: Any) -> None:
+        seen.append((record.trial, len(records), read() if record.trial == "first" else None))
+
+    engine._on_model = take
+    report(engine, "first", ran=0)
+    end(engine, "first")
+    report(engine, "second", ran=1)
+    end(engine, "second")
+    assert seen == [("first", 0, b"weights"), ("second", 1, None)]
+    assert asked.count("model.safetensors") == 1 and [record.trial for record in records] == ["first", "second"]
+
+
+def test_weights_that_cannot_be_written_stop_the_run_and_the_trial_is_not_counted(
+    engine: AuditedEngine, records: list[TrialRecord]
+) -> None:
+    def full(_record: TrialRecord, _read: Any) -> None:
+        raise OSError(28, "No space left on device", "model.safetensors")
+
+    engine._on_model = full
+    report(engine, "first", ran=0)
+    end(engine, "first")
+    with pytest.raises(
+        RunStoppedError, match=r"model\.safetensors: No space left on device; all that is finished is kept"
+    ):
+        ask(engine)
+    assert records == []
+
+
 def test_a_trial_that_fails_on_a_full_disk_stops_the_run(
     engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes]
 ) -> None:
