@@ -34,7 +34,7 @@ def add_confirm(commands: Any) -> None:
         "confirm runs/mine",
         "confirm runs/mine --top 3 --seeds 3 --attacks rmia --exit-when-done",
         "confirm runs/mine --seeds 10",
-        'confirm runs/mine --fail-if "mia_auc_high > 0.65" --junit confirmed.xml --exit-when-done',
+        'confirm runs/mine --fail-if "mia_auc_high > 0.65" --junit confirmed.xml',
     )
     confirm.add_argument("directory", metavar="RUN", type=Path, help="the run directory of a search that has ended")
     confirm.add_argument("--top", metavar="N", type=int, help="how many architectures (default: as configured, or 5)")

@@ -114,17 +114,14 @@ class PrivacyExperiment(NasExperiment):
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
         super().__init__(model_space, evaluator, strategy, config, id=id)
-        self._token, self._allow_pickle = token, allow_pickle
-        self.warm_trials = warm_trials
+        self.warm_trials, self._token, self._allow_pickle = warm_trials, token, allow_pickle
         if self._nni_manager_required():
             with self._reached():
                 experiment_trust(self)
         folder = output if output is not None else Path("runs") / f"{name}-{self.id}"
         self.run_directory = RunDirectory(folder, resumable=True)
         self.config.experiment_working_directory = str(self.run_directory.path / "nni")
-        self._settings = settings
-        self._observers = list(observers)
-        self._trial_timeout = trial_timeout
+        self._settings, self._observers, self._trial_timeout = settings, list(observers), trial_timeout
         self._finished: list[TrialRecord] | None = None
 
     def start(self, port: int = 8080, debug: bool = False, run_mode: RunMode = RunMode.Background) -> None:
