@@ -273,6 +273,14 @@ class SearchConfig(RunConfig):
             )
         return content
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_what_may_be_confirmed(cls, content: Any) -> Any:
+        """The best by confirmed numbers may be off the search's front: then its weights are wanted all the same."""
+        if isinstance(content, Mapping) and content.get("confirm") is not None and "keep" not in content:
+            return {**content, "keep": "all"}
+        return content
+
     @field_validator("stop", mode="plain")
     @classmethod
     def _is_a_rule(cls, content: Any) -> StopRule | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nni_privacy.commands.gates import Gate, add_gate
 from nni_privacy.commands.options import ExitCode, add_command, add_plugins
 
 __all__ = ["add_export", "run_export"]
@@ -19,6 +21,7 @@ def add_export(commands: Any) -> None:
         "export runs/mine --output released/",
         "export runs/mine --trial aBcDe --output released/ --onnx",
         "export runs/mine --trial front --output front/",
+        'export runs/mine --output released/ --fail-if "mia_auc_high > 0.65"',
     )
     export.add_argument("directory", metavar="RUN", type=Path, help="the run directory of a search or study")
     export.add_argument(
@@ -32,26 +35,41 @@ def add_export(commands: Any) -> None:
     export.add_argument("--onnx", action="store_true", help="write model.onnx, too")
     export.add_argument("--torchscript", action="store_true", help="write model.torchscript.pt, too")
     export.add_argument("--torch-export", action="store_true", help="write model.pt2 (torch.export), too")
+    add_gate(export)
     add_plugins(export)
     export.set_defaults(run=run_export)
 
 
-def run_export(directory: Path, *, trial: str, output: Path, plugins: list[str], **formats: bool) -> ExitCode:
+def run_export(
+    directory: Path,
+    *,
+    trial: str,
+    output: Path,
+    plugins: list[str],
+    fail_if: Sequence[str] = (),
+    junit: Path | None = None,
+    **formats: bool,
+) -> ExitCode:
     """Exports the model of a trial, or of several each into its own folder, and prints where it is.
 
-    Of several, those that an interrupted export has finished are left as they are.
+    Of several, those that an interrupted export has finished are left as they are. Where a condition of ``fail_if``
+    holds for one of them, by confirmed numbers where there are some, nothing is exported, and the exit code is 4.
 
     Raises:
         PrivacyError: if there is no such run or trial, its weights were not kept, or the folder is not empty.
     """
     from nni_privacy.plugins import import_plugins
-    from nni_privacy.release.export import FRONT, choose_trials, export_trial
+    from nni_privacy.release.export import FRONT, choose_trials, export_trial, known_metrics, released_metrics
     from nni_privacy.runs.models import RECORD_FILE
     from nni_privacy.runs.records import read_run
 
     import_plugins(plugins)
     run = read_run(directory)
     chosen = choose_trials(run, trial)
+    gate = Gate.of(fail_if, junit, known=known_metrics(run, chosen))
+    closed = gate.judge({f"trial {one.trial}": released_metrics(run, one) for one in chosen}, command="export")
+    if closed:
+        return closed
     wanted = [name for name, asked in formats.items() if asked]
     for one in chosen:
         folder = output / one.trial if trial == FRONT else output

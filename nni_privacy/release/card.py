@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from nni_privacy.auditing.model_record import ModelRecord
 from nni_privacy.cells.spaces import space_title
 from nni_privacy.release.source import render_text
+from nni_privacy.runs.confirmed import Confirmed, read_confirmed
 from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.runs.records import RunInfo, TrialRecord, name_of
 
 __all__ = ["AttackRow", "CardInfo", "Confirmation", "card_info", "render_card"]
 
-CONFIRMED = "confirmed.json"
 _UNRESOLVED = "not resolvable"
 
 
@@ -38,12 +37,12 @@ class Confirmation:
     Attributes:
         seeds: how many trainings.
         metrics: name to mean and interval over them, as text.
-        feasible: whether the means keep the constraints; None if nothing says.
+        feasible: whether the means keep the constraints.
     """
 
     seeds: int
     metrics: Mapping[str, str]
-    feasible: bool | None = None
+    feasible: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ def card_info(
         searched={} if run.study else _searched(run),
         candidates=len(run.succeeded),
         constraints={str(key): str(value) for key, value in constraints.items()} if constraints else {},
-        confirmed=read_confirmation(run.directory, trial.trial),
+        confirmed=_confirmation(read_confirmed(run.directory), trial.trial),
         facts={
             "Run": run.name,
             "Trial": f"{trial.trial} (number {trial.sequence})",
@@ -124,30 +123,15 @@ def render_card(info: CardInfo) -> str:
                        architecture=_architecture(info.record))  # fmt: skip
 
 
-def read_confirmation(directory: Path, trial: str) -> Confirmation | None:
-    """What ``confirmed.json`` of a run directory says of a trial's architecture; None if it says nothing."""
-    content = confirmed_content(directory)
-    found = [one for one in content.get("architectures", ()) if isinstance(one, dict) and one.get("trial") == trial]
-    if not found or not isinstance(found[0].get("metrics"), dict):
+def _confirmation(confirmed: Confirmed | None, trial: str) -> Confirmation | None:
+    one = None if confirmed is None else confirmed.of(trial)
+    if one is None:
         return None
-    metrics = {str(name): value for name, value in found[0]["metrics"].items() if isinstance(value, dict)}
-    counts = [value["count"] for value in metrics.values() if isinstance(value.get("count"), int)]
-    feasible = found[0].get("feasible")
     return Confirmation(
-        seeds=max(counts, default=0),
-        metrics={name: _interval(value.get("mean"), value.get("low"), value.get("high"))
-                 for name, value in metrics.items()},
-        feasible=feasible if isinstance(feasible, bool) else None,
-    )  # fmt: skip
-
-
-def confirmed_content(directory: Path) -> Mapping[str, Any]:
-    """The content of ``confirmed.json``; empty where there is none, or none that can be read."""
-    try:
-        content = json.loads((directory / CONFIRMED).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) and isinstance(content.get("architectures"), list) else {}
+        seeds=max((mean.count for mean in one.metrics.values()), default=0),
+        metrics={name: _interval(mean.mean, mean.low, mean.high) for name, mean in one.metrics.items()},
+        feasible=one.feasible,
+    )
 
 
 def _prefixes(attacks: Sequence[str]) -> list[tuple[str, str]]:

@@ -19,16 +19,17 @@ from torch import Tensor
 from nni_privacy.analysis.model_choice import best_trial, conditions_of, front_trials
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.files import new_folder
-from nni_privacy.release.card import card_info, confirmed_content, render_card
+from nni_privacy.release.card import card_info, render_card
 from nni_privacy.release.formats import FORMATS, check_formats, write_format
 from nni_privacy.release.loading import ReleasedModel, load_model
 from nni_privacy.release.source import model_source
 from nni_privacy.rng import derived_seed
+from nni_privacy.runs.confirmed import read_confirmed
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.models import MODEL_FILE, MODELS, RECORD_FILE, ModelStore
 from nni_privacy.runs.records import RunInfo, TrialRecord
 
-__all__ = ["BEST", "FRONT", "choose_trials", "export_trial"]
+__all__ = ["BEST", "FRONT", "choose_trials", "export_trial", "known_metrics", "released_metrics"]
 
 BEST, FRONT = "best", "front"
 SOURCE_FILE, CARD_FILE = "model.py", "card.md"
@@ -62,6 +63,24 @@ def choose_trials(run: RunInfo, which: str) -> list[TrialRecord]:
     if which == BEST:
         return [_best(run)]
     raise ConfigError(f"--trial: no trial {which!r:.80}; {nearest(which, [BEST, FRONT, *by_id])}")
+
+
+def released_metrics(run: RunInfo, trial: TrialRecord) -> dict[str, float]:
+    """What is known of a trial's architecture: confirmed means and the ends of their intervals, where it has some.
+
+    The primary attack's metrics are also there under the attack's name.
+    """
+    confirmed = read_confirmed(run.directory)
+    one = None if confirmed is None else confirmed.of(trial.trial)
+    found = {**trial.metrics, **({} if one is None else one.means)}
+    primary = run.attacks[0] if run.attacks else ""
+    return {**{f"{primary}_{name}": value for name, value in found.items() if name.startswith("mia_")}, **found}
+
+
+def known_metrics(run: RunInfo, trials: Sequence[TrialRecord]) -> set[str]:
+    """Names of the metrics by which trials can be judged, those of no finite number among them."""
+    unresolved = {name for trial in trials for name in trial.unresolved}
+    return unresolved.union(*(released_metrics(run, trial) for trial in trials))
 
 
 def export_trial(run: RunInfo, trial: TrialRecord, output: Path, *, formats: Sequence[str] = ()) -> Path:
@@ -100,14 +119,13 @@ def export_trial(run: RunInfo, trial: TrialRecord, output: Path, *, formats: Seq
 
 def _best(run: RunInfo) -> TrialRecord:
     by_id = {trial.trial: trial for trial in run.succeeded}
-    confirmed = confirmed_content(run.directory)
-    if confirmed.get("best") in by_id:
-        return by_id[confirmed["best"]]
-    if confirmed and confirmed.get("best") is None:
-        nearest_one = confirmed.get("nearest")
+    confirmed = read_confirmed(run.directory)
+    if confirmed is not None and confirmed.best in by_id:
+        return by_id[confirmed.best]
+    if confirmed is not None:
         raise ConfigError(
-            f"--trial: {BEST}; by its confirmed numbers no architecture keeps the constraints; "
-            f"{f'the nearest is trial {nearest_one}: ' if nearest_one in by_id else ''}name one with --trial ID"
+            f"--trial: {BEST}; by its confirmed numbers no architecture keeps the constraints; the nearest is trial "
+            f"{confirmed.nearest}: name one with --trial ID"
         )
     conditions = conditions_of(run.config)
     found = best_trial(run.succeeded, conditions)

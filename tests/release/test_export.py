@@ -13,6 +13,7 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
+import yaml
 from made_run import SIZES, made_run, record_of
 
 from nni_privacy import load_model
@@ -88,8 +89,9 @@ def test_an_export_that_fails_leaves_nothing(
         raise fault
 
     monkeypatch.setattr(export, "write_format", fail)
-    line = told(capsys, "export", run, "--output", tmp_path / "out", "--torchscript")
-    assert ("No space left" in line) == isinstance(fault, OSError)
+    full = isinstance(fault, OSError)
+    assert main(["export", str(run), "--output", str(tmp_path / "out"), "--torchscript"]) == (3 if full else 2)
+    assert ("No space left" in capsys.readouterr().err) == full
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -133,40 +135,69 @@ def test_a_format_whose_package_is_missing_is_told_before_anything_is_written(
     assert line == "--onnx: needs onnx and onnxscript: pip install 'nni-privacy[export]'"
 
 
+def confirm(run: Path, trial: str, *, best: bool = True, **means: float) -> None:
+    """Writes what five trainings of a trial's architecture say."""
+    values = {"low": 0.64, "high": 0.67, "sd": 0.01, "count": 5, "by_seed": [None] * 5}
+    metrics = {name: {"mean": mean, **values} for name, mean in means.items()}
+    one = {"trial": trial, "sequence": 1, "architecture": "A", "space": {"name": "darts"}, "searched": {}, "trials": []}
+    one |= {"failed": [], "metrics": metrics, "feasible": best, "certain": False}
+    whole = {"attacks": ["black_box_partial"], "seeds": [7, 8, 9, 10, 11], "constraints": ["mia_auc <= 0.66"]}
+    whole |= {"architectures": [one], "differences": [], "shrunken": {}, "nearest": trial}
+    (run / "confirmed.json").write_text(json.dumps({**whole, "best": trial if best else None}))
+
+
 @pytest.mark.parametrize(
     ("confirmed", "constraints", "expected"),
-    [
-        (None, None, "aaa"),
-        (None, {"mia_auc": "<= 0.65"}, "bbb"),
-        ({"architectures": [], "best": "bbb"}, None, "bbb"),
-        ({"architectures": [], "best": "gone"}, None, "aaa"),
-        ("not JSON {", None, "aaa"),
-        (["a list"], None, "aaa"),
-    ],
+    [(None, None, "aaa"), (None, {"mia_auc": "<= 0.65"}, "bbb"), ("bbb", None, "bbb")],
 )
 def test_the_best_is_the_confirmed_one_or_the_most_accurate_that_keeps_the_constraints(
-    confirmed: Any, constraints: Any, expected: str, tmp_path: Path
+    confirmed: str | None, constraints: Any, expected: str, tmp_path: Path
 ) -> None:
     run = made_run(tmp_path / "run", TRIALS, config={"constraints": constraints})
     if confirmed is not None:
-        text = confirmed if isinstance(confirmed, str) else json.dumps(confirmed)
-        (run / "confirmed.json").write_text(text)
+        confirm(run, confirmed)
     assert [trial.trial for trial in choose_trials(read_run(run), "best")] == [expected]
+
+
+@pytest.mark.parametrize("text", ["not JSON {", '["a list"]', '{"architectures": []}'])
+def test_a_damaged_confirmation_is_told(text: str, tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", TRIALS)
+    (run / "confirmed.json").write_text(text)
+    with pytest.raises(DataError, match=r"confirmed\.json: not what a confirmed run writes"):
+        choose_trials(read_run(run), "best")
 
 
 def test_without_a_feasible_trial_the_best_is_told_to_be_none(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", TRIALS, config={"constraints": {"mia_auc": "<= 0.5"}})
     with pytest.raises(ConfigError, match=r"no trial keeps the constraints \(mia_auc <= 0\.5\): name one"):
         choose_trials(read_run(run), "best")
-    (run / "confirmed.json").write_text(json.dumps({"architectures": [], "best": None, "nearest": "bbb"}))
+    confirm(run, "bbb", best=False)
     with pytest.raises(ConfigError, match="the nearest is trial bbb"):
         choose_trials(read_run(run), "best")
 
 
+@pytest.mark.parametrize(
+    ("condition", "code", "told"),
+    [
+        ("mia_auc > 0.65", 4, "it is 0.655, 0.005 above"),  # the confirmed mean, not the searched .6
+        ("mia_auc_high > 0.66", 4, "it is 0.67"),
+        ("mia_auc > 0.66", 0, ""),
+        ("mia_acu > 0.5", 2, "--fail-if: unknown metric 'mia_acu': did you mean 'mia_auc'"),
+    ],
+)
+def test_a_gate_judges_confirmed_numbers_and_exports_nothing_if_it_is_closed(
+    condition: str, code: int, told: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    confirm(run, "bbb", mia_auc=0.655)
+    words = ["export", str(run), "--output", str(tmp_path / "out"), "--fail-if", condition]
+    assert main(words) == code
+    assert told in capsys.readouterr().err and (tmp_path / "out").exists() == (code == 0)
+
+
 def test_the_card_has_numbers_candidates_and_what_was_confirmed(run: Path, tmp_path: Path) -> None:
-    mean = {"mean": 0.655, "low": 0.64, "high": 0.67, "sd": 0.01, "count": 5}
-    confirmed = {"trial": "bbb", "metrics": {"mia_auc": mean, "accuracy": {"mean": 0.81}}, "feasible": True}
-    (run / "confirmed.json").write_text(json.dumps({"architectures": [confirmed], "best": "bbb"}))
+    change = yaml.safe_load((run / "config.yaml").read_text()) | {"constraints": {"mia_auc": "<= 0.66"}}
+    (run / "config.yaml").write_text(yaml.safe_dump(change))
+    confirm(run, "bbb", mia_auc=0.655)
     for trial in ("aaa", "bbb"):
         assert main(["export", str(run), "--trial", trial, "--output", str(tmp_path / trial)]) == 0
     searched, card = ((tmp_path / trial / "card.md").read_text() for trial in ("aaa", "bbb"))
