@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -78,7 +79,7 @@ class PrivacyEvaluator(Evaluator):
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch's threads a trial on the CPU. With one a run is fastest as a whole (one trial a core) and
             reproducible bit for bit.
-        effort: the attacks' query budget, an :class:`~nni_privacy.auditing.Effort` or its fields.
+        effort: the attacks' query budget and protocol, an :class:`~nni_privacy.auditing.Effort` or its fields.
         shadow: ``count`` of reference models (``lira``, ``rmia``), ``workers`` that train them (0: the trial itself)
             and ``cache``, their folder; see :class:`~nni_privacy.auditing.options.ShadowSettings`. Shadow models are
             trained on the shadow halves of the data by the same recipe, and remembered: the small CNN of
@@ -98,7 +99,7 @@ class PrivacyEvaluator(Evaluator):
         seed: int = 0,
         device: str = "auto",
         threads: int = 1,
-        effort: Effort | Mapping[str, int] | None = None,
+        effort: Effort | Mapping[str, Any] | None = None,
         shadow: ShadowSettings | Mapping[str, Any] | None = None,
         plugins: Sequence[str] = (),
     ) -> None:
@@ -232,7 +233,8 @@ class PrivacyEvaluator(Evaluator):
         requires = frozenset().union(*(get_attack(name).requires for name in self.attacks))
         signals = gather_signals(request, requires=requires)
         shared = count_shared(*request.images.tensor_split([len(split.target_train)]))
-        return audit_signals(signals, attacks=self.attacks, seed=self.seed, shared=shared)
+        protocol = self.effort.protocol
+        return audit_signals(signals, attacks=self.attacks, seed=self.seed, shared=shared, protocol=protocol)
 
     def _execute(self, model: Any) -> Any:
         # The initial weights are drawn while NNI builds the model, which is before ``evaluate``.
@@ -302,8 +304,13 @@ def _final_metrics(report: AuditReport) -> dict[str, Any]:
 
 
 def _told(report: AuditReport, split: FourWaySplit) -> dict[str, str]:
-    """What a reader of the metrics must know: the data's counts as JSON, and notices. NNI takes no nested values."""
+    """What a reader of the metrics must know: the data's counts as JSON, and notices. NNI takes no nested values.
+
+    ``records`` is the same in trials that attacked the same records: their AUCs can be compared record by record.
+    """
+    attacked = np.concatenate([split.target_train, split.target_test])
     counts = {
+        "records": hashlib.sha256(attacked.tobytes()).hexdigest()[:16],
         "split": {part.name: len(getattr(split, part.name)) for part in fields(split)},
         "classes": {str(label): sides for label, sides in class_counts(report.signals).items()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,14 @@ def test_it_reports_the_counts_of_its_data(run: dict[str, Any]) -> None:
         parts = [data.labels[part].numpy() for part in (split.target_train, split.target_test)]
         assert sides == [int(np.count_nonzero(part == int(label))) for part in parts]
     assert sum(map(sum, told["classes"].values())) == 2 * 449
+    assert len(told["records"]) == 16  # the same for the same records, whatever the architecture
+    other = frozen_model(recipe=QUICK, seed=1).evaluator.load_data()[1]
+    assert [_records_of(part) == told["records"] for part in (split, other)] == [True, False]
+
+
+def _records_of(split: Any) -> str:
+    places = np.concatenate([split.target_train, split.target_test]).astype(np.int64)
+    return hashlib.sha256(places.tobytes()).hexdigest()[:16]
 
 
 def test_it_tells_why_its_results_may_be_none_and_the_record_of_the_trial_keeps_that(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ BAND_LEVEL = 0.95
 BAND_REPLICATES = 400
 BAND_SEED = 20220907
 """The band is an illustration, not a metric: one fixed seed keeps the page the same for the same input."""
+_PARTS = ("/scores", "/is_member", "/records")
 ROUNDING = 1 + 1e-9
 """So that a rate of exactly k / n counts as reached in spite of rounding."""
 
@@ -29,11 +30,13 @@ class AttackScores:
         attack: name of the attack.
         scores: ``(n,)``-dim; higher means more likely a member.
         is_member: ``(n,)``-dim, the truth. There is at least one member and one non-member.
+        records: ``(n,)``-dim, places among the records of the trial, each once; None if the file does not tell.
     """
 
     attack: str
     scores: NDArray[np.float64]
     is_member: NDArray[np.bool_]
+    records: NDArray[np.int64] | None = None
 
     @property
     def members(self) -> int:
@@ -62,7 +65,7 @@ def read_scores(directory: Path, trial: str, attacks: Sequence[str] = ()) -> tup
         return ()
     try:
         with np.load(directory / "scores" / name, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name.endswith(("/scores", "/is_member"))}
+            arrays = {name: file[name] for name in file.files if name.endswith(_PARTS)}
     except UNREADABLE:
         return ()
     names = sorted(name.removesuffix("/scores") for name in arrays if name.endswith("/scores"))
@@ -78,7 +81,14 @@ def _usable(name: str, arrays: dict[str, NDArray[np.generic]]) -> AttackScores |
     values, members = scores.astype(np.float64), truth.astype(bool)
     if not np.isfinite(values).all() or members.all() or not members.any():
         return None
-    return AttackScores(name, values, members)
+    return AttackScores(name, values, members, _places(arrays.get(f"{name}/records"), len(values)))
+
+
+def _places(records: NDArray[np.generic] | None, count: int) -> NDArray[np.int64] | None:
+    """The records' places if they are ``count`` different integers."""
+    if records is None or records.shape != (count,) or records.dtype.kind not in "iu":
+        return None
+    return records.astype(np.int64) if len(np.unique(records)) == count else None
 
 
 def roc_band(
