@@ -67,9 +67,9 @@ class PrivacyEvaluator(Evaluator):
     the records), and at the end the metrics of
     :meth:`AuditReport.metrics <nni_privacy.auditing.AuditReport.metrics>` with ``accuracy``, ``train_accuracy``,
     ``overfitting``, ``balanced_accuracy``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
-    really trained; as texts ``data``, the sizes of the split and of the classes, and where they may be no result
-    ``notices`` (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy.
-    Per-record scores go to ``scores.npz`` in the trial's output folder.
+    really trained; as texts ``data``, the sizes of the split and of the classes, and ``notices``, why they may be no
+    result, which may be empty (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the
+    accuracy. Per-record scores go to ``scores.npz`` in the trial's output folder.
 
     Args:
         dataset: the name of a data set, or a mapping of ``name`` and its options.
@@ -314,8 +314,8 @@ def _told(report: AuditReport, split: FourWaySplit) -> dict[str, str]:
         "split": {part.name: len(getattr(split, part.name)) for part in fields(split)},
         "classes": {str(label): sides for label, sides in class_counts(report.signals).items()},
     }
-    told = {"data": json.dumps(counts)}
-    return {**told, "notices": "; ".join(report.notices)} if report.notices else told
+    # Also where there are none: the web UI has the columns of the first trial that it shows.
+    return {"data": json.dumps(counts), "notices": "; ".join(report.notices)}
 
 
 def factors_text(factors: Mapping[str, Any]) -> str:
