@@ -111,7 +111,7 @@ def fold_ranks(scores: Floats, folds: Indices) -> Floats:
         inside = folds == fold
         _, group, counts = np.unique(scores[inside], return_inverse=True, return_counts=True)
         before = np.cumsum(counts) - (counts + 1) / 2  # mean rank of a group of equal scores, from 0
-        ranks[inside] = (before[group] + (fold + 0.5) / FOLDS) / max(np.count_nonzero(inside), 1)
+        ranks[inside] = (before[group] + (fold + 0.5) / FOLDS) / np.count_nonzero(inside)
     return ranks
 
 
