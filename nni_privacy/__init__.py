@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.nni_runtime.experiment import PrivacyExperiment
     from nni_privacy.patterns import CellPattern, load_pattern
+    from nni_privacy.release import load_model
     from nni_privacy.surrogate.evaluator import PredictedEvaluator
     from nni_privacy.training.recipe import Recipe
 
@@ -36,6 +37,7 @@ __all__ = [
     "PrivacyExperiment",
     "Recipe",
     "audit",
+    "load_model",
     "load_pattern",
     "parse_genotype",
 ]
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazy_names(
         "evaluator": ["PrivacyEvaluator"],
         "nni_runtime.experiment": ["PrivacyExperiment"],
         "patterns": ["CellPattern", "load_pattern"],
+        "release": ["load_model"],
         "surrogate.evaluator": ["PredictedEvaluator"],
         "training.recipe": ["Recipe"],
     },

@@ -11,9 +11,10 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
+from nni_privacy.analysis.model_choice import Keep
 from nni_privacy.auditing.options import MeasuringOptions, Names
 from nni_privacy.cells.spaces import MOST, SPACES
 from nni_privacy.data import check_dataset_options
@@ -21,10 +22,11 @@ from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.plugins import import_plugins, plugin_faults
+from nni_privacy.runs.stopping import StopRule, stop_rule
 from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, named, options, read_section, validated
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
-__all__ = ["DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
+__all__ = ["ConfirmConfig", "DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
 __all__ += ["SearchSpaceConfig", "StrategyConfig", "check_command", "check_run_name", "load_config", "parse_config"]
 
 
@@ -155,6 +157,7 @@ class RunConfig(Section):
     training_service: TrainingService = None
     trial_timeout: Positive | None = None
     warm_trials: bool = True
+    keep: Keep = "front"
 
     @model_validator(mode="before")
     @classmethod
@@ -209,6 +212,35 @@ def _with_plugins(evaluator: Mapping[str, Any], plugins: list[str]) -> dict[str,
     return others if evaluator.get("kind") == "predicted" else {**others, "plugins": plugins}
 
 
+class ConfirmConfig(Section):
+    """``confirm``: the ``top`` architectures of a search are trained anew with fresh ``seeds`` and attacked further.
+
+    The search's own attacks come first, so that its metrics are confirmed under their names; ``attacks`` are added.
+    """
+
+    top: int = Field(5, ge=1, le=1000)
+    seeds: int = Field(5, ge=2, le=1000)
+    attacks: Names = ("rmia", "lira")
+
+    @field_validator("attacks")
+    @classmethod
+    def _known(cls, attacks: tuple[str, ...]) -> tuple[str, ...]:
+        from nni_privacy.attacks import get_attack
+
+        for name in attacks:
+            get_attack(name)
+        return attacks
+
+    def evaluator(self, searched: EvaluatorConfig) -> EvaluatorConfig:
+        """How the new trainings are measured, of how the search's were.
+
+        Raises:
+            ConfigError: if an attack is unknown, or needs more shadow models than there are.
+        """
+        attacks = dict.fromkeys((*searched.attacks, *self.attacks))
+        return EvaluatorConfig(**{**searched.measuring(), "attacks": tuple(attacks)})
+
+
 class SearchConfig(RunConfig):
     """A whole search, as ``nni-privacy search`` runs it."""
 
@@ -218,7 +250,9 @@ class SearchConfig(RunConfig):
     pattern: PatternConfig | None = None
     filter: FilterOptions | None = None
     strategy: StrategyConfig
+    stop: StopRule | None = None
     trials: Count
+    confirm: ConfirmConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -239,6 +273,15 @@ class SearchConfig(RunConfig):
             )
         return content
 
+    @field_validator("stop", mode="plain")
+    @classmethod
+    def _is_a_rule(cls, content: Any) -> StopRule | None:
+        return None if content is None else stop_rule(content)
+
+    @field_serializer("stop", when_used="unless-none")
+    def _with_its_name(self, stop: StopRule) -> dict[str, Any]:
+        return stop.to_mapping()
+
     @model_validator(mode="after")
     def _fits_together(self) -> SearchConfig:
         name, one_shot = self.strategy.name, self.strategy.name in ONE_SHOT
@@ -248,6 +291,26 @@ class SearchConfig(RunConfig):
             raise ConfigError(f"filter: {name} proposes its top_k architectures once; there is none to go on to")
         if not self.predicted and self.dataset is None:
             raise ConfigError("dataset: missing")
+        return self
+
+    @model_validator(mode="after")
+    def _can_stop_early(self) -> SearchConfig:
+        if self.stop is None:
+            return self
+        if self.predicted:
+            raise ConfigError("stop: with evaluator.kind: predicted nothing is trained that could be stopped early")
+        if self.strategy.name in ONE_SHOT:
+            raise ConfigError(f"stop: {self.strategy.name} audits its top_k architectures, each of them to its end")
+        self.stop.check_epochs(self.evaluator.recipe.epochs)
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_confirmed(self) -> SearchConfig:
+        if self.confirm is not None:
+            if self.predicted:
+                raise ConfigError("confirm: with evaluator.kind: predicted there is no measurement to confirm")
+            with _told_as("confirm"):
+                self.confirm.evaluator(self.evaluator)
         return self
 
     @property
@@ -263,6 +326,7 @@ class SearchConfig(RunConfig):
         content["training_service"] = without_secrets(self.training_service)
         if self.predicted:
             content["dataset"] = None
+            del content["keep"]
             content["evaluator"] = {key: content["evaluator"][key] for key in ("kind", "surrogate")}
         return content
 

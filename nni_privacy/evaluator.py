@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -22,6 +21,7 @@ from torch import nn
 from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
 from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.auditing.collect import SignalRequest, gather_signals
+from nni_privacy.auditing.model_record import ModelRecord, architecture_of, model_file
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
 from nni_privacy.auditing.records import count_shared
@@ -29,6 +29,9 @@ from nni_privacy.auditing.shadows.models import ModelSource
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer, check_dataset_options, load_dataset
 from nni_privacy.errors import ConfigError
+from nni_privacy.files import atomic_write
+from nni_privacy.runs.directory import describe_environment
+from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.schema import Seed, checked
 from nni_privacy.training.fit import fit, predict_logits, resolve_device, seed_everything
 from nni_privacy.training.recipe import Recipe
@@ -69,7 +72,9 @@ class PrivacyEvaluator(Evaluator):
     ``overfitting``, ``balanced_accuracy``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
     really trained; as texts ``data``, the sizes of the split and of the classes, and ``notices``, why they may be no
     result, which may be empty (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the
-    accuracy. Per-record scores go to ``scores.npz`` in the trial's output folder.
+    accuracy. Per-record scores go to ``scores.npz`` in the trial's output folder, the trained weights to
+    ``model.safetensors``, with all that makes them whole
+    (:class:`~nni_privacy.auditing.model_record.ModelRecord`).
 
     Args:
         dataset: the name of a data set, or a mapping of ``name`` and its options.
@@ -85,6 +90,7 @@ class PrivacyEvaluator(Evaluator):
             trained on the shadow halves of the data by the same recipe, and remembered: the small CNN of
             ``black_box_shadow`` is trained once for all trials.
         plugins: modules of your own to import first, also in the trials: they may register attacks and data sets.
+        weights: whether a trial writes its weights.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -102,6 +108,7 @@ class PrivacyEvaluator(Evaluator):
         effort: Effort | Mapping[str, Any] | None = None,
         shadow: ShadowSettings | Mapping[str, Any] | None = None,
         plugins: Sequence[str] = (),
+        weights: bool = True,
     ) -> None:
         given = {"recipe": recipe, "effort": effort, "shadow": shadow}
         options = MeasuringOptions.from_mapping(
@@ -116,6 +123,7 @@ class PrivacyEvaluator(Evaluator):
         self.effort = options.effort
         self.shadow = options.shadow
         self.plugins = options.plugins
+        self.weights = checked(bool, weights, "weights")
         content = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
         if "name" not in content:
             raise ConfigError("dataset: 'name' is missing")
@@ -188,7 +196,12 @@ class PrivacyEvaluator(Evaluator):
         further = self.further_arrays(model, data, split, normalize, device)
         metrics["seconds"] = round(time.perf_counter() - started, 3)
         if "NNI_OUTPUT_DIR" in os.environ:
-            report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE, further=further)
+            output = Path(os.environ["NNI_OUTPUT_DIR"])
+            further["record_index"] = np.concatenate([split.target_train, split.target_test])
+            report.save_scores(output / SCORES_FILE, further=further)
+            if self.weights:
+                record = self.model_record(model, data, normalize, text=str(metrics["architecture"]))
+                atomic_write(output / MODEL_FILE, model_file(model, record))
         nni.report_final_result(metrics)
         return metrics
 
@@ -199,6 +212,25 @@ class PrivacyEvaluator(Evaluator):
     def shadow_model(self, data: Dataset) -> ModelSource | None:
         """How more models of the architecture are built; None: the network itself tells, as those of our spaces do."""
         return None
+
+    def model_record(self, model: nn.Module, data: Dataset, normalize: Normalizer, *, text: str) -> ModelRecord:
+        """What is written beside the weights of ``model``, whose architecture reports write as ``text``."""
+        environment = describe_environment()
+        dumped = self._dump()
+        return ModelRecord(
+            architecture=architecture_of(model, self.shadow_model(data), text=text),
+            private=self.recipe.dp is not None,
+            image_shape=data.image_shape,
+            image_type=str(data.images.dtype).removeprefix("torch."),
+            num_classes=data.num_classes,
+            classes=data.classes,
+            mean=normalize.mean,
+            std=normalize.std,
+            attacks=self.attacks,
+            versions={"python": environment["python"], **environment["versions"]},
+            shadows=self.shadow.count,
+            **{key: dumped[key] for key in ("dataset", "recipe", "seed", "effort", "threads")},
+        )
 
     def further_arrays(
         self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
@@ -252,6 +284,7 @@ class PrivacyEvaluator(Evaluator):
             "effort": self.effort.to_dict(),
             "shadow": self.shadow.to_dict(),
             "plugins": list(self.plugins),
+            "weights": self.weights,
         }
 
     @classmethod
@@ -304,13 +337,8 @@ def _final_metrics(report: AuditReport) -> dict[str, Any]:
 
 
 def _told(report: AuditReport, split: FourWaySplit) -> dict[str, str]:
-    """What a reader of the metrics must know: the data's counts as JSON, and notices. NNI takes no nested values.
-
-    ``records`` is the same in trials that attacked the same records: their AUCs can be compared record by record.
-    """
-    attacked = np.concatenate([split.target_train, split.target_test])
+    """What a reader of the metrics must know: the data's counts as JSON, and notices. NNI takes no nested values."""
     counts = {
-        "records": hashlib.sha256(attacked.tobytes()).hexdigest()[:16],
         "split": {part.name: len(getattr(split, part.name)) for part in fields(split)},
         "classes": {str(label): sides for label, sides in class_counts(report.signals).items()},
     }

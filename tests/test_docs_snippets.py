@@ -21,6 +21,7 @@ import numpy as np
 import pandas
 import pytest
 import yaml
+from made_run import made_run
 from PIL import Image
 from support_search import free_port
 
@@ -56,7 +57,8 @@ PARSE = """
 import sys
 from pathlib import Path
 from nni_privacy.commands import main
-assert Path(vars(main._parser().parse_args())["config"]).is_file()
+options = vars(main._parser().parse_args())
+assert "config" not in options or Path(options["config"]).is_file()
 """
 
 
@@ -93,13 +95,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trial = {"trial": "a", "metrics": {"accuracy": 0.9, "mia_auc": 0.6}}
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "trials.jsonl").write_text(f"{json.dumps(trial)}\n", encoding="utf-8")
+    made_run(tmp_path / "runs" / "mine", {"aBcDe": (0.9, 0.6)})
     commands = tmp_path / "bin"
     commands.mkdir()
     module = f"exec {sys.executable} -m nni_privacy"
     parse = f"exec {sys.executable} -c {shlex.quote(PARSE)}"
     for name, words in {
-        "nni-privacy": f'case "$*" in *--resume*|measure*) {parse} "$@";; search*) {module} "$@" --dry-run;; '
-        f'*) {module} "$@";; esac',
+        "nni-privacy": f'case "$*" in *--resume*|measure*|confirm*|export*) {parse} "$@";; '
+        f'search*) {module} "$@" --dry-run;; *) {module} "$@";; esac',
         "make": f'exec {shutil.which("make")} -C {ROOT} --dry-run "$@"',
         "pip": 'test "$1" = install',
     }.items():

@@ -42,6 +42,7 @@ ROOMS = (
     "strategies",
     "evaluator",
     "report",
+    "release",
     "nni_runtime",
     "config",
     "studies",

@@ -82,6 +82,12 @@ class AuditReport:
         """Reasons why the numbers may be no result; each begins with its kind and a colon."""
         return notices_of(self.signals, self.attacks, shared=self.shared)
 
+    @property
+    def record_index(self) -> npt.NDArray[np.int64]:
+        """Each audited record's place among the members, or among the non-members, from 0."""
+        member = self.signals.is_member
+        return np.asarray(np.where(member, np.cumsum(member), np.cumsum(~member)) - 1, dtype=np.int64)
+
     def metrics(self) -> dict[str, float | None]:
         """Flat metrics, all fractions: the primary attack's as ``mia_auc`` etc., others' as ``<attack>_mia_auc`` etc.
 
@@ -109,19 +115,21 @@ class AuditReport:
     ) -> Path:
         """Writes per-record scores to one ``.npz``: ``<attack>/scores``, ``<attack>/is_member``, ``<attack>/records``.
 
+        Beside them stand ``record_label``, the class of each audited record, and ``record_index``, its place among the
+        members or among the non-members.
         The file appears whole or not at all, and loads with ``allow_pickle=False``. Returns its path, ``.npz`` added if
         missing.
 
         Args:
             path: of the file.
-            further: arrays to save with them, by name.
+            further: arrays to save with them, by name; a ``record_index`` replaces that one.
         """
         from nni_privacy.files import atomic_write  # here, as it imports YAML, and ``import nni_privacy`` this module
 
         target = Path(path)
         if target.suffix != ".npz":
             target = target.with_name(target.name + ".npz")
-        arrays: dict[str, npt.NDArray[Any]] = dict(further)
+        arrays = {"record_index": self.record_index, "record_label": self.signals.labels, **further}
         for name, report in self.attacks.items():
             arrays.update({f"{name}/{key}": getattr(report, key) for key in ("scores", "is_member", "records")})
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -82,6 +82,10 @@ def parse_genotype(text: str) -> AnyGenotype:
     >>> str(parse_genotype("|conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|"))
     '|nor_conv_1x1~0|+|none~0|none~1|+|none~0|none~1|none~2|'
     """
+    if not isinstance(text, str):
+        raise GenotypeError(
+            f"not a genotype but a {type(text).__name__}; expected a text, {FORM} or {NASBENCH201_FORM}"
+        )
     if (plain := genotype_or_none(text)) is not None:
         return plain
     found = list(_find(text))

@@ -45,7 +45,8 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     data = settings.dataset
     if data is None:
         raise ConfigError("dataset: missing")
-    return PrivacyEvaluator({"name": data.name, **data.options}, seed=settings.seed, **settings.evaluator.measuring())
+    options = {"seed": settings.seed, "weights": settings.keep != "none", **settings.evaluator.measuring()}
+    return PrivacyEvaluator({"name": data.name, **data.options}, **options)
 
 
 def build_space(settings: SearchConfig | StudyConfig, data: Dataset | None = None) -> CellSpace[Any]:

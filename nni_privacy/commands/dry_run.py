@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["search_plan", "study_plan", "without_downloads"]
 
 _MOST_NAMES = 12
+_FEW_STEPS = 4
+"""An epoch of fewer steps teaches little."""
 
 
 @contextmanager
@@ -56,7 +58,10 @@ def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = Non
         parts["trial"] = f"predicted by {settings.evaluator.surrogate or 'the surrogate that ships'}; none is trained"
     else:
         parts |= _measured(settings, evaluator)
-    return _lines(settings, f"{settings.trials} trials", parts)
+    if settings.confirm is not None:
+        chosen, further = settings.confirm, ", ".join(settings.confirm.attacks) or "no further ones"
+        parts["confirm"] = f"then the best {chosen.top} are trained {chosen.seeds} times each; attacks also {further}"
+    return _lines(settings, f"{settings.trials} trial{'s'[: settings.trials > 1]}", parts)
 
 
 def study_plan(settings: StudyConfig, planned: Sequence[Measurement]) -> str:
@@ -87,7 +92,8 @@ def _trial(settings: RunConfig, records: int | None = None) -> str:
     """What a trial does; of a known number of ``records`` to train on, in how many steps."""
     evaluator, recipe = settings.evaluator, settings.evaluator.recipe
     count = max(1, math.ceil(((records or 0) - 1) / recipe.batch_size))  # a record left over joins the last batch
-    steps = f" of {count} step{'s'[: count > 1]} ({recipe.batch_size} a batch)" if records else ""
+    few = "" if count >= _FEW_STEPS else ": few, lower recipe.batch_size or little is learned"
+    steps = f" of {count} step{'s'[: count > 1]} ({recipe.batch_size} a batch{few})" if records else ""
     return f"{recipe.epochs} epochs{steps}; attacks {', '.join(evaluator.attacks)}; device {evaluator.device}"
 
 

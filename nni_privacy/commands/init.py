@@ -181,11 +181,12 @@ strategy: {strategy}
 # (nni-privacy list attacks). Known:
 #   {known_attacks}
 evaluator:
-  recipe: {{epochs: {epochs}}}    # also batch_size, learning_rate, momentum, weight_decay, augmentation, dp, ...
+  recipe: {{epochs: {epochs}}}    # also batch_size (64; few images: 16), learning_rate, augmentation, dp, ...
   attacks: {attack_list}
   device: auto    # auto, cpu, cuda
 
 trials: {trials}         # architectures that are trained and attacked
 concurrency: 1     # trials at a time; one a core is fastest on a CPU
 # trial_timeout: 3600     # seconds after which a trial is stopped and counts as failed
+# keep: all               # whose weights are kept in models/: front (the default), all, none
 """

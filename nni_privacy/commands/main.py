@@ -20,10 +20,14 @@ from nni_privacy import __version__
 from nni_privacy.commands.interrupts import Interrupt, interruptible, take_interrupt
 from nni_privacy.commands.options import ExitCode
 from nni_privacy.errors import PrivacyError, RunStoppedError
+from nni_privacy.files import DISK_FAULTS
 
 __all__ = ["main"]
 
-COMMANDS = ("init", "list", "search", "measure", "audit", "patterns", "surrogate", "report", "doctor", "nnictl")
+COMMANDS = (
+    *("init", "list", "search", "confirm", "measure", "audit", "patterns", "surrogate", "report", "records", "export"),
+    *("doctor", "nnictl"),
+)
 """The commands in the order of ``--help``: the module of that name adds its parser, which names what runs it."""
 
 
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 on success, 1 if every trial failed or something needed is missing, 2 for bad input, 3 if a fault of
-        the machine stopped a run (it can be resumed), 130 if interrupted.
+        the machine stopped a run (it can be resumed), 4 if a ``--fail-if`` holds, 130 if interrupted.
     """
     try:
         with interruptible() as interrupt:
@@ -71,10 +75,21 @@ def _run_told(arguments: Sequence[str] | None, interrupt: Interrupt) -> int:
         if interrupt.asked:  # amid an import, it may come out as something else
             take_interrupt()
             return int(ExitCode.INTERRUPTED)
-        if not isinstance(error, PrivacyError):
+        fault = _disk_fault(error)
+        if not isinstance(error, PrivacyError) and error is not fault:
             raise
-        print(f"nni-privacy: {error}", file=sys.stderr)
-        return int(ExitCode.STOPPED if isinstance(error, RunStoppedError) else ExitCode.BAD_INPUT)
+        told = error if error is not fault else ": ".join(filter(None, (fault.filename, fault.strerror)))
+        print(f"nni-privacy: {told}", file=sys.stderr)
+        return int(ExitCode.STOPPED if fault or isinstance(error, RunStoppedError) else ExitCode.BAD_INPUT)
+
+
+def _disk_fault(error: BaseException | None) -> OSError | None:
+    """The fault of a disk, or of standard output, that an error came from; None if it came from none."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -94,11 +109,22 @@ def _run(arguments: Sequence[str] | None) -> int:
     # NNI 3.0 wraps every name of torch.nn as if it were a module, and warns of today's torch at each import.
     warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
     try:
-        return int(run(**options))
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = int(run(**options))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        _close_output()
         return int(ExitCode.DONE)
+    except OSError as error:
+        if error.errno in DISK_FAULTS and error.filename is None:
+            _close_output()
+            raise OSError(error.errno, error.strerror, "standard output") from None
+        raise
+    return code
+
+
+def _close_output() -> None:
+    """Sends what is still to be printed nowhere: Python would complain once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

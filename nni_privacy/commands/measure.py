@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nni_privacy.studies.plan import Measurement
     from nni_privacy.studies.space import MeasureAll, MeasurementSpace
 
-__all__ = ["add_measure", "run_measure"]
+__all__ = ["add_measure", "carry_out", "run_measure"]
 
 
 def add_measure(commands: Any) -> None:
@@ -72,7 +72,6 @@ def run_measure(
         RunStoppedError: if a fault of the machine ends the run.
     """
     put_outer_trial_aside()
-    from nni_privacy.commands.dry_run import study_plan, without_downloads
     from nni_privacy.commands.session import Session, run_folder
     from nni_privacy.studies.config import load_study
 
@@ -80,6 +79,28 @@ def run_measure(
     command = ["measure", str(config), *(["--data", *data] if data else [])]
     session = Session(settings=settings, directory=run_folder(output, settings.name), command=command, **web_ui)
     _check(settings, session, resume=resume)
+    return carry_out(settings, session, what="measurements", dry_run=dry_run)
+
+
+def carry_out(
+    settings: StudyConfig,
+    session: Session,
+    *,
+    what: str,
+    dry_run: bool,
+    summary: Callable[[], None] | None = None,
+) -> ExitCode:
+    """Runs a study that has been checked, or what is left of it, or says what would run.
+
+    Args:
+        settings: its configuration.
+        session: that of its run.
+        what: its trials are called.
+        dry_run: write nothing.
+        summary: called when all is measured and reported.
+    """
+    from nni_privacy.commands.dry_run import study_plan, without_downloads
+
     with without_downloads(settings.datasets) if dry_run else nullcontext():
         planned = _plan(settings)
     session.trials = len(planned)
@@ -88,11 +109,13 @@ def run_measure(
         print(study_plan(settings, planned), session.plan_of_run(), sep="\n")
         return ExitCode.DONE
     if session.conclude_complete():
+        if summary is not None:
+            summary()
         return ExitCode.DONE
     with session.opened():
         experiment = session.experiment(*_build_parts(settings, session, planned))
-        finished = session.run_to_end(experiment, what="measurements")
-    return session.conclude(experiment, finished=finished)
+        finished = session.run_to_end(experiment, what=what)
+    return session.conclude(experiment, finished=finished, summary=summary)
 
 
 def _files_of(assignments: Sequence[str]) -> dict[str, str]:
@@ -161,6 +184,7 @@ def _build_parts(
             contours=settings.contours,
             folder=str(session.directory),
             seed=measurement.seed,
+            weights=settings.keep != "none",
             **{**settings.evaluator.measuring(), "recipe": measurement.recipe},
         )
 

@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     EXCEEDED = 1
     BAD_INPUT = 2
     STOPPED = 3
+    GATE = 4
     INTERRUPTED = 130
 
 

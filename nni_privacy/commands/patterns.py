@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.extract import add_extract
@@ -12,7 +12,7 @@ from nni_privacy.errors import PatternError
 from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
-    from nni_privacy.patterns import Cells
+    from nni_privacy.patterns import CellPattern, Cells, EdgeEvidence
 
 __all__ = ["add_patterns"]
 
@@ -70,22 +70,40 @@ def run_list() -> int:
 
 
 def run_show(name: str, *, cells: Cells | None) -> int:
-    """Prints the edges of a pattern in their order.
+    """Prints the edges of a pattern in their order, where it comes from, and what speaks for it.
 
     Raises:
         PrivacyError: if there is no such pattern.
     """
-    from nni_privacy.cells.darts import CELL_TYPES
-    from nni_privacy.patterns import load_pattern
+    from nni_privacy.patterns import CellPattern, load_pattern
     from nni_privacy.patterns.library import warn_unsupported
 
     pattern = load_pattern(name, cells=cells)
     print(pattern.name)
-    for cell_type in CELL_TYPES:
-        for position, edge in enumerate(pattern.edges_of(cell_type), start=1):
-            print(f"  {cell_type:<10} {position}. {edge.source} -> {edge.target}  {edge.op}")
+    for part in [pattern] if isinstance(pattern, CellPattern) else [pattern.normal, pattern.reduction]:
+        for line in _told(part):
+            print(f"  {part.cell:<10} {line}".rstrip())
     warn_unsupported(pattern)
     return 0
+
+
+def _told(part: CellPattern) -> Iterator[str]:
+    evidence = [_evidence(one) for one in part.evidence] or [""] * len(part)
+    for position, (edge, told) in enumerate(zip(part.edges, evidence, strict=True), start=1):
+        yield f"{position}. {edge.source} -> {edge.target}  {edge.op:<14} {told}"
+    yield f"objective: {part.objective}; source: {part.source or 'not told'}"
+    if part.effect:
+        effects = ", ".join(f"{count}: {change:+.4f}" for count, change in part.effect.items())
+        yield f"predicted change of the AUC by the first edges: {effects}"
+
+
+def _evidence(one: EdgeEvidence) -> str:
+    """What speaks for an edge, of what was measured."""
+    interval = "" if one.importance_low is None else f" [{one.importance_low:+.4f}, {one.importance_high or 0:+.4f}]"
+    facts = [f"importance {one.importance:+.4f}{interval}"] if one.importance is not None else []
+    facts += [f"found again in {one.stability:.0%} of resamples"] if one.stability is not None else []
+    facts += [f"{one.support} architectures"] if one.support is not None else []
+    return ", ".join(facts)
 
 
 def run_apply(name: str, file: str, *, cells: Cells | None, budget: int, plugins: Sequence[str] = ()) -> int:

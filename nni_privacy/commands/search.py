@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nni.nas.strategy import Strategy
 
     from nni_privacy.commands.session import Session
-    from nni_privacy.config import SearchConfig
+    from nni_privacy.config import ConfirmConfig, SearchConfig
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.runs.directory import RunDirectory
     from nni_privacy.runs.epochs import EpochRecord
@@ -122,12 +122,33 @@ def _check(settings: SearchConfig, session: Session, output: str | Path | None) 
 
 
 def _search_measured(settings: SearchConfig, session: Session) -> ExitCode:
+    options = settings.confirm
     if session.conclude_complete():
-        return ExitCode.DONE
+        return ExitCode.DONE if options is None else _confirm(settings, options, session)
     with session.opened():
         experiment = session.experiment(*_build_parts(settings, session, on_epoch=session.progress.on_epoch))
         finished = session.run_to_end(experiment)
-    return session.conclude(experiment, finished=finished)
+    code = session.conclude(experiment, finished=finished, keep_up=options is None)
+    return code if options is None or code != ExitCode.DONE else _confirm(settings, options, session)
+
+
+def _confirm(settings: SearchConfig, options: ConfirmConfig, session: Session) -> ExitCode:
+    """Goes on with what confirms a search that is finished, at the same address."""
+    from nni_privacy.commands.confirm import confirm_search
+
+    access = getattr(session, "access", None)  # of a search that had been finished before there is none
+    return confirm_search(
+        settings,
+        session.directory,
+        options,
+        command=session.command,
+        place=["--output", str(session.directory), "--resume"],
+        port=session.port,
+        host=session.host,
+        token=session.token,
+        exit_when_done=session.exit_when_done,
+        page=None if access is None else access.token,
+    )
 
 
 def _build_parts(
@@ -140,7 +161,9 @@ def _build_parts(
     evaluator = build_evaluator(settings)
     data, split = evaluator.load_data()
     check_split(split, name=data.name)
-    call_dry(settings.evaluator.attacks, classes=data.num_classes, seed=settings.seed)
+    further = () if settings.confirm is None else settings.confirm.attacks
+    attacks = list(dict.fromkeys((*settings.evaluator.attacks, *further)))
+    call_dry(attacks, classes=data.num_classes, seed=settings.seed)
     space = build_space(settings, data)
     strategy = build_search_strategy(settings, folder=session.directory / "search", on_epoch=on_epoch)
     return space, evaluator, strategy

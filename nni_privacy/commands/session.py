@@ -6,7 +6,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -32,7 +32,7 @@ from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
 from nni_privacy.runs.notices import notices_of
-from nni_privacy.runs.records import TRIALS, TrialRecord, read_trials
+from nni_privacy.runs.records import STOPPED, TRIALS, TrialRecord, read_trials
 from nni_privacy.strategies.registry import strategy_options
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ __all__ = ["SearchProgress", "Session", "check_resumable", "differences", "run_f
 FREE = (
     "name",
     "trials",
+    "confirm",
     "strategy.top_k",
     "concurrency",
     "gpus_per_trial",
     "training_service",
     "trial_timeout",
     "warm_trials",
+    "keep",
 )
 """Fields that may change from one start of a run to the next; ``trials``, and ``top_k`` with it, may only grow."""
 
@@ -77,6 +79,8 @@ class Session:
         token: whether the web UI wants the token in the address that is printed.
         exit_when_done: whether the web UI is stopped when the run is done, not by Ctrl-C.
         command: words of the command line that make this run, without ``nni-privacy`` and where and how it runs.
+        place: words that name the run directory and ask to go on with it; by default ``--output`` and ``--resume``.
+        page: the token of a session that has ended, whose page of the web UI goes on; by default a new one.
         access: of NNI's manager; set while the session is open.
         progress: the observer of finished trials; set while the session is open.
     """
@@ -90,13 +94,16 @@ class Session:
     token: bool = True
     exit_when_done: bool = False
     command: Sequence[str] = ()
+    place: Sequence[str] | None = None
+    page: str | None = field(default=None, repr=False)
     access: ManagerAccess = field(init=False)
     progress: SearchProgress = field(init=False)
 
     @property
     def resume_command(self) -> str:
         """What is to be typed to go on with the run."""
-        words = ["nni-privacy", *self.command, "--output", str(self.directory), "--resume"]
+        place = ["--output", str(self.directory), "--resume"] if self.place is None else self.place
+        words = ["nni-privacy", *self.command, *place]
         words += ["--port", str(self.port)] if self.port != PORT else []
         words += ["--host", self.host] if self.host is not None else []
         words += ["--no-token"] if not self.token else []
@@ -132,7 +139,7 @@ class Session:
         with quick_imports():
             import_module("nni_privacy.nni_runtime.experiment")
         check_folder(Path.cwd())
-        with manager_access(host=self.host, wants_token=self.token, announce=False) as self.access:
+        with manager_access(host=self.host, wants_token=self.token, announce=False, token=self.page) as self.access:
             address = self.access.plain_address(self.port)
             with SearchProgress(self.trials, address) as self.progress, interruptible():
                 yield self
@@ -159,7 +166,9 @@ class Session:
             settings=settings.resolved(),
             observers=[self.progress],
             trial_timeout=settings.trial_timeout,
+            stop=getattr(settings, "stop", None),  # a study has none: each of its measurements is wanted
             warm_trials=settings.warm_trials,
+            keep=settings.keep,
             **size,
         )
 
@@ -214,18 +223,36 @@ class Session:
             log = experiment.run_directory.path / "nni" / experiment.id / "log"
             raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
 
-    def conclude(self, experiment: PrivacyExperiment, *, finished: bool) -> ExitCode:
-        """Reports a run and keeps its web UI up until Ctrl-C, where there is one."""
-        done, failed = self.progress.done, self.progress.failed
+    def conclude(
+        self,
+        experiment: PrivacyExperiment,
+        *,
+        finished: bool,
+        keep_up: bool = True,
+        summary: Callable[[], None] | None = None,
+    ) -> ExitCode:
+        """Reports a run and keeps its web UI up until Ctrl-C, where there is one.
+
+        Args:
+            experiment: what has been run.
+            finished: whether it went to its end.
+            keep_up: whether the web UI stays up, unless ``exit_when_done``.
+            summary: called when a run that went to its end has been reported.
+        """
+        done, failed, stopped = self.progress.done, self.progress.failed, self.progress.stopped
         try:
             report, word = write_report(self.directory), "done" if finished else "interrupted"
             for line in self.progress.notices():
                 print(f"notice: {line}")
-            print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
+            early = f", {stopped} stopped early" if stopped else ""
+            count = f"{done} trial{'s'[: done != 1]}, {failed} failed{early}"
+            print(f"{word}: {count}; report: {report}", flush=True)
             if not finished:
                 print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
-            if not self.exit_when_done and experiment.port is not None:
+            if summary is not None:
+                summary()
+            if keep_up and not self.exit_when_done and experiment.port is not None:
                 in_main = threading.current_thread() is threading.main_thread()
                 until = "until Ctrl-C" if in_main else "until this program ends"
                 print(f"the web UI stays up at {self.access.page(self.port)} {until}", flush=True)
@@ -233,10 +260,13 @@ class Session:
                     threading.Event().wait() if in_main else threading.main_thread().join()
         except KeyboardInterrupt:
             print(file=sys.stderr)
+        except PrivacyError:
+            print(f"the report is written by: {self.resume_command}", flush=True)
+            raise
         finally:
             if finished:  # else it has been stopped
                 experiment.stop()
-        return ExitCode.DONE if done > failed else ExitCode.ALL_FAILED
+        return ExitCode.DONE if done > failed + stopped else ExitCode.ALL_FAILED
 
 
 def strategy_faults(settings: SearchConfig | StudyConfig) -> AbstractContextManager[None]:
@@ -315,7 +345,7 @@ class SearchProgress:
     def __init__(self, trials: int, address: str, *, console: Console | None = None) -> None:
         self.trials = trials
         self.address = address
-        self.done = self.failed = self._restored = 0
+        self.done = self.failed = self.stopped = self._restored = 0
         self.best_accuracy: float | None = None
         self.lowest_auc: float | None = None
         self._console = console or Console(highlight=False, soft_wrap=True)
@@ -343,6 +373,8 @@ class SearchProgress:
             self._count(record)
             if record.status == "failed":
                 self._console.print(f"trial {record.trial} failed: {record.error}", markup=False)
+            if record.status == STOPPED:
+                self._console.print(f"trial {record.trial} stopped early: {record.stopped}", markup=False)
             for notice in self._first_notices(record):
                 self._console.print(f"notice, trial {record.trial}: {notice}", markup=False)
             if not self._console.is_terminal:
@@ -367,6 +399,7 @@ class SearchProgress:
         self._records.append(record)
         self.done += 1
         self.failed += record.status == "failed"
+        self.stopped += record.status == STOPPED
         accuracy, auc = record.metrics.get("accuracy"), record.metrics.get("mia_auc")
         self.best_accuracy = max((x for x in (self.best_accuracy, accuracy) if x is not None), default=None)
         self.lowest_auc = min((x for x in (self.lowest_auc, auc) if x is not None), default=None)
@@ -393,19 +426,23 @@ class SearchProgress:
         return (time.monotonic() - self._started) / here * max(self.trials - self.done, 0) if here else None
 
     def _line(self) -> Text:
+        # In a log the first line has it, with the token; on a screen that line may be gone, and the browser is let in.
+        address = [self.address] if self._console.is_terminal else []
         if self._epoch is not None and not self.done and self._epoch.epoch < self._epoch.epochs:
-            return Text(self._folded([*str(self._epoch).split("  "), self.address]))
+            return Text(self._folded([*str(self._epoch).split("  "), *address]))
         left = self.seconds_left()
         running = [] if left is not None else [str(self._trial or "starting")]
         clock = f"{_duration(time.monotonic() - self._started)} so far"
-        failed = f" ({self.failed} failed)" if self.failed else ""
+        counts = {"failed": self.failed, "stopped early": self.stopped}
+        others = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        failed = f" ({others})" if others else ""
         parts = [
             f"{self.done}/{self.trials} trials{failed}",
             f"best accuracy {_fraction(self.best_accuracy)}",
             f"lowest AUC {_fraction(self.lowest_auc)}",
             *running,
             clock if left is None else f"{clock}, {_duration(left)} left",
-            self.address,
+            *address,
         ]
         return Text(self._folded(parts))
 

@@ -30,6 +30,7 @@ class Dataset:
         labels: ``(N,)`` ``int64`` in ``0..num_classes - 1``.
         num_classes: number of classes K, at least 2.
         stratified: whether :meth:`split` deals out class by class.
+        classes: names of the K classes, where the data set has some; else empty.
 
     Raises:
         DataError: if a shape or type is another, lengths differ, a label is out of range or a pixel is not finite.
@@ -40,6 +41,7 @@ class Dataset:
     labels: torch.Tensor
     num_classes: int
     stratified: bool = False
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = tuple(self.images.shape)
@@ -59,6 +61,8 @@ class Dataset:
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= self.num_classes:
             raise DataError(f"{self.name}: labels run from {low} to {high}, expected 0..{self.num_classes - 1}")
+        if len(self.classes) not in (0, self.num_classes):
+            raise DataError(f"{self.name}: {len(self.classes)} names of classes, expected {self.num_classes}")
 
     def __len__(self) -> int:
         return len(self.labels)

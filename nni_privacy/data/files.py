@@ -40,8 +40,10 @@ def default_data_folder() -> Path:
     return cache_folder("data")
 
 
-def root_folder(name: str, root: Root, *, download: bool) -> Path:
+def root_folder(name: str, root: Root, *, download: bool | None) -> Path:
     """The folder that ``root`` names, or the default one; made if the data set is to be downloaded into it.
+
+    ``download`` is None of data that nobody can download.
 
     Raises:
         DataError: if the folder is missing (and nothing is to be downloaded), or cannot be made.
@@ -50,7 +52,8 @@ def root_folder(name: str, root: Root, *, download: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise DataError(f"dataset {name!r}: root is {folder}, which is a file, not a folder")
     if not folder.is_dir() and not download:
-        raise DataError(f"dataset {name!r}: no such folder: {folder} (set root to where it is, or download: true)")
+        remedy = "" if download is None else ", or download: true"
+        raise DataError(f"dataset {name!r}: no such folder: {folder} (set root to where it is{remedy})")
     if download:
         try:
             folder.mkdir(parents=True, exist_ok=True)

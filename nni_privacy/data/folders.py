@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from nni_privacy.errors import DataError
 
 __all__ = ["read_image_folder"]
 
+_logger = logging.getLogger(__name__)
+
 TRAINING = frozenset({"train", "training", "trainset"})
 PARTS = TRAINING | {"val", "valid", "validation", "dev", "eval", "test", "testing", "testset", "holdout"}
 """Words in names of folders that are parts of a data set."""
@@ -31,16 +34,22 @@ MIN_IMAGES = 2
 """Of a class: one may be a member, one a non-member."""
 MAX_DEPTH = 64
 """Of folders in folders."""
+OTHER_FORMATS = (".gif", ".heic", ".heif", ".avif", ".jfif", ".jp2", ".tga", ".dng", ".nef", ".cr2", ".arw", ".svg")
+"""Endings of images that are not read."""
 DARK = 16
 """Upper halves of 16-bit images that are all below this are those of a camera of 12 bits or fewer."""
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder: its own images and its folders by name, both sorted; hidden ones (``.name``) are left out."""
+    """A folder: its own images and its folders by name, both sorted; hidden ones (``.name``) are left out.
+
+    ``others`` are images of formats that are not read.
+    """
 
     path: Path
     images: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
     folders: dict[str, _Folder] = field(default_factory=dict)
 
     @cached_property
@@ -52,6 +61,11 @@ class _Folder:
         yield from self.images
         for folder in self.folders.values():
             yield from folder.all_images()
+
+    def all_others(self) -> Iterator[Path]:
+        yield from self.others
+        for folder in self.folders.values():
+            yield from folder.all_others()
 
 
 Classes = Mapping[str, list[_Folder]]
@@ -74,7 +88,7 @@ def read_image_folder(
     Raises:
         DataError: in one line that names the folder or the file.
     """
-    top = _scan(root_folder(name, root, download=False))
+    top = _scan(root_folder(name, root, download=None))
     where = f"dataset {name!r}: {top.path}"
     classes = _classes(top, where, splits)
     if len(classes) < MIN_CLASSES:
@@ -93,8 +107,11 @@ def read_image_folder(
             raise DataError(f"dataset {name!r}: {found}; expected {MIN_IMAGES} or more{known}")
         files += sorted(images, key=lambda image: (str(image.parent), image.name))
         labels += [label] * len(images)
+    others = list(top.all_others())
+    if others:
+        _logger.warning("%s: %d left out, not read as images: %s", where, len(others), _listed(set(map(str, others))))
     pixels = _images(files, image_size, channels=channels, **decoding)
-    return Dataset(top.path.name, torch.from_numpy(pixels), torch.tensor(labels), len(classes))
+    return Dataset(top.path.name, torch.from_numpy(pixels), torch.tensor(labels), len(classes), classes=tuple(classes))
 
 
 def _scan(path: Path, above: tuple[tuple[int, int], ...] = ()) -> _Folder:
@@ -115,6 +132,8 @@ def _scan(path: Path, above: tuple[tuple[int, int], ...] = ()) -> _Folder:
                     if not entry.is_file():
                         raise DataError(f"{entry.path}: not a file, or a link to one that is missing")
                     folder.images.append(Path(entry.path))
+                elif entry.name.lower().endswith(OTHER_FORMATS):
+                    folder.others.append(Path(entry.path))
     except OSError as error:
         raise DataError(f"{error.filename or path}: {error.strerror or error}") from None
     return folder

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ STL10_CLASSES = FASHION_CLASSES = 10
 
 def read_cifar(name: str, *, root: Root, download: bool) -> Dataset:
     """The 60,000 images of ``cifar10`` or ``cifar100``, ``(60000, 3, 32, 32)`` ``uint8``, with their (fine) labels."""
-    reader = CIFAR_READERS[name]
+    reader, classes = CIFAR_READERS[name], list[str]()
     files = [*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])]
     folder = _official_folder(name, reader, files, root=root, download=download)
 
@@ -53,24 +53,26 @@ def read_cifar(name: str, *, root: Root, download: bool) -> Dataset:
         # file's checksum has turned out to be the official one. File by file, so that each is checked once, and one is
         # in memory besides the pool.
         part = _opened(name, folder, files, narrowed(reader, train_list=[entry], test_list=[]), train=True)
+        classes[:] = part.classes
         return part.data.transpose(0, 3, 1, 2), np.asarray(part.targets)
 
     parts = (part_of(entry) for entry in (*reader.train_list, *reader.test_list))
-    return _pooled(name, parts, CIFAR_CLASSES[name])
+    return _pooled(name, parts, CIFAR_CLASSES[name], classes)
 
 
 def read_stl10(name: str, *, root: Root, download: bool) -> Dataset:
     """The 13,000 labelled images of STL-10, ``(13000, 3, 96, 96)`` ``uint8``; the unlabelled ones are not touched."""
-    train = STL10.train_list[:2]
+    train, classes = STL10.train_list[:2], list[str]()
     files = [*train, *STL10.test_list]
     folder = _official_folder(name, STL10, files, root=root, download=download)
 
     def parts() -> Iterator[Part]:
         for split, tables in (("train", {"train_list": train, "test_list": []}), ("test", {"train_list": []})):
             part = _opened(name, folder, files, narrowed(STL10, **tables), split=split)
+            classes[:] = part.classes
             yield part.data, part.labels
 
-    return _pooled(name, parts(), STL10_CLASSES)
+    return _pooled(name, parts(), STL10_CLASSES, classes)
 
 
 def read_fashion_mnist(name: str, *, root: Root, download: bool) -> Dataset:
@@ -91,12 +93,13 @@ def read_fashion_mnist(name: str, *, root: Root, download: bool) -> Dataset:
                     check_checksums(name, folder, [(file.name, checksums[file.stem])])
             yield _idx(images, read_image_file).numpy()[:, None], _idx(labels, read_label_file).numpy()
 
-    return _pooled(name, parts(), FASHION_CLASSES)
+    return _pooled(name, parts(), FASHION_CLASSES, FashionMNIST.classes)
 
 
-def _pooled(name: str, parts: Iterable[Part], num_classes: int) -> Dataset:
+def _pooled(name: str, parts: Iterable[Part], num_classes: int, classes: Sequence[str]) -> Dataset:
+    """The pool of ``parts``; the names of the ``classes`` may be known only when these have been read."""
     images, labels = pool(name, parts)
-    return Dataset(name, torch.from_numpy(images), torch.from_numpy(labels), num_classes)
+    return Dataset(name, torch.from_numpy(images), torch.from_numpy(labels), num_classes, classes=tuple(classes))
 
 
 def _official_folder(name: str, reader: Any, files: list[Any], *, root: Root, download: bool) -> Path:

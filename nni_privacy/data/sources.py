@@ -51,7 +51,7 @@ def load_digits() -> Dataset:
     bunch = sklearn_digits()
     levels = np.rint(bunch.images * (255 / DIGITS_MAX)).astype(np.uint8)
     labels = torch.from_numpy(bunch.target.astype(np.int64))
-    return Dataset("digits", torch.from_numpy(levels[:, None]), labels, num_classes=10)
+    return Dataset("digits", torch.from_numpy(levels[:, None]), labels, num_classes=10, classes=tuple("0123456789"))
 
 
 @register_dataset("npz")

@@ -119,12 +119,14 @@ def manager_access(
     wants_token: bool | None = None,
     allow_pickle: bool | None = None,
     announce: bool | None = None,
+    token: str | None = None,
 ) -> Iterator[ManagerAccess]:
-    """Managers that this thread starts meanwhile are reached as said, with one new token; ``None``: as before.
+    """Managers that this thread starts meanwhile are reached as said; ``None``: as before.
 
-    The caller has checked ``host`` (:func:`check_host`).
+    They have one new token, or that of an ended manager whose page is to go on. The caller has checked ``host``
+    (:func:`check_host`).
     """
-    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    token = token or secrets.token_urlsafe(_TOKEN_BYTES)
     given = {"host": host, "wants_token": wants_token, "allow_pickle": allow_pickle, "announce": announce}
     access = _changed(current_access(), **given, token=token)
     reset = _access.set(access)

@@ -19,6 +19,7 @@ from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.execution.event import FinalMetricEvent, IntermediateMetricEvent, TrainingEndEvent
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.runtime.tuner_command_channel import command_type
+from nni.runtime.tuner_command_channel.command_type import CommandType
 from nni.utils import MetricType
 
 from nni_privacy.errors import RunStoppedError
@@ -28,10 +29,12 @@ from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.metrics import final_fault
 from nni_privacy.nni_runtime.trial_ends import Timeouts, TrialEnd, end_of_trial
 from nni_privacy.nni_runtime.trial_results import identity_of, mismatch, proposed_architecture, record_of
-from nni_privacy.runs.epochs import TrialEpoch
+from nni_privacy.runs.epochs import TrialEpoch, longer
 from nni_privacy.runs.journal import Result, sample_key
-from nni_privacy.runs.records import TrialRecord
+from nni_privacy.runs.models import MODEL_FILE
+from nni_privacy.runs.records import Curves, TrialRecord
 from nni_privacy.runs.replay import Replay
+from nni_privacy.runs.stopping import Stopping
 
 __all__ = ["AuditedEngine", "proposed_architecture"]
 
@@ -39,6 +42,7 @@ _logger = logging.getLogger(__name__)
 
 TrialObserver = Callable[[TrialRecord], None]
 ScoresObserver = Callable[[str, bytes], None]
+ModelObserver = Callable[[TrialRecord, Callable[[], bytes | None]], None]
 EpochObserver = Callable[[TrialEpoch], None]
 
 POLL_SECONDS = 1.0
@@ -74,6 +78,14 @@ class _Trial:
     interruptions: int = 0
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What a trial told while it ran: its curves, and why it was stopped early, if it was."""
+
+    curves: Curves
+    stopped: str | None
+
+
 class AuditedEngine(TrainingServiceExecutionEngine):
     """Runs trials on NNI's training service and tells observers of each that ended.
 
@@ -98,9 +110,12 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         on_trial: called with the record of each finished trial, from a thread of its own. A result that it cannot write
             (OSError) stops the run.
         on_scores: called before with the trial's id and the content of its ``scores.npz``, if it wrote one.
+        on_model: called then with the record of a trial that succeeded, and with what reads its ``model.safetensors``.
         on_epoch: called with each intermediate result, from that thread, too.
         folder: of the run; a trial that fails while its disk is full is run again when the run goes on.
         trial_timeout: seconds after which a running trial is stopped; None: never.
+        stopping: which trials are stopped early, by what they report of their epochs; None: none. The strategy is told
+            of such a trial as of a failed one: what it has is no result that compares with others.
 
     Raises, wherever the strategy asks it something:
         RunStoppedError: if the manager has ended, or a result could not be written.
@@ -113,13 +128,19 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         replay: Replay,
         on_trial: TrialObserver,
         on_scores: ScoresObserver,
+        on_model: ModelObserver = lambda record, read: None,
         on_epoch: EpochObserver = lambda epoch: None,
         folder: Path,
         trial_timeout: float | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
+        self._stopping = stopping
+        self._curves: dict[str, Curves] = {}
+        self._stopped_early: dict[str, str] = {}
         self._replay = replay
         self._on_trial = on_trial
         self._on_scores = on_scores
+        self._on_model = on_model
         self._on_epoch = on_epoch
         self._manager = ManagerClient(experiment)
         self._folder = folder
@@ -291,7 +312,9 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             event, number = IntermediateMetricEvent(trial.model, command.value), trial.number
             self._take(lambda: self.dispatch_model_event(event) if number in self._open else None)
             recipe = getattr(getattr(trial.model, "evaluator", None), "recipe", None)
-            self._on_epoch(TrialEpoch(number, command.sequence + 1, getattr(recipe, "epochs", None), command.value))
+            epoch = TrialEpoch(number, command.sequence + 1, getattr(recipe, "epochs", None), command.value)
+            self._on_epoch(epoch)
+            self._judge(trial_id, epoch)
         else:
             fault, refused = mismatch(trial.model, command.value), final_fault(command.value)
             if fault is not None:
@@ -300,6 +323,17 @@ class AuditedEngine(TrainingServiceExecutionEngine):
                 self._refused[trial_id] = refused
             else:
                 self._finals[trial_id] = command.value
+
+    def _judge(self, trial_id: str, epoch: TrialEpoch) -> None:
+        """Adds an epoch to a trial's curves, and has NNI stop the trial early where the rule says so."""
+        curves = self._curves[trial_id] = longer(self._curves.get(trial_id, {}), epoch.numbers)
+        if self._stopping is None or trial_id in self._stopped_early:
+            return
+        why = self._stopping.reported(trial_id, curves)
+        if why is not None:
+            self._stopped_early[trial_id] = why
+            channel: Any = self._channel
+            channel._send(CommandType.KillTrialJob, json.dumps(trial_id))  # what NNI's assessors send
 
     def _on_refused(self, message: str, why: str) -> None:
         """Keeps why the final result of a trial was refused: it is the trial's error, if no other comes."""
@@ -315,6 +349,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._intended.pop(trial_id, None)
         final, fault = self._finals.pop(trial_id, None), self._faults.pop(trial_id, None)
         refused = self._refused.pop(trial_id, None)
+        told = _Told(self._curves.pop(trial_id, {}), self._stopped_early.pop(trial_id, None) if final is None else None)
         if trial is None or (self._closing and (command.event != "SUCCEEDED" or final is None)):
             return
         if fault is not None:
@@ -322,6 +357,8 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             _logger.error(end.fault)
         elif refused is not None and final is None and command.event == "SUCCEEDED":
             end = TrialEnd(fault=refused)
+        elif told.stopped is not None:
+            end = TrialEnd()
         else:
             end = self._how_it_ended(trial_id, command.event, final)
         if end.machine_fault is not None:
@@ -329,11 +366,12 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         elif end.killed_by is not None and trial.interruptions < _RETRIES:
             _logger.warning("trial %s was %s; it is run again", trial_id, end.killed_by)
             trial.interruptions += 1
+            self._forget(trial_id)
             self._take(lambda: self._send_again(trial))
         else:
             if end.killed_by is not None:
                 end = TrialEnd(fault=f"{end.killed_by}, {trial.interruptions + 1} times in a row")
-            self._finish(trial_id, trial, final, end.fault)
+            self._finish(trial_id, trial, final, end.fault, told)
 
     def _how_it_ended(self, trial_id: str, event: str, final: Any) -> TrialEnd:
         timeout = self._timeouts.seconds if self._timeouts.ended(trial_id) else None
@@ -343,15 +381,25 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             return end if full is None else TrialEnd(machine_fault=full)
         return end
 
-    def _finish(self, trial_id: str, trial: _Trial, final: Any, fault: str | None) -> None:
+    def _forget(self, trial_id: str) -> None:
+        """The trial is run again, from its first epoch."""
+        if self._stopping is not None:
+            self._stopping.forget(trial_id)
+
+    def _finish(self, trial_id: str, trial: _Trial, final: Any, fault: str | None, told: _Told) -> None:
         """Writes a result to disk and then hands it to the strategy; what cannot be written stops the run."""
-        scores = self._manager.file(trial_id, SCORES_FILE) if fault is None else None
-        record = record_of(trial_id, trial.number, trial.model, final, fault)
-        result = Result(trial_id, fault is None, final if fault is None else None, record)
+        trained = fault is None and told.stopped is None
+        scores = self._manager.file(trial_id, SCORES_FILE) if trained else None
+        record = record_of(trial_id, trial.number, trial.model, final, fault, curves=told.curves, stopped=told.stopped)
+        result = Result(trial_id, trained, final if trained else None, record)
+        if self._stopping is not None:
+            self._stopping.ended(trial_id)
         try:
             self._replay.ended(trial.number, result)
             if scores is not None:
                 self._on_scores(trial_id, scores)
+            if record.succeeded:
+                self._on_model(record, lambda: self._manager.file(trial_id, MODEL_FILE))
             self._on_trial(record)
         except OSError as error:
             self._stop(RunStoppedError(unwritten(error)))

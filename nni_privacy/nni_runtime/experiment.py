@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
+from nni_privacy.analysis.model_choice import Keep
 from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.files import writing_run
 from nni_privacy.nni_runtime import install
@@ -26,6 +27,7 @@ from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.hidden_modules import check_folder
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
+from nni_privacy.nni_runtime.model_keeper import ModelKeeper, check_keep
 from nni_privacy.nni_runtime.surroundings import put_outer_trial_aside
 from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory, describe_environment
@@ -33,6 +35,7 @@ from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.processes import leftovers, stop_processes
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
+from nni_privacy.runs.stopping import Stopping, StopRule, stop_rule
 
 __all__ = ["PrivacyExperiment", "fit_parts"]
 
@@ -54,7 +57,7 @@ class PrivacyExperiment(NasExperiment):
         strategy: e.g. a :class:`nni_privacy.strategies.FixedPattern` around one of NNI's.
         config: NNI's own configuration, for what the arguments below do not cover (other training services).
         output: the run directory, a new one or, for :meth:`resume`, that of the run: ``config.yaml``,
-            ``environment.json``, ``trials.jsonl``, ``journal.jsonl``, ``scores/``; NNI's own files go to
+            ``environment.json``, ``trials.jsonl``, ``journal.jsonl``, ``scores/``, ``models/``; NNI's own files go to
             its folder ``nni``. By default a new folder ``runs/<name>-<experiment id>``.
         name: the experiment's name.
         trials: how many trials to run, failed ones included.
@@ -66,6 +69,10 @@ class PrivacyExperiment(NasExperiment):
             told by it, at :meth:`resume`, of all that were finished before; one that has ``on_trial_epoch``, of every
             epoch of a running trial, a :class:`~nni_privacy.runs.epochs.TrialEpoch`.
         trial_timeout: seconds after which a running trial is stopped and counts as failed; None: never.
+        stop: a rule by which trials are stopped early, a :class:`~nni_privacy.runs.stopping.StopRule` or the mapping of
+            a configuration; None: none is.
+        keep: the trials whose weights (``model.safetensors`` in a trial's output folder) are kept in ``models/``: those
+            of the ``front`` of accuracy and AUC and the most accurate one, ``all`` or ``none``.
         warm_trials: whether trials on this machine are forked from one process that has imported everything and read
             the data: each costs seconds less, and is otherwise the same.
         token: whether the web UI wants the token in the address that is printed; None: as ``install()`` was told.
@@ -93,12 +100,16 @@ class PrivacyExperiment(NasExperiment):
         settings: Mapping[str, Any] | None = None,
         observers: Sequence[Callable[[TrialRecord], None]] = (),
         trial_timeout: float | None = None,
+        stop: StopRule | Mapping[str, Any] | None = None,
+        keep: Keep = "front",
         warm_trials: bool = True,
         token: bool | None = None,
         allow_pickle: bool | None = None,
         id: str | None = None,
     ) -> None:
         install()
+        self._stop = None if stop is None else _rule_and_epochs(stop, evaluator)
+        self._keep = check_keep(keep, settings or {})
         self._fixed_edges = fit_parts(model_space, evaluator, strategy)
         if config is None:
             config = _local_config(name, concurrency=concurrency, trials=trials, gpus_per_trial=gpus_per_trial)
@@ -142,8 +153,10 @@ class PrivacyExperiment(NasExperiment):
             return super()._run_impl(port, wait_completion, debug)
         finally:
             if told and self.run_directory.holds_run(folder):
-                with suppress(PrivacyError):  # what has ended the run says more than that it cannot be drawn
+                try:
                     print(f"report: {write_report(folder)}", flush=True)
+                except PrivacyError as error:  # what has ended the run, if anything, says more: that is raised
+                    print(f"no report: {error}", flush=True)
 
     def resume(self, port: int = 8080, wait_completion: bool = True, debug: bool = False) -> bool | None:
         """Goes on with the run in ``output``, which was interrupted by whatever; see :meth:`run`.
@@ -230,18 +243,23 @@ class PrivacyExperiment(NasExperiment):
         run = self.run_directory
         with writing_run():
             replay = Replay(run.journal, {record.trial for record in self._finished or ()})
+            config = self._settings or {}
+            self._models = ModelKeeper(run, keep=self._keep, config=config, finished=self._finished or ())
         return AuditedEngine(
             self,
             replay=replay,
             on_trial=self._record,
             on_scores=run.save_scores,
+            on_model=self._models.take,
             on_epoch=self._tell_epoch,
             folder=run.path,
             trial_timeout=self._trial_timeout,
+            stopping=None if self._stop is None else Stopping(*self._stop, self._finished or ()),
         )
 
     def _record(self, record: TrialRecord) -> None:
         self.run_directory.append(record)
+        self._models.recorded(record)
         for observer in self._observers:
             try:
                 observer(record)
@@ -265,6 +283,7 @@ class PrivacyExperiment(NasExperiment):
             "evaluator": evaluator,
             "trials": self.config.max_trial_number,
             "concurrency": self.config.trial_concurrency,
+            "keep": self._keep,
         }
 
     def _environment(self) -> dict[str, Any]:
@@ -288,6 +307,15 @@ def fit_parts(model_space: ModelSpace, evaluator: Evaluator, strategy: Strategy)
         if check is not None:
             check(SimplifiedModelSpace.from_model(model_space, evaluator))
     return fixed
+
+
+def _rule_and_epochs(stop: StopRule | Mapping[str, Any], evaluator: Evaluator) -> tuple[StopRule, int]:
+    """The rule of early stopping, and the epochs of a whole trial."""
+    rule, epochs = stop_rule(stop), getattr(getattr(evaluator, "recipe", None), "epochs", None)
+    if not isinstance(epochs, int):
+        raise ConfigError(f"stop: {type(evaluator).__name__} does not say how many epochs its trials have")
+    rule.check_epochs(epochs)
+    return rule, epochs
 
 
 def _check_start(port: int) -> None:

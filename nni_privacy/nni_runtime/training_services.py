@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from nni.experiment.config.training_service import TrainingServiceConfig
     from nni.nas.experiment import NasExperimentConfig
 
-__all__ = ["TrainingService", "check_reachable", "experiment_config", "training_service_config", "without_secrets"]
+__all__ = ["NOT_WRITTEN", "TrainingService", "check_reachable", "experiment_config", "training_service_config"]
+__all__ += ["without_secrets"]
 
 PLATFORMS = ("local", "remote", "kubeflow", "frameworkcontroller", "aml", "dlc")
 _GONE = {"openpai": "NNI 3.0 still has its options, but its manager cannot start it", "adl": "NNI 3.0 has dropped it"}
@@ -41,6 +42,8 @@ _WORDS: Mapping[str, Any] = {
     "storage_type": Literal["nfs", "azureStorage"],
 }
 _OF_EVERY_SERVICE = ("trial_command", "trial_code_directory", "trial_gpu_number", "nni_manager_ip", "debug")
+NOT_WRITTEN = "(not written)"
+"""Stands in files for a password or a key."""
 _SECRETS = ("password", "ssh_passphrase", "access_key_id", "access_key_secret", "key_vault_key")
 
 
@@ -129,7 +132,7 @@ def without_secrets(content: Any) -> Any:
     """A copy of the section to be written to files: without passwords and keys."""
     if isinstance(content, Mapping):
         return {
-            key: "(not written)" if key in _SECRETS and value is not None else without_secrets(value)
+            key: NOT_WRITTEN if key in _SECRETS and value is not None else without_secrets(value)
             for key, value in content.items()
         }
     return [without_secrets(item) for item in content] if isinstance(content, list) else content

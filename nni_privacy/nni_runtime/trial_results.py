@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.evaluator import factors_text
-from nni_privacy.runs.records import TrialRecord, finite_metrics, finite_number
+from nni_privacy.runs.records import STOPPED, Curves, TrialRecord, finite_metrics, finite_number
 
 __all__ = ["identity_of", "mismatch", "proposed_architecture", "record_of"]
 
@@ -19,7 +20,16 @@ _TEXTS = ("data", "notices")
 """Keys that are none where they are texts, as :class:`~nni_privacy.PrivacyEvaluator` reports them."""
 
 
-def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, fault: str | None) -> TrialRecord:
+def record_of(
+    trial: str,
+    number: int,
+    model: ExecutableModelSpace,
+    value: Any,
+    fault: str | None,
+    *,
+    curves: Curves = MappingProxyType({}),
+    stopped: str | None = None,
+) -> TrialRecord:
     """The record of a finished trial.
 
     Args:
@@ -28,10 +38,14 @@ def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, 
         model: what was proposed.
         value: what it reported at its end.
         fault: why it failed; None if it did not.
+        curves: what it reported after each epoch.
+        stopped: why it was stopped early; None if it was not.
     """
     proposed, factors = proposed_architecture(model), _factors(model) or {}
     if fault is not None:
-        return TrialRecord(trial, number, "failed", proposed, error=fault, factors=factors)
+        return TrialRecord(trial, number, "failed", proposed, error=fault, factors=factors, curves=curves)
+    if stopped is not None:
+        return TrialRecord(trial, number, STOPPED, proposed, factors=factors, curves=curves, stopped=stopped)
     final = _as_mapping(value)
     texts = {key: item for key in _TEXTS if isinstance(item := final.get(key), str)}
     # What strategies maximise says nothing more where it is the accuracy, as with our own evaluator.
@@ -48,6 +62,7 @@ def record_of(trial: str, number: int, model: ExecutableModelSpace, value: Any, 
         unresolved=unresolved,
         data=_from_json(texts.get("data")),
         notices=tuple(texts["notices"].split("; ")) if texts.get("notices") else (),
+        curves=curves,
     )
 
 

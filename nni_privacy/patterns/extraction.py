@@ -94,7 +94,8 @@ def _groups(auc: Floats, options: ExtractionOptions) -> dict[Objective, Rows]:
             count = "no architecture has" if not mask.any() else f"only {mask.sum()} architectures have"
             raise DataError(
                 f"{objective}: {count} an AUC {where}; needed are {MIN_SUPPORT} or more "
-                f"(the AUCs lie between {auc.min():.3f} and {auc.max():.3f}: choose another high or low threshold)"
+                f"(the AUCs lie between {auc.min():.3f} and {auc.max():.3f}: choose another threshold, "
+                "high (--high) or low (--low))"
             )
     return {objective: np.flatnonzero(mask) for objective, (mask, _) in masks.items()}
 

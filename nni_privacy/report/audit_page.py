@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nni_privacy.analysis.exposed import Exposures, exposures
 from nni_privacy.attacks import (
     AttackReport,
     ClassMetrics,
@@ -28,6 +29,7 @@ from nni_privacy.auditing.audit import AuditReport
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
 from nni_privacy.errors import DataError
 from nni_privacy.files import to_csv
+from nni_privacy.report.exposed import exposed_html
 from nni_privacy.report.html import render_page, replace_text
 from nni_privacy.report.roc import RocInfo, draw_roc, trial_rocs
 from nni_privacy.report.style import CURVES, drawing_style, new_figure, to_svg
@@ -111,6 +113,7 @@ class AuditInfo:
         verdict: over all attacks.
         notices: why the numbers may be no result, each with its kind first.
         provenance: date, device, versions, digest of the weights.
+        exposed: the members, those first that the attacks find most often.
     """
 
     attacks: tuple[AttackInfo, ...]
@@ -126,6 +129,7 @@ class AuditInfo:
     verdict: Verdict
     notices: tuple[str, ...]
     provenance: Mapping[str, str]
+    exposed: Exposures
 
     @property
     def primary(self) -> AttackInfo:
@@ -146,7 +150,16 @@ def audit_info(report: AuditReport) -> AuditInfo:
     # The audited model stands in the curves' info as the only trial there is.
     metrics = {key: value for key, value in report.metrics().items() if value is not None}
     trial = TrialRecord("audit", 0, "succeeded", "", metrics)
-    scores = [AttackScores(attack.name, attack.scores, attack.is_member) for attack in report.attacks.values()]
+    scores = [
+        AttackScores(
+            attack.name,
+            attack.scores,
+            attack.is_member,
+            report.record_index[attack.records],
+            signals.labels[attack.records],
+        )
+        for attack in report.attacks.values()
+    ]
     return AuditInfo(
         attacks=tuple(_attack_info(report, attack) for attack in report.attacks.values()),
         roc=trial_rocs(trial, scores, [attack.roc for attack in report.attacks.values()]),
@@ -161,6 +174,7 @@ def audit_info(report: AuditReport) -> AuditInfo:
         verdict=report.verdict,
         notices=report.notices,
         provenance=report.provenance,
+        exposed=exposures({"": [("audit", scores)]}),
     )
 
 
@@ -191,7 +205,12 @@ def _attack_info(report: AuditReport, attack: AttackReport) -> AttackInfo:
 
 
 def write_audit(
-    report: AuditReport, directory: str | os.PathLike[str], *, title: str = "audit", facts: Mapping[str, str] = {}
+    report: AuditReport,
+    directory: str | os.PathLike[str],
+    *,
+    title: str = "audit",
+    facts: Mapping[str, str] = {},
+    images: Any = None,
 ) -> Path:
     """Writes ``metrics.json``, ``metrics.csv``, ``scores.npz`` and ``report.html``; same audit, same files.
 
@@ -200,6 +219,7 @@ def write_audit(
         directory: made if it is missing; files of these names are replaced, each in one step, the page last.
         title: of the page.
         facts: what a reader should know about the audit (model, data set, seed, ...), shown in this order; plain text.
+        images: ``(members, C, H, W)``, the members' images, of which the most exposed ones are shown; None: no images.
 
     Returns:
         The path of the page.
@@ -211,7 +231,7 @@ def write_audit(
     texts = {
         "metrics.json": audit_json(report, info, title=title, facts=facts),
         "metrics.csv": audit_csv(info),
-        "report.html": render_audit(info, title=title, facts=facts),
+        "report.html": render_audit(info, title=title, facts=facts, images=images),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -224,8 +244,8 @@ def write_audit(
     return folder / "report.html"
 
 
-def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, str] = {}) -> str:
-    """The page as text; the same audit gives the same text."""
+def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, str] = {}, images: Any = None) -> str:
+    """The page as text; the same audit gives the same text. Arguments as :func:`write_audit`."""
     label = f"ROC curves of {len(info.roc.attacks)} attacks, log-log"
     with drawing_style():
         figure = to_svg(draw_attack_rocs(info.roc), prefix="roc", label=label)
@@ -242,6 +262,7 @@ def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, s
         facts={**facts, **info.provenance},
         titles=TITLES,
         figure=figure,
+        exposed=exposed_html(info.exposed, images),
         histograms=histograms,
         percent=f"{info.primary.report.confidence:.0%}",
         most=max(curve.nonmembers for curve in info.roc.curves),

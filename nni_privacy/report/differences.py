@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from nni_privacy.analysis.paired_auc import MIN_SIDE, AucDifference, compare_aucs
 from nni_privacy.attacks.verdict import LEVEL
@@ -14,6 +15,8 @@ from nni_privacy.runs.records import RunInfo, TrialRecord
 from nni_privacy.runs.scores import AttackScores, read_scores
 
 __all__ = ["DifferencesInfo", "differences_info"]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def differences_info(run: RunInfo, front: Sequence[TrialRecord]) -> DifferencesI
         return None
     group.sort(key=lambda one: (one[0].mia_auc or 0.0, one[0].sequence))
     first = group[0][1]
-    pairs = compare_aucs([_in_order(attack) for _, attack in group], first.is_member[_order(first)])
+    pairs = compare_aucs([_in_order(attack, attack.scores) for _, attack in group], _in_order(first, first.is_member))
     compared = tuple(trial for trial, _ in group)
     return DifferencesInfo(
         attack=first.attack,
@@ -74,18 +77,15 @@ def differences_info(run: RunInfo, front: Sequence[TrialRecord]) -> DifferencesI
 
 def _records_key(trial: TrialRecord, attack: AttackScores) -> object | None:
     """What is the same for trials that were attacked on the same records; None if that cannot be known."""
-    records = attack.records
-    if records is None or min(attack.members, attack.non_members) < MIN_SIDE:
+    index = attack.index
+    if index is None or len(np.unique(index)) < len(index) or min(attack.members, attack.non_members) < MIN_SIDE:
         return None
-    order = _order(attack)
-    # Places in the attacked records are those of a data set, a split and its seed, which the trial's data tell.
-    data = json.dumps([trial.data, trial.factors.get("dataset"), trial.factors.get("seed")], sort_keys=True)
-    return attack.attack, data, records[order].tobytes(), attack.is_member[order].tobytes()
+    order = np.argsort(index)
+    dataset = str(trial.factors.get("dataset", ""))
+    return attack.attack, dataset, index[order].tobytes(), attack.is_member[order].tobytes()
 
 
-def _order(attack: AttackScores) -> np.ndarray:
-    return np.argsort(np.arange(len(attack.scores)) if attack.records is None else attack.records, kind="stable")
-
-
-def _in_order(attack: AttackScores) -> np.ndarray:
-    return attack.scores[_order(attack)]
+def _in_order(attack: AttackScores, values: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """Values of the attacked records in the order of their places in the data set."""
+    assert attack.index is not None  # noqa: S101 - a group's key has it
+    return values[np.argsort(attack.index)]

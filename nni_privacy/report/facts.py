@@ -10,7 +10,7 @@ import yaml
 
 from nni_privacy.report.html import duration
 from nni_privacy.runs.notices import TrialNotice, notices_of
-from nni_privacy.runs.records import FixedEdges, RunInfo, TrialRecord, name_of
+from nni_privacy.runs.records import STOPPED, FixedEdges, RunInfo, TrialRecord, name_of
 
 __all__ = ["Facts", "SummaryInfo", "appendix", "data_facts", "epochs_of", "facts_of", "summary_info"]
 
@@ -29,6 +29,7 @@ class SummaryInfo:
     Attributes:
         succeeded: number of trials that succeeded.
         failed: number that failed.
+        stopped: number that were stopped early.
         planned: number that the configuration asks for, if it does.
         best_accuracy: the trial of highest accuracy (then lowest AUC).
         lowest_auc: the trial of lowest AUC (then highest accuracy).
@@ -41,6 +42,7 @@ class SummaryInfo:
 
     succeeded: int
     failed: int
+    stopped: int
     planned: int | None
     best_accuracy: TrialRecord | None
     lowest_auc: TrialRecord | None
@@ -60,6 +62,7 @@ def summary_info(run: RunInfo) -> SummaryInfo:
     return SummaryInfo(
         succeeded=len(run.succeeded),
         failed=sum(trial.status == "failed" for trial in run.trials),
+        stopped=sum(trial.status == STOPPED for trial in run.trials),
         planned=planned if type(planned) is int else None,
         best_accuracy=min(accurate, key=lambda trial: (-(trial.accuracy or 0), trial.mia_auc or 0), default=None),
         lowest_auc=min(audited, key=lambda trial: (trial.mia_auc or 0, -(trial.accuracy or 0)), default=None),
@@ -92,11 +95,21 @@ def facts_of(run: RunInfo, summary: SummaryInfo) -> Facts:
         "Fixed edges": {name: edges for name, edges in run.fixed_edges.items() if edges},
         "Attacks": ", ".join(attacks),
         "Epochs": epochs_of(run),
+        "Early stopping": _stopping(run, summary),
         "Seed": "" if seed is None else str(seed),
         "Device": "" if device is None else _plain(device),
         "Versions": _plain(versions if isinstance(versions, Mapping) else others),
         "Time in trials": duration(summary.seconds) if summary.seconds else "",
     }
+
+
+def _stopping(run: RunInfo, summary: SummaryInfo) -> str:
+    """The rule, and what it spared."""
+    rule, epochs = run.config.get("stop"), epochs_of(run)
+    if not rule or not epochs.isdigit():
+        return ""
+    trained, whole = sum(trial.epochs for trial in run.trials), int(epochs) * len(run.trials)
+    return f"{_plain(rule)}; {summary.stopped} of {len(run.trials)} trials stopped, {trained} of {whole} epochs trained"
 
 
 def epochs_of(run: RunInfo) -> str:
@@ -143,11 +156,20 @@ def appendix(run: RunInfo) -> dict[str, str]:
 
 
 def _pattern(run: RunInfo) -> str:
-    pattern = run.config.get("pattern")
-    if not pattern:
+    pattern, fixed = run.config.get("pattern"), run.environment.get("fixed_edges")
+    recorded = isinstance(fixed, Mapping) and any(fixed.values())
+    known = any(run.fixed_edges.values())
+    if not pattern and not recorded:
         return "none: every edge was searched"
-    edges = "" if any(run.fixed_edges.values()) else " (its fixed edges were not recorded)"
-    return _with_options(pattern) + edges
+    told = (
+        ""
+        if known
+        else "its fixed edges are of a space of a plugin"
+        if recorded
+        else "its fixed edges were not recorded"
+    )
+    # Of a run from Python only the edges are known.
+    return f"{_with_options(pattern)}{f' ({told})' if told else ''}" if pattern else told
 
 
 def _filter(value: Any) -> str:

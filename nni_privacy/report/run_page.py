@@ -10,11 +10,14 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from nni_privacy.analysis.exposed import exposures_of_run
 from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
 from nni_privacy.cells.genotypes import cells_of
 from nni_privacy.report.cell import cell_figure, reading
+from nni_privacy.report.confirmed_page import confirmed_html
 from nni_privacy.report.differences import differences_info
 from nni_privacy.report.evolution_page import evolution_html
+from nni_privacy.report.exposed import exposed_html, images_of_run
 from nni_privacy.report.facts import appendix, facts_of, summary_info
 from nni_privacy.report.html import render_page
 from nni_privacy.report.roc import RocInfo, draw_roc, roc_info
@@ -44,6 +47,7 @@ def render_run(run: RunInfo) -> str:
         content = {
             "figures": _figures(tradeoff, progress, hypervolume, roc),
             "evolution": evolution_html(run),
+            "confirmed": confirmed_html(run),
             **_best_cells(run, tradeoff),
         }
     return render_page(
@@ -61,8 +65,14 @@ def render_run(run: RunInfo) -> str:
         front={trial.trial for trial in tradeoff.front},
         columns=columns_of(run),
         appendix=appendix(run),
+        exposed=_exposed(run),
         **content,
     )
+
+
+def _exposed(run: RunInfo) -> Markup:
+    found = exposures_of_run(run)
+    return exposed_html(found, images_of_run(run) if found.records else None)
 
 
 def _figures(

@@ -22,6 +22,7 @@ from nni_privacy.files import LineFile, atomic_write, read_yaml
 from nni_privacy.runs.journal import JOURNAL, Journal
 from nni_privacy.runs.lines import DAMAGED, listed
 from nni_privacy.runs.lock import RunLock
+from nni_privacy.runs.models import MODELS, ModelStore
 from nni_privacy.runs.plain_data import plain_data
 from nni_privacy.runs.records import CONFIG, ENVIRONMENT, SCORES, TRIALS, TrialRecord, read_trials
 from nni_privacy.runs.salvage import check_known, salvage_trials
@@ -48,6 +49,7 @@ class RunDirectory:
         self.path = Path(path).absolute()
         self.journal = Journal(self.path / JOURNAL)
         self.lock = RunLock(self.path)
+        self.models = ModelStore(self.path / MODELS)
         self._trials = LineFile(self.path / TRIALS)
         if not (resumable and self.holds_run(self.path)):
             self.check_free(self.path)

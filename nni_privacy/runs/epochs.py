@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nni_privacy.runs.lines import mend, read_lines
+from nni_privacy.runs.records import Curves, finite_number
 
-__all__ = ["EPOCHS_FILE", "EpochRecord", "SearchLog", "TrialEpoch", "read_epochs"]
+__all__ = ["EPOCHS_FILE", "EpochRecord", "SearchLog", "TrialEpoch", "longer", "read_epochs"]
 
 EPOCHS_FILE = "epochs.jsonl"
 
@@ -60,12 +61,28 @@ class TrialEpoch:
     epochs: int | None
     reported: Any
 
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """The reported metrics to six digits, as they are recorded; None for what is no finite number."""
+        reported = self.reported if isinstance(self.reported, Mapping) else {"default": self.reported}
+        told = {name: finite_number(value) for name, value in reported.items()}
+        if told.get("default") == told.get("accuracy"):  # with our own evaluator it says nothing more
+            told.pop("default", None)
+        return {name: None if value is None else float(f"{value:.6g}") for name, value in told.items()}
+
     def __str__(self) -> str:
         said = self.reported if isinstance(self.reported, Mapping) else {"default": self.reported}
         name = next((name for name in ("loss", "default") if isinstance(said.get(name), int | float)), None)
         number = "" if name is None else f", {name} {said[name]:.3f}"
         total = "" if self.epochs is None else f"/{self.epochs}"
         return f"trial {self.sequence + 1}: epoch {self.epoch}{total}{number}"
+
+
+def longer(curves: Curves, numbers: Mapping[str, float | None]) -> Curves:
+    """The curves with one more epoch, in which a metric that is missing has no number."""
+    length = max(map(len, curves.values()), default=0)
+    names = dict.fromkeys((*curves, *numbers))
+    return {name: (*curves.get(name, (None,) * length), numbers.get(name)) for name in names}
 
 
 class SearchLog:

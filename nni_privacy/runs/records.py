@@ -23,13 +23,20 @@ from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.files import read_yaml
 from nni_privacy.runs.lines import read_lines
 
-__all__ = ["CONFIG", "ENVIRONMENT", "SCORES", "TRIALS", "FixedEdges", "RunInfo", "TrialRecord", "finite_metrics"]
+__all__ = ["CONFIG", "ENVIRONMENT", "SCORES", "STOPPED", "TRIALS", "Curves", "FixedEdges", "RunInfo", "TrialRecord"]
+__all__ += ["finite_metrics"]
 __all__ += ["finite_number", "parse_record", "read_run", "read_trials"]
 
 TRIALS = "trials.jsonl"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 SCORES = "scores"
+
+STOPPED = "stopped"
+"""The status of a trial that a rule stopped early."""
+
+Curves = Mapping[str, tuple[float | None, ...]]
+"""Name of a metric to its values after each epoch; None where one was no finite number."""
 
 FixedEdges = Mapping[str, tuple[Edge, ...]]
 """Name of a searched cell to the edges that the pattern fixed in it."""
@@ -42,7 +49,7 @@ class TrialRecord:
     Attributes:
         trial: NNI's id of the trial.
         sequence: the number of its proposal, from 0: in a run that was never resumed, its number in the web UI.
-        status: ``"succeeded"``, ``"failed"``, or what else another tool wrote.
+        status: ``"succeeded"``, ``"failed"``, ``"stopped"`` (early, by a rule), or what else another tool wrote.
         architecture: what was really trained; of a failed trial, what was proposed.
         metrics: its final metrics that are finite numbers, fractions; empty if it failed.
         seconds: wall time of training and audit, without NNI's overhead.
@@ -51,6 +58,8 @@ class TrialRecord:
         unresolved: names of the metrics that have no finite number, such as a rate that so few records cannot resolve.
         data: sizes of the ``split`` by part, and members and non-members of the ``classes`` by label; empty if unknown.
         notices: why the metrics may be no result; each begins with its kind and a colon.
+        curves: what it reported after each epoch; empty if it reported nothing.
+        stopped: why it was stopped early; None if it was not.
     """
 
     trial: str
@@ -64,6 +73,8 @@ class TrialRecord:
     unresolved: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    curves: Curves = field(default_factory=dict)
+    stopped: str | None = None
 
     def to_json(self) -> str:
         """One line of JSON: an unresolved metric is null, other fields without a value are left out."""
@@ -81,6 +92,7 @@ class TrialRecord:
             line: its number, from 1; stands for a missing id or sequence.
         """
         sequence, error, notices = row.get("sequence"), row.get("error"), row.get("notices")
+        curves, stopped = _mapping(row.get("curves")), row.get("stopped")
         metrics, unresolved = finite_metrics(_mapping(row.get("metrics")))
         return cls(
             trial=str(row.get("trial") or f"line {line}"),
@@ -94,6 +106,8 @@ class TrialRecord:
             unresolved=unresolved,
             data=_mapping(row.get("data")),
             notices=tuple(str(one) for one in notices) if isinstance(notices, list) else (),
+            curves={key: tuple(map(finite_number, one)) for key, one in curves.items() if isinstance(one, list)},
+            stopped=None if stopped is None else str(stopped),
         )
 
     @cached_property
@@ -110,6 +124,11 @@ class TrialRecord:
     def succeeded(self) -> bool:
         """Whether the trial ended well."""
         return self.status == "succeeded"
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs that it has reported."""
+        return max(map(len, self.curves.values()), default=0)
 
     @property
     def accuracy(self) -> float | None:
@@ -252,12 +271,13 @@ def _read_mapping(path: Path) -> Mapping[str, Any]:
 
 
 def _fixed_edges(value: Any, path: Path) -> FixedEdges:
+    """The edges of cells that this process knows; those of a space that only a plugin knows say nothing here."""
     value = {} if value is None else value
     known = [cell for record in SPACES.values() for cell in record.cells]
-    if not isinstance(value, Mapping) or not set(value) <= set(known):
-        raise DataError(f"{path}: fixed_edges: expected lists of edges under {' or '.join(known)}, found {value!r}")
+    if not isinstance(value, Mapping):
+        raise DataError(f"{path}: fixed_edges: expected lists of edges by cell, found {value!r:.80}")
     fixed: dict[str, tuple[Edge, ...]] = {}
-    for name in value:
+    for name in [cell for cell in value if cell in known]:
         try:
             fixed[name] = tuple(Edge(*edge) for edge in value[name] or ())
         except (TypeError, GenotypeError) as error:

@@ -17,7 +17,7 @@ from typing import Any
 from nni_privacy.errors import ConfigError
 from nni_privacy.runs.journal import History, Journal, Result
 from nni_privacy.runs.lines import Line, Lines, listed, mend, read_lines
-from nni_privacy.runs.records import SCORES, TRIALS, TrialRecord, parse_record
+from nni_privacy.runs.records import SCORES, STOPPED, TRIALS, TrialRecord, parse_record
 
 __all__ = ["check_known", "salvage_trials"]
 
@@ -25,7 +25,7 @@ UNNUMBERED = -1
 """The sequence of a record that does not say its own."""
 
 
-_ENDS = ("succeeded", "failed")
+_ENDS = ("succeeded", "failed", STOPPED)
 """What a run writes as the status of a finished trial."""
 
 

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from nni_privacy.files import UNREADABLE
 
-__all__ = ["AttackScores", "read_scores", "roc_band"]
+__all__ = ["AttackScores", "read_score_file", "read_scores", "roc_band"]
+
+_OF_RECORDS = ("record_index", "record_label")
+_READ = ("/scores", "/is_member", "/records", *_OF_RECORDS)
 
 BAND_LEVEL = 0.95
 BAND_REPLICATES = 400
 BAND_SEED = 20220907
 """The band is an illustration, not a metric: one fixed seed keeps the page the same for the same input."""
-_PARTS = ("/scores", "/is_member", "/records")
 ROUNDING = 1 + 1e-9
 """So that a rate of exactly k / n counts as reached in spite of rounding."""
 
@@ -30,18 +32,26 @@ class AttackScores:
         attack: name of the attack.
         scores: ``(n,)``-dim; higher means more likely a member.
         is_member: ``(n,)``-dim, the truth. There is at least one member and one non-member.
-        records: ``(n,)``-dim, places among the records of the trial, each once; None if the file does not tell.
+        index: ``(n,)``-dim, the records' places in the data set, or in an audit among the members (or non-members);
+            None if the file does not say.
+        labels: ``(n,)``-dim, their classes; None likewise.
     """
 
     attack: str
     scores: NDArray[np.float64]
     is_member: NDArray[np.bool_]
-    records: NDArray[np.int64] | None = None
+    index: NDArray[np.int64] | None = None
+    labels: NDArray[np.int64] | None = None
 
     @property
     def members(self) -> int:
         """Number of members."""
         return int(self.is_member.sum())
+
+    @property
+    def members_index(self) -> NDArray[np.int64]:
+        """The members' places, see :attr:`index`; none if they are unknown."""
+        return np.empty(0, dtype=np.int64) if self.index is None else self.index[self.is_member]
 
     @property
     def non_members(self) -> int:
@@ -63,9 +73,17 @@ def read_scores(directory: Path, trial: str, attacks: Sequence[str] = ()) -> tup
     name = f"{trial}.npz"
     if Path(name).name != name:  # "../x": a trial's name is never a way out of the folder
         return ()
+    return read_score_file(directory / "scores" / name, attacks)
+
+
+def read_score_file(path: Path, attacks: Sequence[str] = ()) -> tuple[AttackScores, ...]:
+    """Reads scores as :meth:`AuditReport.save_scores <nni_privacy.auditing.AuditReport.save_scores>` writes them.
+
+    Arguments and result as :func:`read_scores`.
+    """
     try:
-        with np.load(directory / "scores" / name, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name.endswith(_PARTS)}
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if name.endswith(_READ)}
     except UNREADABLE:
         return ()
     names = sorted(name.removesuffix("/scores") for name in arrays if name.endswith("/scores"))
@@ -81,14 +99,22 @@ def _usable(name: str, arrays: dict[str, NDArray[np.generic]]) -> AttackScores |
     values, members = scores.astype(np.float64), truth.astype(bool)
     if not np.isfinite(values).all() or members.all() or not members.any():
         return None
-    return AttackScores(name, values, members, _places(arrays.get(f"{name}/records"), len(values)))
+    index, labels = (_of_records(arrays.get(f"{name}/records"), arrays.get(key), members) for key in _OF_RECORDS)
+    return AttackScores(name, values, members, index, labels)
 
 
-def _places(records: NDArray[np.generic] | None, count: int) -> NDArray[np.int64] | None:
-    """The records' places if they are ``count`` different integers."""
-    if records is None or records.shape != (count,) or records.dtype.kind not in "iu":
+def _of_records(
+    records: NDArray[np.generic] | None, values: NDArray[np.generic] | None, members: NDArray[np.bool_]
+) -> NDArray[np.int64] | None:
+    """The value of each attacked record; None where the file does not hold whole numbers for all of them."""
+    if records is None or values is None or records.shape != members.shape or values.ndim != 1:
         return None
-    return records.astype(np.int64) if len(np.unique(records)) == count else None
+    if {records.dtype.kind, values.dtype.kind} - {"i", "u"}:
+        return None
+    places, found = records.astype(np.int64), values.astype(np.int64)
+    if (places < 0).any() or (places >= len(found)).any() or (found < 0).any():
+        return None
+    return np.asarray(found[places], dtype=np.int64)
 
 
 def roc_band(

@@ -18,6 +18,7 @@ from nni_privacy.cells.spaces import SPACES, space_of
 from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
+from nni_privacy.runs.confirmed import label_of
 from nni_privacy.schema import Section, validated
 from nni_privacy.strategies.registry import ONE_SHOT
 from nni_privacy.studies.sources import GenotypeSource, NetworkSource, SearchSource, Source
@@ -190,9 +191,12 @@ class _VariedEntry(ArchitecturesEntry):
         sizes = (self.search_space or space).options
         variants, digits = _expanded(self.variants), len(str(len(genotypes)))
         for number, genotype in enumerate(genotypes, start=1):
-            fitting = {"name": space_of(genotype).name, "channels": sizes["channels"], "cells": sizes["cells"]}
-            source = GenotypeSource(genotype=str(genotype), space=fitting)
-            yield Architecture(f"{label}-{number:0{digits}}", "NAS", source, variants)
+            yield Architecture(f"{label}-{number:0{digits}}", "NAS", _source_of(genotype, sizes), variants)
+
+
+def _source_of(genotype: Any, sizes: Mapping[str, Any]) -> GenotypeSource:
+    fitting = {"name": space_of(genotype).name, "channels": sizes["channels"], "cells": sizes["cells"]}
+    return GenotypeSource(genotype=str(genotype), space=fitting)
 
 
 class GenotypesEntry(_VariedEntry):
@@ -209,6 +213,20 @@ class GenotypesEntry(_VariedEntry):
             texts = enumerate(self.genotypes)
             found, label = [genotype_at(f"genotypes.{number}", text) for number, text in texts], "genotype"
         yield from self._labelled(found[: self.limit], self.label or label, space)
+
+
+class TrialEntry(ArchitecturesEntry):
+    """``{trial: 7, genotype: TEXT, search_space: {...}}``: what a trial of a search has found."""
+
+    trial: int = Field(ge=0)
+    genotype: str
+    search_space: SearchSpaceConfig | None = None
+
+    def architectures(self, space: SearchSpaceConfig) -> Iterator[Architecture]:
+        """One, called after the trial."""
+        genotype = genotype_at("genotype", self.genotype)
+        source = _source_of(genotype, (self.search_space or space).options)
+        yield Architecture(label_of(self.trial), "NAS", source)
 
 
 class SampledEntry(_VariedEntry):
@@ -261,6 +279,7 @@ class SearchedEntry(ArchitecturesEntry):
 _ENTRIES: Mapping[str, type[ArchitecturesEntry]] = {
     "networks": NetworksEntry,
     "genotypes": GenotypesEntry,
+    "trial": TrialEntry,
     "sampled": SampledEntry,
     "strategy": SearchedEntry,
 }

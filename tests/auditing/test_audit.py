@@ -76,7 +76,9 @@ def test_the_reported_numbers_follow_from_the_saved_scores(report, tmp_path):
     path = report.save_scores(tmp_path / "scores" / "trial")
     assert path.name == "trial.npz" and [entry.name for entry in path.parent.iterdir()] == ["trial.npz"]
     with np.load(path, allow_pickle=False) as saved:
-        assert len(saved.files) == 6
+        assert len(saved.files) == 8
+        assert (saved["record_label"] == report.signals.labels).all()
+        assert (saved["record_index"] == np.tile(np.arange(449), 2)).all()  # members first
         for name in BOTH:
             scores, member, records = (saved[f"{name}/{part}"] for part in ("scores", "is_member", "records"))
             assert attack_metrics(scores, member) == report.attacks[name].metrics

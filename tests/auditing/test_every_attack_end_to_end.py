@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import audited_model
 import numpy as np
@@ -245,6 +246,23 @@ def test_the_command_line_judges_over_all_attacks_and_by_a_threshold(
         assert digest in found["facts"]["Weights"] and found["provenance"]["Date"][:2] == "20"
     assert main(command(files, tmp_path / "wrong", *further, "0.3")) == 2
     assert "max_auc is 0.3: allowed are" in capsys.readouterr().err and not (tmp_path / "wrong").exists()
+
+
+def test_the_command_line_fails_by_a_gate(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    junit = tmp_path / "closed" / "gate.xml"
+    further = ["--attacks", "gap,loss_threshold", "--device", "cpu", "--max-auc", "0.5", "--fail-if"]
+    closed = [*further, "gap_mia_auc > 0.5", "--fail-if", "loss_threshold_mia_auc_high > 1", "--junit", str(junit)]
+    assert main(command(files, tmp_path / "closed", *closed)) == 4
+    found = json.loads((tmp_path / "closed" / "metrics.json").read_text())
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if "failed" in one]
+    assert line.startswith(f"nni-privacy: failed: gap_mia_auc > 0.5: it is {found['mia_auc']:.6g}, ")
+    (suite,) = ElementTree.parse(junit).getroot()  # noqa: S314 - our own
+    assert [len(case) for case in suite] == [1, 0]
+    assert main(command(files, tmp_path / "open", *further, "mia_auc > 1")) == 1  # --max-auc alone
+    assert main(command(files, tmp_path / "wrong", *further, "rmia_mia_auc > 0.5")) == 2
+    assert "unknown metric 'rmia_mia_auc'" in capsys.readouterr().err and not (tmp_path / "wrong").exists()
 
 
 def foreign_weights(folder: Path) -> Path:

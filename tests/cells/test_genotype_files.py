@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from genotype_styles import NASBENCH201_STYLES, STYLES
@@ -200,3 +201,9 @@ def test_apply_and_predict_read_every_style(tmp_path: Path, style: str, capsys: 
         assert main(["surrogate", "predict", str(path)]) == 0
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1] and printed[0].count("\n") == 2
+
+
+@pytest.mark.parametrize("value", [None, 3, b"Genotype()", ["Genotype()"]])
+def test_what_is_no_text_is_no_genotype(value: Any) -> None:
+    with pytest.raises(GenotypeError, match=f"not a genotype but a {type(value).__name__}"):
+        parse_genotype(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -200,3 +201,28 @@ def test_importing_is_light(module: str) -> None:
     code = f"import {module}, sys; print(sorted({{'torch', 'nni', 'matplotlib', 'pydantic'}} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+# --- faults of the machine ---
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("words", [["list", "attacks"], ["patterns", "show", "demotion-reduction"]])
+def test_a_full_standard_output_is_one_line(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "nni_privacy", *words]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (3, "nni-privacy: standard output: No space left on device\n")
+
+
+def test_a_full_disk_under_a_report_is_a_fault_of_the_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trials.jsonl").write_text('{"trial": "a", "sequence": 0, "status": "succeeded", "metrics": {}}\n')
+
+    def full(path: Path, content: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("nni_privacy.report.html.atomic_write", full)
+    code, out, err = run(["report", tmp_path], capsys)
+    assert code == 3 and out == "" and err.count("\n") == 1 and "cannot be written (No space left on device)" in err

@@ -304,3 +304,15 @@ def test_images_come_in_the_order_of_torchvision(tmp_path: Path, monkeypatch: py
     )
     labels = load(root).labels.tolist()
     assert [(str(file), label) for file, label in zip(files, labels, strict=True)] == ImageFolder(root).samples
+
+
+def test_images_of_formats_that_are_not_read_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for kind in ("cat", "dog"):
+        (tmp_path / kind).mkdir()
+        for number in range(3):
+            Image.new("L", (4, 4), number).save(tmp_path / kind / f"{number}.png")
+    (tmp_path / "cat" / "photo.HEIC").touch()
+    (tmp_path / "cat" / "notes.txt").touch()
+    assert len(load_dataset("imagefolder", root=str(tmp_path))) == 6
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "1 left out, not read as images" in told and "photo.HEIC" in told and "notes" not in told

@@ -24,6 +24,7 @@ from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.journal import JOURNAL, Journal
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
+from nni_privacy.runs.stopping import Stopping, stop_rule
 from nni_privacy.search_spaces import DARTS
 
 INTENDED = {"first": 0, "second": 1}
@@ -255,6 +256,42 @@ def test_a_result_that_cannot_be_written_stops_the_run_and_is_not_counted(
     assert records == []
 
 
+def test_weights_are_offered_before_the_trial_is_recorded_and_read_only_if_they_are_wanted(
+    engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files["model.safetensors"] = b"weights"
+    asked: list[str] = []
+    monkeypatch.setattr(ManagerClient, "file", lambda _self, _trial, name: (asked.append(name), files.get(name))[1])
+    seen: list[Any] = []
+
+    def take(record: TrialRecord, read: Any) -> None:
+        seen.append((record.trial, len(records), read() if record.trial == "first" else None))
+
+    engine._on_model = take
+    report(engine, "first", ran=0)
+    end(engine, "first")
+    report(engine, "second", ran=1)
+    end(engine, "second")
+    assert seen == [("first", 0, b"weights"), ("second", 1, None)]
+    assert asked.count("model.safetensors") == 1 and [record.trial for record in records] == ["first", "second"]
+
+
+def test_weights_that_cannot_be_written_stop_the_run_and_the_trial_is_not_counted(
+    engine: AuditedEngine, records: list[TrialRecord]
+) -> None:
+    def full(_record: TrialRecord, _read: Any) -> None:
+        raise OSError(28, "No space left on device", "model.safetensors")
+
+    engine._on_model = full
+    report(engine, "first", ran=0)
+    end(engine, "first")
+    with pytest.raises(
+        RunStoppedError, match=r"model\.safetensors: No space left on device; all that is finished is kept"
+    ):
+        ask(engine)
+    assert records == []
+
+
 def test_a_trial_that_fails_on_a_full_disk_stops_the_run(
     engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes]
 ) -> None:
@@ -326,3 +363,70 @@ def test_trials_that_end_with_the_run_are_not_recorded(engine: AuditedEngine, re
 def test_other_spaces_are_described_by_their_sample() -> None:
     model = types.SimpleNamespace(sample={"b": 2, "a": [1]})
     assert proposed_architecture(model) == nni.dump({"a": [1], "b": 2})  # type: ignore[arg-type]
+
+
+def epoch(engine: AuditedEngine, trial: str, number: int, **values: Any) -> None:
+    value = {"default": values["accuracy"], **values}
+    command = command_type.ReportMetricData(INTENDED[trial], "PERIODICAL", number - 1, value, trial)  # type: ignore[arg-type]
+    engine._report_metric_data_callback(command)
+
+
+@pytest.fixture
+def stopped(engine: AuditedEngine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the channel was told to stop; trials below an accuracy of 0.5 after two of four epochs are."""
+    told: list[str] = []
+
+    def send(kind: Any, content: str) -> None:
+        assert kind.value == "KI"
+        told.append(json.loads(content))
+
+    monkeypatch.setattr(engine._channel, "_send", send, raising=False)
+    known = [TrialRecord(str(n), n, "succeeded", "", curves={"accuracy": (0.5,) * 4}) for n in range(5)]
+    engine._stopping = Stopping(stop_rule({"after": 2}), 4, known)
+    return told
+
+
+def test_a_trial_that_is_behind_is_stopped_and_is_no_failure(
+    engine: AuditedEngine, records: list[TrialRecord], stopped: list[str]
+) -> None:
+    finals: list[Any] = []
+    engine.register_model_event_callback(ModelEventType.FinalMetric, finals.append)
+    epoch(engine, "first", 1, accuracy=0.1, loss=2.3)
+    epoch(engine, "second", 1, accuracy=0.1)
+    assert stopped == []
+    epoch(engine, "first", 2, accuracy=0.4, loss=float("nan"))
+    epoch(engine, "second", 2, accuracy=0.6)
+    epoch(engine, "first", 3, accuracy=0.4)  # it was on its way: NNI is asked once
+    assert stopped == ["first"]
+    end(engine, "first", "EARLY_STOPPED")
+    report(engine, "second", ran=1)
+    end(engine, "second")
+    ask(engine)
+    first, second = records
+    assert (first.status, first.error, dict(first.metrics), first.succeeded) == ("stopped", None, {}, False)
+    assert first.stopped == "accuracy 0.400 after 2 of 4 epochs, the median of 5 is 0.500"
+    assert dict(first.curves) == {"accuracy": (0.1, 0.4, 0.4), "loss": (2.3, None, None)}
+    assert second.succeeded and second.curves == {"accuracy": (0.1, 0.6)} and second.stopped is None
+    models = engine.models  # type: ignore[attr-defined]
+    assert [model.status for model in models] == [ModelStatus.Failed, ModelStatus.Trained] and len(finals) == 1
+    assert [TrialRecord.from_row(json.loads(one.to_json()), line=1) for one in records] == records
+
+
+def test_a_trial_that_ended_before_it_could_be_stopped_succeeds(
+    engine: AuditedEngine, records: list[TrialRecord], stopped: list[str]
+) -> None:
+    for number in (1, 2):
+        epoch(engine, "first", number, accuracy=0.1)
+    report(engine, "first", ran=0)
+    end(engine, "first", "EARLY_STOPPED" if not stopped else "SUCCEEDED")
+    assert stopped == ["first"] and records[0].succeeded and records[0].stopped is None
+
+
+def test_a_killed_trial_that_runs_again_begins_its_curve_anew(
+    engine: AuditedEngine, records: list[TrialRecord], files: dict[str, bytes], stopped: list[str]
+) -> None:
+    files["exit.json"] = b'{"code": null, "signal": "SIGKILL", "asked": false}'
+    epoch(engine, "first", 1, accuracy=0.9)
+    end(engine, "first", "FAILED")
+    ask(engine)
+    assert not records and not stopped and not engine._stopping._running  # type: ignore[union-attr]

@@ -150,6 +150,14 @@ def test_ordinary_files_of_a_trial_are_read(repaired_run: Manager) -> None:
     assert repaired_run.request(route + "stderr")[0] == 200
 
 
+def test_a_large_file_of_a_trial_arrives_whole(repaired_run: Manager) -> None:
+    trial = repaired_run.succeeded[0]["trialJobId"]
+    content = os.urandom(1 << 20) * 128
+    (repaired_run.trial_folder(trial) / "model.safetensors").write_bytes(content)
+    status, body = repaired_run.request(f"/api/v1/nni/trial-file/{trial}/model.safetensors")
+    assert status == 200 and body == content
+
+
 def test_the_proxy_to_a_public_web_site_is_off(repaired_run: Manager) -> None:
     status, body = repaired_run.request("/netron/index.html")
     assert status == 404 and b"netron.app" in body

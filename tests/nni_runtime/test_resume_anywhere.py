@@ -17,6 +17,7 @@ from support_world import Cut, Kill, World, make_run, open_run
 
 from nni_privacy import files
 from nni_privacy.runs.directory import RunDirectory
+from nni_privacy.runs.stopping import stop_rule
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.strategies import FixedPattern, build_strategy
 from nni_privacy.strategies.predicted_filter import PredictedFilter
@@ -96,6 +97,56 @@ def test_killed_at_any_write_it_ends_as_if_nothing_had_happened(
         assert state(strategy) == state(expected), at
         assert len(world.sent) == TRIALS - before  # nothing is run twice
         assert not [line for line in lines(run) if "kept" in line]  # it took no other way
+
+
+def curve(sample: dict[str, Any]) -> list[dict[str, float]]:
+    """Six made-up epochs, the same for the same sample, that end near its accuracy."""
+    final = metrics(sample)
+    steps = [0.3, 0.5, 0.7, 0.9, 1.0, 1.0]
+    accuracies = [final["accuracy"] * step for step in steps]
+    return [{"default": one, "accuracy": one, "loss_threshold_mia_auc": final["mia_auc"]} for one in accuracies]
+
+
+STOPPED_EARLY = {
+    "median": {"after": 2, "trials": 2},
+    "halving": {"rungs": [1, 3]},
+    "both": {"after": 2, "trials": 2, "metric": ["accuracy", "loss_threshold_mia_auc"]},
+}
+
+
+@pytest.mark.parametrize("name", ["random", "regularized_evolution", "pareto", "tpe"])
+@pytest.mark.parametrize("stop", STOPPED_EARLY)
+def test_killed_at_any_write_the_same_trials_are_stopped_early(
+    stop: str, name: str, space: SimplifiedModelSpace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def start(run: RunDirectory, cut: Cut) -> World:
+        with monkeypatch.context() as patch:
+            patch.setattr(files.LineFile, "append", lambda file, line: cut(file, line))
+            rule = stop_rule(STOPPED_EARLY[stop])
+            world = World(run, trials=TRIALS, concurrency=1, metrics=metrics, curve=curve, rule=rule)
+            world.search(STRATEGIES[name](), space, patch)
+            return world
+
+    def told_all(run: RunDirectory) -> list[Any]:
+        return sorted((one.sequence, one.status, one.epochs, one.stopped or "") for one in run.records())
+
+    whole = make_run(tmp_path / "whole")
+    counting = Cut()
+    world = start(whole, counting)
+    records = whole.records()
+    stopped = [one for one in records if one.status == "stopped"]
+    assert len(records) == TRIALS and 0 < len(stopped) < TRIALS
+    assert world.epochs_run == sum(one.epochs for one in records) < TRIALS * 6
+    for one in stopped:  # no result, but all that it told; and neither a failure nor an accuracy
+        assert one.epochs < 6 and not one.metrics and one.error is None and f"after {one.epochs} of 6" in one.stopped
+    assert all(one.epochs == 6 for one in records if one.succeeded)
+    for at in range(1, counting.count + 1, 4):
+        run = make_run(tmp_path / f"cut-{at}")
+        with pytest.raises(Kill):
+            start(run, Cut(at, HOW[at % 3]))
+        start(open_run(run.path), Cut())
+        assert (told(run), told_all(run)) == (told(whole), told_all(whole)), at
+        assert not [line for line in lines(run) if "kept" in line]
 
 
 CHANCY = {

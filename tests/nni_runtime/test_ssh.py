@@ -18,9 +18,12 @@ import pytest
 import yaml
 from support_sshd import SshServer, generate_key, ssh_server
 
+from nni_privacy import load_model
+from nni_privacy.analysis.model_choice import kept_trials
 from nni_privacy.commands.main import main
 from nni_privacy.nni_runtime import experiment, install
 from nni_privacy.nni_runtime.probe import free_port
+from nni_privacy.runs.records import TrialRecord
 from nni_privacy.search_spaces import DARTS
 
 pytestmark = pytest.mark.slow
@@ -112,6 +115,10 @@ def test_eight_of_eight_are_paired_and_code_data_and_scores_travel(machine: SshS
     for record in records:
         with np.load(run / "scores" / f"{record['trial']}.npz", allow_pickle=False) as scores:
             assert any(name.endswith("/scores") and len(scores[name]) > 0 for name in scores.files)
+    kept = kept_trials([TrialRecord.from_row(record, line=1) for record in records], "front")
+    assert {path.name for path in (run / "models").iterdir()} == kept
+    assert all(load_model(run / "models" / trial).record.num_classes == 3 for trial in kept)
+    assert not list((run / "nni").rglob("model.safetensors"))
     # Files went there, the trials ran there, and the trial keeper was open to nobody else.
     uploaded = [path.name for path in machine.home.rglob("upload/trial_code/*")]
     assert uploaded == ["records.npz"]
@@ -144,11 +151,13 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(experiment, "install", functools.partial(install, without=names))
 
 
-def test_without_the_repair_no_scores_come_back(machine: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_repair_no_scores_and_no_weights_come_back(
+    machine: SshServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     without(monkeypatch, "remote_scores")
     code, run = search(machine, trials=1)
     assert code == 0
-    assert list((run / "scores").iterdir()) == []
+    assert list((run / "scores").iterdir()) == [] and not (run / "models").exists()
 
 
 @pytest.mark.parametrize("left_out", [(), ("remote_host_key",)], ids=["repaired", "as published"])

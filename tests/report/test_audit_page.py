@@ -180,14 +180,15 @@ def test_every_table_has_as_many_cells_as_headings(report):
         elif tag in {"th", "td"}:
             widths[-1] += int(attributes.get("colspan") or 1)
     attacks = len(report.attacks) + 1
-    assert len(widths) == attacks + CLASSES + 1
-    assert len(set(widths[:attacks])) == 1 and len(set(widths[attacks:])) == 1
+    assert len(widths) == attacks + CLASSES + 1 + 20 + 1
+    first, second, third = widths[:attacks], widths[attacks:-21], widths[-21:]
+    assert all(len(set(table)) == 1 for table in (first, second, third))
 
 
 def test_the_page_shows_the_numbers_of_the_audit(report):
     root = Page(render_audit(audit_info(report), title="lab", facts={"Model": "tiny"})).root
     assert next(root.all("h1")).words.startswith("lab ") and next(root.all("dd")).words == "tiny"
-    attacks, classes = ([list(row.all("td")) for row in table.all("tr")][1:] for table in root.all("table"))
+    attacks, classes, exposed = ([list(row.all("td")) for row in table.all("tr")][1:] for table in root.all("table"))
     for cells, (name, attack) in zip(attacks, report.attacks.items(), strict=True):
         metrics, rate = attack.metrics, attack.rates["1pct"]
         auc = f"{metrics['mia_auc']:.3f} [{metrics['mia_auc_low']:.3f}, {metrics['mia_auc_high']:.3f}]"
@@ -199,6 +200,9 @@ def test_the_page_shows_the_numbers_of_the_audit(report):
     for cells, entry in zip(classes, per_class_of(report), strict=True):
         assert [cell.words for cell in cells[:2]] == [str(entry.label), str(entry.members)]
         assert cells[3].words.startswith("not resolvable: 4" if entry.auc is None else f"{entry.auc:.3f} [")
+    for cells, one in zip(exposed, audit_info(report).exposed.records[:20], strict=True):
+        found = [f"{one.found} of {one.attacked}", f"{one.attacks} of {one.attacks_of}"]
+        assert [cell.words for cell in cells] == [str(one.index), str(one.label), f"{one.percentile:.4f}", *found]
 
 
 def test_a_null_is_no_evidence(null):

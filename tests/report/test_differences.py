@@ -19,8 +19,11 @@ from nni_privacy.runs.records import RunInfo, read_run
 RECORDS = 200
 
 
-def planted(directory: Path, leaks: tuple[float, ...], *, data: tuple[Any, ...] = ()) -> RunInfo:
-    """A run whose trials leak so much, on the same records in orders of their own, and are a front in this order."""
+def planted(directory: Path, leaks: tuple[float, ...], *, shifted: tuple[int, ...] = ()) -> RunInfo:
+    """A run whose trials leak so much, on the same records in orders of their own, and are a front in this order.
+
+    Those that are ``shifted`` were attacked on records of other places in the data set.
+    """
     make_run(directory, trials=len(leaks))
     rows = [json.loads(line) for line in (directory / "trials.jsonl").read_text().splitlines()]
     generator = np.random.default_rng(0)
@@ -32,10 +35,10 @@ def planted(directory: Path, leaks: tuple[float, ...], *, data: tuple[Any, ...] 
         arrays = {"scores": scores[order], "is_member": member[order], "records": order}
         np.savez(
             directory / "scores" / f"{row['trial']}.npz",
+            record_index=np.arange(2 * RECORDS) * 2 + (place in shifted),
             **{f"black_box_partial/{name}": array for name, array in arrays.items()},
         )
         row["metrics"].update(accuracy=0.9 + place / 100, mia_auc=0.5 + leak / 10 + place / 1000)
-        row["data"] = data[place] if data else {"records": "same"}
     write_rows(directory, rows)
     return read_run(directory)
 
@@ -62,15 +65,14 @@ def test_planted_differences_are_found_whatever_the_order_of_records(tmp_path: P
 
 
 def test_nothing_is_said_of_trials_on_other_records(tmp_path: Path) -> None:
-    same, other = {"records": "a"}, {"records": "b"}
-    run = planted(tmp_path / "run", (0.2, 0.4, 0.6), data=(same, other, same))
+    run = planted(tmp_path / "run", (0.2, 0.4, 0.6), shifted=(1,))
     info = info_of(run)
     assert [trial.sequence for trial in info.trials] == [0, 2] and len(info.pairs) == 1
     assert [trial.sequence for trial in info.left_out] == [1]
-    assert info_of(planted(tmp_path / "two", (0.2, 0.4), data=(same, other))) is None
+    assert info_of(planted(tmp_path / "two", (0.2, 0.4), shifted=(1,))) is None
 
 
-@pytest.mark.parametrize("damage", ["missing", "no records", "members differ", "places twice"])
+@pytest.mark.parametrize("damage", ["missing", "no places", "members differ", "places twice"])
 def test_a_trial_whose_records_are_not_known_is_left_out(tmp_path: Path, damage: str) -> None:
     run = planted(tmp_path / "run", (0.2, 0.4, 0.6))
     path = run.directory / "scores" / f"{run.trials[1].trial}.npz"
@@ -78,8 +80,8 @@ def test_a_trial_whose_records_are_not_known_is_left_out(tmp_path: Path, damage:
         arrays = {name: file[name] for name in file.files}
     path.unlink()
     key = "black_box_partial"
-    if damage == "no records":
-        del arrays[f"{key}/records"]
+    if damage == "no places":
+        del arrays["record_index"]
     elif damage == "members differ":
         arrays[f"{key}/is_member"] = arrays[f"{key}/is_member"][::-1]
     else:

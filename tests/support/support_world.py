@@ -20,6 +20,7 @@ from nni_privacy.nni_runtime.manager import ManagerClient
 from nni_privacy.nni_runtime.trial_results import proposed_architecture
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.replay import Replay
+from nni_privacy.runs.stopping import Stopping, StopRule
 
 
 class Kill(BaseException):
@@ -60,6 +61,8 @@ class World:
         metrics: of a sample.
         pick: index of the running trial that ends next, given how many run.
         hurry: whether a trial ends while the strategy asks whether a worker is idle, too.
+        curve: what a trial of a sample reports after each epoch.
+        rule: by which trials are stopped early.
     """
 
     tuner_command_channel, port, url_prefix = "ws://127.0.0.1:1/tuner", 1, None
@@ -73,9 +76,13 @@ class World:
         metrics: Callable[[dict[str, Any]], dict[str, Any]],
         pick: Callable[[int], int] = lambda _: 0,
         hurry: Callable[[], bool] = lambda: False,
+        curve: Callable[[dict[str, Any]], list[dict[str, float]]] = lambda _: [],
+        rule: StopRule | None = None,
     ) -> None:
+        self.curve, self.rule, self.epochs_run = curve, rule, 0
+        self.killed: set[str] = set()
+        self.before = records = run.records()
         self.run, self.metrics, self.pick, self.concurrency = run, metrics, pick, concurrency
-        records = run.records()
         self.name = f"start-{len(list(run.path.glob('start-*')))}"
         (run.path / self.name).touch()
         self.hurry = hurry
@@ -94,8 +101,14 @@ class World:
         monkeypatch.setattr(manager_module.rest, "get", self._answer)
         monkeypatch.setattr(ManagerClient, "file", lambda *_: None)
         replay = Replay(self.run.journal, self.finished)
+        epochs = len(self.curve({}))
         self.engine = AuditedEngine(
-            self, replay=replay, on_trial=self.run.append, on_scores=lambda *_: None, folder=self.run.path
+            self,
+            replay=replay,
+            on_trial=self.run.append,
+            on_scores=lambda *_: None,
+            folder=self.run.path,
+            stopping=None if self.rule is None else Stopping(self.rule, epochs, self.before),
         )
         self.engine._awake = SimpleNamespace(set=lambda: None, clear=lambda: None, wait=self.step)  # type: ignore[assignment]
         asked = self.engine.idle_worker_available
@@ -121,13 +134,22 @@ class World:
         self.waiting.remove((parameter_id, model))
         value = {**self.metrics(model.sample), "architecture": proposed_architecture(model)}
         trial = f"{self.name}-{parameter_id}"
-        self.engine._report_metric_data_callback(
-            command_type.ReportMetricData(parameter_id, "FINAL", 0, value, trial)  # type: ignore[arg-type]
-        )
-        self.engine._trial_end_callback(command_type.TrialEnd(trial, [parameter_id], "SUCCEEDED"))
+        for number, epoch in enumerate(self.curve(model.sample)):
+            self._report(trial, parameter_id, "PERIODICAL", number, epoch)
+            self.epochs_run += 1
+            if trial in self.killed:
+                break
+        else:
+            self._report(trial, parameter_id, "FINAL", 0, value)
+        event = "EARLY_STOPPED" if trial in self.killed else "SUCCEEDED"
+        self.engine._trial_end_callback(command_type.TrialEnd(trial, [parameter_id], event))
         self.ended += 1
         if len(self.sent) < self.limit:
             self.engine._request_trial_jobs_callback(command_type.RequestTrialJobs(1))
+
+    def _report(self, trial: str, parameter_id: int, kind: str, number: int, value: Any) -> None:
+        command = command_type.ReportMetricData(parameter_id, kind, number, value, trial)  # type: ignore[arg-type]
+        self.engine._report_metric_data_callback(command)
 
     def list_trial_jobs(self) -> list[Any]:
         return []
@@ -146,6 +168,10 @@ class World:
         class Channel:
             def __getattr__(self, _name: str) -> Any:
                 return lambda *args, **kwargs: None
+
+            def _send(self, kind: command_type.CommandType, content: str) -> None:
+                assert kind is command_type.CommandType.KillTrialJob
+                world.killed.add(json.loads(content))
 
             def send_trial(self, parameter_id: int, parameters: Any, **_: Any) -> None:
                 world.sent.append((parameter_id, parameters))

@@ -22,7 +22,7 @@ from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.rng import isolated
 from nni_privacy.training.fit import seed_everything
 
-__all__ = ["CallableModel", "ModelSource", "ModelSpec", "fingerprint", "frozen_space", "spec_for"]
+__all__ = ["CallableModel", "ModelSource", "ModelSpec", "fingerprint", "frozen_space", "network_of", "spec_for"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in the text of a layer that holds a function
 
@@ -181,10 +181,16 @@ def _is_importable(path: str, wanted: Callable[..., nn.Module]) -> bool:
         return False
 
 
-def _spec_of_network(model: nn.Module) -> ModelSpec:
+def network_of(model: nn.Module) -> nn.Module:
+    """The network itself, of a frozen model of a registered space; any other model as it is."""
     # Where the modules of a space are not imported, the model is none of its.
     model_spaces = [_imported(record.model_space) for record in SPACES.values()]
-    network: Any = model.network if type(model) in model_spaces else model
+    network: nn.Module = model.network if type(model) in model_spaces else model  # type: ignore[assignment]
+    return network
+
+
+def _spec_of_network(model: nn.Module) -> ModelSpec:
+    network: Any = network_of(model)
     for path in (record.network for record in SPACES.values()):
         if type(network) is _imported(path):
             spec = ModelSpec(f"{path}.of", {"genotype": str(network.genotype), **network.sizes})

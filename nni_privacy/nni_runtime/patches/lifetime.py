@@ -82,4 +82,19 @@ _PROMPT = Patch.of(
     },
 )
 
-LIFETIME_PATCHES = (_END_WITH_PARENT, _EXIT_STATUS, _PROMPT)
+_EARLY_STOPPED = Patch.of(
+    name="early_stopped",
+    why="a trial that is stopped early has ended, as cancelled by a user, before it is marked",
+    edits={
+        "training_service/v3/compat.js": {
+            "    async cancelTrialJob(trialJobId, isEarlyStopped) {\n": """\
+    async cancelTrialJob(trialJobId, isEarlyStopped) {
+        if (this.trialJobs[trialJobId] !== undefined) {
+            this.trialJobs[trialJobId].isEarlyStopped = Boolean(isEarlyStopped);
+        }
+""",
+        },
+    },
+)
+
+LIFETIME_PATCHES = (_END_WITH_PARENT, _EXIT_STATUS, _PROMPT, _EARLY_STOPPED)

@@ -39,11 +39,23 @@ await tar_1.default.create(opts, fileList.length > 0 ? fileList : ['.']);""",
 
 _REMOTE_SCORES = Patch.of(
     name="remote_scores",
-    why="of a trial on another machine only its logs come back, not the scores that it wrote",
+    why="of a trial on another machine only its logs come back, not the scores and weights that it wrote",
     edits={
+        # Each file when it is asked for: with all of them at every look at a log, weights would be copied each time.
+        _COMPAT: {
+            "await this.v3.downloadTrialDirectory(trialJobId);": (
+                "await this.v3.downloadTrialDirectory(trialJobId, fileName);"
+            ),
+        },
+        _REMOTE: {
+            "    async downloadTrialDirectory(trialId) {": "    async downloadTrialDirectory(trialId, fileName) {",
+            "await worker.downloadTrialLog(trialId);": "await worker.downloadTrialLog(trialId, fileName);",
+        },
         _WORKER: {
+            "    async downloadTrialLog(trialId) {": "    async downloadTrialLog(trialId, fileName) {",
             "['trial.log', 'trial.stdout', 'trial.stderr']": """\
-['trial.log', 'trial.stdout', 'trial.stderr', 'scores.npz', 'exit.json']""",
+['scores.npz', 'model.safetensors', 'exit.json'].includes(fileName)
+            ? [fileName] : ['trial.log', 'trial.stdout', 'trial.stderr']""",
         },
     },
 )

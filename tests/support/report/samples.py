@@ -51,6 +51,7 @@ def trial_row(
     for attack, factor in zip(ATTACKS, (1.0, 0.8), strict=True):
         leak = factor * rng.uniform(0.3, 0.7)
         arrays.update({f"{attack}/{key}": value for key, value in attack_scores(rng, leak, count).items()})
+    arrays |= {"record_index": np.arange(2 * count)[::-1], "record_label": np.arange(2 * count) % 10}
     np.savez(directory / "scores" / f"{name}.npz", **arrays)
     auc = auc_of(arrays["black_box_partial/scores"], arrays["black_box_partial/is_member"])
     accuracy = rng.uniform(0.955, 0.985)

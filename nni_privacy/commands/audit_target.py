@@ -1,0 +1,204 @@
+"""What ``nni-privacy audit`` attacks: a network that a factory makes, with its weights, or an exported folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nni_privacy.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nni_privacy.auditing.shadows.models import ModelSource
+    from nni_privacy.data import Dataset
+
+__all__ = ["Asked", "AuditTarget", "exported_target", "factory_target", "is_folder", "read_records"]
+
+ANY_NUMBER_OF_CLASSES = 2**31 - 1
+"""A file of members need not hold every class; the model says how many there are."""
+
+DEFAULT_ATTACKS = ("black_box_partial", "loss_threshold")
+DEFAULT_SHADOWS = 4
+
+Records = tuple[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options that say what is attacked and how; None or empty where the user has left one out."""
+
+    model: str
+    weights: Path | None
+    members: Path | None
+    nonmembers: Path | None
+    normalize: str | None
+    attacks: Sequence[str] | None
+    recipe: Mapping[str, Any]
+    effort: Mapping[str, Any]
+    shadows: int | None
+    seed: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditTarget:
+    """A trained network and its records, and how it is attacked.
+
+    Attributes:
+        network: returns logits.
+        source: how more of its kind are built, for shadow models.
+        members: images and labels of the records it was trained on.
+        nonmembers: of others.
+        normalize: what its images go through.
+        attacks: names, the primary one first.
+        recipe: how it was trained.
+        effort: the attacks' query budget.
+        shadows: number of reference models.
+        seed: of the audit.
+        halves: records of the attacker's own, ``train`` and ``test``, where the target brings some.
+        own_records: whether these are the very records of its trial.
+        facts: what a reader should know, by name.
+    """
+
+    network: nn.Module
+    source: ModelSource
+    members: Records
+    nonmembers: Records
+    normalize: Callable[[Any], Any] | None
+    attacks: Sequence[str]
+    recipe: Mapping[str, Any]
+    effort: Mapping[str, Any]
+    shadows: int
+    seed: int
+    halves: Mapping[str, Records] = field(default_factory=dict)
+    own_records: bool = False
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+def is_folder(model: str) -> bool:
+    """Whether ``--model`` names a folder rather than a factory."""
+    return Path(model).exists() or (os.sep in model and ":" not in model)
+
+
+def factory_target(asked: Asked) -> AuditTarget:
+    """A network that a user's factory makes.
+
+    Raises:
+        PrivacyError: if an option is missing, or one of the files cannot be read or does not fit.
+    """
+    from nni_privacy.auditing.shadows import ModelSpec
+    from nni_privacy.auditing.weights import load_weights
+    from nni_privacy.data import Normalizer
+    from nni_privacy.plugins import import_from_here
+
+    if asked.weights is None or asked.members is None or asked.nonmembers is None:
+        missing = [f"--{name}" for name in ("weights", "members", "nonmembers") if getattr(asked, name) is None]
+        raise ConfigError(f"{', '.join(missing)}: missing; only an exported folder as --model goes without")
+    inside, outside = read_records(asked.members), read_records(asked.nonmembers)
+    import_from_here()
+    spec = ModelSpec(asked.model)
+    network = spec.build()
+    if told := load_weights(network, asked.weights):
+        print(f"nni-privacy: {told}", file=sys.stderr)
+    return AuditTarget(
+        network=network,
+        source=spec,
+        members=(inside.images, inside.labels),
+        nonmembers=(outside.images, outside.labels),
+        normalize=Normalizer.fit(inside.images) if asked.normalize == "members" else None,
+        attacks=_given(asked.attacks, DEFAULT_ATTACKS),
+        recipe=asked.recipe,
+        effort=asked.effort,
+        shadows=_given(asked.shadows, DEFAULT_SHADOWS),
+        seed=_given(asked.seed, 0),
+        facts={
+            "Weights": _weights(asked.weights),
+            "Members": asked.members,
+            "Non-members": asked.nonmembers,
+            "Normalisation": asked.normalize or "none",
+        },
+    )
+
+
+def exported_target(asked: Asked) -> AuditTarget:
+    """An exported model; without records of the user's it is attacked as its trial was, on the same ones.
+
+    Its preprocessing is its own; attacks, recipe, effort and seed are those of its trial where the user names no
+    others. Torch then uses as many threads as the trial did: the last bits of logits depend on it.
+
+    Raises:
+        PrivacyError: if it is no exported folder, an option does not go with one, or its data cannot be loaded.
+    """
+    import torch
+
+    from nni_privacy.release import load_model
+    from nni_privacy.runs.models import MODEL_FILE
+
+    if asked.weights is not None:
+        raise ConfigError(f"--weights: {asked.weights}; the folder {asked.model} has its own")
+    if asked.normalize is not None:
+        raise ConfigError(f"--normalize: {asked.normalize}; the folder {asked.model} says what its images go through")
+    if (asked.members is None) != (asked.nonmembers is None):
+        raise ConfigError("--members, --nonmembers: give both, or neither to attack it on the records of its trial")
+    model = load_model(asked.model)
+    record = model.record
+    records: dict[str, Any] = {}
+    if asked.members is not None and asked.nonmembers is not None:
+        inside, outside = read_records(asked.members), read_records(asked.nonmembers)
+        records |= {"members": (inside.images, inside.labels), "nonmembers": (outside.images, outside.labels)}
+        named: dict[str, object] = {"Members": asked.members, "Non-members": asked.nonmembers}
+    else:
+        records |= _own_records(record.dataset, record.seed, record.image_shape)
+        quarter = f"of {record.dataset['name']}, split as for its trial (seed {record.seed})"
+        named = {"Members": f"target-train {quarter}", "Non-members": f"target-test {quarter}"}
+    torch.set_num_threads(record.threads)
+    return AuditTarget(
+        network=model.network,
+        source=record.architecture.source,
+        normalize=record.normalize,
+        attacks=_given(asked.attacks, record.attacks),
+        recipe=asked.recipe or record.recipe,
+        effort=asked.effort or record.effort,
+        shadows=_given(asked.shadows, record.shadows),
+        seed=_given(asked.seed, record.seed),
+        facts={"Weights": _weights(Path(asked.model) / MODEL_FILE), **named, "Normalisation": "its own"},
+        **records,
+    )
+
+
+def _given(value: Any, default: Any) -> Any:
+    """What the user has given, be it nothing of its kind; the default where nothing was given."""
+    return default if value is None else value
+
+
+def _own_records(dataset: Mapping[str, Any], seed: int, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Members, non-members and the attacker's halves as the trial had them, in the same order."""
+    from nni_privacy.data import load_dataset
+
+    data = load_dataset(**dataset)
+    if data.image_shape != shape:
+        raise DataError(f"dataset {data.name!r}: images of {data.image_shape}, but the model was trained on {shape}")
+    split = data.split(seed=seed)
+    parts = {name: (data.images[rows], data.labels[rows]) for name, rows in vars(split).items()}
+    return {
+        "members": parts["target_train"],
+        "nonmembers": parts["target_test"],
+        "halves": {"train": parts["shadow_train"], "test": parts["shadow_test"]},
+        "own_records": True,
+    }
+
+
+def read_records(path: Path) -> Dataset:
+    """The records of a file of the user's; DataError if it cannot be read."""
+    from nni_privacy.data.npz import read_npz
+
+    return read_npz(path, num_classes=ANY_NUMBER_OF_CLASSES)
+
+
+def _weights(path: Path) -> str:
+    return f"{path} (SHA-256 of the file: {hashlib.sha256(path.read_bytes()).hexdigest()})"
