@@ -122,6 +122,18 @@ def test_the_scores_give_the_reported_auc(run: dict[str, Any]) -> None:
             assert run["metrics"][f"{prefix}mia_auc"] == pytest.approx(auc, abs=1e-12)
 
 
+def test_it_attacks_by_the_papers_protocol_where_that_is_asked_for(
+    run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NNI_OUTPUT_DIR", str(tmp_path))
+    execute(frozen_model(recipe=QUICK, effort={"protocol": "paper"}))
+    counts = []
+    for folder in (run["folder"], tmp_path):
+        with np.load(folder / "scores.npz", allow_pickle=False) as scores:
+            counts.append(len(scores["black_box_partial/records"]))
+    assert counts == [2 * 449, 2 * (449 // 3)]
+
+
 def test_the_scores_say_which_records_of_the_data_set_they_are_of(run: dict[str, Any]) -> None:
     data = load_dataset("digits")
     split = data.split(seed=0)

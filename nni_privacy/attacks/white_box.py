@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks.black_box import split_known_third
+from nni_privacy.attacks.cross_fitting import ProtocolName, learn_and_attack
 from nni_privacy.attacks.registry import AttackScores, register_attack
 from nni_privacy.attacks.signals import TargetSignals, check_both_sides
 from nni_privacy.errors import AuditError
@@ -31,18 +31,22 @@ _SCALING_BATCH = 1024
 
 
 @register_attack("white_box_partial", requires={"logits", "gradients"})
-def attack_white_box_partial(signals: TargetSignals, *, seed: int = 0) -> AttackScores:
+def attack_white_box_partial(
+    signals: TargetSignals, *, seed: int = 0, protocol: ProtocolName = "cross_fit"
+) -> AttackScores:
     """Attack model on posteriors, loss, label and gradient, trained on a known third of the target's own records.
 
-    Known and attacked thirds are those of ``black_box_partial`` with the same seed. The score is the logit of the
-    member probability.
+    Folds, known and attacked records and the meaning of a score are those of ``black_box_partial`` with the same seed.
 
     Raises:
         AuditError: if there are fewer than three members or non-members.
+        ConfigError: if there is no such protocol.
     """
-    known, attacked = split_known_third(signals.is_member, seed=seed)
-    scores = _learn_and_score(signals, known, signals, attacked, seed=seed)
-    return AttackScores(scores, signals.is_member[attacked], attacked)
+
+    def learner(known: Indices, attacked: Indices, *, epochs: int) -> npt.NDArray[np.float64]:
+        return _learn_and_score(signals, known, signals, attacked, seed=seed, epochs=epochs)
+
+    return learn_and_attack(protocol, signals, learner, seed=seed)
 
 
 @register_attack("white_box_shadow", requires={"logits", "gradients", "white_box_shadow"})
@@ -146,10 +150,16 @@ class _GradientImages:
 
 
 def _learn_and_score(
-    source: TargetSignals, known: Indices, target: TargetSignals, attacked: Indices, *, seed: int
+    source: TargetSignals,
+    known: Indices,
+    target: TargetSignals,
+    attacked: Indices,
+    *,
+    seed: int,
+    epochs: int | None = None,
 ) -> npt.NDArray[np.float64]:
     """Trains the attack model on ``known`` records of ``source``, and scores ``attacked`` ones of ``target``."""
-    from nni_privacy.attacks.attack_models import WhiteBoxAttackModel, member_logits, train_attack_model
+    from nni_privacy.attacks.attack_models import EPOCHS, WhiteBoxAttackModel, member_logits, train_attack_model
 
     scaling = WhiteBoxScaling.fit(source, known)
     model = train_attack_model(
@@ -157,5 +167,6 @@ def _learn_and_score(
         white_box_features(source, known, scaling),
         source.is_member[known],
         seed=seed,
+        epochs=EPOCHS if epochs is None else epochs,
     )
     return member_logits(model, white_box_features(target, attacked, scaling))

@@ -26,6 +26,7 @@ from nni_privacy.attacks import (
     judge,
     report_attack,
 )
+from nni_privacy.attacks.cross_fitting import ProtocolName
 from nni_privacy.attacks.verdict import check_max_auc
 from nni_privacy.auditing.notices import notices_of
 from nni_privacy.auditing.provenance import provenance_of
@@ -170,7 +171,7 @@ def audit(
         attacks: names of registered attacks, the primary one first.
         shadow: how shadow models are trained; needed by ``black_box_shadow``, ``white_box_shadow``, ``lira`` and
             ``rmia``.
-        effort: how many questions the attacks may ask of the model.
+        effort: how many questions the attacks may ask of the model, and their protocol.
         seed: of the attacks, the shadow models and the bootstrap; each attack gets the same, whatever the others are.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         batch_size: images a forward pass.
@@ -195,6 +196,7 @@ def audit(
     from nni_privacy.training.fit import resolve_device
 
     names = _check_request(attacks, seed)
+    effort = effort or Effort()
     if shadow is not None:
         check_reference_models(names, shadow.count)
     check_max_auc(max_auc)
@@ -225,7 +227,7 @@ def audit(
             device=used,
             batch_size=batch_size,
             seed=seed,
-            effort=effort or Effort(),
+            effort=effort,
             shadow=shadow,
         )
         requires = frozenset().union(*(get_attack(name).requires for name in names))
@@ -233,12 +235,17 @@ def audit(
     finally:
         if device_before is not None:
             model.to(device_before)
-    report = audit_signals(signals, attacks=names, seed=seed, shared=shared)
+    report = audit_signals(signals, attacks=names, seed=seed, shared=shared, protocol=effort.protocol)
     return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used))
 
 
 def audit_signals(
-    signals: TargetSignals, *, attacks: str | Sequence[str] = DEFAULT_ATTACKS, seed: int = 0, shared: int = 0
+    signals: TargetSignals,
+    *,
+    attacks: str | Sequence[str] = DEFAULT_ATTACKS,
+    seed: int = 0,
+    shared: int = 0,
+    protocol: ProtocolName = "cross_fit",
 ) -> AuditReport:
     """Attacks signals that are there already; what :func:`audit` does after its forward pass.
 
@@ -247,6 +254,8 @@ def audit_signals(
         attacks: names of registered attacks, the primary one first.
         seed: of the attacks and the bootstrap.
         shared: members whose image is among the non-members, too.
+        protocol: of the attacks that have an option of this name, see
+            :func:`~nni_privacy.attacks.cross_fitting.learn_and_attack`.
 
     Raises:
         AuditError: if there are fewer than 20 members or non-members, no attack or the same one twice, or one needs
@@ -255,7 +264,10 @@ def audit_signals(
     """
     names = _check_request(attacks, seed)
     _check_counts(int(signals.is_member.sum()), int((~signals.is_member).sum()))
-    reports = {name: report_attack(name, get_attack(name)(signals, seed=seed), seed=seed) for name in names}
+    reports = {}
+    for attack in map(get_attack, names):
+        options = {"protocol": protocol} if "protocol" in attack.options else {}
+        reports[attack.name] = report_attack(attack.name, attack(signals, seed=seed, **options), seed=seed)
     return AuditReport(reports, signals, shared)
 
 

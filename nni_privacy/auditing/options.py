@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, Strict, field_validator, model_validator
 
+from nni_privacy.attacks.cross_fitting import ProtocolName
 from nni_privacy.errors import ConfigError
 from nni_privacy.plugins import import_plugins
 from nni_privacy.schema import Count, Options, options
@@ -26,17 +27,20 @@ Names = Annotated[tuple[str, ...], Strict(False)]
 
 @options(section="effort")
 class Effort(Options):
-    """Query budget of the attacks.
+    """What the attacks may ask, and how those that know a third of the records use them.
 
     Attributes:
         views: queries per record of LiRA, RMIA and the robustness attack: the plain image and augmented ones, 1 to 18.
         boundary_records: members, and non-members, whose distance to the decision boundary is searched (paper: 1,000).
         boundary_queries: the most predictions for each of them.
+        protocol: of ``black_box_partial`` and ``white_box_partial``: ``cross_fit`` attacks every record, ``paper`` a
+            third of them.
     """
 
     views: Views = 2
     boundary_records: Count = 1000
     boundary_queries: Count = 1000
+    protocol: ProtocolName = "cross_fit"
 
 
 @options(section="shadow")

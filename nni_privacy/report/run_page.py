@@ -15,6 +15,7 @@ from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_fr
 from nni_privacy.cells.genotypes import cells_of
 from nni_privacy.report.cell import cell_figure, reading
 from nni_privacy.report.confirmed_page import confirmed_html
+from nni_privacy.report.differences import differences_info
 from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.exposed import exposed_html, images_of_run
 from nni_privacy.report.facts import appendix, facts_of, summary_info
@@ -31,6 +32,8 @@ __all__ = ["HypervolumeInfo", "ProgressInfo", "TradeoffInfo", "draw_progress", "
 __all__ += ["front_title", "progress_info", "render_run", "select_best", "tradeoff_info"]
 
 BEST_CELLS = 4
+MOST_DIFFERENCES = 12
+"""Pairs of trials that a table shows."""
 
 NUMBER_WIDTH, NUMBER_HEIGHT = 28.0, 10.0
 """Room that the number of a trial takes, in points."""
@@ -54,6 +57,8 @@ def render_run(run: RunInfo) -> str:
         summary=summary,
         facts=facts_of(run, summary),
         tradeoff=tradeoff,
+        differences=differences_info(run, tradeoff.front),
+        most_differences=MOST_DIFFERENCES,
         progress=progress,
         hypervolume=hypervolume,
         roc=roc,

@@ -7,7 +7,7 @@ from planted_signals import planted_signals
 
 from nni_privacy.attacks import TargetSignals, get_attack
 from nni_privacy.attacks.attack_models import FlatConvolution, WhiteBoxAttackModel
-from nni_privacy.attacks.black_box import split_known_third
+from nni_privacy.attacks.cross_fitting import split_known_third
 from nni_privacy.attacks.white_box import WhiteBoxScaling, white_box_features
 from nni_privacy.errors import AuditError
 
@@ -70,21 +70,23 @@ def test_explicit_gradients_give_the_same_scores_as_features():
     signals = planted_signals(gap=1.0, n=60)
     explicit = signals.weight_gradients(slice(None)).reshape(len(signals), -1)
     other = dataclasses.replace(signals, features=None, gradients=explicit)
-    first, second = (get_attack("white_box_partial")(part, seed=1).scores for part in (signals, other))
+    first, second = (
+        get_attack("white_box_partial")(part, seed=1, protocol="paper").scores for part in (signals, other)
+    )
     np.testing.assert_allclose(first, second, atol=1e-2)
 
 
 def test_scaling_and_learning_use_the_known_third_alone():
     signals = planted_signals(gap=1.0, n=60)
     known, attacked = split_known_third(signals.is_member, seed=3)
-    before = get_attack("white_box_partial")(signals, seed=3)
+    before = get_attack("white_box_partial")(signals, seed=3, protocol="paper")
     assert np.array_equal(before.records, attacked)
     features = signals.features.copy()
     features[np.setdiff1d(np.arange(len(signals)), known)[:30]] *= 100
     changed = dataclasses.replace(signals, features=features)
     assert WhiteBoxScaling.fit(changed, known) == WhiteBoxScaling.fit(signals, known)
     same = np.all(features[attacked] == signals.features[attacked], axis=1)
-    after = get_attack("white_box_partial")(changed, seed=3)
+    after = get_attack("white_box_partial")(changed, seed=3, protocol="paper")
     np.testing.assert_allclose(after.scores[same], before.scores[same], atol=1e-5)
     assert 0 < same.sum() < len(same)
 

@@ -7,6 +7,7 @@ from torch import nn
 
 import nni_privacy
 from nni_privacy.attacks import TargetSignals, attack_metrics
+from nni_privacy.auditing import Effort
 from nni_privacy.auditing.audit import audit, audit_signals
 from nni_privacy.data import Normalizer, load_dataset, split_four_ways
 from nni_privacy.errors import AuditError, ConfigError
@@ -103,6 +104,16 @@ def test_results_do_not_depend_on_the_other_attacks_nor_on_the_batch_size(overfi
     again = audit_signals(signals, attacks=BOTH[::-1], seed=0)
     assert again.primary.name == "loss_threshold"
     assert again.attacks["black_box_partial"].metrics == report.primary.metrics
+
+
+def test_every_record_is_attacked_or_by_the_papers_protocol_a_third(overfitted, report):
+    model, normalize, (members, nonmembers, _) = overfitted
+    options = {"seed": 0, "device": "cpu", "normalize": normalize, "attacks": BOTH}
+    paper = audit(model, members, nonmembers, effort=Effort(protocol="paper"), **options)
+    counts = [[len(attack.records) for attack in one.attacks.values()] for one in (report, paper)]
+    assert counts == [[898, 898], [298, 898]]
+    widths = [one.metrics()["mia_auc_high"] - one.metrics()["mia_auc_low"] for one in (report, paper)]
+    assert widths[1] / widths[0] > 1.5
 
 
 def test_arrays_are_as_good_as_tensors():

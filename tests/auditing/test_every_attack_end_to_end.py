@@ -218,6 +218,19 @@ def test_the_command_line_audits_a_users_model(
         assert scores["rmia/scores"].shape == scores["rmia/is_member"].shape
 
 
+def test_the_command_line_takes_the_papers_protocol(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attack, records = ["--attacks", "black_box_partial", "--device", "cpu"], {}
+    for protocol in ("cross_fit", "paper"):
+        assert main(command(files, tmp_path / protocol, *attack, "--effort", f"protocol={protocol}")) == 0
+        with np.load(tmp_path / protocol / "scores.npz", allow_pickle=False) as scores:
+            records[protocol] = len(scores["black_box_partial/records"])
+    assert records["paper"] == pytest.approx(records["cross_fit"] / 3, abs=2)
+    assert main(command(files, tmp_path / "x", *attack, "--effort", "protocol=papers")) == 2
+    assert "effort.protocol: 'papers'; input should be 'cross_fit' or 'paper'" in capsys.readouterr().err
+
+
 def test_the_command_line_judges_over_all_attacks_and_by_a_threshold(
     files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,7 +55,9 @@ def test_balanced_accuracy_is_scikit_learns_on_the_non_members() -> None:
 def test_few_attacked_records_are_told_with_the_attack() -> None:
     assert kinds(signals(records=100)) == []
     assert kinds(signals(records=96)) == ["few records"]
-    report = audit_signals(signals(records=120), attacks=["loss_threshold", "black_box_partial"])
+    attacks = ["loss_threshold", "black_box_partial"]
+    assert audit_signals(signals(records=120), attacks=attacks).notices == ()
+    report = audit_signals(signals(records=120), attacks=attacks, protocol="paper")
     (notice,) = report.notices  # that attack learns from a part of the records and attacks the others
     assert f"black_box_partial {len(report.attacks['black_box_partial'].records)}" in notice
     assert "loss_threshold" not in notice
