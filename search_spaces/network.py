@@ -68,8 +68,11 @@ class Skeleton(nn.Module, ABC):
 
     @classmethod
     def check_sizes(cls, **sizes: object) -> None:
-        """Raises ConfigError for the first of ``sizes`` that is no whole number from its minimum to its most."""
-        for name, value in sizes.items():
+        """Raises ConfigError for the first of ``sizes``, or of a list, that is no whole number from minimum to most."""
+        each = [
+            (name, one) for name, size in sizes.items() for one in (size if isinstance(size, list | tuple) else [size])
+        ]
+        for name, value in each:
             if type(value) is not int or value < cls.minimum[name]:
                 raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at least {cls.minimum[name]}")
             if value > MOST.get(name, value):
