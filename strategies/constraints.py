@@ -10,7 +10,7 @@ from nni_privacy.analysis.conditions import Condition
 from nni_privacy.errors import ConfigError
 from nni_privacy.strategies.objectives import COSTS
 
-__all__ = ["Constraints"]
+__all__ = ["Constraints", "shown"]
 
 
 @dataclass(frozen=True)

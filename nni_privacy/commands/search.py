@@ -174,7 +174,8 @@ def _search_predicted(settings: SearchConfig, directory: Path) -> ExitCode:
     Raises:
         PrivacyError: if the surrogate cannot be read or cannot predict the space; nothing has been written then.
     """
-    from nni_privacy.report import write_report
+    from nni_privacy.report import read_run, write_report
+    from nni_privacy.report.feasibility import feasibility_info
     from nni_privacy.runs.directory import RunDirectory, describe_environment
 
     space, strategy, fixed = _build_predicted(settings, directory)
@@ -186,9 +187,12 @@ def _search_predicted(settings: SearchConfig, directory: Path) -> ExitCode:
     finished = _run_predicted(settings, strategy, space, recorder)
     lowest = "-" if recorder.lowest is None else f"{recorder.lowest:.4f}"
     report, word = write_report(directory), "done" if finished else "interrupted"
+    feasible = feasibility_info(read_run(directory))
     print(
         f"{word}: {recorder.count} trials, lowest PREDICTED AUC {lowest} (not measured); report: {report}", flush=True
     )
+    if feasible is not None:
+        print(feasible.sentence, flush=True)
     return ExitCode.DONE if finished else ExitCode.INTERRUPTED
 
 

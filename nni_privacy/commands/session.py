@@ -28,7 +28,8 @@ from nni_privacy.lazy import quick_imports
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, check_port, manager_access
 from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
 from nni_privacy.plugins import plugin_faults
-from nni_privacy.report import write_report
+from nni_privacy.report import read_run, write_report
+from nni_privacy.report.feasibility import feasibility_info
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
 from nni_privacy.runs.notices import notices_of
@@ -119,6 +120,9 @@ class Session:
         RunDirectory(self.directory, resumable=True).records()  # says what it skips
         report = write_report(self.directory)
         print(f"complete: all {count} trials are finished, there is nothing to resume; report: {report}")
+        found = feasibility_info(read_run(self.directory))
+        if found is not None:
+            print(found.sentence, flush=True)
         return True
 
     @contextmanager
@@ -216,12 +220,15 @@ class Session:
 
     def conclude(self, experiment: PrivacyExperiment, *, finished: bool) -> ExitCode:
         """Reports a run and keeps its web UI up until Ctrl-C, where there is one."""
-        done, failed = self.progress.done, self.progress.failed
+        done, failed, found = self.progress.done, self.progress.failed, None
         try:
             report, word = write_report(self.directory), "done" if finished else "interrupted"
             for line in self.progress.notices():
                 print(f"notice: {line}")
             print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
+            found = feasibility_info(read_run(self.directory))
+            if found is not None:
+                print(found.sentence, flush=True)
             if not finished:
                 print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
@@ -236,7 +243,8 @@ class Session:
         finally:
             if finished:  # else it has been stopped
                 experiment.stop()
-        return ExitCode.DONE if done > failed else ExitCode.ALL_FAILED
+        nothing_to_train = found is not None and not done  # as no architecture is feasible
+        return ExitCode.DONE if done > failed or nothing_to_train else ExitCode.ALL_FAILED
 
 
 def strategy_faults(settings: SearchConfig | StudyConfig) -> AbstractContextManager[None]:
