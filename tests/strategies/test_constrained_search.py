@@ -1,4 +1,4 @@
-"""ConstrainedSearch around every strategy: what breaks a bound on size is never trained, what is measured ranks last."""
+"""ConstrainedSearch around every strategy: what breaks a bound on size is never trained; others rank behind."""
 
 from __future__ import annotations
 
