@@ -70,9 +70,9 @@ class PrivacyEvaluator(Evaluator):
     :meth:`AuditReport.metrics <nni_privacy.auditing.AuditReport.metrics>` with ``accuracy``, ``train_accuracy``,
     ``overfitting``, ``balanced_accuracy``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
     really trained, its ``parameters`` and ``multiply_adds``, and where it is searched its size (``factors``); as texts
-    ``data``, the sizes of the split and of the classes, and where they may be no result
-    ``notices`` (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy.
-    Per-record scores go to ``scores.npz`` in the trial's output folder.
+    ``data``, the sizes of the split and of the classes, and ``notices``, why they may be no result, which may be empty
+    (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy. Per-record scores
+    go to ``scores.npz`` in the trial's output folder.
 
     Args:
         dataset: the name of a data set, or a mapping of ``name`` and its options.
@@ -200,8 +200,8 @@ class PrivacyEvaluator(Evaluator):
             records = data.images[split.target_test[:LATENCY_BATCH]].to(device)
             metrics |= latency(model, prepare_batch(records, normalize))
         violation = self.constraints.violation(metrics)
-        if self.constraints and violation < math.inf:
-            metrics["violation"] = violation
+        if self.constraints:
+            metrics["violation"] = violation if violation < math.inf else None
         metrics |= self.describe(model)
         further = self.further_arrays(model, data, split, normalize, device)
         metrics["seconds"] = round(time.perf_counter() - started, 3)
@@ -330,8 +330,8 @@ def _told(report: AuditReport, split: FourWaySplit) -> dict[str, str]:
         "split": {part.name: len(getattr(split, part.name)) for part in fields(split)},
         "classes": {str(label): sides for label, sides in class_counts(report.signals).items()},
     }
-    told = {"data": json.dumps(counts)}
-    return {**told, "notices": "; ".join(report.notices)} if report.notices else told
+    # Also where there are none: the web UI has the columns of the first trial that it shows.
+    return {"data": json.dumps(counts), "notices": "; ".join(report.notices)}
 
 
 def factors_text(factors: Mapping[str, Any]) -> str:

@@ -404,6 +404,8 @@ def read_table(path: str | Path, needed: Sequence[str]) -> tuple[list[str], Iter
     for column in needed:
         if column not in columns:
             known = [name if name.isprintable() and len(name) <= 40 else repr(name[:40]) for name in columns[:20]]
+            if any("(" in name for name in columns):  # a file without a header, of genotypes
+                raise DataError(f"{path}: no column {column!r}; its first line must name columns: {', '.join(needed)}")
             raise DataError(f"{path}: no column {column!r}; it has {', '.join(known) or 'none'}")
     return columns, ((number, dict(zip_longest(columns, cells[: len(columns)]))) for number, cells in rows)
 

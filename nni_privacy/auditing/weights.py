@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.serialization import safe_globals
 
+from nni_privacy.auditing.file_kinds import kind_of_file
 from nni_privacy.errors import DataError
 from nni_privacy.files import CORRUPT_FILE, UNREADABLE
 
@@ -36,6 +38,8 @@ MARKS = re.compile(r"(^|(?<=\.))(module|_module|_orig_mod|_fsdp_wrapped_module|_
 
 COUNTERS = ("n_averaged", "num_batches_tracked")
 """Ends of names that count and weigh nothing: they may be missing, or be there."""
+
+NO_WEIGHTS = "not a file of weights (torch.save of a state_dict, or .safetensors)"
 
 MAX_DEPTH = 4
 """Of dictionaries in a checkpoint."""
@@ -124,6 +128,8 @@ def _read(path: Path) -> Any:
             return load_file(path)
         if not start:
             raise DataError(f"{path}: the file is empty")
+        if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+            raise DataError(f"{path}: {NO_WEIGHTS}: cut short, its end is missing; copy or save it again")
         with warnings.catch_warnings(), safe_globals(_numpy_scalars()):
             warnings.simplefilter("ignore")  # of archives that hold code: they are refused
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -151,9 +157,11 @@ def _unreadable(path: Path, error: Exception) -> str:
         return "a TorchScript archive, which holds code: save the state_dict() of the model with torch.save"
     content, names = _with_strangers(path)
     if not names:
-        reason = " ".join(str(error).split())[:120]
-        return f"not a file of weights (torch.save of a state_dict, or .safetensors): {reason}"
+        cut = "cut short; copy or save it again" if "EOF" in str(error) else None
+        reason = cut or kind_of_file(path)
+        return NO_WEIGHTS if reason is None else f"{NO_WEIGHTS}: {reason}"
     first, kind = next(_places(content), ("", ""))
+    kind = "a NumPy array" if kind.endswith("._reconstruct") else kind
     where = f"{first!r} is {kind}; save the file without it, or a state_dict alone"
     if not first:
         what = f"a whole model ({kind})" if kind else ", ".join(names[:SHOWN])

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from nni_privacy.commands.options import add_command
-from nni_privacy.commands.surroundings import hidden_modules
 from nni_privacy.errors import PrivacyError
 from nni_privacy.files import CACHE_VARIABLE, cache_folder, private_folder
 from nni_privacy.lazy import quick_imports
+from nni_privacy.nni_runtime.hidden_modules import hidden_modules
 from nni_privacy.nni_runtime.surroundings import OF_A_TRIAL
 
 __all__ = ["Finding", "add_doctor", "examine", "print_examination"]
@@ -202,7 +202,7 @@ def _extras() -> Iterator[Finding]:
         yield Finding(f"extra {module}", found, "installed" if found else f"not installed; {what}", needed=False)
 
 
-_EXTRAS = dict.fromkeys(("lightgbm", "xgboost"), "surrogates of this name: pip install 'nni-privacy[surrogate]'")
+_EXTRAS = {name: f"the surrogate of this name: pip install {name}" for name in ("lightgbm", "xgboost")}
 _PROGRAMS = {
     "browser": (("chromium", "chromium-browser", "google-chrome", "firefox"), "the web UI needs one"),
     # NNI has an SSH client of its own; `ssh-keygen` reads known_hosts for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -84,13 +85,16 @@ def _measured(settings: SearchConfig, evaluator: PrivacyEvaluator) -> dict[str, 
     return {
         "data set": f"{data.name}: {len(data):,} images of {shape} in {data.num_classes} classes; "
         f"a trial trains on {trained:,} and attacks {attacked:,}",
-        "trial": _trial(settings),
+        "trial": _trial(settings, records=trained),
     }
 
 
-def _trial(settings: RunConfig) -> str:
-    evaluator = settings.evaluator
-    return f"{evaluator.recipe.epochs} epochs; attacks {', '.join(evaluator.attacks)}; device {evaluator.device}"
+def _trial(settings: RunConfig, records: int | None = None) -> str:
+    """What a trial does; of a known number of ``records`` to train on, in how many steps."""
+    evaluator, recipe = settings.evaluator, settings.evaluator.recipe
+    count = max(1, math.ceil(((records or 0) - 1) / recipe.batch_size))  # a record left over joins the last batch
+    steps = f" of {count} step{'s'[: count > 1]} ({recipe.batch_size} a batch)" if records else ""
+    return f"{recipe.epochs} epochs{steps}; attacks {', '.join(evaluator.attacks)}; device {evaluator.device}"
 
 
 def _lines(settings: RunConfig, what: str, parts: Mapping[str, str]) -> str:

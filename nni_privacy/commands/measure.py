@@ -115,7 +115,7 @@ def _check(settings: StudyConfig, session: Session, *, resume: bool) -> None:
     session.resume = RunDirectory.holds_run(directory)
     if session.resume:
         run = RunDirectory(directory, resumable=True)
-        run.lock.check()
+        run.check_resumable()
         differing = sorted({path.partition(".")[0] for path, *_ in differences(run.config(), settings.resolved())})
         if differing:
             raise ConfigError(

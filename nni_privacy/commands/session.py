@@ -20,12 +20,12 @@ from rich.text import Text
 
 from nni_privacy.commands.interrupts import interruptible
 from nni_privacy.commands.options import PORT, ExitCode
-from nni_privacy.commands.surroundings import check_folder
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
 from nni_privacy.files import DISK_FAULTS, unwritten
 from nni_privacy.lazy import quick_imports
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, check_port, manager_access
+from nni_privacy.nni_runtime.hidden_modules import check_folder
 from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
 from nni_privacy.plugins import plugin_faults
 from nni_privacy.report import read_run, write_report
@@ -276,7 +276,7 @@ def check_resumable(settings: SearchConfig, output: str | Path | None) -> None:
     if not RunDirectory.holds_run(directory):
         raise ConfigError(f"output: {directory} holds no run to resume")
     run = RunDirectory(directory, resumable=True)
-    run.lock.check()
+    run.check_resumable()
     recorded, wanted = run.config(), settings.resolved()
     for path, before, now in differences(recorded, wanted):
         raise ConfigError(f"{path}: {now!r:.80}; the run in {directory} was started with {before!r:.80}")

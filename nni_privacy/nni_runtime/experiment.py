@@ -23,6 +23,7 @@ from nni_privacy.files import writing_run
 from nni_privacy.nni_runtime import install
 from nni_privacy.nni_runtime.access import check_port, manager_access
 from nni_privacy.nni_runtime.engine import AuditedEngine
+from nni_privacy.nni_runtime.hidden_modules import check_folder
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
 from nni_privacy.nni_runtime.surroundings import put_outer_trial_aside
@@ -119,12 +120,13 @@ class PrivacyExperiment(NasExperiment):
         """Starts the manager at 127.0.0.1 and runs the strategy to its end; see NNI's ``NasExperiment.start``.
 
         Raises:
-            ConfigError: if ``port`` is in use, or ``output`` holds a run.
+            ConfigError: if ``port`` is in use, ``output`` holds a run, or a module in the working folder hides one that
+                trials need.
             RunStoppedError: if the manager ends, or the run directory cannot be written to.
         """
         put_outer_trial_aside()
         if self._action == "create" and self._finished is None:
-            check_port(port)
+            _check_start(port)
             self.run_directory.check_free(self.run_directory.path)
             with writing_run():
                 self.run_directory.create(self._settings or self._summary(), self._environment())
@@ -151,7 +153,7 @@ class PrivacyExperiment(NasExperiment):
         an earlier start left running is stopped first. A run that has all its trials is not started.
 
         Raises:
-            ConfigError: if ``output`` holds no run, or one that is still running, or ``port`` is in use.
+            ConfigError: if ``output`` holds no run, or one that is still running; and as :meth:`start`.
             RunStoppedError: as :meth:`start`.
         """
         run = self.run_directory
@@ -161,7 +163,7 @@ class PrivacyExperiment(NasExperiment):
             stopped = run.lock.take()
             if stopped:
                 _logger.warning("stopped what an earlier start left behind: processes %s", ", ".join(map(str, stopped)))
-            check_port(port)
+            _check_start(port)
             settings, environment = self._settings or self._summary(), self._environment()
             self._finished = run.open_again(environment, trials=self.config.max_trial_number, config=settings)
         for observer in self._observers:
@@ -286,6 +288,11 @@ def fit_parts(model_space: ModelSpace, evaluator: Evaluator, strategy: Strategy)
         if check is not None:
             check(SimplifiedModelSpace.from_model(model_space, evaluator))
     return fixed
+
+
+def _check_start(port: int) -> None:
+    check_port(port)
+    check_folder(Path.cwd())
 
 
 def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_trial: int) -> NasExperimentConfig:

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,7 +24,7 @@ from nni_privacy.runs.lines import DAMAGED, listed
 from nni_privacy.runs.lock import RunLock
 from nni_privacy.runs.plain_data import plain_data
 from nni_privacy.runs.records import CONFIG, ENVIRONMENT, SCORES, TRIALS, TrialRecord, read_trials
-from nni_privacy.runs.salvage import salvage_trials
+from nni_privacy.runs.salvage import check_known, salvage_trials
 
 __all__ = ["RunDirectory", "describe_environment"]
 
@@ -54,7 +55,9 @@ class RunDirectory:
     @staticmethod
     def holds_run(path: Path) -> bool:
         """Whether ``path`` is the directory of a run that has been started; one of its files may be lost."""
-        return any((path / name).is_file() for name in (CONFIG, TRIALS, JOURNAL))
+        with suppress(OSError):  # the name may be too long for any file
+            return any((path / name).is_file() for name in (CONFIG, TRIALS, JOURNAL))
+        return False
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -65,8 +68,16 @@ class RunDirectory:
             parent = next(folder for folder in (path, *path.parents) if folder.exists())
         except OSError as error:
             raise ConfigError(f"output: {path}: {error.strerror or error}") from None
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            raise ConfigError(f"output: {path}: {parent} is not a folder that can be written to")
+        try:  # modes say little: to root, and of some file systems
+            Path(tempfile.mkdtemp(prefix=".free-", dir=parent)).rmdir()
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigError(f"output: {path}: {parent} is not a folder that can be written to ({why})") from None
+
+    def check_resumable(self) -> None:
+        """Raises ConfigError unless the run can go on; changes nothing."""
+        self.lock.check()
+        check_known(self.path, self.journal)
 
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Makes the folder and writes ``config.yaml`` and ``environment.json``; see :func:`.plain_data`.

@@ -167,6 +167,10 @@ class Journal:
         mend(self.path, lines, kept, repeated)
         return history
 
+    def knows_results(self) -> bool:
+        """Whether it says of any trial how it ended; changes nothing."""
+        return any(isinstance(line.value, Ended) for line in read_lines(self.path, _entry).whole)
+
     def proposed(self, number: int, key: str) -> None:
         """The strategy proposed ``number``."""
         self._append({"proposed": number, "sample": json.loads(key)})

@@ -19,7 +19,7 @@ from nni_privacy.runs.journal import History, Journal, Result
 from nni_privacy.runs.lines import Line, Lines, listed, mend, read_lines
 from nni_privacy.runs.records import SCORES, TRIALS, TrialRecord, parse_record
 
-__all__ = ["salvage_trials"]
+__all__ = ["check_known", "salvage_trials"]
 
 UNNUMBERED = -1
 """The sequence of a record that does not say its own."""
@@ -27,6 +27,18 @@ UNNUMBERED = -1
 
 _ENDS = ("succeeded", "failed")
 """What a run writes as the status of a finished trial."""
+
+
+def check_known(run: Path, journal: Journal) -> None:
+    """Raises ConfigError if trials have finished, but neither file of the run says which; changes nothing."""
+    if not any((run / SCORES).glob("*.npz")):
+        return
+    known = partial(_finished, history=History())
+    if not (read_lines(run / TRIALS, known).whole or journal.knows_results()):
+        raise ConfigError(
+            f"output: {run} has scores of finished trials, but neither {TRIALS} nor {journal.path.name} says which: "
+            "put back a copy of one of them, or name a new folder"
+        )
 
 
 def salvage_trials(run: Path, journal: Journal) -> list[TrialRecord]:
@@ -43,17 +55,13 @@ def salvage_trials(run: Path, journal: Journal) -> list[TrialRecord]:
         ConfigError: if trials have finished, but neither file says which.
         OSError: if a file cannot be read or written.
     """
+    check_known(run, journal)
     path = run / TRIALS
     history = journal.read()
     lines = read_lines(path, partial(_finished, history=history))
     last = {line.value.trial: line for line in lines.whole}
     restored = _restored(run, lines, history, {line.value.trial: line.value.sequence for line in last.values()})
     found = [*(line.value for line in last.values()), *restored]
-    if not (found or history.results) and any((run / SCORES).glob("*.npz")):
-        raise ConfigError(
-            f"output: {run} has scores of finished trials, but neither {TRIALS} nor {journal.path.name} says which: "
-            "put back a copy of one of them, or name a new folder"
-        )
     records = _numbered(found, history)
     changed = [new.trial for old, new in zip(found, records, strict=True) if new != old]
     kept = [one.to_json() if one.trial in changed or one.trial not in last else last[one.trial].text for one in records]

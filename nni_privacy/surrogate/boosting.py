@@ -33,7 +33,7 @@ class _Booster(Regressor):
             self._library = import_module(self.package)
         except ImportError:
             raise ConfigError(
-                f"the surrogate {self.package!r} needs the package {self.package}: pip install 'nni-privacy[surrogate]'"
+                f"the surrogate {self.package!r} needs it installed: pip install {self.package}"
             ) from None
         self._model: Any = None
 

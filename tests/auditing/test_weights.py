@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import io
 import pathlib
 import pickle
 from collections.abc import Callable
@@ -147,7 +148,7 @@ def test_numbers_saved_by_numpy_1_are_read(tmp_path: Path) -> None:
         ({"net": 0, "counts": collections.UserDict(a=1)}, "counts", "UserDict"),
         ({"net": 0, "activation": nn.ReLU}, "activation", "torch.nn.modules.activation.ReLU"),
         ({"net": nn.Linear(2, 2)}, "net", "torch.nn.modules.linear.Linear"),
-        ({"net": 0, "matrix": np.eye(2)}, "matrix", "multiarray._reconstruct"),
+        ({"net": 0, "matrix": np.eye(2)}, "matrix", "a NumPy array"),
     ],
     ids=["namespace", "path", "dictionary", "class", "module", "array"],
 )
@@ -276,6 +277,44 @@ def test_what_is_no_file_of_weights(tmp_path: Path, content: bytes, message: str
     assert "No such file" in refusal(tmp_path / "absent.pt")
     torch.save({"epoch": 3, "loss": 0.1}, tmp_path / "none.pt")
     assert "holds no weights but 'epoch', 'loss'; expected a state_dict" in refusal(tmp_path / "none.pt")
+
+
+def _saved(content: Any, *, zipped: bool = True) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
+    return buffer.getvalue()
+
+
+def _arrays() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, weight=np.zeros(3))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_a_file_that_is_cut_short_is_called_so(tmp_path: Path, zipped: bool, share: float) -> None:
+    whole = _saved({"weight": torch.zeros(20, 50)}, zipped=zipped)
+    (tmp_path / "w.pt").write_bytes(whole[: int(len(whole) * share)])
+    assert "cut short" in refusal(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html>\n<html>", "text: '<!DOCTYPE html>'"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS"),
+        (pickle.dumps({"weight": [0.0]}), "a pickle that torch.save has not written"),
+        (_saved({"weight": np.zeros((2, 3))}), "'weight' is a NumPy array"),
+        (_arrays(), "an archive of NumPy arrays"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
+        (bytes(999), "zeros only"),
+    ],
+)
+def test_what_a_file_is_instead_is_said_in_a_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "w.pt").write_bytes(content)
+    told = refusal(tmp_path / "w.pt")
+    assert message in told and "\n" not in told and len(told) < 300
 
 
 def test_weights_take_the_models_type(tmp_path: Path) -> None:

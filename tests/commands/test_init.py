@@ -119,7 +119,7 @@ def test_a_dry_run_says_what_would_run(here: Path, capsys: pytest.CaptureFixture
         "demotion: cells reduction, 4 edges fixed",
         "regularized_evolution: population_size 6",
         "digits: 1,797 images of 1x8x8 in 10 classes; a trial trains on 449 and attacks 898",
-        "30 epochs; attacks black_box_partial",
+        "30 epochs of 7 steps (64 a batch); attacks black_box_partial",
         str(here / "out"),
     ):
         assert words in text

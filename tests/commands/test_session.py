@@ -126,3 +126,28 @@ def test_without_its_journal_a_run_goes_on_and_its_trials_count(run: RunDirector
     again = RunDirectory(run.path, resumable=True)
     assert [record.trial for record in again.open_again({})] == ["a"]
     assert again.journal.read().numbers == {"a": [0]}
+
+
+def test_a_run_of_which_no_file_knows_the_finished_trials_is_refused_and_left_as_it_is(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.save_scores("a", b"")
+    for name in ("trials.jsonl", "journal.jsonl"):
+        (run.path / name).write_bytes(b"\0\0\n")
+    assert resume(tmp_path, SETTINGS) == 2
+    shown = capsys.readouterr()
+    assert "neither trials.jsonl nor journal.jsonl says which: put back a copy" in shown.err and not shown.out
+    assert all((run.path / name).read_bytes() == b"\0\0\n" for name in ("trials.jsonl", "journal.jsonl"))
+
+
+@pytest.mark.parametrize("output", ["/proc/run", "file/run", f"{'n' * 300}"])
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_an_output_that_cannot_be_written_is_refused_before_all_else(
+    output: str, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    config = tmp_path / "search.yaml"
+    config.write_text(yaml.safe_dump(SETTINGS))
+    assert main(["search", str(config), "--output", str(tmp_path / output), *options]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("nni-privacy: output: ") and len(shown.err.splitlines()) == 1 and not shown.out

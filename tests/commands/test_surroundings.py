@@ -15,8 +15,8 @@ from support_search import SMALL, free_port, wait_for
 
 from nni_privacy.commands.interrupts import interruptible
 from nni_privacy.commands.main import main
-from nni_privacy.commands.surroundings import check_folder, hidden_modules
 from nni_privacy.errors import ConfigError
+from nni_privacy.nni_runtime.hidden_modules import check_folder, hidden_modules
 from nni_privacy.nni_runtime.surroundings import OF_A_TRIAL, put_outer_trial_aside, show_warnings
 
 SEARCH = {**SMALL, "trials": 1, "concurrency": 1, "evaluator": {"recipe": {"epochs": 1}, "attacks": ["loss_threshold"]}}

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from support_search import free_port
 
 from nni_privacy import PrivacyEvaluator, PrivacyExperiment
 from nni_privacy.errors import ConfigError
@@ -44,3 +45,13 @@ def test_a_port_must_be_free_on_the_loopback_address() -> None:
     for port in (0, 65536):
         with pytest.raises(ConfigError, match="1 to 65535"):
             check_port(port)
+
+
+def test_a_module_that_hides_a_needed_one_is_found_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "yaml.py").touch()
+    with pytest.raises(ConfigError, match="its module 'yaml' hides the one that trials need"):
+        experiment(tmp_path / "run").start(free_port())
+    assert not (tmp_path / "run").exists()

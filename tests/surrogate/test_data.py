@@ -115,6 +115,10 @@ def test_architectures_of_different_sizes_are_refused(write_csv: CsvWriter) -> N
 def test_missing_column_file_and_folder_are_named(write_csv: CsvWriter, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'mia_auc'; it has genotype, auc"):
         read_mia_data(write_csv(header=("genotype", "auc")))
+    bare = tmp_path / "genotypes.txt"
+    bare.write_text(f"{random_codes(1).to_genotypes()[0]}\n")
+    with pytest.raises(DataError, match="no column 'genotype'; its first line must name columns: genotype, mia_auc"):
+        read_mia_data(bare)
     with pytest.raises(DataError, match="no such file"):
         read_mia_data(tmp_path / "nothing")
     with pytest.raises(DataError, match="neither a run directory"):

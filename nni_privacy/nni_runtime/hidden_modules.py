@@ -1,4 +1,4 @@
-"""What may stand in a working folder and keep trials from running."""
+"""Modules of a working folder that hide those which trials need."""
 
 from __future__ import annotations
 
