@@ -71,8 +71,8 @@ class PrivacyEvaluator(Evaluator):
     ``overfitting``, ``balanced_accuracy``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
     really trained, its ``parameters`` and ``multiply_adds``, and where it is searched its size (``factors``); as texts
     ``data``, the sizes of the split and of the classes, and ``notices``, why they may be no result, which may be empty
-    (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy. Per-record scores
-    go to ``scores.npz`` in the trial's output folder.
+    (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy. Records'
+    scores go to ``scores.npz`` in the trial's output folder.
 
     Args:
         dataset: the name of a data set, or a mapping of ``name`` and its options.
