@@ -14,7 +14,7 @@ import torch
 from nni.mutable import Categorical, Sample, SampleValidationError
 from nni.nas.execution import ExecutionEngine
 from nni.nas.execution.event import FinalMetricEvent, ModelEventType
-from nni.nas.space import ExecutableModelSpace
+from nni.nas.space import ExecutableModelSpace, SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
@@ -55,12 +55,16 @@ class KnownCosts:
 
     def of(self, model: ExecutableModelSpace) -> Mapping[str, int]:
         """The costs of a frozen model."""
+        if not isinstance(model, SimplifiedModelSpace):
+            return self._compute(model)  # built already; NNI's grid search goes on changing the sample of a raw model
         key = sample_key(model.sample)
         if key not in self._known:
-            self._known[key] = self._compute(model) if self.metrics else {}
+            self._known[key] = self._compute(model)
         return self._known[key]
 
     def _compute(self, model: ExecutableModelSpace) -> dict[str, int]:
+        if not self.metrics:
+            return {}
         # On the meta device there are shapes only: nothing is allocated or drawn, however large the network is.
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             network: Any = model.executable_model()
@@ -161,22 +165,27 @@ class ConstrainedSearch(ProposalFilter):
         self._costs = self._costs_in(model_space)
         self._filtering = self.filtered(engine)
         inner = _innermost(self.strategy)
-        if isinstance(inner, OneShotStrategy):
+        self._one_shot = isinstance(inner, OneShotStrategy)
+        self._ranks = not self._one_shot and not hasattr(inner, "constraints")
+        if self._one_shot:
             inner.feasible = lambda sample: not self._off(inner.model_space.freeze(sample)).violation
-        elif hasattr(inner, "constraints"):
+        elif not self._ranks:
             inner.constraints = inner.constraints or self.constraints.measured
         else:
             engine.register_model_event_callback(ModelEventType.FinalMetric, self._rank)  # before the strategy hears it
         return self.strategy.initialize(model_space, self._filtering)
 
     def _cleanup(self) -> None:
-        if not hasattr(_innermost(self.strategy), "constraints"):
+        if self._ranks:
             self.engine.unregister_model_event_callback(ModelEventType.FinalMetric, self._rank)
 
     def _run(self) -> None:
         looked_at = self._look_for_one() if self.constraints.known else 0
-        if self.ended is None:
+        self._filtering.closed = self.ended is not None  # the strategy runs all the same, and leaves the engine tidy
+        if not (self._one_shot and self._filtering.closed):
             super()._run()
+        if self._one_shot and not self.accepted:
+            self.ended = self.ended or f"no architecture among the best that were found keeps {self.constraints.known}"
         if self.ended is not None:
             _logger.warning("%s", self.ended)
         if self.log is not None:
@@ -189,7 +198,6 @@ class ConstrainedSearch(ProposalFilter):
         found = self._off(model)
         if not found.violation:
             return self.count(admitted=True)
-        self._take_note(found)
         self.count(admitted=False)
         if self._in_a_row >= self.max_rejections and not self._filtering.closed:
             self._filtering.closed = True
@@ -198,11 +206,10 @@ class ConstrainedSearch(ProposalFilter):
 
     def _off(self, model: ExecutableModelSpace) -> _Rejected:
         costs = self._costs.of(model)
-        return _Rejected(model, costs, self.constraints.known.violation(costs))
-
-    def _take_note(self, found: _Rejected) -> None:
-        if self._nearest is None or found.violation < self._nearest.violation:
+        found = _Rejected(model, costs, self.constraints.known.violation(costs))
+        if found.violation and (self._nearest is None or found.violation < self._nearest.violation):
             self._nearest = found
+        return found
 
     def _rank(self, event: FinalMetricEvent) -> None:
         """Replaces what strategies are told of an infeasible trial; the event is theirs, the record is another."""
@@ -221,7 +228,6 @@ class ConstrainedSearch(ProposalFilter):
             looked_at += 1
             if not found.violation:
                 return looked_at
-            self._take_note(found)
         if looked_at:
             self.ended = f"no architecture of the space was found that keeps {self.constraints.known}: none is trained"
         return looked_at
