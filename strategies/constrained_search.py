@@ -152,7 +152,7 @@ class ConstrainedSearch(ProposalFilter):
     def _costs_in(self, model_space: ExecutableModelSpace) -> KnownCosts:
         metrics, shape = self.constraints.known.metrics, self.image_shape
         if "multiply_adds" in metrics and shape is None:
-            evaluator = getattr(model_space, "evaluator", None)
+            evaluator: Any = getattr(model_space, "evaluator", None)
             if not hasattr(evaluator, "load_data"):
                 raise ConfigError(
                     f"constraints: multiply_adds: a {type(evaluator).__name__} does not say how large the images are; "
