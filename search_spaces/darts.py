@@ -67,7 +67,8 @@ class DARTS(CellSpace[Genotype]):
         self, *, channels: Size = 16, cells: Size = 5, nodes: int = 4, in_channels: int = 3, num_classes: int = 10
     ) -> None:
         super().__init__()
-        CellNetwork.check_sizes(nodes=nodes, channels=channels, cells=cells)
+        CellNetwork.check_sizes(nodes=nodes)
+        CellNetwork.check_choices(channels=channels, cells=cells)
         sample = self.chosen(self.choices(nodes), {"channels": channels, "cells": cells})
         genotype = Genotype.from_sample(sample, nodes=nodes)
         sizes = {label: sample[label] for label in SIZES}

@@ -45,7 +45,7 @@ class NasBench201(CellSpace[NasBench201Genotype]):
 
     def __init__(self, *, channels: Size = 16, cells: Size = 5, in_channels: int = 3, num_classes: int = 10) -> None:
         super().__init__()
-        NasBench201Network.check_sizes(channels=channels, cells=cells)
+        NasBench201Network.check_choices(channels=channels, cells=cells)
         sample = self.chosen(self.choices(), {"channels": channels, "cells": cells})
         genotype = NasBench201Genotype.from_sample(sample)
         sizes = {label: sample[label] for label in SIZES}

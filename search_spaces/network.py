@@ -68,15 +68,19 @@ class Skeleton(nn.Module, ABC):
 
     @classmethod
     def check_sizes(cls, **sizes: object) -> None:
-        """Raises ConfigError for the first of ``sizes``, or of a list, that is no whole number from minimum to most."""
-        each = [
-            (name, one) for name, size in sizes.items() for one in (size if isinstance(size, list | tuple) else [size])
-        ]
-        for name, value in each:
+        """Raises ConfigError for the first of ``sizes`` that is no whole number from its minimum to its most."""
+        for name, value in sizes.items():
             if type(value) is not int or value < cls.minimum[name]:
                 raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at least {cls.minimum[name]}")
             if value > MOST.get(name, value):
                 raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at most {MOST[name]}")
+
+    @classmethod
+    def check_choices(cls, **sizes: object) -> None:
+        """The same of sizes that a search chooses, each a number or a list of them."""
+        for name, size in sizes.items():
+            for one in size if isinstance(size, list | tuple) else [size]:
+                cls.check_sizes(**{name: one})
 
     @abstractmethod
     def add_cells(self, make_cell: Callable[..., nn.Module], channels: int, cells: int) -> int:

@@ -14,9 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from nni_privacy.training.fit import evaluation_mode
 
-__all__ = ["LATENCIES", "LATENCY_BATCH", "latency", "multiply_adds", "parameters"]
-
-LATENCIES = ("latency_ms", "batch_latency_ms")
+__all__ = ["LATENCY_BATCH", "latency", "multiply_adds", "parameters"]
 
 LATENCY_BATCH = 64
 _WARM_UP, _LEAST, _MOST = 3, 5, 50
@@ -84,7 +82,7 @@ def latency(network: nn.Module, images: Tensor) -> dict[str, float]:
     with evaluation_mode(network), torch.no_grad():
         single = _median_ms(lambda: network(images[:1]), images.device)
         whole = _median_ms(lambda: network(batch), images.device)
-    return dict(zip(LATENCIES, (single, whole / len(batch)), strict=True))
+    return {"latency_ms": single, "batch_latency_ms": whole / len(batch)}
 
 
 def _median_ms(run: Callable[[], object], device: torch.device) -> float:
