@@ -120,10 +120,17 @@ class Session:
         RunDirectory(self.directory, resumable=True).records()  # says what it skips
         report = write_report(self.directory)
         print(f"complete: all {count} trials are finished, there is nothing to resume; report: {report}")
-        found = feasibility_info(read_run(self.directory))
+        self._say_what_is_feasible()
+        return True
+
+    @property
+    def _constrained(self) -> bool:
+        return isinstance(self.settings, SearchConfig) and bool(self.settings.constraints)
+
+    def _say_what_is_feasible(self) -> None:
+        found = feasibility_info(read_run(self.directory)) if self._constrained else None
         if found is not None:
             print(found.sentence, flush=True)
-        return True
 
     @contextmanager
     def opened(self) -> Iterator[Session]:
@@ -220,15 +227,13 @@ class Session:
 
     def conclude(self, experiment: PrivacyExperiment, *, finished: bool) -> ExitCode:
         """Reports a run and keeps its web UI up until Ctrl-C, where there is one."""
-        done, failed, found = self.progress.done, self.progress.failed, None
+        done, failed = self.progress.done, self.progress.failed
         try:
             report, word = write_report(self.directory), "done" if finished else "interrupted"
             for line in self.progress.notices():
                 print(f"notice: {line}")
             print(f"{word}: {done} trials, {failed} failed; report: {report}", flush=True)
-            found = feasibility_info(read_run(self.directory))
-            if found is not None:
-                print(found.sentence, flush=True)
+            self._say_what_is_feasible()
             if not finished:
                 print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
@@ -243,7 +248,7 @@ class Session:
         finally:
             if finished:  # else it has been stopped
                 experiment.stop()
-        nothing_to_train = found is not None and not done  # as no architecture is feasible
+        nothing_to_train = self._constrained and not done  # as no architecture is feasible
         return ExitCode.DONE if done > failed or nothing_to_train else ExitCode.ALL_FAILED
 
 
