@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, field_serializer, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from nni_privacy.analysis.model_choice import Keep
@@ -23,7 +23,20 @@ from nni_privacy.nni_runtime.training_services import TrainingService, without_s
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.plugins import import_plugins, plugin_faults
 from nni_privacy.runs.stopping import StopRule, stop_rule
-from nni_privacy.schema import Count, NamedSection, Positive, Section, Seed, named, options, read_section, validated
+from nni_privacy.schema import (
+    Count,
+    NamedSection,
+    Positive,
+    Section,
+    Seed,
+    checked,
+    named,
+    options,
+    read_section,
+    validated,
+)
+from nni_privacy.strategies.constraints import Constraints
+from nni_privacy.strategies.objectives import COSTS, LATENCIES, check_metrics_given
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
 __all__ = ["ConfirmConfig", "DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
@@ -39,19 +52,34 @@ class DatasetConfig(NamedSection):
         return self
 
 
-class DartsSizes(Section):
-    """Sizes of ``search_space: {name: darts}``."""
+def _one_or_several(name: str, least: int) -> PlainValidator:
+    """What checks a size of a network, or a list of sizes that a search is to choose from."""
+    kind = Annotated[int, Field(ge=least, le=MOST[name])]
 
-    channels: int = Field(16, ge=1, le=MOST["channels"])
-    cells: int = Field(5, ge=3, le=MOST["cells"])
+    def check(value: Any) -> int | list[int]:
+        if not isinstance(value, list):
+            return int(checked(kind, value, name))
+        sizes = [int(checked(kind, one, name)) for one in value]
+        if not sizes or len(set(sizes)) < len(sizes):
+            raise ConfigError(f"{name}: {value!r}; allowed is a whole number, or a list of different ones")
+        return sizes
+
+    return PlainValidator(check)
+
+
+class DartsSizes(Section):
+    """Sizes of ``search_space: {name: darts}``; a list of channels or cells is a choice of the search."""
+
+    channels: Annotated[int | list[int], _one_or_several("channels", 1)] = 16
+    cells: Annotated[int | list[int], _one_or_several("cells", 3)] = 5
     nodes: int = Field(4, ge=1, le=MOST["nodes"])
 
 
 class NasBench201Sizes(Section):
-    """Sizes of ``search_space: {name: nasbench201}``; ``cells`` are those of one of its three stages."""
+    """Sizes of ``search_space: {name: nasbench201}``, as above; ``cells`` are those of one of its three stages."""
 
-    channels: int = Field(16, ge=1, le=MOST["channels"])
-    cells: int = Field(5, ge=1, le=MOST["cells"])
+    channels: Annotated[int | list[int], _one_or_several("channels", 1)] = 16
+    cells: Annotated[int | list[int], _one_or_several("cells", 1)] = 5
 
 
 class SearchSpaceConfig(NamedSection):
@@ -71,6 +99,11 @@ class SearchSpaceConfig(NamedSection):
     def options(self) -> dict[str, Any]:
         """The space's sizes, defaults included."""
         return resolve_name(SPACES[self.name].sizes)(**super().options).model_dump()
+
+    @property
+    def searched_sizes(self) -> dict[str, list[int]]:
+        """The sizes that are a list, which a search chooses from."""
+        return {name: size for name, size in self.options.items() if isinstance(size, list)}
 
 
 class PatternConfig(Section):
@@ -251,6 +284,9 @@ class SearchConfig(RunConfig):
     filter: FilterOptions | None = None
     strategy: StrategyConfig
     stop: StopRule | None = None
+    constraints: Annotated[Constraints, PlainValidator(Constraints.of), PlainSerializer(Constraints.to_dict)] = (
+        Constraints()
+    )
     trials: Count
     confirm: ConfirmConfig | None = None
 
@@ -299,6 +335,7 @@ class SearchConfig(RunConfig):
             raise ConfigError(f"filter: {name} proposes its top_k architectures once; there is none to go on to")
         if not self.predicted and self.dataset is None:
             raise ConfigError("dataset: missing")
+        self.check_metrics(self.constraints.metrics, option="constraints")
         return self
 
     @model_validator(mode="after")
@@ -320,6 +357,16 @@ class SearchConfig(RunConfig):
             with _told_as("confirm"):
                 self.confirm.evaluator(self.evaluator)
         return self
+
+    def check_metrics(self, names: Iterable[str], *, option: str) -> None:
+        """Raises ConfigError unless a trial will have all metrics of these names, which stand under ``option``."""
+        if self.predicted:
+            # What is not trained has weights all the same; how large its images would be is not known.
+            further = COSTS[:1] if option == "constraints" else ()
+            check_metrics_given(names, None, option=option, further=further)
+            return
+        further = (*(LATENCIES if self.evaluator.latency else ()), *(("epsilon",) if self.evaluator.recipe.dp else ()))
+        check_metrics_given(names, self.evaluator.attacks, option=option, further=further)
 
     @property
     def predicted(self) -> bool:

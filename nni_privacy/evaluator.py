@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,9 @@ from nni_privacy.files import atomic_write
 from nni_privacy.runs.directory import describe_environment
 from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.schema import Seed, checked
-from nni_privacy.training.fit import fit, predict_logits, resolve_device, seed_everything
+from nni_privacy.strategies.constraints import Constraints
+from nni_privacy.training.costs import LATENCY_BATCH, latency, multiply_adds, parameters
+from nni_privacy.training.fit import fit, predict_logits, prepare_batch, resolve_device, seed_everything
 from nni_privacy.training.recipe import Recipe
 
 __all__ = ["SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text"]
@@ -70,11 +73,11 @@ class PrivacyEvaluator(Evaluator):
     the records), and at the end the metrics of
     :meth:`AuditReport.metrics <nni_privacy.auditing.AuditReport.metrics>` with ``accuracy``, ``train_accuracy``,
     ``overfitting``, ``balanced_accuracy``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
-    really trained; as texts ``data``, the sizes of the split and of the classes, and ``notices``, why they may be no
-    result, which may be empty (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the
-    accuracy. Per-record scores go to ``scores.npz`` in the trial's output folder, the trained weights to
-    ``model.safetensors``, with all that makes them whole
-    (:class:`~nni_privacy.auditing.model_record.ModelRecord`).
+    really trained, its ``parameters`` and ``multiply_adds``, and where it is searched its size (``factors``); as texts
+    ``data``, the sizes of the split and of the classes, and ``notices``, why they may be no result, which may be empty
+    (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy. Per-record
+    scores go to ``scores.npz`` in the trial's output folder, the trained weights to ``model.safetensors``, with all
+    that makes them whole (:class:`~nni_privacy.auditing.model_record.ModelRecord`).
 
     Args:
         dataset: the name of a data set, or a mapping of ``name`` and its options.
@@ -89,8 +92,12 @@ class PrivacyEvaluator(Evaluator):
             and ``cache``, their folder; see :class:`~nni_privacy.auditing.options.ShadowSettings`. Shadow models are
             trained on the shadow halves of the data by the same recipe, and remembered: the small CNN of
             ``black_box_shadow`` is trained once for all trials.
+        latency: whether ``latency_ms`` and ``batch_latency_ms`` are measured and reported, too; see
+            :func:`nni_privacy.training.latency`.
         plugins: modules of your own to import first, also in the trials: they may register attacks and data sets.
         weights: whether a trial writes its weights.
+        constraints: metric to bound; the trial reports its ``violation``, 0 if it keeps them all, see
+            :meth:`Constraints.violation <nni_privacy.strategies.Constraints.violation>`.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -107,12 +114,14 @@ class PrivacyEvaluator(Evaluator):
         threads: int = 1,
         effort: Effort | Mapping[str, Any] | None = None,
         shadow: ShadowSettings | Mapping[str, Any] | None = None,
+        latency: bool = False,
         plugins: Sequence[str] = (),
         weights: bool = True,
+        constraints: Constraints | Mapping[str, Any] | None = None,
     ) -> None:
         given = {"recipe": recipe, "effort": effort, "shadow": shadow}
         options = MeasuringOptions.from_mapping(
-            {"plugins": plugins, "attacks": attacks, "device": str(device), "threads": threads}
+            {"plugins": plugins, "attacks": attacks, "device": str(device), "threads": threads, "latency": latency}
             | {name: value for name, value in given.items() if value is not None}
         )
         self.recipe = options.recipe
@@ -122,8 +131,10 @@ class PrivacyEvaluator(Evaluator):
         self.threads = options.threads
         self.effort = options.effort
         self.shadow = options.shadow
+        self.latency = options.latency
         self.plugins = options.plugins
         self.weights = checked(bool, weights, "weights")
+        self.constraints = Constraints.of(constraints)
         content = {"name": dataset} if isinstance(dataset, str) else dict(dataset)
         if "name" not in content:
             raise ConfigError("dataset: 'name' is missing")
@@ -178,6 +189,7 @@ class PrivacyEvaluator(Evaluator):
         data, split = self.load_data()
         device = resolve_device(self.device)
         normalize = Normalizer.fit(data.images[split.target_train])
+        costs = {"parameters": parameters(model), "multiply_adds": multiply_adds(model, data.image_shape)}
         training = fit(
             model,
             data.images[split.target_train],
@@ -189,9 +201,15 @@ class PrivacyEvaluator(Evaluator):
             on_epoch=_Monitor(data, split, normalize, device),
         )
         report = self._attack(model, data, split, normalize, device)
-        metrics = _final_metrics(report) | _told(report, split)
+        metrics = _final_metrics(report) | costs | _told(report, split)
         if training.epsilon is not None:
             metrics["epsilon"] = training.epsilon
+        if self.latency:
+            records = data.images[split.target_test[:LATENCY_BATCH]].to(device)
+            metrics |= latency(model, prepare_batch(records, normalize))
+        violation = self.constraints.violation(metrics)
+        if self.constraints:
+            metrics["violation"] = violation if violation < math.inf else None
         metrics |= self.describe(model)
         further = self.further_arrays(model, data, split, normalize, device)
         metrics["seconds"] = round(time.perf_counter() - started, 3)
@@ -207,7 +225,9 @@ class PrivacyEvaluator(Evaluator):
 
     def describe(self, model: nn.Module) -> dict[str, Any]:
         """What is reported of ``model`` besides its metrics; evaluators that know more of it say more."""
-        return {"architecture": architecture_text(model)}
+        factors = getattr(model, "factors", None)
+        size = {"factors": factors_text(factors)} if factors else {}
+        return {"architecture": architecture_text(model), **size}
 
     def shadow_model(self, data: Dataset) -> ModelSource | None:
         """How more models of the architecture are built; None: the network itself tells, as those of our spaces do."""
@@ -283,8 +303,10 @@ class PrivacyEvaluator(Evaluator):
             "threads": self.threads,
             "effort": self.effort.to_dict(),
             "shadow": self.shadow.to_dict(),
+            "latency": self.latency,
             "plugins": list(self.plugins),
             "weights": self.weights,
+            **({"constraints": self.constraints.to_dict()} if self.constraints else {}),
         }
 
     @classmethod

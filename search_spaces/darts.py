@@ -23,7 +23,7 @@ from nni_privacy.patterns import Pattern
 from nni_privacy.search_spaces.constraints import FixedEdges, choices_of_constrained_node
 from nni_privacy.search_spaces.darts_supernet import build_darts_supernet, fixed_edges_of
 from nni_privacy.search_spaces.network import CellNetwork
-from nni_privacy.search_spaces.space import CellSpace
+from nni_privacy.search_spaces.space import SIZES, CellSpace, Size
 
 __all__ = ["DARTS", "SourcePair"]
 
@@ -51,8 +51,8 @@ class DARTS(CellSpace[Genotype]):
     random, evolved or mutated, is a legal :class:`~nni_privacy.cells.Genotype`: no node ever takes one source twice.
 
     Args:
-        channels: channels of the first cells' nodes, C.
-        cells: number of cells, N >= 3; the cells N // 3 and 2 N // 3 are reduction cells.
+        channels: channels of the first cells' nodes, C; a list of them is a choice, which the search makes, too.
+        cells: number of cells, N >= 3, or a list; the cells N // 3 and 2 N // 3 are reduction cells.
         nodes: intermediate nodes per cell, M.
         in_channels: channels of the images: 1 grey, 3 RGB.
         num_classes: number of classes, K.
@@ -64,13 +64,15 @@ class DARTS(CellSpace[Genotype]):
     """
 
     def __init__(
-        self, *, channels: int = 16, cells: int = 5, nodes: int = 4, in_channels: int = 3, num_classes: int = 10
+        self, *, channels: Size = 16, cells: Size = 5, nodes: int = 4, in_channels: int = 3, num_classes: int = 10
     ) -> None:
         super().__init__()
-        sizes = {"channels": channels, "cells": cells, "in_channels": in_channels, "num_classes": num_classes}
-        CellNetwork.check_sizes(nodes=nodes, **sizes)
-        genotype = Genotype.from_sample(self.chosen(self.choices(nodes)), nodes=nodes)
-        self.network = CellNetwork(genotype, **sizes)
+        CellNetwork.check_sizes(nodes=nodes)
+        CellNetwork.check_choices(channels=channels, cells=cells)
+        sample = self.chosen(self.choices(nodes), {"channels": channels, "cells": cells})
+        genotype = Genotype.from_sample(sample, nodes=nodes)
+        sizes = {label: sample[label] for label in SIZES}
+        self.network = CellNetwork(genotype, **sizes, in_channels=in_channels, num_classes=num_classes)
 
     @staticmethod
     def choices(nodes: int) -> dict[str, Categorical]:

@@ -19,7 +19,7 @@ from nni_privacy.patterns import Pattern, input_edges
 from nni_privacy.search_spaces.constraints import FixedEdges
 from nni_privacy.search_spaces.nasbench201_network import NasBench201Network
 from nni_privacy.search_spaces.nasbench201_supernet import build_nasbench201_supernet
-from nni_privacy.search_spaces.space import CellSpace
+from nni_privacy.search_spaces.space import SIZES, CellSpace, Size
 
 __all__ = ["NasBench201"]
 
@@ -31,8 +31,8 @@ class NasBench201(CellSpace[NasBench201Genotype]):
     """The space of NAS-Bench-201 (Dong & Yang, ICLR 2020): one cell of six edges with one of five operations each.
 
     Args:
-        channels: channels of the first stage, C.
-        cells: cells per stage, of which there are three.
+        channels: channels of the first stage, C; a list of them is a choice, which the search makes, too.
+        cells: cells per stage, of which there are three, or a list.
         in_channels: channels of the images: 1 grey, 3 RGB.
         num_classes: number of classes, K.
 
@@ -43,12 +43,13 @@ class NasBench201(CellSpace[NasBench201Genotype]):
         ConfigError: if a size is not a whole number or too small.
     """
 
-    def __init__(self, *, channels: int = 16, cells: int = 5, in_channels: int = 3, num_classes: int = 10) -> None:
+    def __init__(self, *, channels: Size = 16, cells: Size = 5, in_channels: int = 3, num_classes: int = 10) -> None:
         super().__init__()
-        genotype = NasBench201Genotype.from_sample(self.chosen(self.choices()))
-        self.network = NasBench201Network(
-            genotype, channels=channels, cells=cells, in_channels=in_channels, num_classes=num_classes
-        )
+        NasBench201Network.check_choices(channels=channels, cells=cells)
+        sample = self.chosen(self.choices(), {"channels": channels, "cells": cells})
+        genotype = NasBench201Genotype.from_sample(sample)
+        sizes = {label: sample[label] for label in SIZES}
+        self.network = NasBench201Network(genotype, **sizes, in_channels=in_channels, num_classes=num_classes)
 
     @staticmethod
     def choices() -> dict[str, Categorical]:

@@ -75,6 +75,13 @@ class Skeleton(nn.Module, ABC):
             if value > MOST.get(name, value):
                 raise ConfigError(f"{name}: {value!r}; allowed is a whole number of at most {MOST[name]}")
 
+    @classmethod
+    def check_choices(cls, **sizes: object) -> None:
+        """The same of sizes that a search chooses, each a number or a list of them."""
+        for name, size in sizes.items():
+            for one in size if isinstance(size, list | tuple) else [size]:
+                cls.check_sizes(**{name: one})
+
     @abstractmethod
     def add_cells(self, make_cell: Callable[..., nn.Module], channels: int, cells: int) -> int:
         """Builds what stands between stem and pooling; returns the number of features."""

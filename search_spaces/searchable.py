@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nni.mutable import Categorical
@@ -11,6 +11,7 @@ from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedM
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces.layer_choice_supernet import build_layer_choice_supernet
+from nni_privacy.search_spaces.space import SIZES
 from nni_privacy.search_spaces.supernet import Supernet
 from nni_privacy.training.fit import seed_everything
 
@@ -25,13 +26,15 @@ class Searchable:
         space: the class of the model space.
         arguments: keyword arguments that build it.
         positional: positional arguments that build it (spaces of a user's own).
-        choices: label to the values that are left to choose, single values included.
+        choices: label to the values that are left to choose, single values included; no sizes.
+        sizes: where the size is searched, the largest one: the cell is searched there. Every sample has to name it.
     """
 
     space: type[Any]
     arguments: Mapping[str, Any]
     positional: tuple[Any, ...]
     choices: Mapping[str, tuple[Any, ...]]
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def own(self) -> bool:
@@ -83,9 +86,14 @@ def open_space(model_space: ExecutableModelSpace) -> Searchable:
             raise ConfigError(f"choice {label!r} is a {type(choice).__name__}; one-shot search takes plain choices")
     # Plain strings: NNI's labels of layers are of a class of its own, which checkpoints must not hold.
     values = {str(label): tuple(choice.values) for label, choice in choices.items()}
+    arguments = dict(model.trace_kwargs)
+    sizes: dict[str, int] = {}
+    if any(isinstance(arguments.get(label), list | tuple) for label in SIZES):
+        sizes = {label: max(values.pop(label)) for label in SIZES}
+        arguments |= sizes
     if all(len(allowed) == 1 for allowed in values.values()):
         raise ConfigError("the space has no choice left to search; give the pattern a smaller budget")
-    found = Searchable(model.trace_symbol, dict(model.trace_kwargs), tuple(model.trace_args), values)
+    found = Searchable(model.trace_symbol, arguments, tuple(model.trace_args), values, sizes)
     check = getattr(found.space, "check_supernet", None)
     if check is not None:
         check(values, **found.arguments)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nni.mutable import Categorical, Sample, SampleValidationError
@@ -11,12 +13,18 @@ from nni.nas.space import BaseModelSpace, ExecutableModelSpace, current_model, m
 from torch import Tensor, nn
 
 from nni_privacy.cells.spaces import AnyGenotype
-from nni_privacy.errors import GenotypeError
+from nni_privacy.errors import ConfigError, GenotypeError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["CellSpace", "unwrap_space"]
+__all__ = ["SIZES", "CellSpace", "Size", "architecture_of", "size_factors", "size_of", "unwrap_space"]
+
+SIZES = ("channels", "cells")
+"""The sizes of a network that a space can leave to be searched, and the labels of their choices."""
+
+Size = int | Sequence[int]
+"""A size, or those that there are to choose from."""
 
 G = TypeVar("G", bound=AnyGenotype)
 
@@ -32,18 +40,28 @@ class CellSpace(Generic[G], ModelSpace, disable_init_wrapper=True):  # type: ign
 
     Attributes:
         network: of the genotype; a subclass builds it.
+        factors: where the size is searched, that of this instance, as :func:`size_factors` tells it; else empty.
     """
 
     network: Any
+    factors: Mapping[str, Any] = MappingProxyType({})
 
-    def chosen(self, choices: Mapping[str, Categorical]) -> Sample:
-        """The sample to build: the one that NNI freezes, or the default of ``choices``, which the space then gets."""
+    def chosen(self, choices: Mapping[str, Categorical], sizes: Mapping[str, Size] | None = None) -> Sample:
+        """The sample to build: the one that NNI freezes, or the default of ``choices``, which the space then gets.
+
+        Args:
+            choices: those of the cells, by label.
+            sizes: channels and cells. Where one of them is a list, both are choices too, and the sample has both.
+        """
+        searched = size_choices(sizes or {})
+        choices = {**choices, **searched}
         sample: Sample | None = current_model()
         if sample is None:
             for mutable in choices.values():
                 self.add_mutable(mutable)
             sample = {label: mutable.default() for label, mutable in choices.items()}
-        return sample
+        self.factors = size_factors(sample) if searched else {}
+        return sample if searched else {**sample, **(sizes or {})}
 
     @property
     def genotype(self) -> G:
@@ -85,6 +103,49 @@ class CellSpace(Generic[G], ModelSpace, disable_init_wrapper=True):  # type: ign
         self.validate(sample)
         with model_context(sample):
             return type(self)(**self.trace_kwargs)
+
+
+def size_choices(sizes: Mapping[str, Size]) -> dict[str, Categorical]:
+    """The choices of the sizes, by label, if any of them is a list; a single number is a choice of one then.
+
+    Raises:
+        ConfigError: if a list is empty or names a size twice.
+    """
+    if not any(_is_list(size) for size in sizes.values()):
+        return {}
+    choices = {}
+    for label, size in sizes.items():
+        values = list(size) if isinstance(size, Sequence) else [size]
+        if not values or len(set(values)) < len(values):
+            raise ConfigError(f"{label}: {size!r}; allowed is a whole number, or a list of different ones")
+        choices[label] = Categorical(values, label=label)
+    return choices
+
+
+def size_factors(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """The size of a searched network under the names that the factors of a study have; empty if it was not searched."""
+    if not all(isinstance(sample.get(label), int) for label in SIZES):
+        return {}
+    channels, cells = (sample[label] for label in SIZES)
+    return {"size": f"{channels} channels, {cells} cells", "channels": channels, "network_cells": cells}
+
+
+def size_of(model: ExecutableModelSpace) -> dict[str, Any]:
+    """The factors of a frozen model of one of our spaces whose size is searched; else empty."""
+    kind = unwrap_space(model)
+    return size_factors(model.sample or {}) if isinstance(kind, type) and issubclass(kind, CellSpace) else {}
+
+
+def architecture_of(model: ExecutableModelSpace) -> str:
+    """The architecture of a frozen model as text: its genotype, or for other spaces the sample as JSON."""
+    genotype_of = getattr(unwrap_space(model), "genotype_of", None)
+    if genotype_of is not None:
+        return str(genotype_of(model.sample))
+    return json.dumps(model.sample, sort_keys=True, default=str)
+
+
+def _is_list(size: Size) -> bool:
+    return isinstance(size, Sequence) and not isinstance(size, str)
 
 
 def unwrap_space(model_space: ExecutableModelSpace) -> Any:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from nni_privacy.strategies.constrained_search import ConstrainedSearch
+    from nni_privacy.strategies.constraints import Constraints
     from nni_privacy.strategies.darts import DARTSFirstOrder, DARTSSecondOrder
     from nni_privacy.strategies.drnas import DrNAS
     from nni_privacy.strategies.enas import ENAS
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
     from nni_privacy.strategies.setn import SETN
     from nni_privacy.strategies.tenas import TENAS
 
-__all__ = ["ENAS", "GDAS", "PCDARTS", "SDARTS", "SETN", "TENAS", "DARTSFirstOrder", "DARTSSecondOrder", "DrNAS"]
+__all__ = ["ENAS", "GDAS", "PCDARTS", "SDARTS", "SETN", "TENAS", "ConstrainedSearch", "Constraints"]
+__all__ += ["DARTSFirstOrder", "DARTSSecondOrder", "DrNAS"]
 __all__ += ["FixedPattern", "ParetoEvolution", "PredictedFilter", "RandomSearch", "build_strategy", "strategy_names"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "strategies.constrained_search": ["ConstrainedSearch"],
+        "strategies.constraints": ["Constraints"],
         "strategies.darts": ["DARTSFirstOrder", "DARTSSecondOrder"],
         "strategies.drnas": ["DrNAS"],
         "strategies.enas": ["ENAS"],

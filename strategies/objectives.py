@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,9 @@ DIRECTIONS: Mapping[str, float] = {"maximize": -1.0, "minimize": 1.0}
 DEFAULT_OBJECTIVES: Mapping[str, Direction] = {"accuracy": "maximize", "mia_auc": "minimize"}
 
 
-METRICS = ("default", "accuracy", "train_accuracy", "overfitting", "balanced_accuracy")
+COSTS = ("parameters", "multiply_adds")
+LATENCIES = ("latency_ms", "batch_latency_ms")
+METRICS = ("default", "accuracy", "train_accuracy", "overfitting", "balanced_accuracy", *COSTS)
 ATTACK_METRICS = (
     "mia_auc",
     "mia_auc_low",
@@ -34,7 +37,8 @@ ATTACK_METRICS = (
     "mia_tpr_at_1pct_fpr",
     "mia_tpr_at_01pct_fpr",
 )
-"""What a PrivacyEvaluator reports: once a trial, and (further attacks' with the attack's name before it) an attack."""
+"""What a PrivacyEvaluator reports: once a trial (and the latencies and epsilon where they are asked for), and (further
+attacks' with the attack's name before it) an attack."""
 
 PREDICTED_METRICS = ("default", "predicted_mia_auc", "predicted_mia_auc_sd")
 """What a PredictedEvaluator reports."""
@@ -42,36 +46,49 @@ PREDICTED_METRICS = ("default", "predicted_mia_auc", "predicted_mia_auc_sd")
 
 def check_metric_name(name: str) -> None:
     """Raises ConfigError unless an evaluator of ours reports ``name``, given the attacks for it."""
-    known = (*METRICS, *ATTACK_METRICS, *PREDICTED_METRICS[1:])
+    known = (*METRICS, *LATENCIES, "epsilon", *ATTACK_METRICS, *PREDICTED_METRICS[1:])
     if name not in known and not name.endswith(tuple(f"_{metric}" for metric in ATTACK_METRICS)):
         raise ConfigError(f"objectives: unknown metric {name!r}; {nearest(name, known)}")
 
 
-def check_metrics_given(names: Iterable[str], attacks: Sequence[str] | None, *, option: str = "objectives") -> None:
+def check_metrics_given(
+    names: Iterable[str],
+    attacks: Sequence[str] | None,
+    *,
+    option: str = "strategy.objectives",
+    further: Collection[str] = (),
+) -> None:
     """Raises ConfigError unless a PrivacyEvaluator reports all of ``names`` with these attacks, the primary one first.
 
     Without it such a search would run to its end, and each of its trials would count as failed.
-    With ``None`` instead of attacks, it is a PredictedEvaluator that has to report them. ``option`` of the strategy is
-    where the names stand.
+    With ``None`` instead of attacks, it is a PredictedEvaluator that has to report them. ``option`` is where the names
+    stand in a configuration, and ``further`` is what is known of a trial besides.
     """
     if attacks is None:
-        for name in names:
-            if name not in PREDICTED_METRICS:
-                known = nearest(name, PREDICTED_METRICS)
-                raise ConfigError(f"strategy.{option}: no trial would report {name!r}: it is predicted only; {known}")
-        return
-    further = [f"{attack}_{metric}" for attack in attacks[1:] for metric in ATTACK_METRICS]
-    given = (*METRICS, *ATTACK_METRICS, *further)
+        given: tuple[str, ...] = (*PREDICTED_METRICS, *further)
+        why = "it is predicted only; "
+    else:
+        others = [f"{attack}_{metric}" for attack in attacks[1:] for metric in ATTACK_METRICS]
+        given = (*METRICS, *ATTACK_METRICS, *others, *further)
+        why = f"with evaluator.attacks {', '.join(attacks)} "
     for name in names:
         if name in given:
             continue
-        plain = name.removeprefix(f"{attacks[0]}_")
-        why = (
-            f"the metrics of the first attack have no prefix, write {plain!r}"
-            if plain in ATTACK_METRICS
-            else f"with evaluator.attacks {', '.join(attacks)} {nearest(name, given)}"
-        )
-        raise ConfigError(f"strategy.{option}: no trial would report {name!r}; {why}")
+        plain = name.removeprefix(f"{attacks[0]}_") if attacks else ""
+        if plain in ATTACK_METRICS:
+            told = f"the metrics of the first attack have no prefix, write {plain!r}"
+        else:
+            told = (_ASKED_FOR if attacks else {}).get(name) or f"{why}{nearest(name, given)}"
+        raise ConfigError(f"{option}: no trial would report {name!r}; {told}")
+
+
+_ASKED_FOR: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(LATENCIES, "it is measured with evaluator: {latency: true}"),
+        "epsilon": "it is that of evaluator: {recipe: {dp: ...}}",
+    }
+)
+"""Metrics that are reported where something else is set, to what that is."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,9 @@ from nni_privacy.training.fit import epoch_batches, prepare_batch, resolve_devic
 __all__ = ["Batch", "OneShotOptions", "OneShotStrategy", "SearchData"]
 
 CHECKPOINT = "checkpoint.pt"
+_MOST_RANKED = 1024
+"""How many of the best architectures are looked at for feasible ones."""
+_logger = logging.getLogger(__name__)
 Batch = tuple[Tensor, Tensor]
 """Images (n, C, h, w), normalised, and labels (n,), on the device."""
 
@@ -156,6 +160,8 @@ class OneShotStrategy(Strategy):
         self.seed = checked(Seed | None, seed, "seed")
         self.folder = None if folder is None else Path(folder)
         self.on_epoch = on_epoch
+        self.feasible: Callable[[Sample], bool] | None = None
+        """Which architectures may be among the best; None: all."""
         self.epoch = 0
         """Number of finished epochs."""
 
@@ -189,6 +195,9 @@ class OneShotStrategy(Strategy):
         if self.seed is None:
             self.seed = int(getattr(getattr(model_space, "evaluator", None), "seed", 0))
         self.searchable = open_space(model_space)
+        if self.searchable.sizes:
+            shown = " and ".join(f"{size} {label}" for label, size in self.searchable.sizes.items())
+            _logger.warning("the cell is searched, and trained, at the largest size: %s", shown)
         self.data = self._open_data(model_space)
         with isolated(threads=self.threads):
             self.begin()
@@ -208,7 +217,11 @@ class OneShotStrategy(Strategy):
         for sample in self.search():
             if not self.wait_for_resource():
                 return
-            self.engine.submit_models(self.model_space.freeze(sample))
+            self.engine.submit_models(self.model_space.freeze(self._sized(sample)))
+
+    def _sized(self, sample: Sample) -> Sample:
+        """A sample of the space: where its size is searched, with the size that the cell was searched at."""
+        return {**sample, **self.searchable.sizes}
 
     # --- the search ---
 
@@ -234,7 +247,23 @@ class OneShotStrategy(Strategy):
                 self._save()
                 if self.on_epoch is not None:
                     self.on_epoch(record)
-            return self.best_samples(self.options.top_k)
+            return self._best_feasible()
+
+    def _best_feasible(self) -> list[Sample]:
+        """The best architectures, those that are not feasible left out."""
+        top_k = wanted = self.options.top_k
+        feasible = self.feasible
+        if feasible is None:
+            return self.best_samples(top_k)
+        while True:
+            ranked = self.best_samples(wanted)
+            found = [sample for sample in ranked if feasible(self._sized(sample))]
+            if len(found) >= top_k or len(ranked) < wanted or wanted >= _MOST_RANKED:
+                break
+            wanted = min(4 * wanted, _MOST_RANKED)
+        if len(found) < top_k:
+            _logger.warning("of the best %d architectures %d keep the constraints", len(ranked), len(found))
+        return found[:top_k]
 
     @abstractmethod
     def total_epochs(self) -> int:

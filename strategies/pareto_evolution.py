@@ -19,6 +19,7 @@ from nni_privacy.analysis.pareto import binary_tournament, environmental_selecti
 from nni_privacy.errors import ConfigError
 from nni_privacy.schema import Seed, Several, Share, checked
 from nni_privacy.strategies.choice_codes import ChoiceCodes, Codes, crossover, diverse_codes, mutate, random_codes
+from nni_privacy.strategies.constraints import Constraints
 from nni_privacy.strategies.objectives import Direction, Objectives
 
 __all__ = ["ParetoEvolution"]
@@ -39,6 +40,7 @@ WALKED = 10_000
 class _Individual:
     codes: Codes
     costs: tuple[float, ...]
+    violation: float = 0.0
 
 
 @dataclass
@@ -76,6 +78,8 @@ class ParetoEvolution(Strategy):
             average.
         crossover: whether a child has two parents; else it is a mutant of one.
         dedup: never propose an architecture twice; the search then ends when the space is exhausted.
+        constraints: metric to bound, as :meth:`Constraints.of` takes them. A feasible trial is better than one that
+            breaks a constraint, and of two that do the one that is less far off (Deb's rule, section VI).
         seed: drives all random choices.
 
     Raises:
@@ -91,6 +95,7 @@ class ParetoEvolution(Strategy):
         mutation_prob: float | None = None,
         crossover: bool = True,
         dedup: bool = True,
+        constraints: Mapping[str, Any] | Constraints | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -99,6 +104,7 @@ class ParetoEvolution(Strategy):
         self.mutation_prob = checked(Share | None, mutation_prob, "mutation_prob")
         self.crossover = crossover
         self.dedup = dedup
+        self.constraints = Constraints.of(constraints)
         self.seed = checked(Seed, seed, "seed")
         self._rng = np.random.default_rng(self.seed)
         self._population: list[_Individual] = []
@@ -116,14 +122,15 @@ class ParetoEvolution(Strategy):
         )
 
     def front(self) -> list[tuple[dict[str, Any], dict[str, float]]]:
-        """The best trade-offs in the population, as pairs of a sample and its objectives' values.
+        """The best trade-offs among the feasible ones of the population, pairs of a sample and its objectives' values.
 
         No other trial is at least as good in every objective and better in one. At most ``population_size`` pairs, by
         the first objective, the best first.
         """
         with self._lock:
-            best = self.objectives.front([individual.costs for individual in self._population])
-            chosen = sorted((self._population[index] for index in best), key=lambda individual: individual.costs)
+            feasible = [individual for individual in self._population if not individual.violation]
+            best = self.objectives.front([individual.costs for individual in feasible])
+            chosen = sorted((feasible[index] for index in best), key=lambda individual: individual.costs)
         return [(self._choices.decode(one.codes), self.objectives.values(one.costs)) for one in chosen]
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
@@ -165,7 +172,8 @@ class ParetoEvolution(Strategy):
     def _child(self) -> Codes:
         counts = self._choices.counts
         costs = np.array([individual.costs for individual in self._population])
-        parents = [self._population[binary_tournament(costs, self._rng)].codes for _ in range(1 + self.crossover)]
+        off = [individual.violation for individual in self._population]
+        parents = [self._population[binary_tournament(costs, self._rng, off)].codes for _ in range(1 + self.crossover)]
         child = crossover(parents[0], parents[1], self._choices.groups, self._rng) if self.crossover else parents[0]
         free = sum(count > 1 for count in counts)
         default = min(1.0, CHANGES_A_CHILD / free)
@@ -209,8 +217,10 @@ class ParetoEvolution(Strategy):
             costs = self.objectives.costs(running.metric)
             if costs is None:
                 return
-            self._population.append(_Individual(running.codes, costs))
-            kept = environmental_selection([one.costs for one in self._population], self.population_size)
+            metrics = running.metric if isinstance(running.metric, Mapping) else {"default": running.metric}
+            self._population.append(_Individual(running.codes, costs, self.constraints.violation(metrics)))
+            points, off = zip(*((one.costs, one.violation) for one in self._population), strict=True)
+            kept = environmental_selection(points, self.population_size, off)
             self._population = [self._population[index] for index in kept]
 
     def state_dict(self) -> dict[str, Any]:
@@ -220,7 +230,11 @@ class ParetoEvolution(Strategy):
             return {
                 "choices": {label: len(options) for label, options in self._choices.values.items()},
                 "objectives": dict(self.objectives.directions),
-                "population": [{"codes": list(one.codes), "costs": list(one.costs)} for one in self._population],
+                "constraints": self.constraints.to_dict(),
+                "population": [
+                    {"codes": list(one.codes), "costs": list(one.costs), "violation": one.violation}
+                    for one in self._population
+                ],
                 "proposed": sorted(list(codes) for codes in self._proposed),
                 "unfinished": [list(codes) for codes in unfinished],
                 "random": self._rng.bit_generator.state,
@@ -230,7 +244,7 @@ class ParetoEvolution(Strategy):
         """Goes on where the state was taken; trials that were running then are proposed again.
 
         Raises:
-            ConfigError: if the state is of another space or of other objectives.
+            ConfigError: if the state is of another space, of other objectives or of other constraints.
         """
         here = {label: len(options) for label, options in self._choices.values.items()}
         if state_dict["choices"] != here:
@@ -240,9 +254,12 @@ class ParetoEvolution(Strategy):
                 f"the checkpoint is of a search for {state_dict['objectives']}; this one is for "
                 f"{dict(self.objectives.directions)}"
             )
+        if state_dict.get("constraints", {}) != self.constraints.to_dict():
+            raise ConfigError(f"the checkpoint is of a search with other constraints; this one has {self.constraints}")
         with self._lock:
             self._population = [
-                _Individual(tuple(one["codes"]), tuple(one["costs"])) for one in state_dict["population"]
+                _Individual(tuple(one["codes"]), tuple(one["costs"]), one.get("violation", 0.0))
+                for one in state_dict["population"]
             ]
             self._proposed = {tuple(codes) for codes in state_dict["proposed"]}
             self._unfinished = [tuple(codes) for codes in state_dict["unfinished"]]

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nni.mutable import Mutable
-from nni.nas.execution import ExecutionEngine, Middleware
-from nni.nas.execution.event import ModelEventType, TrainingEndEvent
-from nni.nas.space import ExecutableModelSpace, ModelStatus
+from nni.nas.execution import ExecutionEngine
+from nni.nas.space import ExecutableModelSpace
 from nni.nas.strategy import Strategy
 
 from nni_privacy.errors import ConfigError
 from nni_privacy.schema import Seed, checked
-from nni_privacy.search_spaces.constraints import FixedEdges
 from nni_privacy.search_spaces.space import unwrap_space
 from nni_privacy.strategies.choice_codes import ChoiceCodes, random_codes
 from nni_privacy.strategies.one_shot import OneShotStrategy
+from nni_privacy.strategies.proposal_filter import ProposalFilter
 from nni_privacy.strategies.registry import FilterOptions
 from nni_privacy.surrogate.evaluator import ModelPredictor
 
@@ -33,7 +29,7 @@ SAMPLED = 2000
 """Random architectures whose predictions give the quantile."""
 
 
-class PredictedFilter(Strategy):
+class PredictedFilter(ProposalFilter):
     """Lets ``strategy`` propose, and trains only the architectures whose *predicted* AUC is low enough.
 
     The others are skipped before they reach the engine: they cost a few milliseconds, take none of the experiment's
@@ -76,7 +72,7 @@ class PredictedFilter(Strategy):
         seed: int = 0,
         log: Path | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(strategy)
         options = FilterOptions.from_mapping(
             {"below": below, "quantile": quantile, "surrogate": surrogate, "max_rejections": max_rejections}
         )
@@ -84,30 +80,18 @@ class PredictedFilter(Strategy):
             raise ConfigError(
                 "filter: a one-shot search proposes its top_k architectures once; there is none to go on to"
             )
-        self.strategy = strategy
         self.below = options.below
         self.quantile = options.quantile
         self.max_rejections = options.max_rejections
         self.seed = checked(Seed, seed, "seed")
         self.log = log
         self.bound = options.below
-        self.accepted = self.skipped = self._in_a_row = 0
         self._lowest = np.inf
         self._predictor = ModelPredictor(options.surrogate)
 
     def extra_repr(self) -> str:
         """For ``repr``."""
         return f"{self.strategy!r}, below={self.below}, quantile={self.quantile}"
-
-    def fit_to(self, model_space: Any) -> Any:
-        """What an inner :class:`FixedPattern` fixes of ``model_space``; nothing if there is none."""
-        fit_to = getattr(self.strategy, "fit_to", None)
-        return fit_to(model_space) if fit_to is not None else FixedEdges()
-
-    def searched_space(self) -> dict[str, Mutable]:
-        """Label to choice of the space that is searched; valid once initialised."""
-        searched = getattr(self.strategy, "searched_space", None)
-        return searched() if searched is not None else self.strategy.model_space.simplify()
 
     def check(self, model_space: ExecutableModelSpace) -> None:
         """Raises what the search would raise at its start, if anything; changes and writes nothing.
@@ -116,9 +100,7 @@ class PredictedFilter(Strategy):
             ConfigError: if the surrogate cannot predict ``model_space``, or the inner strategy cannot search it.
         """
         self._predictor.check(model_space)
-        check = getattr(self.strategy, "check", None)
-        if check is not None:
-            check(model_space)
+        super().check(model_space)
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
         self._predictor.check(model_space)
@@ -131,13 +113,13 @@ class PredictedFilter(Strategy):
         if self.log is not None:
             # A search that is resumed skips once more what it skipped before.
             self.log.unlink(missing_ok=True)
-        return self.strategy.initialize(model_space, _FilteringEngine(engine, self._admits))
+        return self.strategy.initialize(model_space, self.filtered(engine))
 
     def _run(self) -> None:
         self.strategy.run()
         _logger.info("predicted, not measured: %d architectures skipped, %d passed on", self.skipped, self.accepted)
 
-    def _admits(self, model: ExecutableModelSpace) -> bool:
+    def admits(self, model: ExecutableModelSpace) -> bool:
         """Whether ``model`` is to be trained.
 
         Raises:
@@ -146,11 +128,10 @@ class PredictedFilter(Strategy):
         predicted = self._predictor.of_model(model)
         auc, bound = predicted.predicted_mia_auc, self.bound
         if bound is None or auc < bound:
-            self.accepted += 1
-            self._in_a_row, self._lowest = 0, np.inf
-            return True
-        self.skipped += 1
-        self._in_a_row, self._lowest = self._in_a_row + 1, min(self._lowest, auc)
+            self._lowest = np.inf
+            return self.count(admitted=True)
+        self.count(admitted=False)
+        self._lowest = min(self._lowest, auc)
         _logger.info("skipped, predicted AUC %.4f (not measured): %s", auc, predicted.genotype)
         if self.log is not None:
             line = json.dumps({"architecture": str(predicted.genotype), "predicted_mia_auc": auc})
@@ -164,18 +145,9 @@ class PredictedFilter(Strategy):
             )
         return False
 
-    def list_models(self, sort: bool = True, limit: int | None = None) -> Iterator[ExecutableModelSpace]:
-        """The models of the inner strategy that were trained."""
-        return self.strategy.list_models(sort=sort, limit=limit)
-
     def state_dict(self) -> dict[str, Any]:
         """The state of the inner strategy, the bound, and the counts."""
-        return {
-            "bound": self.bound,
-            "accepted": self.accepted,
-            "skipped": self.skipped,
-            "strategy": self.strategy.state_dict(),
-        }
+        return {"bound": self.bound, **super().state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the inner strategy and the counts.
@@ -188,45 +160,4 @@ class PredictedFilter(Strategy):
                 f"the checkpoint is of a search that trained below a predicted AUC of {state_dict['bound']}; "
                 f"this one trains below {self.bound}"
             )
-        self.accepted, self.skipped = state_dict["accepted"], state_dict["skipped"]
-        self.strategy.load_state_dict(state_dict["strategy"])
-
-
-class _FilteringEngine(Middleware):
-    """Passes on what ``admits`` lets through; of everything else the strategy hears that it ended without a result."""
-
-    def __init__(self, engine: ExecutionEngine, admits: Callable[[ExecutableModelSpace], bool]) -> None:
-        super().__init__(engine)
-        self._admits = admits
-        self._listeners: dict[ModelEventType, list[Callable[..., None]]] = defaultdict(list)
-
-    def submit_models(self, *models: ExecutableModelSpace) -> None:
-        for model in models:
-            if self._admits(model):
-                self.engine.submit_models(model)
-            else:
-                # To this engine's own listeners only: others count the trials that there were.
-                event = TrainingEndEvent(model, ModelStatus.Invalid)
-                for listener in list(self._listeners[event.event_type]):
-                    listener(event)
-                model.status = event.status
-
-    def register_model_event_callback(self, event_type: ModelEventType, callback: Callable[..., None]) -> None:
-        self._listeners[ModelEventType(event_type)].append(callback)
-        self.engine.register_model_event_callback(event_type, callback)
-
-    def unregister_model_event_callback(self, event_type: ModelEventType, callback: Callable[..., None]) -> None:
-        self._listeners[ModelEventType(event_type)].remove(callback)
-        self.engine.unregister_model_event_callback(event_type, callback)
-
-    def wait_models(self, *models: ExecutableModelSpace) -> None:
-        self.engine.wait_models(*models)
-
-    def list_models(self, status: ModelStatus | None = None) -> Iterable[ExecutableModelSpace]:
-        return self.engine.list_models(status)
-
-    def idle_worker_available(self) -> bool:
-        return bool(self.engine.idle_worker_available())
-
-    def budget_available(self) -> bool:
-        return bool(self.engine.budget_available())
+        super().load_state_dict(state_dict)

@@ -223,7 +223,7 @@ register_strategy("grid_search", GridSearchOptions)(_built_by("nni.nas.strategy"
 
 @register_strategy("tpe", TPEOptions)
 def _tpe(options: TPEOptions, seed: int) -> Strategy:
-    from nni.nas.strategy import TPE
+    from nni_privacy.strategies.tpe import TPE
 
     # NNI's default is to minimise; what a trial reports as "default" is its accuracy.
     arguments = {"n_startup_jobs": options.startup_trials, "n_ei_candidates": options.candidates}

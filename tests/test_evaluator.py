@@ -67,7 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_the_metrics_have_the_names_of_the_design_page(run: dict[str, Any]) -> None:
     metrics = run["metrics"]
     wanted = {"default", "accuracy", "train_accuracy", "overfitting", "seconds", "architecture"} | METRICS
-    wanted |= {"balanced_accuracy", "data", "notices"}
+    wanted |= {"balanced_accuracy", "data", "notices", "parameters", "multiply_adds"}
     assert set(metrics) == wanted | {f"loss_threshold_{name}" for name in METRICS}
     assert metrics["default"] == metrics["accuracy"]
     assert metrics["overfitting"] == metrics["train_accuracy"] - metrics["accuracy"]
@@ -255,3 +255,13 @@ def test_the_auc_agrees_with_scikit_learn_with_ties() -> None:
 def test_a_data_set_smaller_than_the_audit_needs_is_refused() -> None:
     with pytest.raises(PrivacyError, match="20 or more"):
         execute(frozen_model(dataset={"name": "digits", "limit": 60}, recipe={"epochs": 1}))
+
+
+def test_latency_and_violation_are_reported_where_they_are_asked_for() -> None:
+    bounds = {"accuracy": ">= 0", "parameters": "<= 1"}
+    options = {"recipe": {"epochs": 1}, "attacks": ("loss_threshold",), "latency": True, "constraints": bounds}
+    model = frozen_model({"name": "digits", "limit": 160}, **options)
+    metrics = execute(model)
+    assert metrics["latency_ms"] > 0 and metrics["batch_latency_ms"] > 0
+    assert metrics["violation"] == metrics["parameters"] - 1
+    assert PrivacyEvaluator._load(**model.evaluator._dump()) == model.evaluator

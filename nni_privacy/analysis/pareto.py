@@ -129,14 +129,16 @@ def hypervolume_growth(
     return np.maximum.accumulate(grown)
 
 
-def non_dominated_ranks(costs: ArrayLike) -> Integers:
+def non_dominated_ranks(costs: ArrayLike, violations: ArrayLike | None = None) -> Integers:
     """The front that each point belongs to (non-dominated sort, section III-A).
 
     Front 0 holds what nothing dominates, front 1 what only points of front 0 dominate, and so on; equal points share a
-    front.
+    front. Infeasible points, those with a violation, come behind all feasible ones, by rising violation (section VI,
+    constrained domination); where all are infeasible, rank 0 is that of the least violation.
 
     Args:
         costs: ``(n, k)``-dim finite numbers, one point per row.
+        violations: ``(n,)``-dim, at least 0 and perhaps infinite; 0 of a feasible point. By default all are feasible.
 
     Returns:
         ``(n,)``-dim ranks from 0, the best.
@@ -149,8 +151,12 @@ def non_dominated_ranks(costs: ArrayLike) -> Integers:
     """
     points = _checked(costs)
     ranks = np.zeros(len(points), dtype=np.intp)
-    left = np.arange(len(points))
+    off = np.zeros(len(points)) if violations is None else np.asarray(violations, dtype=np.float64)
+    left = np.flatnonzero(off == 0)
+    infeasible = np.flatnonzero(off != 0)
+    ranks[infeasible] = np.unique(off[infeasible], return_inverse=True)[1]
     while left.size:
+        ranks[infeasible] += 1
         left = left[~non_dominated(points[left])]
         ranks[left] += 1
     return ranks
@@ -192,7 +198,7 @@ def crowding_distance(costs: ArrayLike) -> Floats:
     return distances
 
 
-def environmental_selection(costs: ArrayLike, size: int) -> Integers:
+def environmental_selection(costs: ArrayLike, size: int, violations: ArrayLike | None = None) -> Integers:
     """Indices of the points that survive: whole fronts, the best first, and of the last one those with the most room.
 
     Points of the last front leave one at a time, the most crowded first, and the room of the rest is measured anew:
@@ -201,6 +207,7 @@ def environmental_selection(costs: ArrayLike, size: int) -> Integers:
     Args:
         costs: ``(n, k)``-dim finite numbers.
         size: how many survive, at least 0; all do where there are no more.
+        violations: as :func:`non_dominated_ranks`.
 
     Returns:
         ``(min(n, size),)``-dim indices in ascending order.
@@ -212,7 +219,7 @@ def environmental_selection(costs: ArrayLike, size: int) -> Integers:
     [0, 1, 3]
     """
     points = _checked(costs)
-    ranks = non_dominated_ranks(points)
+    ranks = non_dominated_ranks(points, violations)
     kept: list[int] = []
     for rank in range(int(ranks.max(initial=-1)) + 1):
         front = np.flatnonzero(ranks == rank)
@@ -225,7 +232,7 @@ def environmental_selection(costs: ArrayLike, size: int) -> Integers:
     return np.sort(np.array(kept, dtype=np.intp))
 
 
-def binary_tournament(costs: ArrayLike, rng: np.random.Generator) -> int:
+def binary_tournament(costs: ArrayLike, rng: np.random.Generator, violations: ArrayLike | None = None) -> int:
     """The better of two different points drawn at random, by the crowded comparison of section III-B.
 
     The lower front wins; on the same front more room wins; the first drawn wins a tie.
@@ -233,6 +240,7 @@ def binary_tournament(costs: ArrayLike, rng: np.random.Generator) -> int:
     Args:
         costs: ``(n, k)``-dim finite numbers, n at least 1.
         rng: draws the two.
+        violations: as :func:`non_dominated_ranks`.
 
     Returns:
         The winner's index.
@@ -244,7 +252,7 @@ def binary_tournament(costs: ArrayLike, rng: np.random.Generator) -> int:
     if not len(points):
         raise ValueError("costs: there is no point to choose")
     drawn = [int(index) for index in rng.permutation(len(points))[:2]]
-    ranks = non_dominated_ranks(points)
+    ranks = non_dominated_ranks(points, violations)
     room = np.zeros(len(points))
     for rank in {int(ranks[index]) for index in drawn}:
         front = ranks == rank

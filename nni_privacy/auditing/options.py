@@ -77,6 +77,7 @@ class MeasuringOptions(Options):
         threads: torch's threads on the CPU.
         effort: the attacks' query budget.
         shadow: shadow models of the attacks that need some.
+        latency: whether the time of a forward pass is measured, too.
     """
 
     # Fields are checked in order: what a plugin registers is known when the attacks are looked at.
@@ -87,6 +88,7 @@ class MeasuringOptions(Options):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     effort: Effort = Effort()
     shadow: ShadowSettings = ShadowSettings()
+    latency: bool = False
 
     @field_validator("plugins")
     @classmethod

@@ -11,6 +11,7 @@ from nni_privacy.cells.spaces import SPACES
 from nni_privacy.config import SearchConfig
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.plugins import is_plugins, plugin_faults
+from nni_privacy.runs.records import CONSTRAINTS
 
 if TYPE_CHECKING:
     from nni.nas.strategy import Strategy
@@ -45,7 +46,8 @@ def build_evaluator(settings: SearchConfig) -> PrivacyEvaluator:
     data = settings.dataset
     if data is None:
         raise ConfigError("dataset: missing")
-    options = {"seed": settings.seed, "weights": settings.keep != "none", **settings.evaluator.measuring()}
+    options = settings.evaluator.measuring() | {"seed": settings.seed, "weights": settings.keep != "none"}
+    options["constraints"] = settings.constraints
     return PrivacyEvaluator({"name": data.name, **data.options}, **options)
 
 
@@ -79,17 +81,22 @@ def _ask(space: CellSpace[Any], data: Dataset) -> None:
 
 
 def build_search_strategy(
-    settings: SearchConfig, *, folder: Path | None = None, on_epoch: Callable[[EpochRecord], None] | None = None
+    settings: SearchConfig,
+    *,
+    folder: Path | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+    image_shape: tuple[int, int, int] | None = None,
 ) -> Strategy:
-    """The strategy of a configuration, inside a filter and a FixedPattern where there is a filter or a pattern.
+    """The strategy of a configuration, inside a filter, constraints and a FixedPattern where there are any.
 
     Args:
         settings: the configuration.
         folder: where a one-shot search leaves its checkpoint and its log, and a filter what it skipped.
         on_epoch: called after each epoch of a one-shot search.
+        image_shape: of the data, for constraints; by default the evaluator is asked.
     """
     from nni_privacy.patterns.library import warn_unsupported
-    from nni_privacy.strategies import FixedPattern, build_strategy
+    from nni_privacy.strategies import ConstrainedSearch, FixedPattern, build_strategy
     from nni_privacy.strategies.one_shot import OneShotStrategy
     from nni_privacy.strategies.predicted_filter import PredictedFilter
 
@@ -100,6 +107,9 @@ def build_search_strategy(
     if settings.filter is not None:
         log = None if folder is None else folder / SKIPPED_FILE
         strategy = PredictedFilter(strategy, **settings.filter.to_dict(), seed=settings.seed, log=log)
+    if settings.constraints:
+        log = None if folder is None else folder / CONSTRAINTS
+        strategy = ConstrainedSearch(strategy, settings.constraints, image_shape=image_shape, log=log)
     if settings.pattern is None:
         return strategy
     pattern = settings.pattern.load()

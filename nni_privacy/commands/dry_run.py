@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.errors import DataError
+from nni_privacy.strategies.registry import ONE_SHOT
 
 if TYPE_CHECKING:
     from nni_privacy.config import DatasetConfig, RunConfig, SearchConfig
@@ -52,8 +53,13 @@ def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = Non
     parts = {"search space": _called(space.name, space.options), "strategy": _called(strategy.name, strategy.options)}
     if pattern is not None:
         parts["pattern"] = f"{pattern.name}: cells {pattern.load().cells}, {pattern.budget} edges fixed in each"
+    if settings.constraints:
+        parts["constraints"] = str(settings.constraints)
     if settings.filter is not None:
         parts["filter"] = _listed(settings.filter.to_dict())
+    if space.searched_sizes and strategy.name in ONE_SHOT:
+        largest = ", ".join(f"{max(sizes)} {name}" for name, sizes in space.searched_sizes.items())
+        parts["size"] = f"{strategy.name} searches the cell at the largest: {largest}"
     if evaluator is None:
         parts["trial"] = f"predicted by {settings.evaluator.surrogate or 'the surrogate that ships'}; none is trained"
     else:

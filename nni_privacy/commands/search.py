@@ -6,6 +6,7 @@ takes milliseconds and a trial of NNI's manager seconds, so thousands of them wo
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -99,14 +100,12 @@ def _check(settings: SearchConfig, session: Session, output: str | Path | None) 
     """Raises ConfigError unless the search can be started, or gone on with, where it is to be."""
     from nni_privacy.commands.session import check_resumable
     from nni_privacy.runs.directory import RunDirectory
-    from nni_privacy.strategies.objectives import check_metrics_given
 
-    attacks = None if settings.predicted else settings.evaluator.attacks
     chosen = settings.strategy.checked
     with plugin_faults(f"strategy {settings.strategy.name!r}", type(chosen)):
         read = chosen.metrics_read()
     for option, metrics in read.items():
-        check_metrics_given(metrics, attacks, option=option)
+        settings.check_metrics(metrics, option=f"strategy.{option}")
     if session.resume:
         check_resumable(settings, output)
     elif RunDirectory.holds_run(session.directory):
@@ -165,7 +164,8 @@ def _build_parts(
     attacks = list(dict.fromkeys((*settings.evaluator.attacks, *further)))
     call_dry(attacks, classes=data.num_classes, seed=settings.seed)
     space = build_space(settings, data)
-    strategy = build_search_strategy(settings, folder=session.directory / "search", on_epoch=on_epoch)
+    folder, shape = session.directory / "search", data.image_shape
+    strategy = build_search_strategy(settings, folder=folder, on_epoch=on_epoch, image_shape=shape)
     return space, evaluator, strategy
 
 
@@ -197,7 +197,8 @@ def _search_predicted(settings: SearchConfig, directory: Path) -> ExitCode:
     Raises:
         PrivacyError: if the surrogate cannot be read or cannot predict the space; nothing has been written then.
     """
-    from nni_privacy.report import write_report
+    from nni_privacy.report import read_run, write_report
+    from nni_privacy.report.feasibility import feasibility_info
     from nni_privacy.runs.directory import RunDirectory, describe_environment
 
     space, strategy, fixed = _build_predicted(settings, directory)
@@ -209,9 +210,12 @@ def _search_predicted(settings: SearchConfig, directory: Path) -> ExitCode:
     finished = _run_predicted(settings, strategy, space, recorder)
     lowest = "-" if recorder.lowest is None else f"{recorder.lowest:.4f}"
     report, word = write_report(directory), "done" if finished else "interrupted"
+    feasible = feasibility_info(read_run(directory))
     print(
         f"{word}: {recorder.count} trials, lowest PREDICTED AUC {lowest} (not measured); report: {report}", flush=True
     )
+    if feasible is not None:
+        print(feasible.sentence, flush=True)
     return ExitCode.DONE if finished else ExitCode.INTERRUPTED
 
 
@@ -280,7 +284,9 @@ class _PredictionRecorder:
             return
         metrics = {key: reported[key] for key in ("predicted_mia_auc", "predicted_mia_auc_sd")}
         name, architecture = f"predicted-{self.count:05}", reported["architecture"]
-        self.run.append(TrialRecord(name, self.count, "succeeded", architecture, metrics, reported["seconds"]))
+        factors = json.loads(reported.get("factors", "{}"))
+        record = TrialRecord(name, self.count, "succeeded", architecture, metrics, reported["seconds"], factors=factors)
+        self.run.append(record)
         self.count += 1
         auc = metrics["predicted_mia_auc"]
         self.lowest = auc if self.lowest is None else min(self.lowest, auc)

@@ -28,7 +28,8 @@ from nni_privacy.nni_runtime.access import ManagerAccess, check_host, check_port
 from nni_privacy.nni_runtime.hidden_modules import check_folder
 from nni_privacy.nni_runtime.training_services import check_reachable, experiment_config
 from nni_privacy.plugins import plugin_faults
-from nni_privacy.report import write_report
+from nni_privacy.report import read_run, write_report
+from nni_privacy.report.feasibility import feasibility_info
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
 from nni_privacy.runs.notices import notices_of
@@ -126,7 +127,17 @@ class Session:
         RunDirectory(self.directory, resumable=True).records()  # says what it skips
         report = write_report(self.directory)
         print(f"complete: all {count} trials are finished, there is nothing to resume; report: {report}")
+        self._say_what_is_feasible()
         return True
+
+    @property
+    def _constrained(self) -> bool:
+        return isinstance(self.settings, SearchConfig) and bool(self.settings.constraints)
+
+    def _say_what_is_feasible(self) -> None:
+        found = feasibility_info(read_run(self.directory)) if self._constrained else None
+        if found is not None:
+            print(found.sentence, flush=True)
 
     @contextmanager
     def opened(self) -> Iterator[Session]:
@@ -247,6 +258,7 @@ class Session:
             early = f", {stopped} stopped early" if stopped else ""
             count = f"{done} trial{'s'[: done != 1]}, {failed} failed{early}"
             print(f"{word}: {count}; report: {report}", flush=True)
+            self._say_what_is_feasible()
             if not finished:
                 print(f"go on with: {self.resume_command}", flush=True)
                 return ExitCode.INTERRUPTED
@@ -266,7 +278,8 @@ class Session:
         finally:
             if finished:  # else it has been stopped
                 experiment.stop()
-        return ExitCode.DONE if done > failed + stopped else ExitCode.ALL_FAILED
+        nothing_to_train = self._constrained and not done  # as no architecture is feasible
+        return ExitCode.DONE if done > failed + stopped or nothing_to_train else ExitCode.ALL_FAILED
 
 
 def strategy_faults(settings: SearchConfig | StudyConfig) -> AbstractContextManager[None]:

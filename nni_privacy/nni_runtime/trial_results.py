@@ -11,6 +11,7 @@ from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.evaluator import factors_text
 from nni_privacy.runs.records import STOPPED, Curves, TrialRecord, finite_metrics, finite_number
+from nni_privacy.search_spaces.space import architecture_of, size_of
 
 __all__ = ["identity_of", "mismatch", "proposed_architecture", "record_of"]
 
@@ -69,7 +70,9 @@ def record_of(
 def mismatch(model: ExecutableModelSpace, value: Any) -> str | None:
     """Describes how a trial's reported ``value`` differs from the proposed ``model``; None if it does not."""
     final, proposed, factors = _as_mapping(value), proposed_architecture(model), _factors(model)
-    if factors is not None and final.get("factors") != factors_text(factors):
+    # Another evaluator than ours may not tell the size; what a study measured must be told.
+    told = final.get("factors", None if _is_study(model) else factors_text(factors or {}))
+    if factors is not None and told != factors_text(factors):
         return f"it measured {final.get('factors')}, but {factors} was proposed"
     searched = getattr(getattr(model, "evaluator", None), "searches", False)  # only the trial can tell then
     if not searched and proposed != final.get("architecture", proposed):
@@ -87,11 +90,7 @@ def proposed_architecture(model: ExecutableModelSpace) -> str:
     told = getattr(getattr(model, "evaluator", None), "architecture_text", None)
     if told is not None:
         return str(told)
-    space = getattr(getattr(model, "model", None), "trace_symbol", None)
-    genotype_of = getattr(space, "genotype_of", None)
-    if genotype_of is not None:
-        return str(genotype_of(model.sample))
-    return json.dumps(model.sample, sort_keys=True, default=str)
+    return architecture_of(model)
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any]:
@@ -108,6 +107,9 @@ def _from_json(text: str | None) -> Mapping[str, Any]:
 
 
 def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:
-    """Factors of a trial of a study; None for a trial of a search."""
-    factors = getattr(getattr(model, "evaluator", None), "factors", None)
-    return None if factors is None else dict(factors)
+    """Factors of a trial of a study, or the size of a search that searches it; else None."""
+    return dict(model.evaluator.factors) if _is_study(model) else size_of(model) or None
+
+
+def _is_study(model: Any) -> bool:
+    return getattr(getattr(model, "evaluator", None), "factors", None) is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from nni_privacy.report.feasibility import FeasibilityInfo, feasibility_info
 from nni_privacy.report.html import duration
 from nni_privacy.runs.notices import TrialNotice, notices_of
 from nni_privacy.runs.records import STOPPED, FixedEdges, RunInfo, TrialRecord, name_of
@@ -38,6 +39,7 @@ class SummaryInfo:
         strays: the succeeded trials whose genotype has not.
         seconds: of all trials together.
         notices: why its results may be none.
+        feasibility: what its constraints leave; None if it has none.
     """
 
     succeeded: int
@@ -51,6 +53,7 @@ class SummaryInfo:
     strays: tuple[TrialRecord, ...]
     seconds: float
     notices: tuple[TrialNotice, ...] = ()
+    feasibility: FeasibilityInfo | None = None
 
 
 def summary_info(run: RunInfo) -> SummaryInfo:
@@ -71,6 +74,7 @@ def summary_info(run: RunInfo) -> SummaryInfo:
         strays=strays,
         seconds=sum(trial.seconds or 0.0 for trial in run.trials),
         notices=notices_of(run.trials),
+        feasibility=feasibility_info(run),
     )
 
 
@@ -92,6 +96,7 @@ def facts_of(run: RunInfo, summary: SummaryInfo) -> Facts:
         "Strategy": _with_options(run.config.get("strategy")),
         "Pattern": _pattern(run),
         "Filter": _filter(run.config.get("filter")),
+        "Constraints": _constraints(summary.feasibility),
         "Fixed edges": {name: edges for name, edges in run.fixed_edges.items() if edges},
         "Attacks": ", ".join(attacks),
         "Epochs": epochs_of(run),
@@ -177,6 +182,13 @@ def _filter(value: Any) -> str:
         return ""
     shown = _plain({key: option for key, option in value.items() if option is not None})
     return f"passed on only what is predicted to leak little ({shown}); skipped: search/skipped.jsonl"
+
+
+def _constraints(found: FeasibilityInfo | None) -> str:
+    if found is None:
+        return ""
+    skipped = "" if found.skipped is None else f"; {found.skipped} architectures that break one for sure not trained"
+    return f"{found.constraints}: {len(found.feasible)} of {found.trials} trials are feasible{skipped}"
 
 
 def _with_options(value: Any) -> str:

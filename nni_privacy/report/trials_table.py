@@ -25,6 +25,16 @@ FACTORS = {
     "seed": "Seed",
 }
 """Factors of a study that have a column, in its order, to the column's title."""
+COSTS = {
+    "parameters": "Weights",
+    "multiply_adds": "Multiply-adds",
+    "latency_ms": "Latency, ms",
+    "batch_latency_ms": "Latency in a batch, ms an image",
+    "violation": "Violation",
+}
+"""Costs of a network, and how far it is off the constraints, to the column's title."""
+FRACTION = 3
+"""Digits of a fraction."""
 NOTHING, NOT_RESOLVABLE = "–", "not resolvable"
 """What is shown where there is no value."""
 
@@ -74,6 +84,7 @@ def columns_of(run: RunInfo) -> list[Column]:
         further.insert(0, _metric("Result", "default"))
     if "balanced_accuracy" in names:
         further.append(_metric("Balanced test accuracy", "balanced_accuracy"))
+    further += [_metric(title, name) for name, title in COSTS.items() if name in names]
     if "epsilon" in names:
         further.append(_metric("ε (DP)", "epsilon"))
     return [
@@ -99,8 +110,11 @@ def _text(value: str) -> TableCell:
     return TableCell(value, value)
 
 
-def _number(value: float | None, digits: int = 3, missing: str = NOTHING) -> TableCell:
-    return TableCell("" if value is None else repr(value), missing if value is None else f"{value:.{digits}f}")
+def _number(value: float | None, digits: int = FRACTION, missing: str = NOTHING) -> TableCell:
+    if value is None:
+        return TableCell("", missing)
+    count = digits == FRACTION and value > 1 and float(value).is_integer()  # of weights, by thousands
+    return TableCell(repr(value), f"{value:,.0f}" if count else f"{value:.{digits}f}")
 
 
 def _metric(title: str, name: str, missing: str = NOTHING) -> Column:
@@ -120,7 +134,11 @@ def _auc(trial: TrialRecord) -> TableCell:
 def _factors(run: RunInfo) -> list[Column]:
     """A column for what was measured, and for every other factor that is not the same in all trials."""
     values = {name: {trial.factors.get(name) for trial in run.trials} for name in FACTORS}
-    shown = [name for name in FACTORS if run.study and (name == "architecture" or len(values[name]) > 1)]
+    shown = [
+        name
+        for name in FACTORS
+        if (len(values[name]) > 1 or name == "architecture" if run.study else values[name] - {None})
+    ]
     return [_factor(name, "number" if name == "seed" else "text") for name in shown]
 
 

@@ -23,14 +23,15 @@ from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.files import read_yaml
 from nni_privacy.runs.lines import read_lines
 
-__all__ = ["CONFIG", "ENVIRONMENT", "SCORES", "STOPPED", "TRIALS", "Curves", "FixedEdges", "RunInfo", "TrialRecord"]
-__all__ += ["finite_metrics"]
-__all__ += ["finite_number", "parse_record", "read_run", "read_trials"]
+__all__ = ["CONFIG", "CONSTRAINTS", "ENVIRONMENT", "SCORES", "STOPPED", "TRIALS", "Curves", "FixedEdges", "RunInfo"]
+__all__ += ["TrialRecord", "finite_metrics", "finite_number", "parse_record", "read_run", "read_trials"]
 
 TRIALS = "trials.jsonl"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 SCORES = "scores"
+CONSTRAINTS = "constraints.json"
+"""In ``search/``: what a search with constraints skipped, and why it ended early if it did."""
 
 STOPPED = "stopped"
 """The status of a trial that a rule stopped early."""
@@ -54,7 +55,8 @@ class TrialRecord:
         metrics: its final metrics that are finite numbers, fractions; empty if it failed.
         seconds: wall time of training and audit, without NNI's overhead.
         error: why it failed.
-        factors: of a trial of a study, what it was set to (architecture, data set, seed, ...); else empty.
+        factors: of a trial of a study, what it was set to (architecture, data set, seed, ...); of one whose size was
+            searched, the size; else empty.
         unresolved: names of the metrics that have no finite number, such as a rate that so few records cannot resolve.
         data: sizes of the ``split`` by part, and members and non-members of the ``classes`` by label; empty if unknown.
         notices: why the metrics may be no result; each begins with its kind and a colon.
@@ -117,8 +119,9 @@ class TrialRecord:
 
     @cached_property
     def identity(self) -> str:
-        """What tells its proposal from others without the sample: a study's factors, or the architecture."""
-        return json.dumps(self.factors, sort_keys=True) if self.factors else self.architecture
+        """What tells its proposal from others without the sample: a study's factors, or architecture and size."""
+        whole = {"architecture": self.architecture, **self.factors}  # in a study, factors name it by its label
+        return json.dumps(whole, sort_keys=True) if self.factors else self.architecture
 
     @property
     def succeeded(self) -> bool:
@@ -200,7 +203,7 @@ class RunInfo:
     def study(self) -> bool:
         """Whether this is a measurement study: its trials were set by factors, nothing was searched."""
         configured = "architectures" in self.config and "strategy" not in self.config
-        return configured or any(trial.factors for trial in self.trials)
+        return configured or any("architecture" in trial.factors for trial in self.trials)
 
     @property
     def attacks(self) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from nni_privacy.config import DatasetConfig, RunConfig, SearchSpaceConfig, check_command
+from nni_privacy.config import DatasetConfig, RunConfig, check_command
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import without_secrets
 from nni_privacy.schema import Seed, named, read_section
-from nni_privacy.studies.entries import ArchitecturesEntry, parse_entry
+from nni_privacy.studies.entries import ArchitecturesEntry, OneSize, parse_entry
 from nni_privacy.training.contour_options import ContourOptions
 
 __all__ = ["StudyConfig", "StudyDataset", "defence_called", "load_study"]
@@ -36,7 +36,7 @@ class StudyConfig(RunConfig):
 
     seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
     datasets: list[StudyDataset] = Field(min_length=1)
-    search_space: SearchSpaceConfig = Field(default_factory=lambda: SearchSpaceConfig(name="darts"))
+    search_space: OneSize = Field(default_factory=lambda: OneSize(name="darts"))
     architectures: list[SerializeAsAny[ArchitecturesEntry]] = Field(min_length=1)
     defences: list[Literal["none"] | dict[str, Any]] = Field(["none"], min_length=1)
     contours: ContourOptions | None = None

@@ -170,11 +170,21 @@ class NetworksEntry(ArchitecturesEntry):
             yield Architecture(label, "human-designed", NetworkSource(name=name, stem=self.stem))
 
 
+class OneSize(SearchSpaceConfig):
+    """``search_space`` of a study, whose networks are of one size."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> OneSize:
+        for name, sizes in self.searched_sizes.items():
+            raise ConfigError(f"{name}: {sizes}; a study measures at one size: give an entry of its own for each")
+        return self
+
+
 class _VariedEntry(ArchitecturesEntry):
     """Genotypes, and what is measured of each."""
 
     label: str | None = Field(None, min_length=1)
-    search_space: SearchSpaceConfig | None = None
+    search_space: OneSize | None = None
     variants: list[SerializeAsAny[Any]] = Field(default_factory=lambda: [ORIGINAL.label], min_length=1)
 
     @field_validator("variants", mode="before")
@@ -248,7 +258,7 @@ class SearchedEntry(ArchitecturesEntry):
     strategy: StrategyConfig
     label: str | None = Field(None, min_length=1)
     pattern: PatternConfig | None = None
-    search_space: SearchSpaceConfig | None = None
+    search_space: OneSize | None = None
 
     @model_validator(mode="after")
     def _in_one_process(self) -> SearchedEntry:

@@ -24,8 +24,7 @@ __all__ = ["MeasurementEvaluator"]
 class MeasurementEvaluator(PrivacyEvaluator):
     """Makes the network of a measurement, trains it, and attacks it.
 
-    It reports what :class:`~nni_privacy.PrivacyEvaluator` does, and the number of trained weights (``parameters``) and
-    the factors of the measurement.
+    It reports what :class:`~nni_privacy.PrivacyEvaluator` does, and the factors of the measurement.
 
     Args:
         dataset: see :class:`~nni_privacy.PrivacyEvaluator`, as for the options that are not named here.
@@ -63,10 +62,9 @@ class MeasurementEvaluator(PrivacyEvaluator):
         return self.source.text or str(self.factors["architecture"])
 
     def describe(self, model: nn.Module) -> dict[str, Any]:
-        """The architecture, the number of trained weights, and the factors."""
+        """The architecture and the factors."""
         return {
             "architecture": architecture_text(model) if self.searches else self.architecture_text,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "factors": factors_text(self.factors),
         }
 

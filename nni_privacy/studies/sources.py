@@ -158,9 +158,11 @@ class GenotypeSource(Source):
     def _parameters(self, channels: int, data: Dataset) -> int:
         import torch
 
+        from nni_privacy.training.costs import parameters
+
         with torch.device("meta"):  # shapes only: nothing is allocated or drawn
             network = self._with_channels(channels)._network(data)
-        return sum(parameter.numel() for parameter in network.parameters())
+        return parameters(network)
 
     def _network(self, data: Dataset) -> nn.Module:
         genotype = parse_genotype(self.genotype)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.cells.darts import Genotype
 from nni_privacy.errors import ConfigError, GenotypeError
-from nni_privacy.search_spaces.space import unwrap_space
+from nni_privacy.search_spaces.space import size_of, unwrap_space
 from nni_privacy.surrogate import load_surrogate
 from nni_privacy.surrogate.search import PredictedArchitecture
 
@@ -119,11 +120,12 @@ class PredictedEvaluator(Evaluator):
             GenotypeError: if the surrogate cannot predict it.
         """
         started = time.perf_counter()
-        return _report(self._predictor.of_genotype(getattr(model, "genotype", None)), started)
+        predicted = self._predictor.of_genotype(getattr(model, "genotype", None))
+        return _report(predicted, started, getattr(model, "factors", {}))
 
     def _execute(self, model: Any) -> Any:
         started = time.perf_counter()
-        return _report(self._predictor.of_model(model), started)
+        return _report(self._predictor.of_model(model), started, size_of(model))
 
     def _dump(self) -> dict[str, Any]:
         return {"surrogate": self.surrogate}
@@ -139,13 +141,14 @@ class PredictedEvaluator(Evaluator):
         return hash(json.dumps(self._dump(), sort_keys=True))
 
 
-def _report(predicted: PredictedArchitecture, started: float) -> dict[str, Any]:
+def _report(predicted: PredictedArchitecture, started: float, size: Mapping[str, Any]) -> dict[str, Any]:
     metrics = {
         "default": -predicted.predicted_mia_auc,
         "predicted_mia_auc": predicted.predicted_mia_auc,
         "predicted_mia_auc_sd": predicted.predicted_sd,
         "seconds": round(time.perf_counter() - started, 4),
         "architecture": str(predicted.genotype),
+        **({"factors": json.dumps(size, sort_keys=True)} if size else {}),
     }
     nni.report_final_result(metrics)
     return metrics

@@ -11,18 +11,21 @@ from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.training.contours import loss_contour
+    from nni_privacy.training.costs import latency, multiply_adds, parameters
     from nni_privacy.training.defences import apply_defence, defence_label
     from nni_privacy.training.fit import FitResult, TrainingDiverged, predict_logits, resolve_device, seed_everything
     from nni_privacy.training.initialization import initialize_paired
     from nni_privacy.training.recipe import DPOptions, Recipe
 
 __all__ = ["DPOptions", "FitResult", "Recipe", "TrainingDiverged", "apply_defence", "defence_label"]
-__all__ += ["initialize_paired", "loss_contour", "predict_logits", "resolve_device", "seed_everything"]
+__all__ += ["initialize_paired", "latency", "loss_contour", "multiply_adds", "parameters", "predict_logits"]
+__all__ += ["resolve_device", "seed_everything"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "training.contours": ["loss_contour"],
+        "training.costs": ["latency", "multiply_adds", "parameters"],
         "training.defences": ["apply_defence", "defence_label"],
         "training.fit": ["FitResult", "TrainingDiverged", "predict_logits", "resolve_device", "seed_everything"],
         "training.initialization": ["initialize_paired"],

@@ -13,12 +13,12 @@ _LIBRARY = "static/static/js/964.*.js"
 
 _MIA_AUC_COLUMN = Patch.of(
     name="mia_auc_column",
-    why="the AUC of the membership inference attack, and why it may be no result, hide behind 'Add/Remove columns'",
+    why="the attack's AUC, how far a trial is off, and why it may be no result hide behind 'Add/Remove columns'",
     edits={
         _PAGE: {
             'const Me=["sequenceId","id","duration","status","latestAccuracy"]': (
                 'const Me=["sequenceId","id","duration","status","latestAccuracy","metric/mia_auc",'
-                '"metric/predicted_mia_auc","metric/notices"]'
+                '"metric/predicted_mia_auc","metric/violation","metric/notices"]'
             ),
         },
     },
