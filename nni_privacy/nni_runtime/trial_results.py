@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from nni.nas.space import ExecutableModelSpace
@@ -28,7 +27,7 @@ def record_of(
     value: Any,
     fault: str | None,
     *,
-    curves: Curves = MappingProxyType({}),
+    curves: Curves | None = None,
     stopped: str | None = None,
 ) -> TrialRecord:
     """The record of a finished trial.
@@ -42,7 +41,7 @@ def record_of(
         curves: what it reported after each epoch.
         stopped: why it was stopped early; None if it was not.
     """
-    proposed, factors = proposed_architecture(model), _factors(model) or {}
+    proposed, factors, curves = proposed_architecture(model), _factors(model) or {}, curves or {}
     if fault is not None:
         return TrialRecord(trial, number, "failed", proposed, error=fault, factors=factors, curves=curves)
     if stopped is not None:
