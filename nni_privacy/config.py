@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainSerializer, PlainValidator, field_serializer, field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
+from nni_privacy.analysis.constraints import COSTS, Constraints
 from nni_privacy.analysis.model_choice import Keep
 from nni_privacy.auditing.options import MeasuringOptions, Names
 from nni_privacy.cells.spaces import MOST, SPACES
@@ -35,8 +36,7 @@ from nni_privacy.schema import (
     read_section,
     validated,
 )
-from nni_privacy.strategies.constraints import Constraints
-from nni_privacy.strategies.objectives import COSTS, LATENCIES, check_metrics_given
+from nni_privacy.strategies.objectives import LATENCIES, check_metrics_given
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 
 __all__ = ["ConfirmConfig", "DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]

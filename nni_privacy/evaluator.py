@@ -19,6 +19,7 @@ import torch
 from nni.nas.evaluator import Evaluator
 from torch import nn
 
+from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
 from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.auditing.collect import SignalRequest, gather_signals
@@ -34,7 +35,6 @@ from nni_privacy.files import atomic_write
 from nni_privacy.runs.directory import describe_environment
 from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.schema import Seed, checked
-from nni_privacy.strategies.constraints import Constraints
 from nni_privacy.training.costs import LATENCY_BATCH, latency, multiply_adds, parameters
 from nni_privacy.training.fit import fit, predict_logits, prepare_batch, resolve_device, seed_everything
 from nni_privacy.training.recipe import Recipe

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from nni_privacy.analysis.constraints import Constraints
     from nni_privacy.strategies.constrained_search import ConstrainedSearch
-    from nni_privacy.strategies.constraints import Constraints
     from nni_privacy.strategies.darts import DARTSFirstOrder, DARTSSecondOrder
     from nni_privacy.strategies.drnas import DrNAS
     from nni_privacy.strategies.enas import ENAS
@@ -31,7 +31,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "strategies.constrained_search": ["ConstrainedSearch"],
-        "strategies.constraints": ["Constraints"],
+        "analysis.constraints": ["Constraints"],
         "strategies.darts": ["DARTSFirstOrder", "DARTSSecondOrder"],
         "strategies.drnas": ["DrNAS"],
         "strategies.enas": ["ENAS"],

@@ -17,12 +17,12 @@ from nni.nas.execution.event import FinalMetricEvent, ModelEventType
 from nni.nas.space import ExecutableModelSpace, SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
+from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.errors import ConfigError
 from nni_privacy.files import atomic_write, writing_run
 from nni_privacy.runs.journal import sample_key
 from nni_privacy.schema import Count, checked
 from nni_privacy.search_spaces.space import architecture_of, size_of
-from nni_privacy.strategies.constraints import Constraints
 from nni_privacy.strategies.one_shot import OneShotStrategy
 from nni_privacy.strategies.proposal_filter import ProposalFilter
 from nni_privacy.training.costs import multiply_adds, parameters

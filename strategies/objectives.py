@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nni_privacy.analysis.constraints import COSTS
 from nni_privacy.analysis.pareto import non_dominated
 from nni_privacy.errors import ConfigError, nearest
 
@@ -26,7 +27,6 @@ DIRECTIONS: Mapping[str, float] = {"maximize": -1.0, "minimize": 1.0}
 DEFAULT_OBJECTIVES: Mapping[str, Direction] = {"accuracy": "maximize", "mia_auc": "minimize"}
 
 
-COSTS = ("parameters", "multiply_adds")
 LATENCIES = ("latency_ms", "batch_latency_ms")
 METRICS = ("default", "accuracy", "train_accuracy", "overfitting", "balanced_accuracy", *COSTS)
 ATTACK_METRICS = (

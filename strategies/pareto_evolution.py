@@ -15,11 +15,11 @@ from nni.nas.execution.event import FinalMetricEvent, ModelEventType, TrainingEn
 from nni.nas.space import ExecutableModelSpace, ModelStatus
 from nni.nas.strategy import Strategy
 
+from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.analysis.pareto import binary_tournament, environmental_selection
 from nni_privacy.errors import ConfigError
 from nni_privacy.schema import Seed, Several, Share, checked
 from nni_privacy.strategies.choice_codes import ChoiceCodes, Codes, crossover, diverse_codes, mutate, random_codes
-from nni_privacy.strategies.constraints import Constraints
 from nni_privacy.strategies.objectives import Direction, Objectives
 
 __all__ = ["ParetoEvolution"]

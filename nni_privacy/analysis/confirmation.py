@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.analysis.bootstrap import t_estimate
-from nni_privacy.analysis.conditions import Condition
+from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.analysis.rows import MeasuredRow
 from nni_privacy.analysis.rules import holm
-from nni_privacy.analysis.selection import constraints_of, distinct_trials, sizes_of, violation_of
+from nni_privacy.analysis.selection import distinct_trials, sizes_of
 from nni_privacy.analysis.shrinkage import MIN_VALUES, expected_minimum, shrink, within_variance
 from nni_privacy.runs.confirmed import (
     Confirmed,
@@ -56,7 +56,7 @@ def confirm_architectures(
         seeds: of the trainings.
         attacks: names, the primary one first.
     """
-    constraints = constraints_of(run.config)
+    constraints = Constraints.of(run.config.get("constraints"))
     every = [_architecture(run, trial, trained, seeds, constraints) for trial in chosen]
     found = [one for one in every if {"accuracy", "mia_auc"} <= one.metrics.keys()]
     if not found:
@@ -66,7 +66,7 @@ def confirm_architectures(
     return Confirmed(
         attacks=list(attacks),
         seeds=list(seeds),
-        constraints=[str(one) for one in constraints],
+        constraints=[str(one) for one in constraints.conditions],
         architectures=found,
         differences=[
             difference
@@ -83,10 +83,10 @@ def _present(found: Mapping[str, Shrunken | None]) -> dict[str, Shrunken]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _preference(one: ConfirmedArchitecture, constraints: Sequence[Condition]) -> tuple[float, float, float]:
+def _preference(one: ConfirmedArchitecture, constraints: Constraints) -> tuple[float, float, float]:
     """Sorts feasible ones by falling accuracy, others by how far their means are off."""
     means = one.means
-    return violation_of(means, constraints), -means["accuracy"], means["mia_auc"]
+    return constraints.violation(means), -means["accuracy"], means["mia_auc"]
 
 
 def _architecture(
@@ -94,7 +94,7 @@ def _architecture(
     trial: TrialRecord,
     trained: Sequence[tuple[TrialRecord, MeasuredRow]],
     seeds: Sequence[int],
-    constraints: Sequence[Condition],
+    constraints: Constraints,
 ) -> ConfirmedArchitecture:
     own = {row.seed: record for record, row in trained if row.architecture == label_of(trial.sequence)}
     good = {seed: own[seed].metrics for seed in seeds if seed in own and own[seed].succeeded}
@@ -113,8 +113,8 @@ def _architecture(
         trials=[own[seed].trial for seed in seeds if seed in own],
         failed=[seed for seed in seeds if seed in own and not own[seed].succeeded],
         metrics=metrics,
-        feasible=not violation_of(means, constraints),
-        certain=not any(violation_of(side, constraints) for side in ends),
+        feasible=not constraints.violation(means),
+        certain=not any(constraints.violation(side) for side in ends),
     )
 
 

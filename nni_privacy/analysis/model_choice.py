@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -10,7 +10,7 @@ from nni_privacy.analysis.conditions import Condition
 from nni_privacy.analysis.pareto import pareto_front
 from nni_privacy.runs.records import TrialRecord
 
-__all__ = ["KEEPS", "Keep", "best_trial", "conditions_of", "front_trials", "kept_trials"]
+__all__ = ["KEEPS", "Keep", "best_trial", "front_trials", "kept_trials"]
 
 Keep = Literal["front", "all", "none"]
 KEEPS: tuple[Keep, ...] = get_args(Keep)
@@ -55,16 +55,6 @@ def kept_trials(trials: Sequence[TrialRecord], keep: Keep, conditions: Sequence[
         Their ids.
     """
     return _KEPT[keep]([trial for trial in trials if trial.succeeded], conditions)
-
-
-def conditions_of(config: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """The ``constraints`` of a run's configuration; none if it has none.
-
-    Raises:
-        ConfigError: if one cannot be read.
-    """
-    constraints = config.get("constraints")
-    return tuple(Condition.of(str(name), text) for name, text in constraints.items()) if constraints else ()
 
 
 def _front(trials: Sequence[TrialRecord], conditions: Sequence[Condition]) -> set[str]:

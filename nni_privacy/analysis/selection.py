@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from nni_privacy.analysis.conditions import Condition
+from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.analysis.pareto import environmental_selection, non_dominated_ranks
 from nni_privacy.errors import ConfigError
 from nni_privacy.runs.records import RunInfo, TrialRecord
 
-__all__ = ["choose_trials", "constraints_of", "distinct_trials", "sizes_of", "violation_of"]
+__all__ = ["choose_trials", "distinct_trials", "sizes_of"]
 
 
 _FACTORS = {"cells": "network_cells"}
 """A size of a space to what it is called among a trial's factors, where that is another word."""
-
-
-def constraints_of(config: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """The constraints of a run, of its resolved configuration: a metric's bound, or a list of them.
-
-    Raises:
-        ConfigError: if one is no condition.
-    """
-    section = config.get("constraints") or {}
-    if not isinstance(section, Mapping):
-        raise ConfigError(f"constraints: {section!r:.80}; allowed is a mapping of metrics to bounds")
-    pairs = [
-        (metric, text) for metric, given in section.items() for text in (given if isinstance(given, list) else [given])
-    ]
-    return tuple(Condition.of(str(metric), text) for metric, text in pairs)
-
-
-def violation_of(metrics: Mapping[str, Any], constraints: Sequence[Condition]) -> float:
-    """How far metrics are from keeping all constraints, summed; 0 where they do, infinite where one is missing."""
-    return sum((condition.violation(metrics) for condition in constraints), 0.0)
 
 
 def sizes_of(trial: TrialRecord, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,12 +58,12 @@ def choose_trials(run: RunInfo, top: int) -> list[TrialRecord]:
         run: the search, read.
         top: how many, at least 1.
     """
-    constraints = constraints_of(run.config)
+    constraints = Constraints.of(run.config.get("constraints"))
     trials = sorted(distinct_trials(run), key=_costs)
-    feasible = [trial for trial in trials if not violation_of(trial.metrics, constraints)]
+    feasible = [trial for trial in trials if not constraints.violation(trial.metrics)]
     others = sorted(
-        (trial for trial in trials if violation_of(trial.metrics, constraints)),
-        key=lambda trial: violation_of(trial.metrics, constraints),
+        (trial for trial in trials if constraints.violation(trial.metrics)),
+        key=lambda trial: constraints.violation(trial.metrics),
     )
     if not feasible:
         return others[:top]

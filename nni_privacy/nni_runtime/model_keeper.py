@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from nni_privacy.analysis.model_choice import KEEPS, Keep, conditions_of, kept_trials
+from nni_privacy.analysis.constraints import Constraints
+from nni_privacy.analysis.model_choice import KEEPS, Keep, kept_trials
 from nni_privacy.errors import ConfigError, DataError, nearest
 from nni_privacy.files import full_disk
 from nni_privacy.runs.directory import RunDirectory
@@ -25,7 +26,7 @@ def check_keep(keep: Keep, config: Mapping[str, Any]) -> Keep:
     """``keep``; ConfigError if there is no such choice, or constraints of the configuration cannot be read."""
     if keep not in KEEPS:
         raise ConfigError(f"keep: {keep!r:.80}; {nearest(str(keep), KEEPS)}")
-    conditions_of(config)
+    Constraints.of(config.get("constraints"))
     return keep
 
 
@@ -42,7 +43,7 @@ class ModelKeeper:
     def __init__(
         self, run: RunDirectory, *, keep: Keep, config: Mapping[str, Any], finished: Iterable[TrialRecord] = ()
     ) -> None:
-        self._run, self._keep, self._conditions = run, keep, conditions_of(config)
+        self._run, self._keep, self._conditions = run, keep, Constraints.of(config.get("constraints")).conditions
         self._trials = list(finished)
         run.models.keep(self._kept())
 

@@ -16,7 +16,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from nni_privacy.analysis.model_choice import best_trial, conditions_of, front_trials
+from nni_privacy.analysis.constraints import Constraints
+from nni_privacy.analysis.model_choice import best_trial, front_trials
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.files import new_folder
 from nni_privacy.release.card import card_info, render_card
@@ -127,13 +128,12 @@ def _best(run: RunInfo) -> TrialRecord:
             f"--trial: {BEST}; by its confirmed numbers no architecture keeps the constraints; the nearest is trial "
             f"{confirmed.nearest}: name one with --trial ID"
         )
-    conditions = conditions_of(run.config)
-    found = best_trial(run.succeeded, conditions)
+    constraints = Constraints.of(run.config.get("constraints"))
+    found = best_trial(run.succeeded, constraints.conditions)
     if found is None:
-        asked = ", ".join(map(str, conditions))
         raise ConfigError(
-            f"--trial: {BEST}; no trial keeps the constraints ({asked}): name one with --trial ID"
-            if conditions
+            f"--trial: {BEST}; no trial keeps the constraints ({constraints}): name one with --trial ID"
+            if constraints
             else f"--trial: {BEST}; no trial reports an accuracy: name one with --trial ID"
         )
     return found

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nni_privacy.analysis.constraints import Constraints, shown
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.files import read_yaml
 from nni_privacy.runs.records import CONSTRAINTS, RunInfo, TrialRecord
-from nni_privacy.strategies.constraints import Constraints, shown
 
 __all__ = ["FeasibilityInfo", "feasibility_info"]
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nni_privacy.analysis.conditions import Condition
-from nni_privacy.analysis.model_choice import best_trial, conditions_of, front_trials, kept_trials
-from nni_privacy.errors import ConfigError
+from nni_privacy.analysis.model_choice import best_trial, front_trials, kept_trials
 from nni_privacy.runs.records import TrialRecord
 
 POINTS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 2)), max_size=12)
@@ -90,11 +88,3 @@ def test_measurements_on_other_data_are_not_compared() -> None:
     trials = [measured(0, 0.9, dataset="a"), measured(1, 0.5, dataset="b"), measured(2, 0.8, dataset="a", defence="dp")]
     assert kept_trials(trials, "front") == {"t0", "t1", "t2"}
     assert kept_trials([*trials, measured(3, 0.4, dataset="b")], "front") == {"t0", "t1", "t2"}
-
-
-def test_constraints_of_a_configuration_are_read() -> None:
-    config = {"constraints": {"mia_auc": "<= 0.6", "parameters": "<= 1e6"}}
-    assert list(map(str, conditions_of(config))) == ["mia_auc <= 0.6", "parameters <= 1000000"]
-    assert conditions_of({}) == conditions_of({"constraints": None}) == ()
-    with pytest.raises(ConfigError, match="mia_auc: 'low'"):
-        conditions_of({"constraints": {"mia_auc": "low"}})

@@ -14,6 +14,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.execution.event import ModelEventType
 from nni.nas.space import RawFormatModelSpace, SimplifiedModelSpace
 
+from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.cells.nasbench201 import NasBench201Genotype
 from nni_privacy.commands.build import build_search_strategy
 from nni_privacy.config import parse_config
@@ -21,7 +22,6 @@ from nni_privacy.errors import ConfigError
 from nni_privacy.search_spaces import NasBench201
 from nni_privacy.strategies import ConstrainedSearch, FixedPattern, ParetoEvolution, PredictedFilter, build_strategy
 from nni_privacy.strategies.constrained_search import BEHIND, KnownCosts
-from nni_privacy.strategies.constraints import Constraints
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "random": {},

@@ -8,9 +8,11 @@ from typing import Any
 
 from nni_privacy.analysis.conditions import Condition
 from nni_privacy.errors import ConfigError
-from nni_privacy.strategies.objectives import COSTS
 
-__all__ = ["Constraints", "shown"]
+__all__ = ["COSTS", "Constraints", "shown"]
+
+COSTS = ("parameters", "multiply_adds")
+"""Metrics of a network that are known before it is trained."""
 
 
 @dataclass(frozen=True)
