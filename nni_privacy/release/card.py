@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nni_privacy.analysis.constraints import COSTS, Constraints
 from nni_privacy.auditing.model_record import ModelRecord
 from nni_privacy.cells.spaces import space_title
 from nni_privacy.release.source import render_text
@@ -89,7 +90,7 @@ def card_info(
         parameters: number of trained weights.
         files: name of each further file to what it is.
     """
-    constraints = run.config.get("constraints")
+    constraints = Constraints.of(run.config.get("constraints")).to_dict()
     return CardInfo(
         title=f"{run.name}, trial {trial.trial}",
         record=record,
@@ -97,7 +98,7 @@ def card_info(
         attacks=[_attack_row(name, trial, prefix) for name, prefix in _prefixes(record.attacks)],
         searched={} if run.study else _searched(run),
         candidates=len(run.succeeded),
-        constraints={str(key): str(value) for key, value in constraints.items()} if constraints else {},
+        constraints={name: ", ".join(bounds) for name, bounds in constraints.items()},
         confirmed=_confirmation(read_confirmed(run.directory), trial.trial),
         facts={
             "Run": run.name,
@@ -129,7 +130,9 @@ def _confirmation(confirmed: Confirmed | None, trial: str) -> Confirmation | Non
         return None
     return Confirmation(
         seeds=max((mean.count for mean in one.metrics.values()), default=0),
-        metrics={name: _interval(mean.mean, mean.low, mean.high) for name, mean in one.metrics.items()},
+        metrics={
+            name: _interval(mean.mean, mean.low, mean.high) for name, mean in one.metrics.items() if name not in COSTS
+        },
         feasible=one.feasible,
     )
 
