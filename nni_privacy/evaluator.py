@@ -201,7 +201,7 @@ class PrivacyEvaluator(Evaluator):
             on_epoch=_Monitor(data, split, normalize, device),
         )
         report = self._attack(model, data, split, normalize, device)
-        metrics = _final_metrics(report) | costs | _told(report, split)
+        metrics = _final_metrics(report) | costs | _told(report, split, data)
         if training.epsilon is not None:
             metrics["epsilon"] = training.epsilon
         if self.latency:
@@ -358,11 +358,12 @@ def _final_metrics(report: AuditReport) -> dict[str, Any]:
     }
 
 
-def _told(report: AuditReport, split: FourWaySplit) -> dict[str, str]:
+def _told(report: AuditReport, split: FourWaySplit, data: Dataset) -> dict[str, str]:
     """What a reader of the metrics must know: the data's counts as JSON, and notices. NNI takes no nested values."""
+    names = data.classes or tuple(map(str, range(data.num_classes)))
     counts = {
         "split": {part.name: len(getattr(split, part.name)) for part in fields(split)},
-        "classes": {str(label): sides for label, sides in class_counts(report.signals).items()},
+        "classes": {names[label]: sides for label, sides in class_counts(report.signals).items()},
     }
     # Also where there are none: the web UI has the columns of the first trial that it shows.
     return {"data": json.dumps(counts), "notices": "; ".join(report.notices)}

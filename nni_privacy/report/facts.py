@@ -90,7 +90,7 @@ def facts_of(run: RunInfo, summary: SummaryInfo) -> Facts:
     scalars = {name: value for name, value in run.environment.items() if not isinstance(value, dict | list)}
     others = {name: value for name, value in scalars.items() if name not in skipped}
     return {
-        "Data set": name_of(run.config.get("dataset")),
+        "Data set": _with_options(run.config.get("dataset")),
         **data_facts(run),
         "Search space": _with_options(run.config.get("search_space")),
         "Strategy": _with_options(run.config.get("strategy")),
@@ -187,7 +187,7 @@ def _filter(value: Any) -> str:
 def _constraints(found: FeasibilityInfo | None) -> str:
     if found is None:
         return ""
-    skipped = "" if found.skipped is None else f"; {found.skipped} architectures that break one for sure not trained"
+    skipped = "" if found.skipped is None else f"; not trained, as they break one for sure: {found.skipped}"
     return f"{found.constraints}: {len(found.feasible)} of {found.trials} trials are feasible{skipped}"
 
 
