@@ -7,11 +7,16 @@ with code 2.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["AuditError", "ConfigError", "DataError", "GenotypeError", "PatternError", "PrivacyError"]
+__all__ = ["DISK_FAULTS", "AuditError", "ConfigError", "DataError", "GenotypeError", "PatternError", "PrivacyError"]
 __all__ += ["RunStoppedError", "RuntimeRepairError", "check_keys", "nearest"]
+
+
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Errors of the system that mean that nothing can be written any more."""
 
 
 class PrivacyError(Exception):

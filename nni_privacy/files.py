@@ -31,14 +31,11 @@ from typing import Any
 
 import yaml
 
-from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError
+from nni_privacy.errors import DISK_FAULTS, ConfigError, DataError, PrivacyError, RunStoppedError
 
 __all__ = ["CACHE_VARIABLE", "CORRUPT_FILE", "DISK_FAULTS", "UNREADABLE", "LineFile", "Row", "atomic_write"]
 __all__ += ["cache_folder", "file_lock", "full_disk", "new_folder", "private_folder", "read_table", "read_text"]
 __all__ += ["read_yaml", "to_csv", "unwritten", "writing_run"]
-
-DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Errors of the system that mean that nothing can be written any more."""
 
 FULL_BYTES = 1 << 16
 """With less room than this a disk is taken to be full."""

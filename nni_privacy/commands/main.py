@@ -19,8 +19,7 @@ from typing import Any, NoReturn
 from nni_privacy import __version__
 from nni_privacy.commands.interrupts import Interrupt, interruptible, take_interrupt
 from nni_privacy.commands.options import ExitCode
-from nni_privacy.errors import PrivacyError, RunStoppedError
-from nni_privacy.files import DISK_FAULTS
+from nni_privacy.errors import DISK_FAULTS, PrivacyError, RunStoppedError
 
 __all__ = ["main"]
 

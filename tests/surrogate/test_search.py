@@ -175,6 +175,6 @@ def test_a_folder_with_files_and_a_full_disk_are_one_line(
         return write(path, text, **options)
 
     monkeypatch.setattr(Path, "write_text", fail)
-    assert main([*command, str(tmp_path / "out")]) == 2
+    assert main([*command, str(tmp_path / "out")]) == 3
     assert "No space left on device" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
