@@ -23,6 +23,7 @@ from nni_privacy.files import atomic_write, writing_run
 from nni_privacy.runs.journal import sample_key
 from nni_privacy.schema import Count, checked
 from nni_privacy.search_spaces.space import architecture_of, size_of
+from nni_privacy.strategies.objectives import LATENCIES, check_metrics_given
 from nni_privacy.strategies.one_shot import OneShotStrategy
 from nni_privacy.strategies.proposal_filter import ProposalFilter
 from nni_privacy.training.costs import multiply_adds, parameters
@@ -144,9 +145,16 @@ class ConstrainedSearch(ProposalFilter):
         """Raises what the search would raise at its start, if anything; changes and writes nothing.
 
         Raises:
-            ConfigError: if the inner strategy cannot search ``model_space``, or the image shape is not known.
+            ConfigError: if the inner strategy cannot search ``model_space``, the image shape is not known, or a
+                PrivacyEvaluator would not report a metric.
         """
         self._costs_in(model_space)
+        evaluator: Any = getattr(model_space, "evaluator", None)
+        attacks = getattr(evaluator, "attacks", None)
+        if attacks:
+            private = bool(getattr(getattr(evaluator, "recipe", None), "dp", None))
+            further = (*(LATENCIES if getattr(evaluator, "latency", False) else ()), *(("epsilon",) if private else ()))
+            check_metrics_given(self.constraints.metrics, attacks, option="constraints", further=further)
         super().check(model_space)
 
     def _costs_in(self, model_space: ExecutableModelSpace) -> KnownCosts:

@@ -39,6 +39,9 @@ class Constraints:
             return cls() if bounds is None else bounds
         if not isinstance(bounds, Mapping):
             raise ConfigError(f"{bounds!r:.80}; allowed is a mapping of metrics to bounds, as {{mia_auc: '<= 0.6'}}")
+        for name, given in bounds.items():
+            if _is_list(given) and not given:
+                raise ConfigError(f"{name}: []; expected a bound, as '<= 0.6', or a list of them")
         pairs = [(name, text) for name, given in bounds.items() for text in (given if _is_list(given) else [given])]
         return cls(tuple(Condition.of(str(name), text) for name, text in pairs))
 

@@ -136,6 +136,11 @@ def _settings_of(directory: Path, concurrency: int | None) -> SearchConfig:
         raise ConfigError(f"{directory}: a study, whose seeds are its own; a search is confirmed")
     if run.predicted:
         raise ConfigError(f"{directory}: its AUCs are predicted; there is no measurement to confirm")
+    if not isinstance(run.config.get("dataset"), dict):
+        raise ConfigError(
+            f"{directory}: was started from Python, and its configuration is not that of a search; measure its "
+            "genotypes with several seeds by a study (docs/studies.md)"
+        )
     RunDirectory(directory, resumable=True).lock.check()
     if NOT_WRITTEN in str(run.config.get("training_service")):
         raise ConfigError(

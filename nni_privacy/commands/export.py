@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nni_privacy.commands.gates import Gate, add_gate
 from nni_privacy.commands.options import ExitCode, add_command, add_plugins
+
+if TYPE_CHECKING:
+    from nni_privacy.runs.records import RunInfo, TrialRecord
 
 __all__ = ["add_export", "run_export"]
 
@@ -28,8 +31,8 @@ def add_export(commands: Any) -> None:
         "--trial",
         metavar="ID",
         default="best",
-        help="of which trial; best (the default: by confirmed numbers where there are some, else the most accurate "
-        "that keeps the constraints), or front: of all on the Pareto front",
+        help="of which trial, by id or number; best (the default: by confirmed numbers where there are some, else the "
+        "most accurate that keeps the constraints), or front: of all on the Pareto front",
     )
     export.add_argument("--output", required=True, metavar="DIR", type=Path, help="a new folder")
     export.add_argument("--onnx", action="store_true", help="write model.onnx, too")
@@ -67,7 +70,7 @@ def run_export(
     run = read_run(directory)
     chosen = choose_trials(run, trial)
     gate = Gate.of(fail_if, junit, known=known_metrics(run, chosen))
-    closed = gate.judge({f"trial {one.trial}": released_metrics(run, one) for one in chosen}, command="export")
+    closed = gate.judge({_named(run, one): released_metrics(run, one) for one in chosen}, command="export")
     if closed:
         return closed
     wanted = [name for name, asked in formats.items() if asked]
@@ -79,3 +82,12 @@ def run_export(
         told = ", ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)
         print(f"trial {one.trial}{f' ({told})' if told else ''}: {folder}", flush=True)
     return ExitCode.DONE
+
+
+def _named(run: RunInfo, trial: TrialRecord) -> str:
+    """A trial, and whose numbers it is judged by."""
+    from nni_privacy.runs.confirmed import read_confirmed
+
+    confirmed = read_confirmed(run.directory)
+    found = confirmed is not None and confirmed.of(trial.trial) is not None
+    return f"trial {trial.trial}, {'confirmed means' if found else 'as measured once by the search'}"

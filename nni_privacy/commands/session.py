@@ -21,8 +21,8 @@ from rich.text import Text
 from nni_privacy.commands.interrupts import interruptible
 from nni_privacy.commands.options import PORT, ExitCode
 from nni_privacy.config import SearchConfig
-from nni_privacy.errors import ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
-from nni_privacy.files import DISK_FAULTS, unwritten
+from nni_privacy.errors import DISK_FAULTS, ConfigError, DataError, PrivacyError, RunStoppedError, RuntimeRepairError
+from nni_privacy.files import full_disk, unwritten
 from nni_privacy.lazy import quick_imports
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, check_port, manager_access
 from nni_privacy.nni_runtime.hidden_modules import check_folder
@@ -231,6 +231,9 @@ class Session:
                 _stop_and_report(experiment)
                 print(f"go on with: {self.resume_command}", flush=True)
                 raise RunStoppedError(unwritten(error)) from error
+            if (full := full_disk(self.directory)) is not None:
+                print(f"go on with: {self.resume_command}", flush=True)
+                raise RunStoppedError(f"{full}: NNI's manager failed") from error
             log = experiment.run_directory.path / "nni" / experiment.id / "log"
             raise RuntimeRepairError(f"NNI's manager failed: {' '.join(str(error).split())} (see {log})") from error
 

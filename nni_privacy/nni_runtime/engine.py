@@ -395,11 +395,11 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         if self._stopping is not None:
             self._stopping.ended(trial_id)
         try:
+            if record.succeeded:  # first: with the journal and the scores a trial is finished, and never run again
+                self._on_model(record, lambda: self._manager.file(trial_id, MODEL_FILE))
             self._replay.ended(trial.number, result)
             if scores is not None:
                 self._on_scores(trial_id, scores)
-            if record.succeeded:
-                self._on_model(record, lambda: self._manager.file(trial_id, MODEL_FILE))
             self._on_trial(record)
         except OSError as error:
             self._stop(RunStoppedError(unwritten(error)))

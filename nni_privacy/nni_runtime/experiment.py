@@ -18,6 +18,7 @@ from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 
+from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.analysis.model_choice import Keep
 from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.files import writing_run
@@ -240,7 +241,7 @@ class PrivacyExperiment(NasExperiment):
         run = self.run_directory
         with writing_run():
             replay = Replay(run.journal, {record.trial for record in self._finished or ()})
-            config = self._settings or {}
+            config = self._settings or self._summary()
             self._models = ModelKeeper(run, keep=self._keep, config=config, finished=self._finished or ())
         return AuditedEngine(
             self,
@@ -281,6 +282,7 @@ class PrivacyExperiment(NasExperiment):
             "trials": self.config.max_trial_number,
             "concurrency": self.config.trial_concurrency,
             "keep": self._keep,
+            **({"constraints": constraints.to_dict()} if (constraints := _constraints_of(self.strategy)) else {}),
         }
 
     def _environment(self) -> dict[str, Any]:
@@ -313,6 +315,16 @@ def _rule_and_epochs(stop: StopRule | Mapping[str, Any], evaluator: Evaluator) -
         raise ConfigError(f"stop: {type(evaluator).__name__} does not say how many epochs its trials have")
     rule.check_epochs(epochs)
     return rule, epochs
+
+
+def _constraints_of(strategy: Any) -> Constraints:
+    """The constraints of a strategy, or of one inside of it."""
+    while strategy is not None:
+        found = getattr(strategy, "constraints", None)
+        if isinstance(found, Constraints) and found:
+            return found
+        strategy = getattr(strategy, "strategy", None)
+    return Constraints()
 
 
 def _check_start(port: int) -> None:

@@ -39,11 +39,13 @@ class Confirmation:
         seeds: how many trainings.
         metrics: name to mean and interval over them, as text.
         feasible: whether the means keep the constraints.
+        certain: whether the ends of the intervals do, too.
     """
 
     seeds: int
     metrics: Mapping[str, str]
     feasible: bool
+    certain: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class CardInfo:
     attacks: Sequence[AttackRow]
     searched: Mapping[str, str]
     candidates: int
-    constraints: Mapping[str, str]
+    constraints: Sequence[str]
     confirmed: Confirmation | None
     facts: Mapping[str, str]
     notices: Sequence[str]
@@ -90,7 +92,7 @@ def card_info(
         parameters: number of trained weights.
         files: name of each further file to what it is.
     """
-    constraints = Constraints.of(run.config.get("constraints")).to_dict()
+    constraints = Constraints.of(run.config.get("constraints"))
     return CardInfo(
         title=f"{run.name}, trial {trial.trial}",
         record=record,
@@ -98,7 +100,7 @@ def card_info(
         attacks=[_attack_row(name, trial, prefix) for name, prefix in _prefixes(record.attacks)],
         searched={} if run.study else _searched(run),
         candidates=len(run.succeeded),
-        constraints={name: ", ".join(bounds) for name, bounds in constraints.items()},
+        constraints=[str(one) for one in constraints.conditions],
         confirmed=_confirmation(read_confirmed(run.directory), trial.trial),
         facts={
             "Run": run.name,
@@ -134,6 +136,7 @@ def _confirmation(confirmed: Confirmed | None, trial: str) -> Confirmation | Non
             name: _interval(mean.mean, mean.low, mean.high) for name, mean in one.metrics.items() if name not in COSTS
         },
         feasible=one.feasible,
+        certain=one.certain,
     )
 
 

@@ -47,7 +47,7 @@ def choose_trials(run: RunInfo, which: str) -> list[TrialRecord]:
     Args:
         run: where they are.
         which: ``best``: what a confirmation of the run says, else the most accurate that keeps the constraints;
-            ``front``: all on the Pareto front; or the id of a trial.
+            ``front``: all on the Pareto front; or the id or the number of a trial.
 
     Raises:
         ConfigError: if there is no such trial; with the nearest name.
@@ -59,6 +59,9 @@ def choose_trials(run: RunInfo, which: str) -> list[TrialRecord]:
     by_id = {trial.trial: trial for trial in run.trials}
     if which in by_id:
         return [by_id[which]]
+    numbered = [trial for trial in run.trials if str(trial.sequence) == which]
+    if numbered:
+        return numbered[-1:]
     if which == FRONT:
         return front_trials(run.succeeded)
     if which == BEST:

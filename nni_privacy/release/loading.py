@@ -12,7 +12,7 @@ from nni_privacy.auditing.model_record import ModelRecord
 from nni_privacy.data import Normalizer
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.files import UNREADABLE, read_text
-from nni_privacy.runs.models import MODEL_FILE, RECORD_FILE
+from nni_privacy.runs.models import MODEL_FILE, RECORD_FILE, metadata_of
 from nni_privacy.runs.records import TRIALS
 from nni_privacy.training.fit import MEMORY_FORMAT
 
@@ -74,6 +74,11 @@ def load_model(folder: str | Path) -> ReleasedModel:
         lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         reason = " ".join(lines[0].split())
         raise DataError(f"{Path(folder) / MODEL_FILE}: not the weights of its model.json: {reason:.160}") from None
+    carried = metadata_of((Path(folder) / MODEL_FILE).read_bytes())
+    if carried is not None and ModelRecord.from_json(carried, place=str(Path(folder) / MODEL_FILE)) != record:
+        raise DataError(
+            f"{Path(folder) / RECORD_FILE}: not the record that {MODEL_FILE} carries: one of them was changed"
+        )
     network.to(memory_format=MEMORY_FORMAT)  # as it was trained: the last bits depend on it
     return ReleasedModel(network, record).eval()
 

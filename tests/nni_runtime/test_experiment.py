@@ -12,7 +12,7 @@ from nni_privacy import PrivacyEvaluator, PrivacyExperiment
 from nni_privacy.errors import ConfigError
 from nni_privacy.nni_runtime.access import check_port
 from nni_privacy.search_spaces import DARTS
-from nni_privacy.strategies import FixedPattern, build_strategy
+from nni_privacy.strategies import ConstrainedSearch, FixedPattern, build_strategy
 
 
 def experiment(output: Path, **options: int) -> PrivacyExperiment:
@@ -55,3 +55,14 @@ def test_a_module_that_hides_a_needed_one_is_found_before_anything_is_written(
     with pytest.raises(ConfigError, match="its module 'yaml' hides the one that trials need"):
         experiment(tmp_path / "run").start(free_port())
     assert not (tmp_path / "run").exists()
+
+
+def test_the_constraints_of_a_strategy_are_the_runs(tmp_path: Path) -> None:
+    space, evaluator = DARTS(channels=2, cells=3), PrivacyEvaluator("digits", attacks=["loss_threshold"])
+    inner = ConstrainedSearch(build_strategy("random", seed=0), {"mia_auc": "<= 0.6", "parameters": "<= 1e6"})
+    strategy = FixedPattern(inner, "demotion-reduction", budget=1)
+    made = PrivacyExperiment(space, evaluator, strategy, output=tmp_path / "run", trials=1)
+    assert made._summary()["constraints"] == {"mia_auc": ["<= 0.6"], "parameters": ["<= 1000000.0"]}
+    unknown = ConstrainedSearch(build_strategy("random", seed=0), {"mia_acu": "<= 0.6"})
+    with pytest.raises(ConfigError, match="constraints: no trial would report 'mia_acu'"):
+        PrivacyExperiment(space, evaluator, unknown, output=tmp_path / "other", trials=1)

@@ -313,3 +313,19 @@ def test_a_record_reads_back_what_it_wrote() -> None:
     sample = SampleArchitecture(model_space="a:B", arguments={"width": 3}, sample={"x": 1})
     for record in (record_of(), record_of(RESNET), record_of(sample, image_type="float32", private=True)):
         assert ModelRecord.from_json(record.to_json(), place="x") == record
+
+
+def test_a_trial_may_be_named_by_its_number(run: Path) -> None:
+    (one,) = choose_trials(read_run(run), "1")
+    assert one.sequence == 1
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"mean": [0.9]}, {"dataset": {"name": "digits", "limit": 400}}])
+def test_a_record_that_was_changed_is_refused(
+    change: dict[str, Any], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run), "--trial", "bbb", "--output", str(tmp_path / "out")]) == 0
+    path = tmp_path / "out" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    line = told(capsys, "audit", "--model", tmp_path / "out", "--output", tmp_path / "audit")
+    assert "model.json: not the record that model.safetensors carries: one of them was changed" in line
