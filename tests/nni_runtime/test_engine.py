@@ -276,8 +276,8 @@ def test_weights_are_offered_before_the_trial_is_recorded_and_read_only_if_they_
     assert asked.count("model.safetensors") == 1 and [record.trial for record in records] == ["first", "second"]
 
 
-def test_weights_that_cannot_be_written_stop_the_run_and_the_trial_is_not_counted(
-    engine: AuditedEngine, records: list[TrialRecord]
+def test_weights_that_cannot_be_written_stop_the_run_and_the_trial_is_run_again(
+    engine: AuditedEngine, records: list[TrialRecord], tmp_path: Path
 ) -> None:
     def full(_record: TrialRecord, _read: Any) -> None:
         raise OSError(28, "No space left on device", "model.safetensors")
@@ -290,6 +290,7 @@ def test_weights_that_cannot_be_written_stop_the_run_and_the_trial_is_not_counte
     ):
         ask(engine)
     assert records == []
+    assert not Journal(tmp_path / JOURNAL).read().results  # else a start after this one would take it for finished
 
 
 def test_a_trial_that_fails_on_a_full_disk_stops_the_run(
