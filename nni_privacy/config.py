@@ -350,6 +350,14 @@ class SearchConfig(RunConfig):
         return self
 
     @model_validator(mode="after")
+    def _bounds_can_be_kept(self) -> SearchConfig:
+        for one in self.constraints.conditions:
+            fraction = one.metric.endswith("accuracy") or "mia_" in one.metric
+            if fraction and not 0 <= one.bound <= 1:
+                raise ConfigError(f"constraints: {one}: {one.metric} is a fraction, 0 to 1 (90% is 0.9)")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_confirmed(self) -> SearchConfig:
         if self.confirm is not None:
             if self.predicted:

@@ -45,3 +45,10 @@ def test_violations_add_up() -> None:
     assert limits.violation({"mia_auc": 0.6, "parameters": 1500}) == pytest.approx(0.2 + 0.5)
     assert limits.violation({"mia_auc": 0.5, "parameters": 1000}) == 0
     assert limits.broken({"mia_auc": 0.6, "parameters": 10}) == ["mia_auc 0.6 (<= 0.5)"]
+
+
+@pytest.mark.parametrize("bounds", [{"accuracy": ">= 90"}, {"mia_auc": "<= -1"}, {"mia_auc": []}])
+def test_bounds_that_say_nothing_are_refused(bounds: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"{next(iter(bounds))}.*(is a fraction, 0 to 1|expected a bound)"):
+        parse_config({**BASE, "constraints": bounds})
+    assert parse_config({**BASE, "constraints": {"accuracy": ">= 90%"}}).constraints.conditions[0].bound == 0.9
