@@ -119,7 +119,7 @@ def test_the_terminal_tells_what_happens(finished: Search) -> None:
     assert epochs[0].startswith("trial 1: epoch 1/3, loss ") or epochs[0].startswith("trial 2: epoch 1/3, loss ")
     assert "Web portal URLs" not in finished.text
     last = [line for line in finished.text.splitlines() if "4/4 trials" in line][-1]
-    for part in ("best accuracy 0.", "lowest AUC 0.", "0:00 left", f"http://127.0.0.1:{finished.port}"):
+    for part in ("best accuracy 0.", "lowest AUC 0.", "0:00 left"):
         assert part in last
 
 

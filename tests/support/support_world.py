@@ -98,6 +98,7 @@ class World:
         monkeypatch.setattr("nni_privacy.nni_runtime.engine.WAIT_SECONDS", 0.0)  # this world moves while one sleeps
         monkeypatch.setattr("nni.nas.strategy.base.time", SimpleNamespace(sleep=self.step))
         monkeypatch.setattr("nni.nas.strategy.hpo.time", SimpleNamespace(sleep=self.step))
+        monkeypatch.setattr("nni_privacy.strategies.tpe.time", SimpleNamespace(sleep=self.step))
         monkeypatch.setattr(manager_module.rest, "get", self._answer)
         monkeypatch.setattr(ManagerClient, "file", lambda *_: None)
         replay = Replay(self.run.journal, self.finished)
