@@ -94,6 +94,7 @@ def test_the_attacks_on_the_exported_model_find_what_the_trial_found(
         assert (load_model(tmp_path / "out")(data.images[split.target_train]) - logits).abs().max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_a_human_designed_network_of_a_study_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     factors = {"architecture": "resnet", "dataset": "digits", "defence": "none", "seed": 0}
     evaluator = MeasurementEvaluator(

@@ -111,6 +111,7 @@ def test_one_shot_strategies_search_and_submit_the_largest_size(
     assert "the cell is searched, and trained, at the largest size: 4 channels and 4 cells" in caplog.text
 
 
+@pytest.mark.slow
 def test_one_shot_strategies_choose_their_best_among_feasible_ones() -> None:
     strategy = GDAS(epochs=1, batch_size=8, top_k=3, data=tiny_data(), device="cpu", seed=0)
     strategy.initialize(SimplifiedModelSpace.from_model(sized(NasBench201), None), RecordingEngine(3))
