@@ -108,7 +108,7 @@ def test_a_search_in_a_thread_of_an_outer_trial_under_strict_warnings(warm: bool
     try:
         wait_for(lambda: "stays up" in log.read_text() or process.poll() is not None, "the search to end")
         text = log.read_text()
-        assert "done: 1 trials, 0 failed" in text and "until this program ends" in text, text
+        assert "done: 1 trial, 0 failed" in text and "until this program ends" in text, text
         assert "NNI_PLATFORM, NNI_TRIAL_JOB_ID, NNI_OUTPUT_DIR, left of an outer NNI trial" in text
         assert "one by one" not in text and not (tmp_path / "outer").exists()
         (tmp_path / "stop").touch()
