@@ -210,21 +210,20 @@ def shrunken_estimates(run: RunInfo, table: Floats, metric: str) -> Shrunken | N
     distinct = distinct_trials(run)
     if not dof or len(distinct) < MIN_VALUES:
         return None
-    shrunken = shrink([trial.metrics[metric] for trial in distinct], variance)
-    margin = _Z * float(shrunken.standard_errors[0])
-    trials = []
-    for trial in run.measured:
-        estimate = shrunken.mean + shrunken.weight * (trial.metrics[metric] - shrunken.mean)
-        trials.append(
-            ShrunkenTrial(
-                trial=trial.trial,
-                sequence=trial.sequence,
-                searched=trial.metrics[metric],
-                estimate=estimate,
-                low=max(estimate - margin, 0.0),
-                high=min(estimate + margin, 1.0),
-            )
+    shrunken = shrink([trial.metrics[metric] for trial in distinct], variance, dof=dof)
+    searched = [trial.metrics[metric] for trial in run.measured]
+    estimates, margins = shrunken.estimates(searched), _Z * shrunken.standard_errors(searched)
+    trials = [
+        ShrunkenTrial(
+            trial=trial.trial,
+            sequence=trial.sequence,
+            searched=trial.metrics[metric],
+            estimate=float(estimate),
+            low=max(float(estimate - margin), 0.0),
+            high=min(float(estimate + margin), 1.0),
         )
+        for trial, estimate, margin in zip(run.measured, estimates, margins, strict=True)
+    ]
     return Shrunken(
         count=len(distinct),
         mean=shrunken.mean,

@@ -132,7 +132,7 @@ class Shrunken(Section):
         within_sd: standard deviation of one training, as the confirming runs measured it.
         within_dof: its degrees of freedom.
         between_sd: standard deviation of the true values, estimated.
-        weight: share of its distance from the mean that a value keeps.
+        weight: share of its distance from the mean that a value keeps; below 0 where they scatter less than noise does.
         expected_extreme: distance from the mean that the best of so many equal architectures is expected to have.
         trials: all trials of the search.
     """

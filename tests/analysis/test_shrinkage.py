@@ -37,18 +37,36 @@ def test_the_posterior_is_that_of_brute_force(between: float) -> None:
     found = posterior(np.array(values), within, between)
     for index in range(len(values)):
         mean, sd = brute_force(values, within, between, index)
-        assert found.estimates[index] == pytest.approx(mean, abs=2e-4)
-        assert found.standard_errors[index] == pytest.approx(sd, rel=2e-3)
+        assert found.estimates(values)[index] == pytest.approx(mean, abs=2e-4)
+        assert found.standard_errors(values)[index] == pytest.approx(sd, rel=2e-3)
 
 
 def test_the_variance_between_is_what_the_noise_does_not_explain() -> None:
     values = np.array([0.60, 0.64, 0.65, 0.66, 0.70])
     found = shrink(values, 0.0005)
     assert found.between == pytest.approx(values.var(ddof=1) - 0.0005)
-    assert found.weight == pytest.approx(1 - 0.0005 / values.var(ddof=1))
-    assert shrink(values, 1.0).estimates.tolist() == [pytest.approx(0.65)] * 5
-    assert shrink(values, 0.0).estimates.tolist() == pytest.approx(values.tolist())
-    assert shrink([0.5] * 3, 0.0).estimates.tolist() == [0.5] * 3
+    assert found.weight == pytest.approx(1 - 0.75 * 0.0005 / values.var(ddof=1))
+    assert shrink(values, 0.0).estimates(values).tolist() == pytest.approx(values.tolist())
+    assert shrink([0.5] * 3, 0.0).estimates([0.5] * 3).tolist() == [0.5] * 3
+
+
+def test_noise_that_is_larger_than_the_scatter_turns_values_round_their_mean_but_never_farther_away() -> None:
+    values = np.array([0.60, 0.64, 0.65, 0.66, 0.70])
+    assert shrink(values, 1.0).estimates(values).tolist() == pytest.approx(values[::-1].tolist())
+    assert shrink(values, 1.0).between == 0
+
+
+@pytest.mark.parametrize(("share", "dof"), [(0.0, 16), (0.5, 16), (1.0, 16), (2.0, 16)])
+def test_intervals_of_the_lowest_contain_the_truth(share: float, dof: int) -> None:
+    rng = np.random.default_rng(5)
+    hits = []
+    for _ in range(2000):
+        truths = rng.normal(TRUE, share, ARCHITECTURES)
+        values = truths + rng.normal(0, 1, ARCHITECTURES)
+        found, lowest = shrink(values, float(rng.chisquare(dof) / dof), dof=dof), values.argmin()
+        estimate, error = found.estimates(values)[lowest], found.standard_errors(values)[lowest]
+        hits.append(abs(estimate - truths[lowest]) < 1.96 * error)
+    assert 0.92 <= np.mean(hits) <= 0.98
 
 
 @pytest.mark.parametrize("values", [[0.6, 0.7], [0.6, 0.7, float("nan")], [[0.6, 0.7, 0.8]]])
@@ -101,17 +119,16 @@ def test_a_planted_winners_curse(sd: float) -> None:
     confirmed = np.array([confirmed_mean("mia_auc", table[0].tolist()).mean for table in again])
     assert abs(off(confirmed)) < 3
 
-    known = np.array([posterior(one, sd**2, 0.0).estimates.min() for one in searched])
-    assert abs(off(known)) < 3
     noise = [within_variance(table) for table in again]
     assert {dof for _, dof in noise} == {(TOP - 1) * (SEEDS - 1)}
     assert np.mean([variance for variance, _ in noise]) == pytest.approx(sd**2, rel=0.1)
-    shrunken = [shrink(one, variance) for one, (variance, _) in zip(searched, noise, strict=True)]
-    every = np.array([one.estimates.mean() for one in shrunken])
-    assert abs(off(every)) < 3
-    # The variance between is never negative, so a part of the curse stays where it is zero.
-    left = np.mean([one.estimates.min() for one in shrunken]) - TRUE
-    assert abs(left) < 0.2 * (TRUE - lowest.mean())
+    shrunken = [
+        shrink(one, variance, dof=dof).estimates(one) for one, (variance, dof) in zip(searched, noise, strict=True)
+    ]
+    assert abs(off(np.array([one.mean() for one in shrunken]))) < 3
+    of_the_lowest = np.array([one[found.argmin()] for one, found in zip(shrunken, searched, strict=True)])
+    assert abs(off(of_the_lowest)) < 2.5
+    assert abs(of_the_lowest.mean() - TRUE) < 0.1 * (TRUE - lowest.mean())
 
     differ = [any(one.differ for one in paired_differences(table, range(TOP), metric="mia_auc")) for table in again]
     assert np.mean(differ) <= 0.05
@@ -124,8 +141,9 @@ def test_the_estimate_of_the_lowest_is_right_where_architectures_differ(share: f
     truths = rng.normal(TRUE, share * sd, (RUNS, ARCHITECTURES))
     searched = truths + rng.normal(0, sd, truths.shape)
     picked = np.arange(RUNS), searched.argmin(axis=1)
-    exact = np.array([posterior(one, sd**2, (share * sd) ** 2).estimates.min() for one in searched])
+    exact = np.array([posterior(one, sd**2, (share * sd) ** 2).estimates(one).min() for one in searched])
     assert abs(off(exact, truths[picked])) < 3
     assert off(searched.min(axis=1), truths[picked]) < -10
-    estimated = np.array([shrink(one, sd**2).estimates.min() for one in searched])
-    assert abs((estimated - truths[picked]).mean()) < 0.1 * abs((searched.min(axis=1) - truths[picked]).mean())
+    noise = sd**2 * rng.chisquare(16, RUNS) / 16
+    estimated = [shrink(one, variance, dof=16).estimates(one) for one, variance in zip(searched, noise, strict=True)]
+    assert abs(off(np.array(estimated)[picked], truths[picked])) < 3
