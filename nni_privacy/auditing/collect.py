@@ -68,7 +68,7 @@ class SignalRequest:
         return Inputs.of(self.images)
 
     @property
-    def views(self) -> int:
+    def reference_views(self) -> int:
         """Queries a record; only images have augmented ones."""
         return self.effort.views if self.inputs.images is not None else 1
 
@@ -144,7 +144,7 @@ def gather_signals(request: SignalRequest, *, requires: Collection[str]) -> Targ
         device=request.device,
         normalize=request.normalize,
         gradients="gradients" in requires,
-        views=request.views if {"view_logits", "shadows"} & set(requires) else None,
+        views=request.reference_views if {"view_logits", "shadows"} & set(requires) else None,
         outputs=request.outputs,
     )
     for name, provide in _PROVIDERS.items():
@@ -178,7 +178,7 @@ def _references(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
         request.labels,
         count=options.count,
         population=_population(request, options),
-        views=request.views,
+        views=request.reference_views,
         **training,
     )
     return {"shadows": shadows}
@@ -199,7 +199,7 @@ def _population(request: SignalRequest, options: ShadowOptions) -> Population | 
         batch_size=request.batch_size,
         device=request.device,
         normalize=request.normalize,
-        views=request.views,
+        views=request.reference_views,
         outputs=request.outputs,
     )
     return Population(inputs, labels, np.asarray(answers.view_logits))

@@ -153,10 +153,10 @@ def dense_tensor(values: Any) -> Tensor:
         DataError: if it cannot, or is sparse or nested.
     """
     try:
-        if not isinstance(values, Tensor) and hasattr(values, "__array__"):
-            values = np.asarray(values)
-            if not values.dtype.isnative:
-                values = values.astype(values.dtype.newbyteorder("="))  # which torch does not do
+        if not isinstance(values, Tensor | np.ndarray) and hasattr(values, "__array__"):
+            values = np.array(values)  # a copy: what pandas shows cannot be written to
+        if isinstance(values, np.ndarray):
+            values = values.astype(values.dtype.newbyteorder("="), copy=False)  # torch knows no other
         tensor = torch.as_tensor(values)
         tensor = tensor.detach() if tensor.requires_grad else tensor
     except (TypeError, ValueError, RuntimeError) as error:

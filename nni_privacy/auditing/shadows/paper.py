@@ -20,7 +20,7 @@ from nni_privacy.training.classifier import Outputs
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
 
-__all__ = ["small_cnn_signals", "twin_signals"]
+__all__ = ["small_cnn", "small_cnn_signals", "twin_signals"]
 
 SMALL_CNN = "nni_privacy.auditing.shadows.small_cnn:SmallCNN"
 SMALL_MLP = "nni_privacy.auditing.shadows.small_cnn:small_mlp"
@@ -49,12 +49,16 @@ def small_cnn_signals(
     Raises:
         PrivacyError: as :func:`~nni_privacy.auditing.shadows.train.train_shadows`.
     """
-    size = [int(side) for side in Inputs.of(members[0]).tensors[0].shape[1:]]
-    shadow = ModelSpec(SMALL_MLP, {"features": math.prod(size), "num_classes": num_classes})
-    if len(size) == 3:
-        arguments = {"in_channels": size[0], "num_classes": num_classes, "image_size": size[1:]}
-        shadow = ModelSpec(SMALL_CNN, arguments)
-    return _shadow_signals(shadow, members, nonmembers, gradients=False, **training)
+    return _shadow_signals(small_cnn(members[0], num_classes), members, nonmembers, gradients=False, **training)
+
+
+def small_cnn(images: Records, num_classes: int) -> ModelSpec:
+    """How a small CNN for such images ``(n, C, H, W)`` is built; for other floats, a perceptron."""
+    size = [int(side) for side in Inputs.of(images).tensors[0].shape[1:]]
+    if len(size) != 3:
+        return ModelSpec(SMALL_MLP, {"features": math.prod(size), "num_classes": num_classes})
+    arguments = {"in_channels": size[0], "num_classes": num_classes, "image_size": size[1:]}
+    return ModelSpec(SMALL_CNN, arguments)
 
 
 def twin_signals(
