@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -74,7 +75,8 @@ def _safetensors(file: Path) -> Arrays:
 
 def _csv(file: Path) -> Arrays:
     try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
+        with file.open(newline="", encoding="utf-8-sig") as lines, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file without rows, which is told below
             first = lines.readline()
             delimiter = max(DELIMITERS, key=first.count)
             header = next(csv.reader([first], delimiter=delimiter), [])

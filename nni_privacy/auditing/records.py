@@ -92,7 +92,7 @@ def record_tensors(name: str, records: Any, *, scaled: bool) -> Labelled:
     if truth.is_floating_point() or truth.is_complex() or truth.dtype == torch.bool:
         raise AuditError(f"{name}: labels are {truth.dtype}, expected integers")
     typed = [
-        _typed(f"{name}: input {key!r}" if inputs.several else f"{name}: {inputs.noun}", tensor, inputs, scaled)
+        _typed(f"{name}: values of {key!r}" if inputs.several else f"{name}: {inputs.noun}", tensor, inputs, scaled)
         for key, tensor in inputs.items()
     ]
     return Inputs(tuple(typed), inputs.names), truth.cpu().to(torch.int64)

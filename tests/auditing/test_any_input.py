@@ -196,17 +196,17 @@ class Items(Dataset):
 
 
 def loaded(rows: range) -> dict[str, Any]:
-    tensors = TensorDataset(TABLE[rows], IDS[rows], LABELS[rows])
-    mapping = {"ids": IDS[rows], "table": TABLE[rows], "label": LABELS[rows]}
+    table, ids, labels = (values[rows.start : rows.stop] for values in (TABLE, IDS, LABELS))
+    tensors = TensorDataset(table, ids, labels)
     return {
         "data set of tensors": tensors,
         "data set of dictionaries": Items(rows),
         "shuffled loader": DataLoader(tensors, batch_size=7, shuffle=True),
         "loader of dictionaries": DataLoader(Items(rows), batch_size=7, shuffle=True),
-        "mapping with labels": mapping,
-        "arrays": ((TABLE[rows].numpy(), IDS[rows].numpy()), LABELS[rows].numpy()),
-        "lists": ([TABLE[rows], IDS[rows]], LABELS[rows].tolist()),
-        "inputs": (Inputs((TABLE[rows], IDS[rows])), LABELS[rows]),
+        "mapping with labels": {"ids": ids, "table": table, "label": labels},
+        "arrays": ((table.numpy(), ids.numpy()), labels.numpy()),
+        "lists": ([table, ids], labels.tolist()),
+        "inputs": (Inputs((table, ids)), labels),
     }
 
 
@@ -334,7 +334,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "ragged": (of("TokenLSTM", [[1, 2], [3]], TOKENS[:N]), "members: expected tensors or arrays of numbers, all"),
     "text": (of("TwoInputs", {"table": TABLE[:N], "ids": ["a"] * N}, TABLE[:N]), "members: expected tensors or arrays"),
     "sparse": (of("mlp", TABLE[:N].to_sparse(), TABLE[:N]), "members: expected dense tensors"),
-    "NaN in one input": (of("TwoInputs", (TABLE[:N] / 0, IDS[:N]), TABLE[:N]), "members: input '0' contain NaN"),
+    "NaN in one input": (of("TwoInputs", (TABLE[:N] / 0, IDS[:N]), TABLE[:N]), "members: values of '0' contain NaN"),
     "no labels": (lambda: audit(any_models.mlp(), {"table": TABLE}, {}), "members: found table: expected inputs and"),
     "no records": (lambda: audit(any_models.mlp(), DataLoader([]), {}), "members: there are no records"),
     "items that are no numbers": (

@@ -92,7 +92,6 @@ def test_images_are_laid_out_as_in_a_data_set(tmp_path: Path) -> None:
         ("a.safetensors", None, "a.safetensors: no such file"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:loadtxt")
 def test_a_file_that_cannot_be_used_is_told_in_one_line(
     tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
