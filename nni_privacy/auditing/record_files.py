@@ -29,6 +29,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 ANY_NUMBER_OF_CLASSES = 2**31 - 1
 """A file of members need not hold every class; the model says how many there are."""
 TABLE = "table"
+_UNREADABLE: tuple[type[Exception], ...] = (SafetensorError, *UNREADABLE)
 DELIMITERS = ",;\t"
 
 
@@ -69,7 +70,7 @@ def _safetensors(file: Path) -> Arrays:
         return load_file(file)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except (SafetensorError, *UNREADABLE) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{file}: cannot be read as safetensors ({error})") from error
 
 
@@ -90,7 +91,7 @@ def _csv(file: Path) -> Arrays:
 
 def _parquet(file: Path) -> Arrays:
     try:
-        import pandas
+        import pandas  # type: ignore[import-untyped,unused-ignore]
 
         frame = pandas.read_parquet(file)
         rows = frame.to_numpy(dtype=np.float64)

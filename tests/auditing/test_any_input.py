@@ -69,7 +69,7 @@ def exported(model: nn.Module) -> torch.export.ExportedProgram:
 KINDS = {
     "table": Kind("mlp", TABLE, attacks=(*QUICK, *LEARNING, *MOVING)),
     "series": Kind("series", SERIES, attacks=(*QUICK, *MOVING)),
-    "tokens, LSTM": Kind("TokenLSTM", TOKENS, attacks=(*QUICK, *LEARNING)),
+    "tokens, LSTM": Kind("TokenLSTM", TOKENS),
     "tokens of 32 bits": Kind("TokenLSTM", TOKENS.int().numpy(), lambda model, x: model(torch.from_numpy(x))),
     "transformers": Kind(
         "transformer",
@@ -80,7 +80,7 @@ KINDS = {
     "object with logits, by name": Kind(
         "Masked", {"attention_mask": MASK, "input_ids": TOKENS}, lambda model, x: model(**x).logits
     ),
-    "two inputs": Kind("TwoInputs", (TABLE, IDS), lambda model, x: model(*x), attacks=(*QUICK, *LEARNING)),
+    "two inputs": Kind("TwoInputs", (TABLE, IDS), lambda model, x: model(*x)),
     "mapping": Kind("TwoInputs", {"ids": IDS, "table": TABLE}, lambda model, x: model(**x)),
     "dictionary in and out": Kind("OfDictionary", {"table": TABLE, "ids": IDS}, lambda model, x: model(x)["logits"]),
     "one logit": Kind("OneLogit", TABLE, labels=BINARY),
