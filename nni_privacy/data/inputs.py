@@ -140,10 +140,13 @@ class Inputs:
     def digests(self) -> list[bytes]:
         """A digest of each record; equal ones are of equal records."""
         arrays = [tensor.contiguous().cpu().numpy() for tensor in self.tensors]
-        return [
-            hashlib.blake2b(b"".join(part.tobytes() for part in record), digest_size=16).digest()
-            for record in zip(*arrays, strict=True)
-        ]
+        found = []
+        for record in zip(*arrays, strict=True):
+            digest = hashlib.blake2b(digest_size=16)
+            for part in record:
+                digest.update(part)
+            found.append(digest.digest())
+        return found
 
 
 def dense_tensor(values: Any) -> Tensor:

@@ -135,7 +135,8 @@ def answer_of(output: Any, n: int) -> Tensor:
     if answer.ndim != 2 or len(answer) != n or not answer.shape[1] or not answer.is_floating_point():
         found = f"{answer.dtype} of shape {tuple(answer.shape)}"
         raise AuditError(
-            f"the model returned {found} for {n} records, expected float logits ({n}, classes), or one each ({n},)"
+            f"the model returned {found} for {n} records, expected float logits ({n}, classes) or ({n},), as one "
+            "tensor of logits, or in an object or a mapping"
         )
     return answer
 
