@@ -26,9 +26,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nni_privacy.data.normalize import to_float
+from nni_privacy.data.inputs import Inputs
 from nni_privacy.errors import AuditError
-from nni_privacy.training.fit import evaluation_mode, own_type
+from nni_privacy.training.classifier import Classifier, Outputs
+from nni_privacy.training.fit import evaluation_mode
 
 __all__ = ["BoundaryResult", "boundary_distances", "label_predictor"]
 
@@ -126,7 +127,11 @@ def boundary_distances(
 
 
 def label_predictor(
-    model: nn.Module, *, normalize: Callable[[Tensor], Tensor] | None = None, device: str | torch.device = "cpu"
+    model: nn.Module,
+    *,
+    normalize: Callable[[Tensor], Tensor] | None = None,
+    device: str | torch.device = "cpu",
+    outputs: Outputs = "logits",
 ) -> Predict:
     """The ``predict`` of a model that returns logits: images ``(B, C, H, W)`` -> predicted classes ``(B,)``.
 
@@ -134,17 +139,13 @@ def label_predictor(
         model: is moved to ``device``; run in evaluation mode, its layers' modes put back after each call.
         normalize: applied to each batch, as in training; distances are measured before it.
         device: where the model runs; answers come back to where the images are.
+        outputs: what the model returns, ``logits`` or ``probabilities``.
     """
-    model.to(device)
-    dtype = own_type(model)
+    classifier = Classifier(model.to(device), normalize=normalize, outputs=outputs)
 
     def predict(images: Tensor) -> Tensor:
-        batch = images.to(device)
         with evaluation_mode(model), torch.inference_mode():
-            logits = model((to_float(batch) if normalize is None else normalize(batch)).to(dtype))
-            if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-                raise AuditError("the model did not return one tensor of logits (batch, classes)")
-            return logits.argmax(1).to(images.device)
+            return classifier(Inputs((images.to(device),))).argmax(1).to(images.device)
 
     return predict
 

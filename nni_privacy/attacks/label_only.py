@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from nni_privacy.training.classifier import Outputs
+
 __all__ = ["RECORDS_PER_SIDE", "attack_label_only", "choose_records", "measure_distances"]
 
 RECORDS_PER_SIDE = 1000
@@ -86,6 +88,7 @@ def measure_distances(
     normalize: Callable[[Tensor], Tensor] | None = None,
     device: str | torch.device = "cpu",
     batch_size: int = 512,
+    outputs: Outputs = "logits",
 ) -> tuple[npt.NDArray[np.float64], int]:
     """The signals ``distances`` and ``queries`` of a model: boundary distances of a seeded choice of records.
 
@@ -93,7 +96,7 @@ def measure_distances(
 
     Args:
         model: returns logits ``(B, K)``; only their largest one is looked at. It is left on ``device``.
-        images: ``(n, C, H, W)``, ``uint8`` or floats.
+        images: ``(n, C, H, W)``, ``uint8`` or floats; or floats of any other shape, such as a table.
         labels: ``(n,)`` ``int64``, the true classes.
         is_member: ``(n,)`` booleans.
         seed: of the choice of records and of the probes.
@@ -104,6 +107,7 @@ def measure_distances(
         normalize: as in training; for ``uint8`` images it must treat floats, in 0..1 or in 0..255, as it treats these.
         device: ``cpu``, ``cuda`` or a ``torch.device``.
         batch_size: images a forward pass.
+        outputs: what the model returns, ``logits`` or ``probabilities``.
 
     Returns:
         ``(n,)`` distances, NaN for records that were not attacked, and the number of predictions of all records
@@ -126,7 +130,7 @@ def measure_distances(
         low, high = (float(images.min()), float(images.max())) if images.is_floating_point() else (0.0, 1.0)
         box = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
     result = boundary_distances(
-        label_predictor(model, normalize=normalize, device=device),
+        label_predictor(model, normalize=normalize, device=device, outputs=outputs),
         attacked.float() if unit != 1 else to_float(attacked),
         labels.cpu()[index],
         queries=queries,

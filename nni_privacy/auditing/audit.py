@@ -6,7 +6,7 @@ Torch is imported when a model is audited: ``nni_privacy`` imports this module t
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
@@ -34,14 +34,14 @@ from nni_privacy.errors import AuditError
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ShadowOptions
+    from nni_privacy.data.inputs import Inputs
+    from nni_privacy.training.classifier import Outputs, Transform
 
 __all__ = ["MIN_RECORDS", "AuditReport", "audit", "audit_signals"]
-
-Records = tuple[Any, Any]
 
 MIN_RECORDS = 20
 """Members, and non-members, that an audit needs at least; below, its intervals would say nothing."""
@@ -56,7 +56,7 @@ class AuditReport:
     Attributes:
         attacks: each attack's report by name, the primary one first.
         signals: the model's answers, which all attacks shared: members first, then non-members.
-        shared: members whose image is among the non-members, too.
+        shared: members whose inputs are among the non-members, too.
         max_auc: the highest AUC that is allowed to any attack, if there is such a threshold.
         provenance: when, where and with what :func:`audit` was made, and the digest of the model's weights, as text.
     """
@@ -146,8 +146,8 @@ def _auc(report: AttackReport) -> str:
 
 def audit(
     model: nn.Module,
-    members: Records,
-    nonmembers: Records,
+    members: Any,
+    nonmembers: Any,
     *,
     attacks: str | Sequence[str] = DEFAULT_ATTACKS,
     shadow: ShadowOptions | None = None,
@@ -155,18 +155,23 @@ def audit(
     seed: int = 0,
     device: str | torch.device = "auto",
     batch_size: int = 256,
-    normalize: Callable[[Tensor], Tensor] | None = None,
+    normalize: Transform | None = None,
+    outputs: Outputs = "logits",
     allow_shared: bool = False,
     max_auc: float | None = None,
 ) -> AuditReport:
     """Attacks a trained classifier with membership inference.
 
     Args:
-        model: any module that returns logits ``(B, K)`` for images ``(B, C, H, W)``; it is run in evaluation mode, and
-            its modes and device are put back.
-        members: ``(images, labels)`` of records it was trained on: tensors or arrays, ``(m, C, H, W)`` and ``(m,)``, m
-            >= 20. Integers in 0..255 are levels, as ``uint8`` is (0 and 1 only are refused); floats are taken as they
-            are, and a warning says so of those beyond 0..1.
+        model: any module that returns logits ``(B, K)`` for a batch: as a tensor, or as ``logits`` of an object or a
+            mapping; one logit a record is that of the second of two classes. It is run in evaluation mode, and its
+            modes and device are put back. Also a ``torch.export.ExportedProgram``.
+        members: ``(inputs, labels)`` of records it was trained on, m >= 20, labels ``(m,)``. Inputs are images ``(m, C,
+            H, W)``, tables ``(m, d)``, token ids ``(m, L)`` or any other tensor or array, or a tuple or a mapping of
+            such, which are the parameters of the model's ``forward``. Or a mapping with the labels in it, or a data set
+            or a loader of torch, which is read as a whole. Integers of images are levels 0..255, as ``uint8`` is (0 and
+            1 only are refused); all others are ids, and stay integers. Floats are taken as they are, and a warning says
+            so of images beyond 0..1.
         nonmembers: the same for records it was not trained on, from the same distribution and scaled alike.
         attacks: names of registered attacks, the primary one first.
         shadow: how shadow models are trained; needed by ``black_box_shadow``, ``white_box_shadow``, ``lira`` and
@@ -174,25 +179,29 @@ def audit(
         effort: how many questions the attacks may ask of the model, and their protocol.
         seed: of the attacks, the shadow models and the bootstrap; each attack gets the same, whatever the others are.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
-        batch_size: images a forward pass.
-        normalize: applied to each batch; without one, ``uint8`` images are divided by 255 and floats are left as they
-            are. If it is a :class:`~nni_privacy.data.Normalizer`, shadow models get statistics of their own training
-            records; any other callable gets images of integers as they are, and shadow models cannot be trained.
-        allow_shared: accept images that are both among the members and the non-members.
+        batch_size: records a forward pass.
+        normalize: applied to each batch (of several inputs: to the tuple or dictionary); without one, ``uint8`` images
+            are divided by 255 and floats are left as they are. If it is a :class:`~nni_privacy.data.Normalizer`, shadow
+            models get statistics of their own training records; any other callable gets images of integers as they are,
+            and shadow models cannot be trained.
+        outputs: what the model returns: ``logits``, or ``probabilities``, of each class or of the second of two.
+        allow_shared: accept records that are both among the members and the non-members.
         max_auc: the highest AUC that is allowed to any attack, 0.5 to 1: a threshold of the verdict.
 
     Raises:
-        AuditError: if there are fewer than 20 members or non-members, they share images, shapes or scales do not fit,
-            labels are out of range, the model does not return a tensor of logits, its logits are NaN or infinite, or
-            ``max_auc`` is out of its range.
+        AuditError: if there are fewer than 20 members or non-members, they share records, shapes or scales do not fit,
+            labels are out of range, the model does not take the records or return logits, its logits are NaN or
+            infinite, an attack needs records of another kind, or ``max_auc`` is out of its range.
         ConfigError: if an attack or the device is unknown.
     """
     import torch
 
-    from nni_privacy.auditing.collect import SignalRequest, gather_signals
+    from nni_privacy.auditing.collect import SignalRequest, check_suitable, gather_signals
     from nni_privacy.auditing.options import Effort
-    from nni_privacy.auditing.records import check_records, check_scale, count_shared
+    from nni_privacy.auditing.records import check_records, check_scale, count_shared, warn_of_probabilities
     from nni_privacy.data import Normalizer
+    from nni_privacy.data.inputs import Inputs
+    from nni_privacy.training.classifier import module_of
     from nni_privacy.training.fit import resolve_device
 
     names = _check_request(attacks, seed)
@@ -200,17 +209,19 @@ def audit(
     if shadow is not None:
         check_reference_models(names, shadow.count)
     check_max_auc(max_auc)
+    model = module_of(model)
     scaled = normalize is None or isinstance(normalize, Normalizer)
-    (images, labels), (other_images, other_labels) = check_records(members, nonmembers, scaled=scaled)
-    shared = count_shared(images, other_images)
+    (inputs, labels), (others, other_labels) = check_records(members, nonmembers, scaled=scaled)
+    check_suitable(names, inputs)
+    shared = count_shared(inputs, others)
     if shared and not allow_shared:
         raise AuditError(
-            f"members and non-members share {shared} images (of {len(images)} and {len(other_images)}); "
+            f"members and non-members share {shared} {inputs.noun} (of {len(inputs)} and {len(others)}); "
             "remove them, or pass allow_shared if they are different records that look the same"
         )
     _check_counts(len(labels), len(other_labels))
-    check_scale(images, other_images)
-    shadow = None if shadow is None else _same_types(shadow, images)
+    check_scale(inputs, others)
+    shadow = None if shadow is None else _same_types(shadow, inputs)
     if shadow is not None and not scaled:
         raise AuditError("shadow models can be trained with a Normalizer or without normalisation only")
     used = resolve_device(device)
@@ -219,7 +230,7 @@ def audit(
     try:
         request = SignalRequest(
             model=model,
-            images=torch.cat([images, other_images]),
+            images=Inputs.cat([inputs, others]),
             labels=torch.cat([labels, other_labels]),
             is_member=np.repeat([True, False], [len(labels), len(other_labels)]),
             normalize=normalize,
@@ -229,12 +240,15 @@ def audit(
             seed=seed,
             effort=effort,
             shadow=shadow,
+            outputs=outputs,
         )
         requires = frozenset().union(*(get_attack(name).requires for name in names))
         signals = gather_signals(request, requires=requires)
     finally:
         if device_before is not None:
             model.to(device_before)
+    if outputs == "logits":
+        warn_of_probabilities(signals.logits)
     report = audit_signals(signals, attacks=names, seed=seed, shared=shared, protocol=effort.protocol)
     return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used))
 
@@ -253,7 +267,7 @@ def audit_signals(
         signals: of the model on members and non-members.
         attacks: names of registered attacks, the primary one first.
         seed: of the attacks and the bootstrap.
-        shared: members whose image is among the non-members, too.
+        shared: members whose inputs are among the non-members, too.
         protocol: of the attacks that have an option of this name, see
             :func:`~nni_privacy.attacks.cross_fitting.learn_and_attack`.
 
@@ -289,8 +303,8 @@ def _check_counts(members: int, nonmembers: int) -> None:
         )
 
 
-def _same_types(shadow: ShadowOptions, images: Tensor) -> ShadowOptions:
-    """The options with records of the attacker's own, if there are any, of the attacked images' types."""
+def _same_types(shadow: ShadowOptions, inputs: Inputs) -> ShadowOptions:
+    """The options with records of the attacker's own, if there are any, of the attacked records' types."""
     from nni_privacy.auditing.records import check_scale, record_tensors
 
     parts: dict[str, Any] = {}
@@ -298,5 +312,5 @@ def _same_types(shadow: ShadowOptions, images: Tensor) -> ShadowOptions:
         records = getattr(shadow, name)
         if records is not None:
             parts[name] = record_tensors(f"shadow: {name}", records, scaled=True)
-            check_scale(images, parts[name][0], names=("members", f"shadow {name}"))
+            check_scale(inputs, parts[name][0], names=("members", f"shadow {name}"))
     return replace(shadow, **parts)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nni_privacy.attacks import TargetSignals
+from nni_privacy.attacks import TargetSignals, get_attack
 from nni_privacy.attacks.label_only import measure_distances
 from nni_privacy.auditing.forward import extract_signals
 from nni_privacy.auditing.options import Effort
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.shadows.paper import small_cnn_signals, twin_signals
 from nni_privacy.auditing.shadows.plan import Normalization
-from nni_privacy.auditing.shadows.references import Population, Records, reference_shadows
+from nni_privacy.auditing.shadows.references import Population, reference_shadows
 from nni_privacy.auditing.shadows.train import TrainingOptions
+from nni_privacy.data.inputs import Inputs
 from nni_privacy.errors import AuditError
+from nni_privacy.training.classifier import Outputs, Transform
 
-__all__ = ["SignalRequest", "gather_signals"]
+__all__ = ["SignalRequest", "check_suitable", "gather_signals"]
 
-Pair = tuple[Records, Records]
+Pair = tuple[Any, Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,29 +36,41 @@ class SignalRequest:
 
     Attributes:
         model: the trained classifier.
-        images: ``(n, C, H, W)``.
+        images: ``(n, C, H, W)``, or records of any kind, see :class:`~nni_privacy.data.Inputs`.
         labels: ``(n,)`` integers.
         is_member: ``(n,)`` booleans.
         normalize: what the target applies to a batch.
         normalization: how shadow models are normalised.
         device: of all of it.
-        batch_size: images a forward pass.
+        batch_size: records a forward pass.
         seed: of what is drawn.
         effort: how many questions may be asked.
         shadow: how shadow models are trained; needed by attacks that require them.
+        outputs: what the model returns.
     """
 
     model: nn.Module
-    images: Tensor
-    labels: Tensor
+    images: Any
+    labels: torch.Tensor
     is_member: np.ndarray
-    normalize: Callable[[Tensor], Tensor] | None
+    normalize: Transform | None
     normalization: Normalization
     device: torch.device
     batch_size: int
     seed: int
     effort: Effort
     shadow: ShadowOptions | None
+    outputs: Outputs = "logits"
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """The records."""
+        return Inputs.of(self.images)
+
+    @property
+    def reference_views(self) -> int:
+        """Queries a record; only images have augmented ones."""
+        return self.effort.views if self.inputs.images is not None else 1
 
     def shadow_options(self, needed_by: str) -> tuple[ShadowOptions, TrainingOptions]:
         """The options of shadow models; an error where an attack needs some that are not given."""
@@ -73,6 +88,7 @@ class SignalRequest:
             workers=options.workers,
             cache=options.cache,
             device=self.device,
+            outputs=self.outputs,
         )
 
     def shadow_records(self, needed_by: str) -> tuple[Pair, Pair]:
@@ -81,6 +97,32 @@ class SignalRequest:
         if options.train is None or options.test is None:
             raise AuditError(f"{needed_by} needs records for shadow models: give train and test of ShadowOptions")
         return options.train, options.test
+
+
+_SUITABLE: Mapping[str, tuple[Callable[[Inputs], bool], str]] = MappingProxyType(
+    {
+        "view_logits": (lambda inputs: inputs.images is not None, "images (n, C, H, W), which it augments"),
+        "distances": (lambda inputs: inputs.numbers is not None, "one tensor of floats or images, which it moves"),
+        "black_box_shadow": (
+            lambda inputs: inputs.numbers is not None,
+            "one tensor of floats or images, for a shadow of its own architecture",
+        ),
+    }
+)
+"""What the records must be to give a signal that an attack requires, and in words."""
+
+
+def check_suitable(names: Collection[str], inputs: Inputs) -> None:
+    """Refuses, before anything is asked, records of a kind that an attack cannot do with.
+
+    Raises:
+        AuditError: with the attack and what the records are.
+    """
+    for attack in map(get_attack, names):
+        for signal in sorted(attack.requires & _SUITABLE.keys()):
+            suits, needed = _SUITABLE[signal]
+            if not suits(inputs):
+                raise AuditError(f"attack {attack.name!r} needs {needed}; these are {inputs}")
 
 
 def gather_signals(request: SignalRequest, *, requires: Collection[str]) -> TargetSignals:
@@ -95,14 +137,15 @@ def gather_signals(request: SignalRequest, *, requires: Collection[str]) -> Targ
     """
     signals = extract_signals(
         request.model,
-        request.images,
+        request.inputs,
         request.labels,
         request.is_member,
         batch_size=request.batch_size,
         device=request.device,
         normalize=request.normalize,
         gradients="gradients" in requires,
-        views=request.effort.views if {"view_logits", "shadows"} & set(requires) else None,
+        views=request.reference_views if {"view_logits", "shadows"} & set(requires) else None,
+        outputs=request.outputs,
     )
     for name, provide in _PROVIDERS.items():
         if name in requires:
@@ -114,7 +157,7 @@ def _distances(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
     """Boundary distances of a seeded choice of members and of non-members; NaN for all others."""
     distances, queries = measure_distances(
         request.model,
-        request.images,
+        request.inputs.tensors[0],
         request.labels,
         request.is_member,
         seed=request.seed,
@@ -122,6 +165,7 @@ def _distances(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
         per_side=request.effort.boundary_records,
         normalize=request.normalize,
         device=request.device,
+        outputs=request.outputs,
     )
     return {"distances": distances, "queries": queries}
 
@@ -130,11 +174,11 @@ def _references(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
     options, training = request.shadow_options("an attack with reference models (lira, rmia)")
     shadows = reference_shadows(
         options.model if options.model is not None else request.model,
-        request.images,
+        request.inputs,
         request.labels,
         count=options.count,
         population=_population(request, options),
-        views=request.effort.views,
+        views=request.reference_views,
         **training,
     )
     return {"shadows": shadows}
@@ -145,24 +189,26 @@ def _population(request: SignalRequest, options: ShadowOptions) -> Population | 
     parts = [part for part in (options.train, options.test) if part is not None]
     if not parts:
         return None
-    images = torch.cat([torch.as_tensor(part[0]) for part in parts])
+    inputs = Inputs.cat([Inputs.of(part[0]) for part in parts])
     labels = torch.cat([torch.as_tensor(part[1]) for part in parts])
     answers = extract_signals(
         request.model,
-        images,
+        inputs,
         labels,
         np.zeros(len(labels), dtype=bool),
         batch_size=request.batch_size,
         device=request.device,
         normalize=request.normalize,
-        views=request.effort.views,
+        views=request.reference_views,
+        outputs=request.outputs,
     )
-    return Population(images, labels, np.asarray(answers.view_logits))
+    return Population(inputs, labels, np.asarray(answers.view_logits))
 
 
 def _small_cnn(request: SignalRequest, signals: TargetSignals) -> dict[str, Any]:
     _, training = request.shadow_options("black_box_shadow")
     parts = request.shadow_records("black_box_shadow")
+    training["outputs"] = "logits"  # of the shadow, whatever the target returns
     return {"black_box_shadow": small_cnn_signals(*parts, num_classes=signals.num_classes, **training)}
 
 

@@ -7,7 +7,7 @@ gradients as well, and none is computed before an attack asks for it (``TargetSi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,14 @@ from torch.nn import functional
 
 from nni_privacy.attacks import TargetSignals
 from nni_privacy.auditing.options import Views
-from nni_privacy.data import to_float
-from nni_privacy.errors import AuditError, PrivacyError
+from nni_privacy.data.inputs import Inputs
+from nni_privacy.errors import AuditError
 from nni_privacy.schema import Count, checked
-from nni_privacy.training.fit import check_logits, evaluation_mode, own_type, resolve_device
+from nni_privacy.training.classifier import Classifier, Outputs, Transform, answer_of, to_logits
+from nni_privacy.training.fit import evaluation_mode, resolve_device
 from nni_privacy.training.gradients import gradients_on, usable
 
 __all__ = ["extract_signals", "view_images"]
-
-Transform = Callable[[Tensor], Tensor]
 
 _SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
@@ -40,7 +39,7 @@ _HALF_TOLERANCE = 2e-2  # the same for 16-bit floats
 @gradients_on()
 def extract_signals(
     model: nn.Module,
-    images: Tensor | npt.NDArray[Any],
+    images: Any,
     labels: Tensor | npt.NDArray[Any],
     is_member: npt.ArrayLike,
     *,
@@ -49,54 +48,57 @@ def extract_signals(
     normalize: Transform | None = None,
     gradients: bool = False,
     views: int | None = None,
+    outputs: Outputs = "logits",
 ) -> TargetSignals:
     """Asks a trained classifier everything that attacks need, in one forward pass (one a view, with ``views``).
 
     Args:
-        model: returns logits ``(B, K)`` for images ``(B, C, H, W)``, which come in the type of its weights; run in
-            evaluation mode, its layers' modes are put back; it is left on ``device``.
-        images: ``(n, C, H, W)``, ``uint8`` or floats.
+        model: returns logits ``(B, K)``, or what else :class:`~nni_privacy.training.classifier.Classifier` takes for
+            them; floats come in the type of its weights. It is run in evaluation mode, its layers' modes are put back,
+            and it is left on ``device``.
+        images: ``(n, C, H, W)``, ``uint8`` or floats; or records of any kind, see :class:`~nni_privacy.data.Inputs`.
         labels: ``(n,)`` integers in ``0..K-1``.
         is_member: ``(n,)`` booleans.
-        batch_size: images a forward pass, 1 or more.
+        batch_size: records a forward pass, 1 or more.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         normalize: applied to each batch after it was augmented; without one, ``uint8`` is divided by 255.
         gradients: also keep the input of the last linear layer (``features``), or if the logits do not come straight
             from one, each record's gradient with respect to the last layer with a weight matrix (``gradients``; this
             costs a backward pass a record).
         views: how many versions of each image to ask about, the plain one included, 1 to 18 (see :func:`view_images`);
-            ``None``: no ``view_logits``.
+            ``None``: no ``view_logits``. More than one is of images only.
+        outputs: what the model returns, ``logits`` or ``probabilities``.
 
     Raises:
-        AuditError: if shapes do not fit, the model does not return one tensor of logits, a logit is NaN or infinite, a
-            label is out of range, or explicit gradients do not fit into memory or cannot be computed.
+        AuditError: if shapes do not fit, the model does not take the records or return logits, a logit is NaN or
+            infinite, a label is out of range, or explicit gradients do not fit into memory or cannot be computed.
         ConfigError: if ``batch_size``, ``views`` or ``device`` is out of its range.
     """
-    pictures, truth = usable(torch.as_tensor(images)), usable(torch.as_tensor(labels))
+    inputs, truth = Inputs.of(images).map(usable), usable(torch.as_tensor(labels))
     checked(Count, batch_size, "batch_size")
     checked(Views | None, views, "views")
-    if not len(pictures) or truth.shape != (len(pictures),):
-        raise AuditError(f"{len(pictures)} images, labels {tuple(truth.shape)}: expected (n,) for n images, n >= 1")
+    if not len(inputs) or truth.shape != (len(inputs),):
+        found = f"{len(inputs)} {inputs.noun}, labels {tuple(truth.shape)}"
+        raise AuditError(f"{found}: expected (n,) for n {inputs.noun}, n >= 1")
+    if inputs.images is None and (views or 1) > 1:
+        raise AuditError(f"views: {views}; augmented queries need images (n, C, H, W), these are {inputs}")
     place = resolve_device(device)
     model.to(place)
-    prepare = _in_own_type(model, normalize or to_float)
-    batches = list(pictures.split(batch_size))
+    classifier = Classifier(model, normalize=normalize, outputs=outputs)
+    batches = inputs.split(batch_size)
     extras: dict[str, Any] = {}
     with evaluation_mode(model):
         tap = _ClassifierTap(model, active=gradients)
-        logits = _answers(model, batches, place, prepare, tap)
+        logits = _answers(classifier, batches, place, tap)
         if views is not None:
-
-            def asked(view: int) -> npt.NDArray[np.float32]:
-                return _answers(model, batches, place, lambda batch: prepare(view_images(batch, view)))
-
-            extras["view_logits"] = np.stack([logits, *map(asked, range(1, views))], axis=1)
+            asked = (_answers(classifier, batches, place, view=view) for view in range(1, views))
+            extras["view_logits"] = np.stack([logits, *asked], axis=1)
         if gradients and tap.features is not None:
             extras["features"] = torch.cat(tap.features).numpy()
         signals = TargetSignals.from_logits(logits, truth.cpu().numpy(), is_member, **extras)
         if not gradients or tap.features is not None:
             return signals
-        explicit = _explicit_gradients(model, tap, batches, truth.long(), place, prepare)
+        explicit = _explicit_gradients(classifier, tap, batches, truth.long(), place)
     return TargetSignals.from_logits(logits, signals.labels, signals.is_member, **extras, gradients=explicit)
 
 
@@ -136,7 +138,9 @@ class _ClassifierTap:
         self.features: list[Tensor] | None = [] if active else None
         self.weighted: nn.Module | None = None
         self._last: tuple[nn.Linear, Tensor, Tensor] | None = None
-        self._modules = [module for module in model.modules() if _weight_matrix(module) is not None]
+        # A TorchScript program lets nobody listen to its layers.
+        layers = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+        self._modules = [module for module in layers if _weight_matrix(module) is not None]
         self._calls: dict[nn.Module, int] = {}
 
     def __enter__(self) -> _ClassifierTap:
@@ -189,46 +193,39 @@ def _weight_matrix(module: nn.Module) -> nn.Parameter | None:
 
 
 def _answers(
-    model: nn.Module, batches: list[Tensor], device: torch.device, prepare: Transform, tap: _ClassifierTap | None = None
+    classifier: Classifier,
+    batches: list[Inputs],
+    device: torch.device,
+    tap: _ClassifierTap | None = None,
+    *,
+    view: int = 0,
 ) -> npt.NDArray[np.float32]:
     """The logits of all batches ``(n, K)``; the tap reads along."""
     parts = []
-    with torch.inference_mode(), tap or _ClassifierTap(model, active=False) as reader:
+    with torch.inference_mode(), tap or _ClassifierTap(classifier.model, active=False) as reader:
         for batch in batches:
-            logits = check_logits(_answer(model, prepare(batch.to(device))), len(batch))
-            reader.read(logits)
-            parts.append(logits.float().cpu())
+            seen = batch.to(device)
+            if view:
+                seen = seen.map(lambda images: view_images(images, view))
+            parts.append(classifier(seen, reader.read).float().cpu())
     return torch.cat(parts).numpy()
 
 
-def _in_own_type(model: nn.Module, transform: Transform) -> Transform:
-    dtype = own_type(model)
-    return lambda images: transform(images).to(dtype)
-
-
-def _answer(model: nn.Module, batch: Tensor) -> Any:
-    try:
-        return model(batch)
-    except (PrivacyError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # a user's code may raise anything
-        images = f"{batch.dtype} images {tuple(batch.shape)}"
-        reason = " ".join(str(error).split())[:200]
-        raise AuditError(f"the model fails on {images}: {type(error).__name__}: {reason}") from error
-
-
 def _explicit_gradients(
-    model: nn.Module,
+    classifier: Classifier,
     tap: _ClassifierTap,
-    batches: list[Tensor],
+    batches: list[Inputs],
     labels: Tensor,
     device: torch.device,
-    prepare: Transform,
 ) -> npt.NDArray[np.float32]:
     """Per-record gradients of the loss with respect to the last weight matrix, ``(n, P)``, with torch.func."""
+    model = classifier.model
     weight = _weight_matrix(tap.weighted) if tap.weighted is not None else None
     if weight is None:
-        raise AuditError("the model has no layer with a weight matrix: there are no gradients to attack")
+        raise AuditError(
+            "the model has no layer with a weight matrix: there are no gradients to attack "
+            "(TorchScript and exported programs do not show their layers)"
+        )
     needed = weight.numel() * 4 * len(labels)
     if needed > MAX_GRADIENT_BYTES:
         raise AuditError(
@@ -239,9 +236,10 @@ def _explicit_gradients(
     state = (*model.named_parameters(), *model.named_buffers())
     others = {key: usable(other) for key, other in state if other.is_inference()}
 
-    def loss(value: Tensor, image: Tensor, label: Tensor) -> Tensor:
-        logits = torch.func.functional_call(model, {**others, name: value}, (image[None],))
-        return functional.cross_entropy(logits.float(), label[None])
+    def loss(value: Tensor, record: tuple[Tensor, ...], label: Tensor) -> Tensor:
+        one = Inputs(tuple(part[None] for part in record), batches[0].names)
+        output = torch.func.functional_call(model, {**others, name: value}, *classifier.arranged(one))
+        return functional.cross_entropy(to_logits(answer_of(output, 1), classifier.outputs).float(), label[None])
 
     parts, start = [], 0
     value = usable(weight.detach())
@@ -249,18 +247,19 @@ def _explicit_gradients(
         truth = labels[start : start + len(batch)].to(device)
         start += len(batch)
         with torch.no_grad():
-            parts.append(_per_record(loss, value, prepare(batch.to(device)), truth).flatten(1).float().cpu())
+            records = classifier.prepare(batch.to(device)).tensors
+            parts.append(_per_record(loss, value, records, truth).flatten(1).float().cpu())
     return torch.cat(parts).numpy()
 
 
-def _per_record(loss: Callable[..., Tensor], weight: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+def _per_record(loss: Callable[..., Tensor], weight: Tensor, records: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Gradients ``(b, *weight.shape)``: vectorised, or one by one where a layer cannot be vectorised."""
     gradient = torch.func.grad(loss)
     try:
-        return torch.func.vmap(gradient, in_dims=(None, 0, 0))(weight, images, labels)
+        return torch.func.vmap(gradient, in_dims=(None, 0, 0))(weight, records, labels)
     except RuntimeError:
         pass
     try:
-        return torch.stack([gradient(weight, image, label) for image, label in zip(images, labels, strict=True)])
+        return torch.stack([gradient(weight, one, label) for *one, label in zip(*records, labels, strict=True)])
     except RuntimeError as error:
         raise AuditError(f"no gradients of this model: {str(error).partition(chr(10))[0]}") from error

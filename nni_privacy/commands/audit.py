@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nni_privacy.commands.audit_target import read_records
+from nni_privacy.commands.audit_target import Records, read_records
 from nni_privacy.commands.gates import Gate, add_gate, audit_metrics
 from nni_privacy.commands.options import ExitCode, add_command, add_plugins, parse_assignments, parse_names
 from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.auditing.audit import AuditReport
-    from nni_privacy.data import Dataset
 
 __all__ = ["add_audit", "run_audit"]
 
@@ -45,6 +44,9 @@ def add_audit(commands: Any) -> None:
         help="by commas (default: black_box_partial,loss_threshold; of an exported folder those of its trial)",
     )
     audit.add_argument("--normalize", choices=("none", "members"), help="members: their statistics (default: none)")
+    audit.add_argument(
+        "--outputs", choices=("logits", "probabilities"), default="logits", help="what the network returns (logits)"
+    )
     audit.add_argument("--recipe", nargs="*", default=[], metavar="KEY=VALUE", help="how the target was trained")
     audit.add_argument("--shadows", type=int, metavar="N", help="reference models (lira, rmia; default: 4)")
     audit.add_argument("--workers", type=int, default=0, metavar="N", help="processes that train shadow models")
@@ -56,7 +58,7 @@ def add_audit(commands: Any) -> None:
         "--max-auc", type=float, metavar="X", help="exit with 1 if any attack has an AUC above X, 0.5 to 1"
     )
     add_gate(audit)
-    audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
+    audit.add_argument("--allow-shared", action="store_true", help="accept records that are on both sides")
     audit.set_defaults(run=run_audit)
 
 
@@ -70,7 +72,7 @@ def _add_target(audit: argparse.ArgumentParser) -> None:
         help="makes the untrained network; or an exported folder, which needs nothing else but --output",
     )
     needed.add_argument("--weights", type=Path, metavar="FILE", help="a state dict: .pt, .safetensors")
-    needed.add_argument("--members", type=Path, metavar="A.npz", help="records it was trained on")
+    needed.add_argument("--members", type=Path, metavar="A.npz", help="records it was trained on; or .csv, ...")
     needed.add_argument("--nonmembers", type=Path, metavar="B.npz", help="records it never saw")
     needed.add_argument("--output", required=True, type=Path, metavar="DIR", help="a new folder for the results")
 
@@ -127,6 +129,7 @@ def run_audit(
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ShadowOptions
     from nni_privacy.commands.audit_target import Asked, exported_target, factory_target, is_folder
+    from nni_privacy.data.inputs import Inputs
     from nni_privacy.report.audit_page import write_audit
     from nni_privacy.training.recipe import Recipe
 
@@ -162,7 +165,7 @@ def run_audit(
         output,
         title=f"Audit of {model}",
         facts={key: str(value) for key, value in facts.items()},
-        images=target.members[0],
+        images=Inputs.of(target.members[0]).images,
     )
     _print(report)
     print(f"report: {page}")
@@ -193,14 +196,17 @@ def _check(
     Effort.from_mapping(effort)
 
 
-def _halves(population: Dataset, *, seed: int) -> dict[str, Any]:
+def _halves(population: Records, *, seed: int) -> dict[str, Any]:
     """The attacker's own records in two random halves, ``train`` and ``test`` of the shadow models."""
     import numpy as np
 
-    order = np.random.default_rng(seed).permutation(len(population))
+    from nni_privacy.data.inputs import Inputs
+
+    inputs, labels = Inputs.of(population[0]), population[1]
+    order = np.random.default_rng(seed).permutation(len(labels))
     half = len(order) // 2
     rows = {"train": order[:half], "test": order[half : 2 * half]}
-    return {name: (population.images[chosen], population.labels[chosen]) for name, chosen in rows.items()}
+    return {name: (inputs[chosen].value, labels[chosen]) for name, chosen in rows.items()}
 
 
 def _print(report: AuditReport) -> None:

@@ -16,12 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nni_privacy.auditing.shadows.models import ModelSource
-    from nni_privacy.data import Dataset
 
-__all__ = ["Asked", "AuditTarget", "exported_target", "factory_target", "is_folder", "read_records"]
-
-ANY_NUMBER_OF_CLASSES = 2**31 - 1
-"""A file of members need not hold every class; the model says how many there are."""
+__all__ = ["Asked", "AuditTarget", "Records", "exported_target", "factory_target", "is_folder", "read_records"]
 
 DEFAULT_ATTACKS = ("black_box_partial", "loss_threshold")
 DEFAULT_SHADOWS = 4
@@ -52,9 +48,9 @@ class AuditTarget:
     Attributes:
         network: returns logits.
         source: how more of its kind are built, for shadow models.
-        members: images and labels of the records it was trained on.
+        members: inputs and labels of the records it was trained on.
         nonmembers: of others.
-        normalize: what its images go through.
+        normalize: what its inputs go through.
         attacks: names, the primary one first.
         recipe: how it was trained.
         effort: the attacks' query budget.
@@ -93,7 +89,6 @@ def factory_target(asked: Asked) -> AuditTarget:
     """
     from nni_privacy.auditing.shadows import ModelSpec
     from nni_privacy.auditing.weights import load_weights
-    from nni_privacy.data import Normalizer
     from nni_privacy.plugins import import_from_here
 
     if asked.weights is None or asked.members is None or asked.nonmembers is None:
@@ -108,9 +103,9 @@ def factory_target(asked: Asked) -> AuditTarget:
     return AuditTarget(
         network=network,
         source=spec,
-        members=(inside.images, inside.labels),
-        nonmembers=(outside.images, outside.labels),
-        normalize=Normalizer.fit(inside.images) if asked.normalize == "members" else None,
+        members=inside,
+        nonmembers=outside,
+        normalize=_statistics(inside) if asked.normalize == "members" else None,
         attacks=_given(asked.attacks, DEFAULT_ATTACKS),
         recipe=asked.recipe,
         effort=asked.effort,
@@ -150,7 +145,7 @@ def exported_target(asked: Asked) -> AuditTarget:
     records: dict[str, Any] = {}
     if asked.members is not None and asked.nonmembers is not None:
         inside, outside = read_records(asked.members), read_records(asked.nonmembers)
-        records |= {"members": (inside.images, inside.labels), "nonmembers": (outside.images, outside.labels)}
+        records |= {"members": inside, "nonmembers": outside}
         named: dict[str, object] = {"Members": asked.members, "Non-members": asked.nonmembers}
     else:
         records |= _own_records(record.dataset, record.seed, record.image_shape)
@@ -193,11 +188,21 @@ def _own_records(dataset: Mapping[str, Any], seed: int, shape: tuple[int, ...]) 
     }
 
 
-def read_records(path: Path) -> Dataset:
-    """The records of a file of the user's; DataError if it cannot be read."""
-    from nni_privacy.data.npz import read_npz
+def read_records(path: Path) -> Records:
+    """Inputs and labels of a file of the user's; DataError if it cannot be read."""
+    from nni_privacy.auditing.record_files import read_record_file
 
-    return read_npz(path, num_classes=ANY_NUMBER_OF_CLASSES)
+    return read_record_file(path)
+
+
+def _statistics(members: Records) -> Callable[[Any], Any]:
+    from nni_privacy.data import Normalizer
+    from nni_privacy.data.inputs import Inputs
+
+    inputs = Inputs.of(members[0])
+    if inputs.numbers is None:
+        raise ConfigError(f"--normalize: members; needs images or a table of floats, these are {inputs}")
+    return Normalizer.fit(inputs.numbers)
 
 
 def _weights(path: Path) -> str:

@@ -9,11 +9,17 @@ import torch
 
 from nni_privacy.errors import DataError
 
-__all__ = ["Normalizer", "to_float"]
+__all__ = ["Normalizer", "is_levels", "to_float"]
 
 UINT8_MAX = 255.0
 CHUNK = 1024  # images counted or summed at once, the latter in float64: 1,024 CIFAR images are 25 MB
 LEVELS = 256
+IMAGE_DIMS, TABLE_DIMS = 4, 2
+
+
+def is_levels(tensor: torch.Tensor) -> bool:
+    """Whether these are levels of brightness, 0..255: ``uint8``, or integers (or truth values) of four dimensions."""
+    return tensor.dtype == torch.uint8 or (tensor.ndim >= IMAGE_DIMS and not tensor.is_floating_point())
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
@@ -27,9 +33,11 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
 class Normalizer:
     """Maps images ``(B, C, H, W)`` to ``(to_float(images) - mean) / std``, channel by channel, on the images' device.
 
+    Tables ``(B, d)`` of floats likewise, column by column.
+
     Attributes:
-        mean: one number per channel, in the units of :func:`to_float`.
-        std: one positive number per channel.
+        mean: one number per channel (column), in the units of :func:`to_float`.
+        std: one positive number per channel (column).
     """
 
     mean: tuple[float, ...]
@@ -47,13 +55,18 @@ class Normalizer:
     def fit(cls, images: torch.Tensor) -> Normalizer:
         """Mean and standard deviation of each channel of ``images`` ``(N, C, H, W)``; a constant channel gets 1.
 
+        Of a table ``(N, d)`` of floats, of each column.
+
         Fit it on the target-train part only: statistics of other parts would tell the model about its non-members.
 
         Raises:
-            DataError: if there are no images or the tensor is not 4-dimensional.
+            DataError: if there are no records, or these are neither images nor a table of floats.
         """
-        if images.ndim != 4 or images.numel() == 0:
-            raise DataError(f"images have shape {tuple(images.shape)}, expected a non-empty (N, C, H, W)")
+        if images.ndim == TABLE_DIMS and images.is_floating_point() and images.numel():
+            return cls.fit(images[:, :, None, None])
+        if images.ndim != IMAGE_DIMS or images.numel() == 0:
+            found = f"images have shape {tuple(images.shape)} ({images.dtype})"
+            raise DataError(f"{found}, expected a non-empty (N, C, H, W), or a table of floats (N, d)")
         mean, std = (_uint8_statistics if images.dtype == torch.uint8 else _float_statistics)(images)
         std[std < torch.finfo(torch.float32).eps] = 1.0
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
@@ -62,7 +75,7 @@ class Normalizer:
         """The normalised images; raises a :class:`DataError` if they have another number of channels."""
         if images.shape[1] != len(self.mean):
             raise DataError(f"images have {images.shape[1]} channels, the normaliser has {len(self.mean)}")
-        shape = (1, -1, 1, 1)
+        shape = (1, -1, *[1] * (images.ndim - TABLE_DIMS))
         mean = torch.tensor(self.mean, dtype=torch.float32, device=images.device).view(shape)
         std = torch.tensor(self.std, dtype=torch.float32, device=images.device).view(shape)
         return (to_float(images) - mean) / std

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nni_privacy.data.dataset import Dataset
 from nni_privacy.errors import DataError
 from nni_privacy.files import UNREADABLE
 
-__all__ = ["read_npz"]
+__all__ = ["holds_images", "opened_npz", "read_npz", "whole_labels"]
 
 Array = npt.NDArray[Any]
 
@@ -28,6 +29,8 @@ LAYOUTS: tuple[tuple[tuple[str, str], ...], ...] = (
 EXPECTED = "x and y, or images and labels, or x_train, y_train, x_test and y_test"
 COLOUR_CHANNELS = (1, 3)
 UINT8_MAX = 255
+IMAGE_DIMS = (3, 4)
+"""With channels, or of grey images without."""
 
 
 def read_npz(path: str | PathLike[str], *, layout: str = "auto", num_classes: int | None = None) -> Dataset:
@@ -41,7 +44,9 @@ def read_npz(path: str | PathLike[str], *, layout: str = "auto", num_classes: in
         DataError: with the file's name, if it or its arrays are not valid.
     """
     file = Path(path).expanduser()
-    parts = [(_images(file, x, layout), _labels(file, y), x_name, y_name) for x_name, x, y_name, y in _arrays(file)]
+    parts = [
+        (_images(file, x, layout), whole_labels(file, y), x_name, y_name) for x_name, x, y_name, y in _arrays(file)
+    ]
     for images, labels, x_name, y_name in parts:
         if len(images) != len(labels):
             raise DataError(f"{file}: unequal lengths: {x_name} has {len(images)} records, {y_name} has {len(labels)}")
@@ -55,20 +60,32 @@ def read_npz(path: str | PathLike[str], *, layout: str = "auto", num_classes: in
     )
 
 
-def _arrays(file: Path) -> Iterator[tuple[str, Array, str, Array]]:
-    """Pair by pair, so that a pool in halves is never in memory twice."""
+def holds_images(path: str | PathLike[str]) -> bool:
+    """Whether a file holds images, for :func:`read_npz`, by the names and dimensions of its arrays.
+
+    Raises:
+        DataError: with the file's name, if it cannot be read.
+    """
+    file = Path(path).expanduser()
+    with opened_npz(file) as archive:
+        pairs = _pairs(archive)
+        if pairs is None or len(archive.files) > sum(map(len, pairs)):
+            return False
+        with archive.zip.open(f"{pairs[0][0]}.npy") as content:
+            version = np.lib.format.read_magic(content)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            return len(read(content)[0]) in IMAGE_DIMS
+
+
+@contextmanager
+def opened_npz(file: Path) -> Iterator[Any]:
+    """An archive of plain arrays; what goes wrong with it meanwhile is a DataError with its name."""
     try:
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise DataError(f"{file}: not a .npz archive but a single array; use numpy.savez(file, x=..., y=...)")
         with archive:
-            names = set(archive.files)
-            pairs = next((choice for choice in LAYOUTS if names >= {name for pair in choice for name in pair}), None)
-            if pairs is None:
-                found = ", ".join(archive.files) or "none"
-                raise DataError(f"{file}: missing arrays: found {found}; expected {EXPECTED}")
-            for x_name, y_name in pairs:
-                yield x_name, archive[x_name], y_name, archive[y_name]
+            yield archive
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
     except DataError:
@@ -77,8 +94,24 @@ def _arrays(file: Path) -> Iterator[tuple[str, Array, str, Array]]:
         raise DataError(f"{file}: cannot be read as a .npz file of plain arrays ({error})") from error
 
 
+def _pairs(archive: Any) -> tuple[tuple[str, str], ...] | None:
+    names = set(archive.files)
+    return next((choice for choice in LAYOUTS if names >= {name for pair in choice for name in pair}), None)
+
+
+def _arrays(file: Path) -> Iterator[tuple[str, Array, str, Array]]:
+    """Pair by pair, so that a pool in halves is never in memory twice."""
+    with opened_npz(file) as archive:
+        pairs = _pairs(archive)
+        if pairs is None:
+            found = ", ".join(archive.files) or "none"
+            raise DataError(f"{file}: missing arrays: found {found}; expected {EXPECTED}")
+        for x_name, y_name in pairs:
+            yield x_name, archive[x_name], y_name, archive[y_name]
+
+
 def _images(file: Path, images: Array, layout: str) -> Array:
-    if images.ndim not in (3, 4):
+    if images.ndim not in IMAGE_DIMS:
         raise DataError(f"{file}: images have shape {images.shape}, expected (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if images.ndim == 3:
         images = images[:, None]
@@ -110,7 +143,8 @@ def _pixels(file: Path, images: Array) -> Array:
     return floats
 
 
-def _labels(file: Path, labels: Array) -> npt.NDArray[np.int64]:
+def whole_labels(file: Path, labels: Array) -> npt.NDArray[np.int64]:
+    """Labels ``(N,)`` of whole numbers of any type; DataError with the file if they are others."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:

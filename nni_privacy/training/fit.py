@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nni_privacy.data.inputs import Inputs
 from nni_privacy.data.normalize import to_float
-from nni_privacy.errors import AuditError, ConfigError, DataError, PrivacyError, nearest
+from nni_privacy.errors import ConfigError, DataError, PrivacyError, nearest
 from nni_privacy.rng import derived_seed
 from nni_privacy.schema import Count, Seed, checked
+from nni_privacy.training.classifier import Classifier, Outputs, Transform, own_type
 from nni_privacy.training.defences import augment
 from nni_privacy.training.gradients import gradients_on, make_trainable, usable
 from nni_privacy.training.recipe import MIN_BATCH, Recipe
@@ -30,10 +32,9 @@ from nni_privacy.training.recipe import MIN_BATCH, Recipe
 if TYPE_CHECKING:
     from nni_privacy.training.dp_sgd import DPTraining
 
-__all__ = ["FitResult", "TrainingDiverged", "check_logits", "epoch_batches", "evaluation_mode", "fit"]
+__all__ = ["FitResult", "TrainingDiverged", "epoch_batches", "evaluation_mode", "fit"]
 __all__ += ["own_type", "predict_logits", "prepare_batch", "resolve_device", "seed_everything"]
 
-Transform = Callable[[Tensor], Tensor]
 OnEpoch = Callable[[int, nn.Module], None]
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -68,13 +69,14 @@ class FitResult:
 @gradients_on()
 def fit(
     model: nn.Module,
-    images: Tensor,
+    images: Any,
     labels: Tensor,
     *,
     recipe: Recipe,
     seed: int,
     device: str | torch.device = "auto",
     normalize: Transform | None = None,
+    outputs: Outputs = "logits",
     on_epoch: OnEpoch | None = None,
 ) -> FitResult:
     """Trains ``model`` in place with SGD and cross-entropy, and leaves it on ``device`` in the mode it came in.
@@ -88,27 +90,31 @@ def fit(
     (:func:`~nni_privacy.training.dp_layers.make_private_layers`).
 
     Args:
-        model: returns logits ``(B, K)`` for images ``(B, C, H, W)``.
-        images: ``(n, C, H, W)``, ``uint8`` or ``float32``, n >= 2; moved to the device as one tensor.
+        model: returns logits ``(B, K)`` for a batch, or what else :class:`~nni_privacy.training.classifier.Classifier`
+            takes for them.
+        images: ``(n, C, H, W)``, ``uint8`` or ``float32``, n >= 2; or records of any kind, see
+            :class:`~nni_privacy.data.Inputs`. Moved to the device as a whole.
         labels: ``(n,)`` ``int64`` in ``0..K-1``.
         recipe: epochs, batch size, optimiser, schedule and defences.
         seed: of the order of the records and of the layers' random numbers.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         normalize: applied to each batch; ``uint8`` is divided by 255 without one.
+        outputs: what the model returns, ``logits`` or ``probabilities``.
         on_epoch: called with the number of finished epochs (from 1) and the model; what it draws at random changes
             nothing here.
 
     Raises:
         DataError: if the data has wrong lengths, or labels beyond the model's classes.
-        AuditError: if the model does not return a tensor of logits.
+        AuditError: if the model does not take such records, or does not return logits.
         ConfigError: if DP-SGD cannot take a layer, which is named, or cannot reach the wanted epsilon.
         TrainingDiverged: as soon as a batch's loss is NaN or infinite.
     """
     started = time.perf_counter()
     place = resolve_device(device)
-    _check_training_data(images, labels)
+    inputs = Inputs.of(images)
+    _check_training_data(inputs, labels)
     make_trainable(model)
-    images, labels = usable(images), usable(labels)
+    inputs, labels = inputs.map(usable), usable(labels)
     if recipe.dp is not None:
         from nni_privacy.training.dp_layers import make_private_layers
 
@@ -119,7 +125,8 @@ def fit(
     accuracies: list[float] = []
     rates = [recipe.learning_rate_at(epoch) for epoch in range(1, recipe.epochs + 1)]
     with _seeded_layers(seed, place), _kept_modes(model):
-        task = _Task(model, images.to(place), labels.to(place), recipe=recipe, seed=seed, normalize=normalize)
+        asked = Classifier(model, normalize=normalize, outputs=outputs, memory_format=MEMORY_FORMAT)
+        task = _Task(asked, inputs.to(place), labels.to(place), recipe=recipe, seed=seed)
         with _steps(task, seed) as steps:
             for epoch, rate in enumerate(rates, start=1):
                 loss, accuracy = _run_epoch(task, steps, steps.batches(order), epoch=epoch, rate=rate)
@@ -134,18 +141,11 @@ def fit(
 class _Task:
     """A model and its records: what a forward pass on some of them is."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        recipe: Recipe,
-        seed: int,
-        normalize: Transform | None,
-    ) -> None:
-        self.model, self.images, self.labels = model, images, labels
-        self.recipe, self.normalize, self.dtype = recipe, normalize, own_type(model)
+    def __init__(self, classifier: Classifier, inputs: Inputs, labels: Tensor, *, recipe: Recipe, seed: int) -> None:
+        self.classifier, self.model = classifier, (model := classifier.model)
+        self.inputs, self.labels, self.recipe = inputs, labels, recipe
+        if recipe.augmentation and inputs.images is None:
+            raise DataError(f"recipe: augmentation needs images (n, C, H, W), found {inputs}")
         parameters = [parameter for parameter in model.parameters() if recipe.dp is None or parameter.requires_grad]
         self.optimizer = torch.optim.SGD(
             parameters,
@@ -163,11 +163,11 @@ class _Task:
 
         Both stay on the device: to look at them after each batch would make a GPU wait.
         """
-        chosen = index.to(self.images.device)
-        images, truth = self.images[chosen], self.labels[chosen]
+        chosen = index.to(self.labels.device)
+        inputs, truth = self.inputs[chosen], self.labels[chosen]
         if self.recipe.augmentation:
-            images = augment(images, self.draws)
-        logits = check_logits(self.model(prepare_batch(images, self.normalize, dtype=self.dtype)), len(truth))
+            inputs = inputs.map(lambda images: augment(images, self.draws))
+        logits = self.classifier(inputs)
         if self.epoch == 1:
             low, high, classes = int(truth.min()), int(truth.max()), logits.shape[1]
             if low < 0 or high >= classes:
@@ -215,7 +215,7 @@ def _steps(task: _Task, seed: int) -> Iterator[_PlainSteps | DPTraining]:
         recipe=task.recipe,
         n=len(task.labels),
         seed=seed,
-        device=task.images.device,
+        device=task.labels.device,
     )
     try:
         training.check()
@@ -248,12 +248,6 @@ def _run_epoch(
     return total / met, right / met
 
 
-def own_type(model: nn.Module) -> torch.dtype:
-    """The type of floats that a model computes in: that of its first parameter (or buffer) of floats."""
-    tensors = (*model.parameters(), *model.buffers())
-    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
-
-
 def prepare_batch(images: Tensor, normalize: Transform | None, *, dtype: torch.dtype = torch.float32) -> Tensor:
     """What the model sees of a batch ``(B, C, H, W)``: floats of its type, normalised, in the fastest layout."""
     batch = (to_float(images) if normalize is None else normalize(images)).to(dtype)
@@ -275,36 +269,37 @@ def epoch_batches(n: int, *, batch_size: int, generator: torch.Generator) -> lis
 
 def predict_logits(
     model: nn.Module,
-    images: Tensor,
+    images: Any,
     *,
     batch_size: int = 256,
     device: str | torch.device = "auto",
     normalize: Transform | None = None,
+    outputs: Outputs = "logits",
 ) -> np.ndarray:
     """The model's logits in evaluation mode, ``float32`` of shape ``(n, K)``; layers' modes are put back afterwards.
 
     Args:
         model: returns logits ``(B, K)``; it is left on ``device``.
-        images: ``(n, C, H, W)``, ``uint8`` or ``float32``, anywhere: batches are moved to the device one by one.
-        batch_size: images a forward pass, 1 or more.
+        images: as in :func:`fit`, anywhere: batches are moved to the device one by one.
+        batch_size: records a forward pass, 1 or more.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         normalize: as in :func:`fit`.
+        outputs: as in :func:`fit`.
 
     Raises:
         ConfigError: if ``batch_size`` is below 1.
-        DataError: if there are no images.
+        DataError: if there are no records.
         AuditError: if the model does not return a tensor of logits.
     """
     batch_size = checked(Count, batch_size, "predict_logits: batch_size")
-    if not len(images):
-        raise DataError("there are no images to predict")
+    inputs = Inputs.of(images)
+    if not len(inputs):
+        raise DataError(f"there are no {inputs.noun} to predict")
     place = resolve_device(device)
     model.to(place).to(memory_format=MEMORY_FORMAT)
-    parts, dtype = [], own_type(model)
+    classifier = Classifier(model, normalize=normalize, outputs=outputs, memory_format=MEMORY_FORMAT)
     with evaluation_mode(model), torch.inference_mode():
-        for chunk in images.split(batch_size):
-            logits = check_logits(model(prepare_batch(chunk.to(place), normalize, dtype=dtype)), len(chunk))
-            parts.append(logits.float().cpu())
+        parts = [classifier(chunk.to(place)).float().cpu() for chunk in inputs.split(batch_size)]
     return torch.cat(parts).numpy()
 
 
@@ -340,19 +335,25 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Puts the model in evaluation mode, and each of its layers back in its own mode at the end."""
+    """Puts the model in evaluation mode, and each of its layers back in its own mode at the end.
+
+    An exported program keeps the mode that it was exported in.
+    """
     with _kept_modes(model):
-        yield model.eval()
+        with suppress(NotImplementedError):
+            model.eval()
+        yield model
 
 
 @contextmanager
 def _kept_modes(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     try:
         yield
     finally:
         for module, training in modes:
-            module.training = training
+            if module.training != training:  # frozen TorchScript cannot be set
+                module.training = training
 
 
 @contextmanager
@@ -366,23 +367,10 @@ def _seeded_layers(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def check_logits(output: Any, n: int) -> Tensor:
-    """``output`` if it is one tensor of logits for ``n`` images; else an AuditError that says what it is."""
-    if not isinstance(output, Tensor):
-        raise AuditError(
-            f"the model returned a {type(output).__name__}, expected one tensor of logits (batch, classes)"
-        )
-    if output.ndim != 2 or len(output) != n or output.shape[1] < 2 or not output.is_floating_point():
-        found = f"{output.dtype} of shape {tuple(output.shape)}"
-        raise AuditError(f"the model returned {found} for {n} images, expected float logits ({n}, classes)")
-    return output
-
-
-def _check_training_data(images: Tensor, labels: Tensor) -> None:
-    if len(images) != len(labels) or labels.ndim != 1:
-        raise DataError(
-            f"images have shape {tuple(images.shape)}, labels {tuple(labels.shape)}: expected (n, C, H, W), (n,)"
-        )
+def _check_training_data(inputs: Inputs, labels: Tensor) -> None:
+    if len(inputs) != len(labels) or labels.ndim != 1:
+        found = f"{inputs.noun} have shape {inputs.shapes}, labels {tuple(labels.shape)}"
+        raise DataError(f"{found}: expected (n, ...), (n,) with the same n")
     if len(labels) < MIN_BATCH:
         raise DataError(f"{len(labels)} records to train on, expected {MIN_BATCH} or more")
     if labels.dtype != torch.int64:

@@ -23,8 +23,8 @@ class ShadowOptions(ShadowSettings):
         recipe: the target's.
         model: how to build more models of the target's architecture, see
             :func:`~nni_privacy.auditing.shadows.models.spec_for`; not needed for networks of our own spaces.
-        train: images ``(m, C, H, W)`` and labels ``(m,)`` of the attacker's own, which the target never saw: members of
-            the paper's shadow models (``black_box_shadow``, ``white_box_shadow``), and population of RMIA.
+        train: inputs and labels ``(m,)`` of the attacker's own, which the target never saw: members of the
+            paper's shadow models (``black_box_shadow``, ``white_box_shadow``), and population of RMIA.
         test: more of them: non-members of the paper's shadow models, and population of RMIA.
         cache: as in :class:`~nni_privacy.auditing.options.ShadowSettings`, or a cache.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from typing_extensions import Unpack
@@ -12,13 +14,16 @@ from nni_privacy.auditing.shadows.models import ModelSource, ModelSpec, fingerpr
 from nni_privacy.auditing.shadows.plan import Normalization, ShadowTask
 from nni_privacy.auditing.shadows.references import AnyModel, Records, stack_records
 from nni_privacy.auditing.shadows.train import TrainingOptions, train_shadows
+from nni_privacy.data.inputs import Inputs
 from nni_privacy.rng import stream_seed
+from nni_privacy.training.classifier import Outputs
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
 
-__all__ = ["small_cnn_signals", "twin_signals"]
+__all__ = ["small_cnn", "small_cnn_signals", "twin_signals"]
 
 SMALL_CNN = "nni_privacy.auditing.shadows.small_cnn:SmallCNN"
+SMALL_MLP = "nni_privacy.auditing.shadows.small_cnn:small_mlp"
 
 
 def small_cnn_signals(
@@ -30,11 +35,13 @@ def small_cnn_signals(
 ) -> TargetSignals:
     """The shadow of Black-Box/Shadow: one small CNN, trained on shadow-train and asked about both parts.
 
+    For floats that are no images, such as a table, it is a perceptron with one hidden layer.
+
     Whatever the target is, the answers are the same: through the cache all trials of an experiment share one training,
     also if two of them ask for it at once.
 
     Args:
-        members: images ``(m, C, H, W)`` and labels ``(m,)`` of shadow-train.
+        members: images ``(m, C, H, W)``, or floats of another shape, and labels ``(m,)`` of shadow-train.
         nonmembers: the same of shadow-test.
         num_classes: number of classes K.
         **training: see :class:`~nni_privacy.auditing.shadows.train.TrainingOptions`.
@@ -42,9 +49,16 @@ def small_cnn_signals(
     Raises:
         PrivacyError: as :func:`~nni_privacy.auditing.shadows.train.train_shadows`.
     """
-    channels, height, width = (int(size) for size in members[0].shape[1:])
-    arguments = {"in_channels": channels, "num_classes": num_classes, "image_size": [height, width]}
-    return _shadow_signals(ModelSpec(SMALL_CNN, arguments), members, nonmembers, gradients=False, **training)
+    return _shadow_signals(small_cnn(members[0], num_classes), members, nonmembers, gradients=False, **training)
+
+
+def small_cnn(images: Records, num_classes: int) -> ModelSpec:
+    """How a small CNN for such images ``(n, C, H, W)`` is built; for other floats, a perceptron."""
+    size = [int(side) for side in Inputs.of(images).tensors[0].shape[1:]]
+    if len(size) != 3:
+        return ModelSpec(SMALL_MLP, {"features": math.prod(size), "num_classes": num_classes})
+    arguments = {"in_channels": size[0], "num_classes": num_classes, "image_size": size[1:]}
+    return ModelSpec(SMALL_CNN, arguments)
 
 
 def twin_signals(
@@ -79,6 +93,7 @@ def _shadow_signals(
     recipe: Recipe,
     seed: int,
     normalize: Normalization = "own",
+    outputs: Outputs = "logits",
     workers: int | None = None,
     cache: CacheLocation = None,
     device: str | torch.device = "auto",
@@ -96,6 +111,7 @@ def _shadow_signals(
         queries=rows,
         gradients=gradients,
         normalize=normalize,
+        outputs=outputs,
         seed=stream_seed(seed, 0),
         device=str(resolve_device(device)),
     )

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from nni_privacy.auditing.shadows.models import CallableModel, ModelSource, ModelSpec, spec_for
 from nni_privacy.data import Normalizer
+from nni_privacy.data.inputs import Inputs
 from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.training.classifier import Outputs
 from nni_privacy.training.recipe import Recipe
 
 __all__ = ["FORMAT_VERSION", "Normalization", "ShadowData", "ShadowTask", "canonical_json"]
@@ -36,6 +38,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 _MODULES = (
     "nni_privacy.training.fit",
+    "nni_privacy.training.classifier",
+    "nni_privacy.data.inputs",
     "nni_privacy.training.recipe",
     "nni_privacy.rng",
     "nni_privacy.training.defences",
@@ -46,7 +50,10 @@ _MODULES = (
     "nni_privacy.auditing.shadows.shadow",
 )
 
-_DIGEST_CHUNK = 4096  # images that are copied at once to be hashed
+_DIGEST_CHUNK = 4096  # records that are copied at once to be hashed
+
+TYPES = (torch.uint8, torch.float32, torch.int64, torch.bool)
+"""Of inputs: levels, floats, ids and masks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,36 +61,42 @@ class ShadowData:
     """All records that the shadows are trained on or asked about, which tasks name by row.
 
     Attributes:
-        images: ``(N, C, H, W)``, ``uint8`` or ``float32``.
+        images: ``(N, C, H, W)``, ``uint8`` or ``float32``; or records of any kind, of ``int64`` or ``bool`` too, see
+            :class:`~nni_privacy.data.Inputs`.
         labels: ``(N,)`` ``int64``.
 
     Raises:
         DataError: if types are others or lengths differ.
     """
 
-    images: Tensor
+    images: Any
     labels: Tensor
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        if images.ndim != 4 or labels.shape != images.shape[:1]:
-            shapes = f"images have shape {tuple(images.shape)}, labels {tuple(labels.shape)}"
-            raise DataError(f"shadow models: {shapes}: expected (N, C, H, W) and (N,)")
-        if images.dtype not in (torch.uint8, torch.float32) or labels.dtype != torch.int64:
-            types = f"images are {images.dtype}, labels {labels.dtype}"
-            raise DataError(f"shadow models: {types}: expected uint8 or float32, and int64")
-        object.__setattr__(self, "images", images.detach().cpu().contiguous())
+        inputs, labels = Inputs.of(self.images), self.labels
+        if labels.shape != (len(inputs),):
+            shapes = f"{inputs.noun} have shape {inputs.shapes}, labels {tuple(labels.shape)}"
+            raise DataError(f"shadow models: {shapes}: expected (N, ...) and (N,)")
+        if labels.dtype != torch.int64 or any(tensor.dtype not in TYPES for tensor in inputs.tensors):
+            types = f"{inputs}, labels {labels.dtype}"
+            raise DataError(f"shadow models: {types}: expected {', '.join(map(str, TYPES))}, and int64")
+        object.__setattr__(self, "images", inputs.map(lambda tensor: tensor.detach().cpu().contiguous()).value)
         object.__setattr__(self, "labels", labels.detach().cpu().contiguous())
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @cached_property
+    def inputs(self) -> Inputs:
+        """The records without their labels."""
+        return Inputs.of(self.images)
+
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of types, shapes and contents, hexadecimal."""
+        """SHA-256 of names, types, shapes and contents, hexadecimal."""
         digest = hashlib.sha256()
-        for tensor in (self.images, self.labels):
-            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        for name, tensor in (*self.inputs.items(), ("labels", self.labels)):
+            digest.update(f"{name!r} {tensor.dtype} {tuple(tensor.shape)}".encode())
             for chunk in tensor.split(_DIGEST_CHUNK):
                 digest.update(chunk.numpy())
         return digest.hexdigest()
@@ -104,6 +117,7 @@ class ShadowTask:
         views: versions of every queried image, the plain one first, see ``extraction.view_images``.
         gradients: whether the classifier's input (or explicit gradients) of the queries are kept too.
         normalize: see :data:`Normalization`.
+        outputs: what the model returns.
         seed: of initial weights, batches and layers.
         device: ``cpu`` or ``cuda``, resolved.
     """
@@ -118,6 +132,7 @@ class ShadowTask:
     views: int = 1
     gradients: bool = False
     normalize: Normalization = "own"
+    outputs: Outputs = "logits"
     seed: int
     device: str
 
@@ -143,6 +158,7 @@ class ShadowTask:
             "views": self.views,
             "gradients": self.gradients,
             "normalize": normalize,
+            "outputs": self.outputs,
             "seed": self.seed,
             "device": self.device.partition(":")[0],
         }
@@ -183,7 +199,7 @@ class ShadowTask:
         normalize = content["normalize"]
         if isinstance(normalize, Mapping):
             normalize = Normalizer(tuple(normalize["mean"]), tuple(normalize["std"]))
-        plain = {name: content[name] for name in ("number", "data", "views", "gradients", "seed", "device")}
+        plain = {name: content[name] for name in _PLAIN}
         return cls(
             model=ModelSpec(content["model"]["factory"], content["model"]["arguments"]),
             model_digest=content["model"]["digest"],
@@ -193,6 +209,9 @@ class ShadowTask:
             normalize=normalize,
             **plain,
         )
+
+
+_PLAIN = ("number", "data", "views", "gradients", "outputs", "seed", "device")
 
 
 def canonical_json(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nni_privacy.attacks import ShadowSignals
 from nni_privacy.auditing.options import Views
@@ -18,16 +18,19 @@ from nni_privacy.auditing.shadows.models import ModelSource, fingerprint, spec_f
 from nni_privacy.auditing.shadows.plan import Normalization, ShadowData, ShadowTask
 from nni_privacy.auditing.shadows.sampling import keep_matrix
 from nni_privacy.auditing.shadows.train import Progress, train_shadows
+from nni_privacy.data.inputs import Inputs
 from nni_privacy.errors import DataError
 from nni_privacy.rng import stream_seed
 from nni_privacy.schema import checked
+from nni_privacy.training.classifier import Outputs
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
 
 __all__ = ["Population", "reference_shadows", "stack_records"]
 
 Arrays = dict[str, npt.NDArray[Any]]
-Records = Tensor | npt.NDArray[Any]
+Records = Any
+"""Inputs of records, see :meth:`~nni_privacy.data.Inputs.of`; or their labels, a tensor or an array."""
 AnyModel = ModelSource | nn.Module | str | Callable[..., nn.Module]
 
 
@@ -36,7 +39,7 @@ class Population:
     """Records z that neither the target nor a shadow is trained on (RMIA, arXiv 2312.03262).
 
     Attributes:
-        images: ``(m, C, H, W)``, of the attacked images' type.
+        images: ``(m, C, H, W)``, or records of another kind; of the attacked ones' type.
         labels: ``(m,)`` integers.
         target_logits: ``(m, V, K)``, or ``(m, K)`` for a single query: the target's answers on them.
     """
@@ -57,6 +60,7 @@ def reference_shadows(
     population: Population | None = None,
     views: int = 1,
     normalize: Normalization = "own",
+    outputs: Outputs = "logits",
     workers: int | None = None,
     cache: CacheLocation = None,
     device: str | torch.device = "auto",
@@ -69,8 +73,9 @@ def reference_shadows(
 
     Args:
         model: the target's network or a factory, see :func:`~nni_privacy.auditing.shadows.models.spec_for`.
-        images: ``(n, C, H, W)``, ``uint8`` or ``float32``: the target's members, then its non-members, in the order of
-            the target's signals. With equally many of both a shadow is trained on as many records as the target.
+        images: ``(n, C, H, W)``, ``uint8`` or ``float32``, or records of any kind, see
+            :class:`~nni_privacy.data.Inputs`: the target's members, then its non-members, in the order of the target's
+            signals. With equally many of both a shadow is trained on as many records as the target.
         labels: ``(n,)`` integers.
         count: number of shadows S, 1 or more.
         recipe: the target's.
@@ -80,6 +85,7 @@ def reference_shadows(
         normalize: ``own``: statistics of each shadow's training records, which is how ``PrivacyEvaluator`` treats the
             target; a ``Normalizer`` for a target that was trained with fixed statistics; ``None`` for one that was
             trained without.
+        outputs: what the model returns, ``logits`` or ``probabilities``.
         workers: processes; 0: this one; ``None``: one a core.
         cache: the user's by default; a folder; ``False``: nothing is kept.
         device: of training.
@@ -106,6 +112,7 @@ def reference_shadows(
         queries=np.arange(len(data), dtype=np.int64),
         views=checked(Views, views, "views"),
         normalize=normalize,
+        outputs=outputs,
         seed=stream_seed(seed, 0),
         device=str(resolve_device(device)),
     )
@@ -130,12 +137,12 @@ def reference_shadows(
 
 def stack_records(parts: Sequence[tuple[Records, Records]]) -> ShadowData:
     """The records of all parts, one after the other."""
-    images = [torch.as_tensor(part[0]) for part in parts]
     labels = [torch.as_tensor(part[1]).to(torch.int64) for part in parts]
-    if len({(part.shape[1:], part.dtype) for part in images}) > 1:
-        kinds = ", ".join(f"{part.dtype} {tuple(part.shape[1:])}" for part in images)
-        raise DataError(f"shadow models: images differ in shape or type: {kinds}")
-    return ShadowData(torch.cat(images), torch.cat(labels))
+    try:
+        inputs = Inputs.cat([Inputs.of(part[0]) for part in parts])
+    except DataError as error:
+        raise DataError(f"shadow models: {error}") from error
+    return ShadowData(inputs, torch.cat(labels))
 
 
 def _joined(answers: list[Arrays]) -> npt.NDArray[np.float32]:

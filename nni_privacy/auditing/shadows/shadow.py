@@ -14,7 +14,8 @@ from nni_privacy.auditing.shadows.plan import ShadowData, ShadowTask
 from nni_privacy.data import Normalizer
 from nni_privacy.errors import AuditError, ConfigError, DataError, GenotypeError, PrivacyError
 from nni_privacy.rng import isolated
-from nni_privacy.training.fit import TrainingDiverged, fit, own_type, seed_everything
+from nni_privacy.training.classifier import own_type
+from nni_privacy.training.fit import TrainingDiverged, fit, seed_everything
 from nni_privacy.training.gradients import gradients_on
 
 __all__ = ["ShadowError", "cached_or_trained", "error_of_shadow", "remembered", "train_shadow"]
@@ -58,26 +59,26 @@ def train_shadow(task: ShadowTask, data: ShadowData) -> Arrays:
         AuditError: if the model does not return logits, or NaN.
     """
     training, queries = torch.from_numpy(task.training), torch.from_numpy(task.queries)
-    images, labels = data.images[training], data.labels[training]
-    normalize = Normalizer.fit(images) if task.normalize == "own" else task.normalize
+    inputs, labels = data.inputs[training], data.labels[training]
+    normalize = Normalizer.fit(inputs.value) if task.normalize == "own" else task.normalize
+    how: dict[str, Any] = {"device": task.device, "normalize": normalize, "outputs": task.outputs}
     with isolated():
         seed_everything(task.seed)
         model = task.model.build()
         dtype = own_type(model)
         if dtype in HALF:
             model.float()
-        fit(model, images, labels, recipe=task.recipe, seed=task.seed, device=task.device, normalize=normalize)
+        fit(model, inputs, labels, recipe=task.recipe, seed=task.seed, **how)
         if dtype in HALF:
             model.to(dtype)
         signals = extract_signals(
             model,
-            data.images[queries],
+            data.inputs[queries],
             data.labels[queries],
             np.isin(task.queries, task.training),
-            device=task.device,
-            normalize=normalize,
             gradients=task.gradients,
             views=task.views if task.views > 1 else None,
+            **how,
         )
     logits = signals.logits[:, None] if signals.view_logits is None else signals.view_logits
     answers: Arrays = {"logits": np.ascontiguousarray(logits, dtype=np.float32)}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nni_privacy.schema import Count, Several, checked
 
-__all__ = ["SmallCNN"]
+__all__ = ["SmallCNN", "small_mlp"]
 
 WIDTHS = (32, 64, 128)
 HIDDEN = 512
@@ -65,3 +65,13 @@ class SmallCNN(nn.Module):
         """Images (B, in_channels, H, W) -> logits (B, K)."""
         logits: Tensor = self.classifier(self.hidden(self.convolutions(images)))
         return logits
+
+
+def small_mlp(*, features: int, num_classes: int) -> nn.Module:
+    """What stands for it where records are no images: a perceptron with a hidden layer as wide as the CNN's.
+
+    Args:
+        features: numbers of a record.
+        num_classes: number of classes K.
+    """
+    return nn.Sequential(nn.Flatten(), nn.Linear(features, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, num_classes))

@@ -26,6 +26,7 @@ from nni_privacy.auditing.shadows.shadow import (
 )
 from nni_privacy.errors import ConfigError
 from nni_privacy.schema import checked
+from nni_privacy.training.classifier import Outputs
 from nni_privacy.training.recipe import Recipe
 
 __all__ = ["Progress", "TrainingOptions", "train_shadows"]
@@ -45,6 +46,7 @@ class TrainingOptions(TypedDict):
         recipe: the target's.
         seed: the target's too; others are derived from it.
         normalize: by default statistics of the shadow's own training records: the attacker does not know the target's.
+        outputs: what the model returns, ``logits`` or ``probabilities``.
         workers: processes; 0: this one; ``None``: one a core.
         cache: see :data:`~nni_privacy.auditing.shadows.cache.CacheLocation`.
         device: of training.
@@ -53,6 +55,7 @@ class TrainingOptions(TypedDict):
     recipe: Recipe
     seed: int
     normalize: NotRequired[Normalization]
+    outputs: NotRequired[Outputs]
     workers: NotRequired[int | None]
     cache: NotRequired[CacheLocation]
     device: NotRequired[str | torch.device]

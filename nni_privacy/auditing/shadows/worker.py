@@ -9,6 +9,7 @@ at once.
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import sys
@@ -23,6 +24,7 @@ import torch
 from nni_privacy.auditing.shadows.cache import ShadowCache
 from nni_privacy.auditing.shadows.plan import ShadowData, ShadowTask
 from nni_privacy.auditing.shadows.shadow import cached_or_trained
+from nni_privacy.data.inputs import Inputs
 
 __all__ = ["BUSY", "DONE", "FAILED", "attach_data", "main", "share_data"]
 
@@ -30,24 +32,33 @@ DONE, BUSY, FAILED = "done", "busy", "failed"
 """Statuses of a reply: the answers are in the cache; another process is training this shadow; it cannot be trained."""
 
 _MESSAGE_LIMIT = 2000
-_TYPES = {"uint8": np.uint8, "float32": np.float32}
+_ALIGNED = 8
+"""Bytes at whose multiples tensors begin."""
 
 
 def share_data(data: ShadowData, file: IO[bytes]) -> dict[str, Any]:
-    """Writes all records to an open file: labels, then images. Returns what :func:`attach_data` needs to know."""
-    file.write(data.labels.numpy().data)
-    file.write(data.images.numpy().data)
+    """Writes all records to an open file: labels, then inputs. Returns what :func:`attach_data` needs to know."""
+    parts = []
+    for tensor in (data.labels, *data.inputs.tensors):
+        array = tensor.numpy()
+        file.write(array.data)
+        file.write(b"\0" * (-array.nbytes % _ALIGNED))
+        parts.append({"dtype": str(array.dtype), "shape": list(array.shape)})
     file.flush()
-    return {"dtype": str(data.images.dtype).removeprefix("torch."), "shape": list(data.images.shape)}
+    return {"parts": parts, "names": list(data.inputs.names)}
 
 
 def attach_data(description: Mapping[str, Any], descriptor: int) -> ShadowData:
     """The records in such a file, mapped: all workers share the same pages of memory."""
     content = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
-    shape = description["shape"]
-    labels = np.frombuffer(content, dtype=np.int64, count=shape[0])
-    images = np.frombuffer(content, dtype=_TYPES[description["dtype"]], offset=labels.nbytes).reshape(shape)
-    return ShadowData(torch.from_numpy(images), torch.from_numpy(labels))
+    tensors, offset = [], 0
+    for part in description["parts"]:
+        count = math.prod(part["shape"])
+        array = np.frombuffer(content, dtype=part["dtype"], count=count, offset=offset).reshape(part["shape"])
+        tensors.append(torch.from_numpy(array))
+        offset += array.nbytes + -array.nbytes % _ALIGNED
+    labels, *inputs = tensors
+    return ShadowData(Inputs(tuple(inputs), tuple(description["names"])), labels)
 
 
 def main(arguments: list[str]) -> None:

@@ -119,7 +119,7 @@ def test_answers_of_other_shapes_are_not_accepted():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (torch.zeros(3, 8, 8), torch.zeros(3, dtype=torch.int64), r"\(3, 8, 8\)"),
+        (torch.zeros(3, 8, 8), torch.zeros(2, dtype=torch.int64), r"\(3, 8, 8\), labels \(2,\)"),
         (torch.zeros(3, 1, 8, 8), torch.zeros(2, dtype=torch.int64), r"labels \(2,\)"),
         (torch.zeros(3, 1, 8, 8).double(), torch.zeros(3, dtype=torch.int64), "float64"),
         (torch.zeros(3, 1, 8, 8), torch.zeros(3), "labels torch.float32"),
