@@ -214,4 +214,5 @@ def _check_stats(
         raise AuditError(f"{shapes}: expected (n, V), (n, S, V) and (n, S) bool")
     if np.isnan(target).any() or np.isnan(references).any():
         raise AuditError("target_stat or shadow_stats has values that are NaN")
-    return *finite_confidences(target, references), inside
+    target, references = finite_confidences(target, references)
+    return target, references, inside

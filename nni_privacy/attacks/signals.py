@@ -62,13 +62,14 @@ class ShadowSignals:
         missing = [name for name in _POPULATION if getattr(self, name) is None]
         if missing:
             raise AuditError(f"the population lacks {', '.join(missing)}")
-        expected = (None, shadows, views, classes)
-        population = _check_block("population_logits", self.population_logits, expected, logits=True)
+        population = _check_block(
+            "population_logits", self.population_logits, (None, shadows, views, classes), logits=True
+        )
         size = len(population)
         if not size:
             raise AuditError("the population has no records")
-        expected = (size, views, classes)
-        answers = _check_block("target_population_logits", self.target_population_logits, expected, logits=True)
+        answers = self.target_population_logits
+        answers = _check_block("target_population_logits", answers, (size, views, classes), logits=True)
         labels = _check_labels(np.asarray(self.population_labels), size, classes)
         _set(self, population_logits=population, target_population_logits=answers, population_labels=labels)
         if self.population_keep is not None:

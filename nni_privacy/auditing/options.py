@@ -9,7 +9,7 @@ from pydantic import Field, PlainValidator, Strict, field_validator, model_valid
 
 from nni_privacy.attacks.cross_fitting import ProtocolName
 from nni_privacy.attacks.lira import StatisticName
-from nni_privacy.attacks.rmia import TEMPERATURE, ConfidenceName
+from nni_privacy.attacks.rmia import ConfidenceName
 from nni_privacy.errors import ConfigError
 from nni_privacy.plugins import import_plugins
 from nni_privacy.schema import Count, Options, Positive, checked, options
@@ -30,13 +30,16 @@ AUGMENTED_VIEWS = 2
 Views = Annotated[int, Field(ge=1, le=MAX_VIEWS)]
 
 
-def _views_or_auto(value: Any) -> int | str:
-    if isinstance(value, str) and value == "auto":
-        return value
-    try:
-        return int(checked(Views, value, "views"))
-    except ConfigError as error:
-        raise ConfigError(f"{error}, or 'auto'") from None
+def _or_auto(kind: Any, name: str) -> PlainValidator:
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value == "auto":
+            return value
+        try:
+            return checked(kind, value, name)
+        except ConfigError as error:
+            raise ConfigError(f"{error}, or 'auto'") from None
+
+    return PlainValidator(check)
 
 
 ShadowCount = Annotated[int, Field(ge=1, le=10_000)]
@@ -60,16 +63,16 @@ class Effort(Options):
         lira_statistic: what LiRA compares, ``logit`` or ``margin``, see :func:`~nni_privacy.attacks.lira.attack_lira`.
         rmia_confidence: what RMIA compares, ``softmax`` or ``sm_taylor``, see
             :func:`~nni_privacy.attacks.rmia.rmia_confidence`.
-        rmia_temperature: by which RMIA divides logits.
+        rmia_temperature: by which RMIA divides logits; ``auto``: what finds the members of the reference models best.
     """
 
-    views: Annotated[int | Literal["auto"], PlainValidator(_views_or_auto)] = "auto"
+    views: Annotated[int | Literal["auto"], _or_auto(Views, "views")] = "auto"
     boundary_records: Count = 1000
     boundary_queries: Count = 1000
     protocol: ProtocolName = "cross_fit"
     lira_statistic: StatisticName = "logit"
     rmia_confidence: ConfidenceName = "softmax"
-    rmia_temperature: Positive = TEMPERATURE
+    rmia_temperature: Annotated[float | Literal["auto"], _or_auto(Positive, "rmia_temperature")] = "auto"
 
     def reference_views(self, recipe: Recipe | None) -> int:
         """Queries per record of attacks with reference models; ``recipe`` is the target's, where it is known."""

@@ -90,7 +90,7 @@ def test_the_attack_equals_the_definition_on_its_signals(temperature):
         x = rmia_ratios(p(logits, labels), p(references[:, :, 0], labels), keep, mode=mode)
         z = rmia_ratios(p(answers[:, 0], others), p(population[:, :, 0], others), np.zeros((m, shadows), dtype=bool))
         counts = definition(x, z, 2.0)
-        found = get_attack("rmia")(signals, mode=mode, temperature=temperature)
+        found = get_attack("rmia")(signals, mode=mode, temperature=temperature, offline_a=0.3)
         np.testing.assert_array_equal(np.floor(found.scores * m + 1e-9), counts)
 
 

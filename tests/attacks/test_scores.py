@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from math import factorial
 
 import numpy as np
@@ -12,9 +14,17 @@ from hypothesis.extra.numpy import arrays
 from planted_signals import planted_signals
 from scipy.special import softmax
 
-from nni_privacy.attacks import attack_names, get_attack, lira_scores, roc_auc
+from nni_privacy.attacks import (
+    ShadowSignals,
+    TargetSignals,
+    attack_names,
+    get_attack,
+    lira_scores,
+    roc_auc,
+    roc_curve,
+)
 from nni_privacy.attacks.lira import logit_margin
-from nni_privacy.attacks.rmia import rmia_confidence
+from nni_privacy.attacks.rmia import choose_setting, rmia_confidence
 from nni_privacy.auditing.audit import audit_signals
 from nni_privacy.auditing.options import Effort
 from nni_privacy.errors import ConfigError
@@ -23,7 +33,7 @@ from nni_privacy.training import Recipe
 CLASSES = 4
 LOGITS = arrays(np.float64, (5, 2, CLASSES), elements=st.floats(-40, 40))
 LABELS = arrays(np.int64, 5, elements=st.integers(0, CLASSES - 1))
-OTHERS = {"lira": [{"statistic": "margin"}], "rmia": [{"confidence": "sm_taylor"}, {"temperature": 1.0}]}
+OTHERS = {"lira": [{"statistic": "margin"}], "rmia": [{"confidence": "sm_taylor"}, {"temperature": 8.0}]}
 
 
 @given(LOGITS, LABELS, st.sampled_from([0.5, 1.0, 2.0, 10.0]))
@@ -97,6 +107,42 @@ def test_the_margin_goes_through_the_same_gaussians():
     np.testing.assert_allclose(get_attack("lira")(signals, statistic="margin").scores, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_what_is_chosen_is_what_finds_the_references_members_best(mode):
+    signals = planted_signals(gap=1.5, n=150, seed=2)
+    keep, labels, logits = signals.shadows.keep, signals.labels, signals.shadows.logits
+    found = {}
+    for temperature, a in itertools.product((1.0, 2.0, 4.0), (0.0, 0.3, 0.6, 1.0) if mode == "offline" else (0.3,)):
+        results = []
+        for target in range(keep.shape[1]):
+            others = [s for s in range(keep.shape[1]) if s != target]
+            shadows = ShadowSignals(logits[:, others], keep[:, others])
+            one = TargetSignals.from_logits(
+                logits[:, target, 0], labels, keep[:, target], view_logits=logits[:, target], shadows=shadows
+            )
+            scores = get_attack("rmia")(one, mode=mode, temperature=temperature, offline_a=a)
+            curve = roc_curve(scores.scores, scores.is_member)
+            results.append(curve.auc + curve.tpr_at(0.01))
+        found[temperature, a] = np.mean(results)
+    temperature, a = max(found, key=found.get)
+    expected = get_attack("rmia")(signals, mode=mode, temperature=temperature, offline_a=a).scores
+    np.testing.assert_array_equal(get_attack("rmia")(signals, mode=mode).scores, expected)
+
+
+def test_the_target_has_no_part_in_what_is_chosen_and_complements_are_left_out():
+    keep = np.random.default_rng(0).random((200, 1)) < 0.5
+    keep = np.concatenate([keep, ~keep], axis=1)
+    values = [np.random.default_rng(seed).random((200, 2)) for seed in range(3)]
+    assert choose_setting(values, keep, mode="offline", offline_as=(0.3, 1.0)) is None
+    assert choose_setting(values, np.zeros_like(keep), mode="offline", offline_as=(0.3, 1.0)) is None
+    assert choose_setting(values[:1], keep, mode="online", offline_as=(0.5,)) == (0, 0.5)
+    signals = planted_signals(gap=1.0, n=40)
+    nobody = replace(signals.shadows, keep=np.zeros_like(signals.shadows.keep))
+    signals = replace(signals, shadows=nobody)
+    expected = get_attack("rmia")(signals, temperature=2.0, offline_a=0.3).scores
+    np.testing.assert_array_equal(get_attack("rmia")(signals).scores, expected)
+
+
 def test_effort_chooses_the_score_and_its_defaults_are_those_of_the_attacks():
     signals = planted_signals(gap=1.0, n=40)
     for name in attack_names():
@@ -120,6 +166,8 @@ def test_effort_chooses_the_score_and_its_defaults_are_those_of_the_attacks():
         ("rmia", {"confidence": "soft_max"}, "confidence is 'soft_max': did you mean 'softmax'"),
         ("rmia", {"temperature": 0}, "temperature is 0: allowed are numbers above 0"),
         ("rmia", {"temperature": float("inf")}, "temperature is inf"),
+        ("rmia", {"temperature": "automatic"}, "temperature is 'automatic': allowed are numbers and 'auto'"),
+        ("rmia", {"offline_a": "0.3"}, "offline_a is '0.3': allowed are numbers and 'auto'"),
     ],
 )
 def test_bad_options_are_refused(name, options, message):
@@ -135,7 +183,7 @@ def test_bad_options_are_refused(name, options, message):
         ({"views": True}, "effort.views: True; input should be a valid integer, or 'auto'"),
         ({"lira_statistic": "hinge"}, "effort.lira_statistic: 'hinge'; input should be 'logit' or 'margin'"),
         ({"rmia_confidence": 3}, "effort.rmia_confidence: 3; input should be 'softmax' or 'sm_taylor'"),
-        ({"rmia_temperature": 0}, "effort.rmia_temperature: 0"),
+        ({"rmia_temperature": 0}, "effort.rmia_temperature: 0; input should be greater than 0, or 'auto'"),
     ],
 )
 def test_bad_effort_is_told_by_its_field(options, message):
