@@ -133,7 +133,7 @@ def _chosen_rmia(own: Floats, others: Floats, keep: Flags, mode: str) -> Floats:
     """The attack's own choice of temperature and a, on the references."""
     each = [others[:, :, number] for number in range(len(TEMPERATURES))]
     chosen = choose_setting(each, keep, mode=mode, offline_as=OFFLINE_AS if mode == "offline" else (0.3,))
-    assert chosen is not None  # noqa: S101 - there are several pairs
+    assert chosen is not None
     return rmia_ratios(own[:, chosen[0]], each[chosen[0]], keep, mode=mode, offline_a=chosen[1])
 
 

@@ -137,8 +137,8 @@ def choose_setting(
             if 0 < np.count_nonzero(member[known]) < np.count_nonzero(known):
                 curve = roc_curve(ratios[known], member[known])
                 total[place] += curve.auc + (curve.tpr_at(0.01) or 0.0)
-    best = np.unravel_index(total.argmax(), total.shape)
-    return (int(best[0]), offline_as[best[1]]) if total.any() else None
+    best, a_place = divmod(int(total.argmax()), len(offline_as))
+    return (best, offline_as[a_place]) if total.any() else None
 
 
 def rmia_ratios(
