@@ -69,8 +69,10 @@ class SignalRequest:
 
     @property
     def reference_views(self) -> int:
-        """Queries a record; only images have augmented ones."""
-        return self.effort.views if self.inputs.images is not None else 1
+        """Versions of each record that reference models are asked about; only images have augmented ones."""
+        if self.inputs.images is None:
+            return 1
+        return self.effort.reference_views(None if self.shadow is None else self.shadow.recipe)
 
     def shadow_options(self, needed_by: str) -> tuple[ShadowOptions, TrainingOptions]:
         """The options of shadow models; an error where an attack needs some that are not given."""
@@ -144,13 +146,19 @@ def gather_signals(request: SignalRequest, *, requires: Collection[str]) -> Targ
         device=request.device,
         normalize=request.normalize,
         gradients="gradients" in requires,
-        views=request.reference_views if {"view_logits", "shadows"} & set(requires) else None,
+        views=_views(request, requires),
         outputs=request.outputs,
     )
     for name, provide in _PROVIDERS.items():
         if name in requires:
             signals = replace(signals, **provide(request, signals))
     return signals
+
+
+def _views(request: SignalRequest, requires: Collection[str]) -> int | None:
+    """Versions of each image that the target is asked about: as many as reference models are, two for robustness."""
+    needed = {"shadows": request.reference_views, "view_logits": request.effort.robustness_views}
+    return max((views for name, views in needed.items() if name in requires), default=None)
 
 
 def _distances(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
