@@ -172,7 +172,7 @@ def audit(
         shadow: how shadow models are trained; needed by ``black_box_shadow``, ``white_box_shadow``, ``lira`` and
             ``rmia``.
         effort: how many questions the attacks may ask of the model, and their protocol.
-        seed: of the attacks, the shadow models and the bootstrap; each attack gets the same, whatever the others are.
+        seed: of the attacks and the shadow models; each attack gets the same, whatever the others are.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         batch_size: images a forward pass.
         normalize: applied to each batch; without one, ``uint8`` images are divided by 255 and floats are left as they
@@ -252,7 +252,7 @@ def audit_signals(
     Args:
         signals: of the model on members and non-members.
         attacks: names of registered attacks, the primary one first.
-        seed: of the attacks and the bootstrap.
+        seed: of the attacks.
         shared: members whose image is among the non-members, too.
         protocol: of the attacks that have an option of this name, see
             :func:`~nni_privacy.attacks.cross_fitting.learn_and_attack`.
@@ -267,7 +267,7 @@ def audit_signals(
     reports = {}
     for attack in map(get_attack, names):
         options = {"protocol": protocol} if "protocol" in attack.options else {}
-        reports[attack.name] = report_attack(attack.name, attack(signals, seed=seed, **options), seed=seed)
+        reports[attack.name] = report_attack(attack.name, attack(signals, seed=seed, **options))
     return AuditReport(reports, signals, shared)
 
 
