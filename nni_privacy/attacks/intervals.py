@@ -13,8 +13,8 @@ Between two non-members the curve is taken to be straight, and so it is from the
 that line: a curve that bends upward there has a lower TPR.
 
 **An AUC** has DeLong's variance (Biometrics, 1988), on the logit scale (Qin and Hotilovac, Statistical Methods in
-Medical Research, 2008), each side with one record of the largest variance more, as few records may all be equal by
-chance. It is never wider than that of as many independent pairs as the smaller side has records (no AUC has more
+Medical Research, 2008), with two records of the largest variance more on the smaller side, as few records may all be
+much alike by chance. It is never wider than that of as many independent pairs as the smaller side has records (no AUC has more
 variance: Birnbaum and Klose, Annals of Mathematical Statistics, 1957). An AUC of 1 has the lower end of n wins in n.
 
 docs/attacks.md, "Numbers", has the measured coverage.
@@ -86,9 +86,10 @@ def auc_interval(curve: RocCurve, *, confidence: float = 0.95) -> tuple[float, f
     # Placement values: the share of the other side that a record of each tie group beats, ties as halves.
     of_members = 1 - (accused[:-1] + accused[1:]) / (2 * others)
     of_others = (found[:-1] + found[1:]) / (2 * members)
+    pairs = min(members, others)
     largest = auc * (1 - auc)  # no placement value has more variance
-    variance = sum(
-        (float(np.dot(np.diff(counts), (placements - auc) ** 2)) + largest) / size**2
+    variance = 2 * largest / pairs**2 + sum(
+        float(np.dot(np.diff(counts), (placements - auc) ** 2)) / size**2
         for counts, placements, size in ((found, of_members, members), (accused, of_others, others))
     )
     low, high = 0.0, 1.0
@@ -96,7 +97,6 @@ def auc_interval(curve: RocCurve, *, confidence: float = 0.95) -> tuple[float, f
         margin = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance) / largest
         odds = math.log(auc / (1 - auc))
         low, high = ((1 + math.tanh(end / 2)) / 2 for end in (odds - margin, odds + margin))
-    pairs = min(members, others)
     floor, ceiling = clopper_pearson(min(auc * pairs, pairs), pairs, confidence=confidence)
     return min(max(low, floor), auc), max(min(high, ceiling), auc)
 
