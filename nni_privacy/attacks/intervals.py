@@ -14,10 +14,11 @@ that line: a curve that bends upward there has a lower TPR.
 
 **An AUC** has DeLong's variance (Biometrics, 1988), on the logit scale (Qin and Hotilovac, Statistical Methods in
 Medical Research, 2008), with two records of the largest variance more on the smaller side, as few records may all be
-much alike by chance. It is never wider than that of as many independent pairs as the smaller side has records (no AUC has more
-variance: Birnbaum and Klose, Annals of Mathematical Statistics, 1957). An AUC of 1 has the lower end of n wins in n.
+much alike by chance. It is never wider than that of as many independent pairs as the smaller side has records (no AUC
+has more variance: Birnbaum and Klose, Annals of Mathematical Statistics, 1957). An AUC of 1 has the lower end of n wins
+in n.
 
-docs/attacks.md, "Numbers", has the measured coverage.
+docs/attacks.md, "Intervals", has the measured coverage.
 """
 
 from __future__ import annotations

@@ -53,9 +53,7 @@ def test_intervals_are_in_order_and_within_zero_and_one(curve: RocCurve, fpr: fl
 
 
 @pytest.mark.parametrize(("members", "others"), [(30, 45), (120, 20)])
-def test_the_aucs_interval_is_delongs_on_the_logit_scale_with_two_records_more(
-    members: int, others: int
-) -> None:
+def test_the_aucs_interval_is_delongs_on_the_logit_scale_with_two_records_more(members: int, others: int) -> None:
     generator = np.random.default_rng(members)
     inside, outside = generator.normal(1.2, 1, members).round(1), generator.normal(size=others).round(1)
     wins = (inside[:, None] > outside) + (inside[:, None] == outside) / 2
