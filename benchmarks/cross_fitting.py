@@ -76,7 +76,7 @@ def train(seed: int, *, epochs: int = EPOCHS) -> Target:
 
 def attacked(signals: TargetSignals, attack: str, protocol: str, seed: int) -> AttackReport:
     """The attack's report."""
-    return report_attack(attack, get_attack(attack)(signals, seed=seed, protocol=protocol), seed=seed)
+    return report_attack(attack, get_attack(attack)(signals, seed=seed, protocol=protocol))
 
 
 def null_run(target: Target, attack: str, protocol: str, seed: int) -> AttackReport:

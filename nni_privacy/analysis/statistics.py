@@ -17,9 +17,9 @@ __all__ = ["Basis", "Correlation", "Spread", "grouped", "orders", "rank_correlat
 K = TypeVar("K")
 V = TypeVar("V")
 
-Basis = Literal["t", "range", "bootstrap", "none"]
+Basis = Literal["t", "range", "records", "none"]
 """Source of an interval's ends: Student's 95% interval of the mean (three values or more), lowest and
-highest (two), the 95% bootstrap interval over the attacked records (one value that has it), or nowhere."""
+highest (two), the 95% interval over the attacked records (one value that has it), or nowhere."""
 
 DRAWS = 4999
 EXACT = 7
@@ -76,20 +76,20 @@ def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
     return groups
 
 
-def spread_of(values: Sequence[float], *, bootstrap: tuple[float | None, float | None] = (None, None)) -> Spread:
+def spread_of(values: Sequence[float], *, records: tuple[float | None, float | None] = (None, None)) -> Spread:
     """The mean of fractions with the best interval that so many of them allow; see :data:`Basis`.
 
     Args:
         values: at least one.
-        bootstrap: interval of a single value, if it has one.
+        records: interval of a single value over the attacked records, if it has one.
     """
     from scipy.stats import t as student
 
     count, mean = len(values), float(np.mean(values))
     if count == 1:
-        if None in bootstrap:
+        if None in records:
             return Spread(mean, None, None, "none", 1)
-        return Spread(mean, *bootstrap, "bootstrap", 1)
+        return Spread(mean, *records, "records", 1)
     if count == 2:
         return Spread(mean, min(values), max(values), "range", 2)
     half = float(student.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count))

@@ -196,7 +196,7 @@ def bars_info(study: StudyInfo, dataset: str, quantity: str) -> BarsInfo:
         values = [one.metric(metric) or 0.0 for one in rows]
         ends = (rows[0].metric(f"{metric}_low"), rows[0].metric(f"{metric}_high")) if len(rows) == 1 else (None, None)
         failed = sum(not one.trial.succeeded for one in measurements)
-        bars.append(Bar(architecture, spread_of(values, bootstrap=ends) if values else None, failed))
+        bars.append(Bar(architecture, spread_of(values, records=ends) if values else None, failed))
     return BarsInfo(dataset, quantity, tuple(bars))
 
 

@@ -1,4 +1,4 @@
-"""How well an attack tells members from non-members. Needs numpy only (Clopper-Pearson intervals need scipy).
+"""How well an attack tells members from non-members: ROC curves, AUC, rates. Intervals are in :mod:`.intervals`.
 
 Higher scores mean "more likely a member". Records with equal scores form one *tie group*: the ROC steps through whole
 groups, and a tied pair of a member and a non-member counts one half in the AUC, as in scikit-learn. See
@@ -8,6 +8,7 @@ docs/attacks.md, "Numbers".
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nni_privacy.attacks.intervals import auc_interval, clopper_pearson
 from nni_privacy.errors import AuditError
 
 __all__ = ["FPR_TARGETS", "RocCurve", "attack_metrics", "clopper_pearson", "roc_auc", "roc_curve"]
@@ -25,7 +27,6 @@ Counts = npt.NDArray[np.int64]
 FPR_TARGETS = {"1pct": 0.01, "01pct": 0.001}
 """False positive rates at which the true positive rate is reported, by their name in ``mia_tpr_at_<name>_fpr``."""
 
-CHUNK_ELEMENTS = 2**21  # bootstrap counts held at once: two arrays of 16 MB
 _ROUNDING = 1e-9  # 0.001 * 3000 must count as 3
 
 
@@ -127,18 +128,22 @@ def roc_auc(scores: npt.ArrayLike, is_member: npt.ArrayLike) -> float:
 
 
 def attack_metrics(
-    scores: npt.ArrayLike, is_member: npt.ArrayLike, *, confidence: float = 0.95, bootstrap: int = 1000, seed: int = 0
+    scores: npt.ArrayLike,
+    is_member: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    bootstrap: int | None = None,
+    seed: int | None = None,
 ) -> dict[str, float | None]:
     """The metrics of one attack under the names used everywhere; all are fractions.
 
     Args:
         scores: ``(n,)``, finite; higher = more likely a member.
         is_member: ``(n,)``, booleans (or 0 and 1); both must occur.
-        confidence: of the AUC's interval, above 0 and below 1.
-        bootstrap: rounds of the stratified percentile bootstrap over records (members and non-members are each drawn
-            with replacement), 1 or more. It says how much the AUC varies with the records, not with the training's
-            seed; where the AUC is exactly 0 or 1 it has no width, which is too sure for few records.
-        seed: of the bootstrap.
+        confidence: of the AUC's interval (:func:`~nni_privacy.attacks.intervals.auc_interval`), above 0 and below 1. It
+            says how much the AUC varies with the records, not with the training's seed.
+        bootstrap: deprecated, as ``seed``: the interval was a bootstrap once and is a closed form now.
+        seed: deprecated.
 
     Returns:
         ``mia_auc`` with ``mia_auc_low <= mia_auc <= mia_auc_high``; ``mia_balanced_accuracy``, the largest (TPR + TNR)
@@ -151,79 +156,30 @@ def attack_metrics(
     >>> round(attack_metrics([1, 1, 0, 1, 0, 0], [1, 1, 1, 0, 0, 0])["mia_auc"], 4)
     0.6667
     """
-    _check_options(confidence, bootstrap, seed)
-    curve = roc_curve(scores, is_member)
-    low, high = bootstrap_auc_interval(curve, confidence=confidence, bootstrap=bootstrap, seed=seed)
-    rates = {f"mia_tpr_at_{name}_fpr": curve.tpr_at(target) for name, target in FPR_TARGETS.items()}
+    warn_of_bootstrap(bootstrap, seed)
+    return curve_metrics(roc_curve(scores, is_member), confidence=confidence)
+
+
+def curve_metrics(curve: RocCurve, *, confidence: float = 0.95) -> dict[str, float | None]:
+    """The metrics of :func:`attack_metrics` for a curve that is there already."""
+    low, high = auc_interval(curve, confidence=confidence)
     return {
         "mia_auc": curve.auc,
         "mia_auc_low": low,
         "mia_auc_high": high,
         "mia_balanced_accuracy": curve.balanced_accuracy,
-        **rates,
+        **{f"mia_tpr_at_{name}_fpr": curve.tpr_at(target) for name, target in FPR_TARGETS.items()},
     }
 
 
-def bootstrap_auc_interval(curve: RocCurve, *, confidence: float, bootstrap: int, seed: int) -> tuple[float, float]:
-    """Percentile interval of the AUC when members and non-members are each redrawn with replacement.
-
-    Works on counts per tie group, a chunk of rounds at a time: time is O(rounds x records), memory is bounded.
-    The AUC itself always lies within the interval.
-    """
-    groups = len(curve.thresholds) - 1
-    # dtype: positions in these arrays are gathered millions of times; half the bytes is a good part of the time.
-    member_group = np.repeat(np.arange(groups, dtype=np.int32), np.diff(curve.true_positives))
-    other_group = np.repeat(np.arange(groups, dtype=np.int32), np.diff(curve.false_positives))
-    generator = np.random.default_rng(seed)
-    rounds_at_once = max(1, CHUNK_ELEMENTS // (len(member_group) + len(other_group)))
-    areas = [
-        _resampled_areas(generator, member_group, other_group, groups, min(rounds_at_once, bootstrap - start))
-        for start in range(0, bootstrap, rounds_at_once)
-    ]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(areas), [tail, 1 - tail])
-    return min(float(low), curve.auc), max(float(high), curve.auc)
-
-
-def clopper_pearson(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact (conservative) confidence interval of a binomial rate (Clopper and Pearson, 1934), within 0..1.
-
-    Raises:
-        AuditError: unless ``0 <= successes <= trials``, ``trials >= 1`` and ``0 < confidence < 1``.
-    """
-    if trials < 1 or not 0 <= successes <= trials:
-        raise AuditError(f"{successes} successes of {trials} trials: expected 0 <= successes <= trials and trials >= 1")
-    _check_options(confidence)
-    from scipy.stats import binomtest  # here, because the metrics themselves need numpy only
-
-    interval = binomtest(successes, trials).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
-
-
-def _resampled_areas(
-    generator: np.random.Generator,
-    member_group: npt.NDArray[np.int32],
-    other_group: npt.NDArray[np.int32],
-    groups: int,
-    rounds: int,
-) -> Floats:
-    """AUCs of ``rounds`` stratified resamples; groups are numbered from the highest score down."""
-    members, others = len(member_group), len(other_group)
-    drawn = _draw(generator, member_group, rounds)
-    offsets = np.arange(rounds, dtype=np.int64)[:, None] * groups
-    flat = (drawn + offsets).ravel()
-    counts = np.bincount(flat, minlength=rounds * groups).reshape(rounds, groups)
-    # Members in a higher group win against a non-member here, members of the same group count one half: doubled, to
-    # stay whole.
-    wins = 2 * np.cumsum(counts, axis=1) - counts
-    beaten = np.take_along_axis(wins, _draw(generator, other_group, rounds), axis=1)
-    return beaten.sum(axis=1) / (2 * members * others)
-
-
-def _draw(generator: np.random.Generator, groups: npt.NDArray[np.int32], rounds: int) -> npt.NDArray[np.int32]:
-    """The tie groups of ``len(groups)`` records drawn with replacement, ``(rounds, len(groups))``."""
-    size = len(groups)
-    return groups[generator.integers(0, size, size=(rounds, size), dtype=np.int32)]
+def warn_of_bootstrap(bootstrap: int | None, seed: int | None) -> None:
+    """Says of options of earlier versions that they do nothing any more, and refuses what they never could be."""
+    for name, value, least in (("bootstrap", bootstrap, 1), ("seed", seed, 0)):
+        if value is None:
+            continue
+        if value < least:
+            raise AuditError(f"{name} is {value}: allowed are integers of {least} or more")
+        warnings.warn(f"{name} has no effect: intervals are closed forms", DeprecationWarning, stacklevel=3)
 
 
 def _check(scores: Any, is_member: Any) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -245,12 +201,3 @@ def _check(scores: Any, is_member: Any) -> tuple[Floats, npt.NDArray[np.bool_]]:
         found = "no records" if not len(member) else "only members" if member.all() else "only non-members"
         raise AuditError(f"{found} among the scores: both members and non-members are needed")
     return values, member
-
-
-def _check_options(confidence: float, bootstrap: int = 1, seed: int = 0) -> None:
-    if not 0 < confidence < 1:
-        raise AuditError(f"confidence is {confidence}: allowed are numbers between 0 and 1")
-    if bootstrap < 1:
-        raise AuditError(f"bootstrap is {bootstrap}: allowed are integers of 1 or more")
-    if seed < 0:
-        raise AuditError(f"seed is {seed}: allowed are integers of 0 or more")

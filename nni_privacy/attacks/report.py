@@ -7,14 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks.metrics import (
-    FPR_TARGETS,
-    RocCurve,
-    attack_metrics,
-    bootstrap_auc_interval,
-    clopper_pearson,
-    roc_curve,
-)
+from nni_privacy.attacks.intervals import auc_interval, nonmembers_for, rate_interval
+from nni_privacy.attacks.metrics import FPR_TARGETS, RocCurve, curve_metrics, roc_curve, warn_of_bootstrap
 from nni_privacy.attacks.registry import AttackScores
 from nni_privacy.errors import AuditError
 
@@ -24,16 +18,19 @@ __all__ += ["report_attack", "score_histogram"]
 
 @dataclass(frozen=True)
 class RateAtFpr:
-    """The true positive rate at a low false positive rate, with its Clopper-Pearson interval.
+    """The true positive rate at a low false positive rate, with its interval.
 
     Attributes:
         target_fpr: the rate asked for.
         tpr: largest TPR of a ROC point with an FPR of at most ``target_fpr``; ``None`` if not resolvable, as the next
-            three.
-        low: lower end of the interval of the TPR at that threshold (the threshold is taken as given).
+            four. With few non-members it is too high on average: the threshold's true FPR is above ``target_fpr``.
+        low: lower end of the interval of the TPR at a true FPR of ``target_fpr``; it allows for the threshold's being
+            chosen on the same records (:func:`~nni_privacy.attacks.intervals.rate_interval`).
         high: upper end.
         threshold: the score from which a record is called a member; infinite where not even one may be.
         reason: why there is no number; empty where there is.
+        corrected: the TPR with most of that bias taken off.
+        note: what to mind where so few non-members hardly fix the threshold; else empty.
     """
 
     target_fpr: float
@@ -42,6 +39,13 @@ class RateAtFpr:
     high: float | None
     threshold: float | None
     reason: str = ""
+    corrected: float | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        if self.tpr is None:
+            return "not resolvable"
+        return f"{self.tpr:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,21 +78,34 @@ class AttackReport:
 
 
 def report_attack(
-    name: str, result: AttackScores, *, confidence: float = 0.95, bootstrap: int = 1000, seed: int = 0
+    name: str,
+    result: AttackScores,
+    *,
+    confidence: float = 0.95,
+    bootstrap: int | None = None,
+    seed: int | None = None,
 ) -> AttackReport:
     """Measures an attack's scores; arguments and errors as :func:`attack_metrics`."""
-    metrics = attack_metrics(result.scores, result.is_member, confidence=confidence, bootstrap=bootstrap, seed=seed)
+    warn_of_bootstrap(bootstrap, seed)
     curve = roc_curve(result.scores, result.is_member)
-    rates = {}
-    for key, target in FPR_TARGETS.items():
-        point = curve.point_at(target)
-        if point is None:
-            reason = f"not resolvable: {curve.nonmembers} non-members, an FPR of {target:g} needs {1 / target:.0f}"
-            rates[key] = RateAtFpr(target, None, None, None, None, reason)
-            continue
-        low, high = clopper_pearson(int(curve.true_positives[point]), curve.members, confidence=confidence)
-        rates[key] = RateAtFpr(target, float(curve.tpr[point]), low, high, float(curve.thresholds[point]))
+    metrics = curve_metrics(curve, confidence=confidence)
+    rates = {key: _rate(curve, target, confidence) for key, target in FPR_TARGETS.items()}
     return AttackReport(name, result.scores, result.is_member, result.records, metrics, curve, rates, confidence)
+
+
+def _rate(curve: RocCurve, target: float, confidence: float) -> RateAtFpr:
+    point = curve.point_at(target)
+    if point is None:
+        reason = f"not resolvable: {curve.nonmembers} non-members, an FPR of {target:g} needs {1 / target:.0f}"
+        return RateAtFpr(target, None, None, None, None, reason)
+    tpr = float(curve.tpr[point])
+    low, corrected, high = rate_interval(curve, target, confidence=confidence)
+    needed, note = nonmembers_for(target, confidence=confidence), ""
+    if curve.nonmembers < needed:
+        note = f"{curve.nonmembers} non-members hardly fix the threshold (that takes {needed}): TPR too high on average"
+    return RateAtFpr(
+        target, tpr, min(low, tpr), max(high, tpr), float(curve.thresholds[point]), corrected=corrected, note=note
+    )
 
 
 MIN_PER_CLASS = 10
@@ -104,7 +121,7 @@ class ClassMetrics:
         members: number of attacked members of the class.
         nonmembers: number of attacked non-members.
         auc: of the class alone, 0.5 = guessing; ``None`` where it has too few records, as the next two.
-        auc_low: lower end of its bootstrap interval.
+        auc_low: lower end of its interval.
         auc_high: upper end.
         reason: why there is no number; empty where there is.
     """
@@ -142,8 +159,8 @@ def per_class_metrics(
     *,
     minimum: int = MIN_PER_CLASS,
     confidence: float = 0.95,
-    bootstrap: int = 1000,
-    seed: int = 0,
+    bootstrap: int | None = None,
+    seed: int | None = None,
 ) -> tuple[ClassMetrics, ...]:
     """The AUC of each class that occurs among the attacked records, in the order of the labels.
 
@@ -153,12 +170,13 @@ def per_class_metrics(
         labels: ``(n,)`` integers, the true classes.
         minimum: members and non-members that a class needs.
         confidence: of the intervals, which hold for each class by itself.
-        bootstrap: rounds.
-        seed: of the bootstrap.
+        bootstrap: deprecated, as ``seed``; see :func:`attack_metrics`.
+        seed: deprecated.
 
     Raises:
         AuditError: if lengths differ, a score is not finite, or labels are not integers.
     """
+    warn_of_bootstrap(bootstrap, seed)
     classes = np.asarray(labels)
     values, member = np.asarray(scores, dtype=np.float64), np.asarray(is_member).astype(np.bool_)
     if classes.shape != values.shape or member.shape != values.shape or values.ndim != 1:
@@ -177,7 +195,7 @@ def per_class_metrics(
             found.append(ClassMetrics(int(label), members, others, None, None, None, reason))
             continue
         curve = roc_curve(values[chosen], member[chosen])
-        low, high = bootstrap_auc_interval(curve, confidence=confidence, bootstrap=bootstrap, seed=seed)
+        low, high = auc_interval(curve, confidence=confidence)
         found.append(ClassMetrics(int(label), members, others, curve.auc, low, high))
     return tuple(found)
 

@@ -177,7 +177,7 @@ def audit(
         shadow: how shadow models are trained; needed by ``black_box_shadow``, ``white_box_shadow``, ``lira`` and
             ``rmia``.
         effort: how many questions the attacks may ask of the model, and their protocol.
-        seed: of the attacks, the shadow models and the bootstrap; each attack gets the same, whatever the others are.
+        seed: of the attacks and the shadow models; each attack gets the same, whatever the others are.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         batch_size: records a forward pass.
         normalize: applied to each batch (of several inputs: to the tuple or dictionary); without one, ``uint8`` images
@@ -267,7 +267,7 @@ def audit_signals(
     Args:
         signals: of the model on members and non-members.
         attacks: names of registered attacks, the primary one first.
-        seed: of the attacks and the bootstrap.
+        seed: of the attacks.
         shared: members whose inputs are among the non-members, too.
         protocol: of the attacks that have an option of this name, see
             :func:`~nni_privacy.attacks.cross_fitting.learn_and_attack`.
@@ -286,7 +286,7 @@ def audit_signals(
     reports = {}
     for attack in map(get_attack, names):
         result = attack(signals, seed=seed, **effort.options_of(attack))
-        reports[attack.name] = report_attack(attack.name, result, seed=seed)
+        reports[attack.name] = report_attack(attack.name, result)
     return AuditReport(reports, signals, shared)
 
 

@@ -212,9 +212,9 @@ def _halves(population: Records, *, seed: int) -> dict[str, Any]:
 def _print(report: AuditReport) -> None:
     for name, result in report.attacks.items():
         low, auc, high = (result.metrics[key] for key in ("mia_auc_low", "mia_auc", "mia_auc_high"))
-        rate = result.metrics["mia_tpr_at_1pct_fpr"]
-        shown = "not resolvable" if rate is None else f"{rate:.4f}"
-        print(f"{name:<24} AUC {auc:.4f} [{low:.4f}, {high:.4f}]  TPR at 1% FPR {shown}")
+        print(f"{name:<24} AUC {auc:.4f} [{low:.4f}, {high:.4f}]  TPR at 1% FPR {result.rates['1pct']}")
+    for note in dict.fromkeys(one.rates["1pct"].note for one in report.attacks.values() if one.rates["1pct"].note):
+        print(f"note: {note}")
     for notice in report.notices:
         print(f"notice: {notice}")
     print(f"verdict: {report.verdict}")

@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nni_privacy.attacks import RocCurve, roc_curve
+from nni_privacy.attacks.intervals import roc_band
 from nni_privacy.report.style import CURVES, DASHED, new_figure, no_formula
 from nni_privacy.runs.records import RunInfo, TrialRecord
-from nni_privacy.runs.scores import AttackScores, read_scores, roc_band
+from nni_privacy.runs.scores import AttackScores, read_scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["RocInfo", "draw_roc", "roc_info", "trial_rocs"]
 
-GRID_POINTS = 160
+GRID_POINTS = 32
+"""Of the band, which has no steps: it is a curve of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ def trial_rocs(trial: TrialRecord, scores: Sequence[AttackScores], curves: Seque
     """The info of a trial's attacks, at least one, with the band of the first."""
     first, names = scores[0], tuple(attack.attack for attack in scores)
     grid = np.geomspace(1 / first.non_members, 1, GRID_POINTS) if first.non_members > 1 else np.ones(1)
-    return RocInfo(trial, names, tuple(curves), first.members, first.non_members, grid, *roc_band(first, grid))
+    return RocInfo(trial, names, tuple(curves), first.members, first.non_members, grid, *roc_band(curves[0], grid))
 
 
 def draw_roc(info: RocInfo) -> Figure:
@@ -75,8 +77,8 @@ def draw_roc(info: RocInfo) -> Figure:
     diagonal = np.geomspace(min(floor, bottom), 1, 50)
     axes.plot(diagonal, diagonal, label="guessing (AUC 0.5)", **DASHED)
     band = [np.maximum(end, bottom / 2) for end in (info.band_low, info.band_high)]
-    label = no_formula(f"95% bootstrap band, {info.attacks[0]}")
-    axes.fill_between(info.grid, *band, color=CURVES[0], alpha=0.16, lw=0, step="post", label=label)
+    label = no_formula(f"95% band, {info.attacks[0]}")
+    axes.fill_between(info.grid, *band, color=CURVES[0], alpha=0.16, lw=0, label=label)
     for index, (attack, curve) in enumerate(zip(info.attacks, info.curves, strict=True)):
         clipped = np.maximum(curve.fpr, floor / 10), np.maximum(curve.tpr, bottom / 10)
         label = no_formula(f"{attack}, AUC {curve.auc:.3f}")

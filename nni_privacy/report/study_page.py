@@ -62,11 +62,11 @@ NAMED = 12
 BASES: dict[Basis, str] = {
     "t": "the 95% t interval of the mean over the seeds (three seeds or more)",
     "range": "the range of the two seeds",
-    "bootstrap": "with one seed, the 95% bootstrap interval over the attacked records, which does not cover the "
+    "records": "with one seed, the 95% interval over the attacked records, which does not cover the "
     "randomness of training",
     "none": "none, where there is one seed and no interval over records",
 }
-SHORT: dict[Basis, str] = {"t": "", "range": " range", "bootstrap": " records", "none": ""}
+SHORT: dict[Basis, str] = {"t": "", "range": " range", "records": " records", "none": ""}
 
 COLOURS = {HUMAN: "#0072b2", NAS: "#c2410c"}
 OTHER = "#15803d"

@@ -1,4 +1,4 @@
-"""Per-record attack scores of a trial, and the bootstrap band of their ROC curve."""
+"""Per-record attack scores of a trial."""
 
 from __future__ import annotations
 
@@ -11,17 +11,10 @@ from numpy.typing import NDArray
 
 from nni_privacy.files import UNREADABLE
 
-__all__ = ["AttackScores", "read_score_file", "read_scores", "roc_band"]
+__all__ = ["AttackScores", "read_score_file", "read_scores"]
 
 _OF_RECORDS = ("record_index", "record_label")
 _READ = ("/scores", "/is_member", "/records", *_OF_RECORDS)
-
-BAND_LEVEL = 0.95
-BAND_REPLICATES = 400
-BAND_SEED = 20220907
-"""The band is an illustration, not a metric: one fixed seed keeps the page the same for the same input."""
-ROUNDING = 1 + 1e-9
-"""So that a rate of exactly k / n counts as reached in spite of rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,36 +108,3 @@ def _of_records(
     if (places < 0).any() or (places >= len(found)).any() or (found < 0).any():
         return None
     return np.asarray(found[places], dtype=np.int64)
-
-
-def roc_band(
-    attack: AttackScores, grid: NDArray[np.float64], *, replicates: int = BAND_REPLICATES, seed: int = BAND_SEED
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A pointwise 95% bootstrap band of the ROC curve, members and non-members being resampled apart.
-
-    Args:
-        attack: the scores.
-        grid: ``(g,)``-dim false-positive rates.
-        replicates: number of resamples.
-        seed: of the resampling.
-
-    Returns:
-        Lower and upper true-positive rate, each ``(g,)``-dim. The rate at ``x`` is the highest with an FPR of at
-        most ``x``.
-    """
-    rng = np.random.default_rng(seed)
-    order = np.argsort(-attack.scores, kind="stable")
-    values, truth = attack.scores[order], attack.is_member[order]
-    ends = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)  # of every run of equal scores
-    where_in, where_out = np.flatnonzero(truth), np.flatnonzero(~truth)
-    rates = np.empty((replicates, len(grid)))
-    for row in rates:
-        taken = np.zeros(len(truth))
-        for where in (where_in, where_out):
-            taken[where] = np.bincount(rng.integers(len(where), size=len(where)), minlength=len(where))
-        tpr = np.append(0.0, np.cumsum(taken * truth)[ends] / len(where_in))
-        fpr = np.append(0.0, np.cumsum(taken * ~truth)[ends] / len(where_out))
-        row[:] = tpr[np.searchsorted(fpr, grid * ROUNDING, side="right") - 1]
-    tail = (1 - BAND_LEVEL) / 2
-    low, high = np.quantile(rates, [tail, 1 - tail], axis=0)
-    return low, high

@@ -22,10 +22,10 @@ def test_two_values_have_their_range():
     assert (spread.mean, spread.low, spread.high, spread.basis) == (pytest.approx(0.65), 0.6, 0.7, "range")
 
 
-def test_one_value_has_its_bootstrap_interval_or_none():
-    assert spread_of([0.7], bootstrap=(0.66, 0.73)).basis == "bootstrap"
-    assert spread_of([0.7], bootstrap=(0.66, 0.73)).low == 0.66
-    lonely = spread_of([0.7], bootstrap=(0.66, None))
+def test_one_value_has_its_interval_over_records_or_none():
+    assert spread_of([0.7], records=(0.66, 0.73)).basis == "records"
+    assert spread_of([0.7], records=(0.66, 0.73)).low == 0.66
+    lonely = spread_of([0.7], records=(0.66, None))
     assert (lonely.low, lonely.high, lonely.basis) == (None, None, "none")
 
 

@@ -91,7 +91,7 @@ def test_bars_are_means_over_seeds_with_the_right_interval(tmp_path):
     assert one.basis == "none"
     audited = {bar.architecture.label: bar.spread for bar in bars_info(study, "digits", "white_box_partial").bars}
     lonely = audited["one"]
-    assert lonely and (lonely.low, lonely.high, lonely.basis) == (0.55, 0.66, "bootstrap")
+    assert lonely and (lonely.low, lonely.high, lonely.basis) == (0.55, 0.66, "records")
 
 
 def test_figures_show_the_original_without_defence_where_there_is_one(tmp_path):
@@ -127,7 +127,7 @@ def test_table1_by_hand(tmp_path):
     low, high = stats.t.interval(0.95, 2, loc=0.6, scale=stats.sem([0.61, 0.64, 0.55]))
     assert (human.spread.mean, human.spread.low, human.spread.high) == pytest.approx((0.6, low, high))
     assert (human.architectures, human.measurements, human.highest, human.whose) == (3, 4, 0.64, "b")
-    assert (nas.kind, nas.whose, nas.spread.basis, nas.spread.low) == ("NAS", "n", "bootstrap", 0.68)
+    assert (nas.kind, nas.whose, nas.spread.basis, nas.spread.low) == ("NAS", "n", "records", 0.68)
 
 
 def test_overfitting_is_correlated_over_architectures(tmp_path):

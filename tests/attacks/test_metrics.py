@@ -67,10 +67,10 @@ def test_auc_is_the_share_of_pairs_won_with_ties_as_halves(records):
 
 
 @settings(deadline=None)
-@given(scored_records(), st.integers(0, 100))
-def test_metrics_are_in_order_and_follow_their_definitions(records, seed):
+@given(scored_records())
+def test_metrics_are_in_order_and_follow_their_definitions(records):
     scores, member = records
-    metrics = attack_metrics(scores, member, bootstrap=20, seed=seed)
+    metrics = attack_metrics(scores, member)
     assert list(metrics) == KEYS
     assert 0 <= metrics["mia_auc_low"] <= metrics["mia_auc"] <= metrics["mia_auc_high"] <= 1
     thresholds = [np.inf, *np.unique(scores)]
@@ -97,7 +97,8 @@ def test_extremes():
         attack_metrics(~member, member),
         roc_curve(0 * member, member),
     )
-    assert perfect["mia_auc"] == perfect["mia_auc_low"] == perfect["mia_balanced_accuracy"] == 1.0
+    assert perfect["mia_auc"] == perfect["mia_auc_high"] == perfect["mia_balanced_accuracy"] == 1.0
+    assert 0.99 < perfect["mia_auc_low"] < 1, "a thousand records are no proof of a perfect attack"
     assert perfect["mia_tpr_at_01pct_fpr"] == 1.0
     assert wrong["mia_auc"] == wrong["mia_tpr_at_1pct_fpr"] == 0.0, "an AUC below one half must not be turned around"
     assert constant.auc == constant.balanced_accuracy == 0.5 and constant.tpr_at(0.01) == 0.0
@@ -106,7 +107,7 @@ def test_extremes():
 @pytest.mark.parametrize(("nonmembers", "resolvable"), [(99, 0), (100, 1), (999, 1), (1000, 2), (3000, 2)])
 def test_rates_below_one_nonmember_are_not_resolvable(nonmembers, resolvable):
     scores = np.linspace(1, 0, 50 + nonmembers)
-    metrics = attack_metrics(scores, np.arange(50 + nonmembers) < 50, bootstrap=1)
+    metrics = attack_metrics(scores, np.arange(50 + nonmembers) < 50)
     found = [metrics["mia_tpr_at_1pct_fpr"], metrics["mia_tpr_at_01pct_fpr"]]
     assert found == [1.0] * resolvable + [None] * (2 - resolvable)
 
@@ -122,51 +123,35 @@ def test_two_gaussians_agree_with_the_closed_form_within_the_interval():
     normal, inside, rates_inside, seeds = NormalDist(), 0, 0, 12
     for seed in range(seeds):
         scores, member = two_gaussians(seed)
-        report = report_attack("x", AttackScores(scores, member, np.arange(len(scores))), bootstrap=300, seed=seed)
+        report = report_attack("x", AttackScores(scores, member, np.arange(len(scores))))
         truth = normal.cdf(1 / math.sqrt(2))
         inside += report.metrics["mia_auc_low"] <= truth <= report.metrics["mia_auc_high"]
         rate = report.rates["1pct"]
-        # The threshold is chosen on the records too, so this interval is a little too narrow: most, not 95%.
         rates_inside += rate.low <= normal.cdf(normal.inv_cdf(0.01) + 1) <= rate.high
     assert inside >= seeds - 2, f"the AUC's 95% interval held the truth for {inside} of {seeds} seeds"
-    assert rates_inside >= seeds / 2
+    assert rates_inside >= seeds - 2, f"the TPR's 95% interval held the truth for {rates_inside} of {seeds} seeds"
 
 
 def test_the_interval_of_a_null_contains_one_half_for_most_seeds():
     seeds, inside = 40, 0
     for seed in range(seeds):
         scores, member = two_gaussians(seed, shift=0.0, n=150)
-        metrics = attack_metrics(scores, member, bootstrap=300, seed=seed)
+        metrics = attack_metrics(scores, member)
         inside += metrics["mia_auc_low"] <= 0.5 <= metrics["mia_auc_high"]
     assert inside >= 35, f"{inside} of {seeds}: about 38 are expected at 95%"
 
 
-def test_the_bootstrap_equals_a_plain_one_over_records():
-    scores, member = two_gaussians(3, n=40)
-    scores = scores.round(1)
-    generator = np.random.default_rng(0)
-    areas = []
-    for _ in range(2000):
-        yes, no = generator.choice(scores[member], 40), generator.choice(scores[~member], 40)
-        areas.append(sklearn_metrics.roc_auc_score(np.arange(80) < 40, np.r_[yes, no]))
-    metrics = attack_metrics(scores, member, bootstrap=5000)
-    expected = np.quantile(areas, [0.025, 0.975])
-    np.testing.assert_allclose([metrics["mia_auc_low"], metrics["mia_auc_high"]], expected, atol=0.01)
-
-
-def test_the_seed_decides_the_interval_and_confidence_widens_it():
+def test_confidence_widens_the_interval():
     scores, member = two_gaussians(0, n=100)
-    assert attack_metrics(scores, member, seed=1) == attack_metrics(scores, member, seed=1)
-    assert attack_metrics(scores, member, seed=1) != attack_metrics(scores, member, seed=2)
     narrow, wide = (attack_metrics(scores, member, confidence=level) for level in (0.5, 0.99))
     assert wide["mia_auc_low"] < narrow["mia_auc_low"] and wide["mia_auc_high"] > narrow["mia_auc_high"]
 
 
-def test_a_thousand_rounds_on_thirty_thousand_records_are_quick():
+def test_metrics_of_thirty_thousand_records_are_quick():
     scores, member = two_gaussians(0, n=15_000)
     started = time.process_time()
     attack_metrics(scores, member)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 0.2
 
 
 @pytest.mark.parametrize(
@@ -191,9 +176,9 @@ def test_bad_scores_are_refused(scores, member, message):
 
 
 def test_bad_options_are_refused():
-    for options in ({"confidence": 1.0}, {"confidence": 0}, {"bootstrap": 0}, {"seed": -1}):
-        with pytest.raises(AuditError, match=f"{next(iter(options))} is"):
-            attack_metrics([1, 0], [1, 0], **options)
+    for confidence in (1.0, 0):
+        with pytest.raises(AuditError, match="confidence is"):
+            attack_metrics([1, 0], [1, 0], confidence=confidence)
 
 
 def test_clopper_pearson_equals_the_binomial_tails():
@@ -222,7 +207,7 @@ def test_clopper_pearson_equals_quantiles_of_the_beta_distribution(trials, confi
 
 def test_a_report_gives_the_reason_where_a_rate_is_not_resolvable():
     scores, member = two_gaussians(0, n=150)
-    report = report_attack("mine", AttackScores(scores, member, np.arange(300)), bootstrap=10)
+    report = report_attack("mine", AttackScores(scores, member, np.arange(300)))
     assert report.rates["1pct"].tpr == report.metrics["mia_tpr_at_1pct_fpr"] and not report.rates["1pct"].reason
     assert report.rates["1pct"].low <= report.rates["1pct"].tpr <= report.rates["1pct"].high
     assert report.rates["01pct"].tpr is None and "150 non-members" in report.rates["01pct"].reason

@@ -15,7 +15,7 @@ from nni_privacy.errors import AuditError
 def attack(name: str, *, leak: float, seed: int, records: int = 200) -> AttackReport:
     is_member = np.arange(2 * records) < records
     scores = np.random.default_rng(seed).normal(size=2 * records) + leak * is_member
-    return report_attack(name, AttackScores(scores, is_member, np.arange(2 * records)), bootstrap=200)
+    return report_attack(name, AttackScores(scores, is_member, np.arange(2 * records)))
 
 
 def test_the_verdict_is_that_of_all_attacks_not_of_the_first() -> None:

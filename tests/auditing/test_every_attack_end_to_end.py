@@ -241,6 +241,14 @@ def test_the_command_line_judges_over_all_attacks_and_by_a_threshold(
         assert found["verdict"]["threshold"]["passed"] is (status == 0)
         lines = capsys.readouterr().out.splitlines()
         assert f"verdict: {found['verdict']['text']}" in lines
+        for attack, one in found["attacks"].items():
+            rate = one["rates"]["mia_tpr_at_1pct_fpr"]
+            (line,) = [line for line in lines if line.startswith(attack)]
+            shown = "not resolvable"
+            if rate["tpr"] is not None:
+                shown = f"{rate['tpr']:.4f} [{rate['low']:.4f}, {rate['high']:.4f}]"
+                assert (f"note: {rate['note']}" in lines) == bool(rate["note"])
+            assert line.endswith(f"  TPR at 1% FPR {shown}")
         assert f"threshold {name}" in found["verdict"]["text"]
         digest = hashlib.sha256(files["weights"].read_bytes()).hexdigest()
         assert digest in found["facts"]["Weights"] and found["provenance"]["Date"][:2] == "20"

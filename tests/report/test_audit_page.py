@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from report.pages import HOSTILE, Page
 
-from nni_privacy.attacks import ClassMetrics, TargetSignals, clopper_pearson, per_class_metrics
+from nni_privacy.attacks import ClassMetrics, TargetSignals, per_class_metrics
+from nni_privacy.attacks.intervals import rate_interval
 from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.errors import DataError
 from nni_privacy.report.audit_page import audit_info, histogram_info, render_audit, write_audit
@@ -80,7 +81,8 @@ def test_json_holds_flat_metrics_and_the_details_of_each_attack(report, tmp_path
     assert (primary["members"], primary["nonmembers"]) == (MEMBERS, NONMEMBERS)
     rate = primary["rates"]["mia_tpr_at_1pct_fpr"]
     assert rate["tpr"] == found["mia_tpr_at_1pct_fpr"] > 0.01 and rate["reason"] == ""
-    assert (rate["low"], rate["high"]) == clopper_pearson(round(rate["tpr"] * MEMBERS), MEMBERS)
+    assert (rate["low"], rate["corrected"], rate["high"]) == rate_interval(report.primary.roc, 0.01)
+    assert rate["note"].startswith("250 non-members hardly fix the threshold")
     missing = primary["rates"]["mia_tpr_at_01pct_fpr"]
     assert missing["tpr"] is None and missing["low"] is None
     assert missing["reason"].startswith("not resolvable: 250 non-members")

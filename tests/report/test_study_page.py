@@ -87,7 +87,7 @@ def test_whiskers_are_what_the_seeds_allow(tmp_path):
         return whiskers([bars_info(study, "digits", quantity)])
 
     assert words([0, 1], ATTACKS[0]) == words([0, 1], ACCURACY) == BASES["range"]
-    assert words([0], ATTACKS[0]) == BASES["bootstrap"] and words([0], ACCURACY) == BASES["none"]
+    assert words([0], ATTACKS[0]) == BASES["records"] and words([0], ACCURACY) == BASES["none"]
     assert words([0, 1, 2], ACCURACY) == BASES["t"]
 
 

@@ -2,38 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from report.samples import attack_scores
 
-from nni_privacy.attacks import roc_curve
 from nni_privacy.runs.records import read_run
-from nni_privacy.runs.scores import AttackScores, read_scores, roc_band
-
-
-def attack(scores, is_member) -> AttackScores:
-    return AttackScores("attack", np.asarray(scores, dtype=float), np.asarray(is_member, dtype=bool))
-
-
-def test_the_band_holds_the_curve_and_narrows_with_more_records():
-    rng = np.random.default_rng(0)
-    grid = np.array([0.05, 0.2, 0.5])
-    widths = []
-    for count in (100, 2000):
-        made = attack_scores(rng, 1.0, count)
-        scores = attack(made["scores"], made["is_member"])
-        low, high = roc_band(scores, grid)
-        curve = roc_curve(scores.scores, scores.is_member)
-        rate = curve.tpr[np.searchsorted(curve.fpr, grid + 1e-12, side="right") - 1]
-        assert (low <= rate).all() and (rate <= high).all()
-        widths.append(high - low)
-    assert (widths[1] < widths[0]).all()
-
-
-def test_the_band_is_the_same_every_time_and_reaches_one():
-    scores = attack([3, 2, 1, 0], [True, False, True, False])
-    grid = np.array([0.5, 1.0])
-    first, second = roc_band(scores, grid), roc_band(scores, grid)
-    np.testing.assert_array_equal(first, second)
-    assert first[0][-1] == first[1][-1] == 1.0
+from nni_privacy.runs.scores import read_scores
 
 
 def test_the_primary_attack_comes_first(run_directory):
