@@ -31,7 +31,9 @@ _TINY_VARIANCE = 1e-12  # shadows that agree to the last bit
 _CHUNK = 2**20  # numbers of float64 at once
 
 
-@register_attack("lira", requires={"logits", "shadows"}, reference_models=2 * MIN_SHADOWS)
+@register_attack(
+    "lira", requires={"logits", "shadows"}, reference_models=2 * MIN_SHADOWS, answers={"confidence", "statistic"}
+)
 def attack_lira(signals: TargetSignals, *, seed: int = 0, mode: str = "auto", variance: str = "auto") -> AttackScores:
     """Likelihood ratio of each record's confidence under shadows trained with and without it (LiRA).
 

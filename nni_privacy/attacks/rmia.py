@@ -27,7 +27,7 @@ OFFLINE_A = 0.3
 _TINY = np.finfo(np.float64).tiny
 
 
-@register_attack("rmia", requires={"logits", "shadows"})
+@register_attack("rmia", requires={"logits", "shadows"}, answers={"confidence"})
 def attack_rmia(
     signals: TargetSignals, *, seed: int = 0, mode: str = "auto", gamma: float = GAMMA, offline_a: float = OFFLINE_A
 ) -> AttackScores:
