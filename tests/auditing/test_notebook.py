@@ -67,7 +67,7 @@ def test_a_report_of_many_attacks_is_as_short() -> None:
 def test_a_notebook_shows_notices_verdict_and_what_was_not_made() -> None:
     report = dataclasses.replace(small_report("lira"), shared=150, skipped={"rmia": "needs <shadows>", "gap": "why"})
     page = report._repr_html_()
-    assert f"notice:</b> {report.notices[-1]}" in page and report.notices[-1].startswith("members among")
+    assert f"notice: {report.notices[-1]}" in page and report.notices[-1].startswith("members among")
     assert "evidence of a leak: lira leads" in page and "<li>rmia: needs &lt;shadows&gt;</li>" in page
     assert "not made" not in small_report("lira")._repr_html_()
 
