@@ -87,7 +87,7 @@ class PrivacyEvaluator(Evaluator):
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: torch's threads a trial on the CPU. With one a run is fastest as a whole (one trial a core) and
             reproducible bit for bit.
-        effort: the attacks' query budget and protocol, an :class:`~nni_privacy.auditing.Effort` or its fields.
+        effort: the attacks' query budget and options, an :class:`~nni_privacy.auditing.Effort` or its fields.
         shadow: ``count`` of reference models (``lira``, ``rmia``), ``workers`` that train them (0: the trial itself)
             and ``cache``, their folder; see :class:`~nni_privacy.auditing.options.ShadowSettings`. Shadow models are
             trained on the shadow halves of the data by the same recipe, and remembered: the small CNN of
@@ -285,8 +285,7 @@ class PrivacyEvaluator(Evaluator):
         requires = frozenset().union(*(get_attack(name).requires for name in self.attacks))
         signals = gather_signals(request, requires=requires)
         shared = count_shared(*request.images.tensor_split([len(split.target_train)]))
-        protocol = self.effort.protocol
-        return audit_signals(signals, attacks=self.attacks, seed=self.seed, shared=shared, protocol=protocol)
+        return audit_signals(signals, attacks=self.attacks, seed=self.seed, shared=shared, effort=self.effort)
 
     def _execute(self, model: Any) -> Any:
         # The initial weights are drawn while NNI builds the model, which is before ``evaluate``.

@@ -6,17 +6,29 @@ Gaussian each; the score is the log-likelihood ratio of the target's own confide
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.attacks.registry import AttackScores, register_attack
-from nni_privacy.attacks.signals import ShadowSignals, TargetSignals, logit_confidence
+from nni_privacy.attacks.signals import (
+    ShadowSignals,
+    TargetSignals,
+    finite_confidences,
+    logit_confidence,
+    true_and_others,
+)
 from nni_privacy.errors import AuditError, ConfigError, nearest
 
-__all__ = ["MODES", "POOLED_BELOW", "VARIANCES", "attack_lira", "lira_scores", "shadow_mode"]
+__all__ = ["MODES", "POOLED_BELOW", "STATISTICS", "VARIANCES", "StatisticName", "attack_lira", "lira_scores"]
+__all__ += ["logit_margin", "shadow_mode"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+StatisticName = Literal["logit", "margin"]
 
 MODES = ("auto", "online", "offline")
 VARIANCES = ("auto", "per_example", "pooled")
@@ -34,7 +46,14 @@ _CHUNK = 2**20  # numbers of float64 at once
 @register_attack(
     "lira", requires={"logits", "shadows"}, reference_models=2 * MIN_SHADOWS, answers={"confidence", "statistic"}
 )
-def attack_lira(signals: TargetSignals, *, seed: int = 0, mode: str = "auto", variance: str = "auto") -> AttackScores:
+def attack_lira(
+    signals: TargetSignals,
+    *,
+    seed: int = 0,
+    mode: str = "auto",
+    variance: str = "auto",
+    statistic: StatisticName = "logit",
+) -> AttackScores:
     """Likelihood ratio of each record's confidence under shadows trained with and without it (LiRA).
 
     Attacks the records with at least two shadows of each kind that the mode needs.
@@ -44,6 +63,8 @@ def attack_lira(signals: TargetSignals, *, seed: int = 0, mode: str = "auto", va
         seed: not used: nothing is drawn.
         mode: ``online``, ``offline`` (OUT shadows only), or ``auto``: online if any shadow was trained on a record.
         variance: ``per_example``, ``pooled`` over records, or ``auto``: pooled with fewer than 64 shadows.
+        statistic: what the Gaussians are of: ``logit``, :func:`logit_confidence`, or ``margin``, :func:`logit_margin`;
+            see docs/attacks.md, "Scores".
 
     Raises:
         AuditError: if views do not agree, or members or non-members have no record with enough shadows.
@@ -51,10 +72,11 @@ def attack_lira(signals: TargetSignals, *, seed: int = 0, mode: str = "auto", va
     """
     shadows = signals.shadows
     assert shadows is not None  # noqa: S101 - required
-    target = logit_confidence(target_views(signals, shadows), signals.labels)
-    references = np.stack(
-        [logit_confidence(shadows.logits[:, s], signals.labels) for s in range(shadows.shadows)], axis=1
-    )
+    if statistic not in STATISTICS:
+        raise ConfigError(f"statistic is {statistic!r}: {nearest(str(statistic), STATISTICS)}")
+    measure = STATISTICS[statistic]
+    target = measure(target_views(signals, shadows), signals.labels)
+    references = np.stack([measure(shadows.logits[:, s], signals.labels) for s in range(shadows.shadows)], axis=1)
     chosen = shadow_mode(mode, shadows.keep)
     scores = lira_scores(target, references, shadows.keep, mode=chosen, variance=variance)
     records = np.flatnonzero(np.isfinite(scores))
@@ -86,7 +108,8 @@ def lira_scores(
     records from their own means, divided by the shadows they come from less one a record.
 
     Args:
-        target_stat: ``(n, V)`` (or ``(n,)``), the target's :func:`logit_confidence`.
+        target_stat: ``(n, V)`` (or ``(n,)``), the target's :func:`logit_confidence`; where it is infinite, see
+            :func:`~nni_privacy.attacks.signals.finite_confidences`.
         shadow_stats: ``(n, S, V)`` (or ``(n, S)``), the shadows'.
         keep: ``(n, S)`` booleans: record i was in the training set of shadow s.
         mode: ``online``, ``offline`` or ``auto`` (online if ``keep`` has a true entry).
@@ -96,7 +119,7 @@ def lira_scores(
         ``(n,)`` ``float64``; NaN for a record with fewer than 2 OUT shadows, or, online, fewer than 2 IN shadows.
 
     Raises:
-        AuditError: if shapes do not fit or a number is not finite.
+        AuditError: if shapes do not fit or a number is NaN.
         ConfigError: if an option is unknown.
     """
     target, references, inside = _check_stats(target_stat, shadow_stats, keep)
@@ -110,6 +133,23 @@ def lira_scores(
     in_mean, in_variance = _moments(references, inside, pooled=pooled)
     ratio = _log_density(target, in_mean, in_variance) - _log_density(target, out_mean, out_variance)
     return np.asarray(ratio.mean(axis=1))
+
+
+def logit_margin(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Floats:
+    """The true class's logit minus the highest other one: the hinge loss without its bound (arXiv 2112.03570, 4.2).
+
+    Args:
+        logits: ``(n, ..., K)``.
+        labels: ``(n,)``.
+
+    Returns:
+        ``(n, ...)`` ``float64``; ``-inf`` and ``inf`` where the true class's probability is exactly 0 and 1.
+    """
+    own, others = true_and_others(logits, labels)
+    return np.asarray(own - others.max(axis=-1))
+
+
+STATISTICS: Mapping[str, Callable[..., Floats]] = MappingProxyType({"logit": logit_confidence, "margin": logit_margin})
 
 
 def target_views(signals: TargetSignals, shadows: ShadowSignals) -> npt.NDArray[np.floating]:
@@ -174,6 +214,6 @@ def _check_stats(
     if not fits or references.shape[::2] != target.shape or inside.dtype != np.bool_:
         shapes = f"target_stat {target.shape}, shadow_stats {references.shape}, keep {inside.shape} {inside.dtype}"
         raise AuditError(f"{shapes}: expected (n, V), (n, S, V) and (n, S) bool")
-    if not np.isfinite(target).all() or not np.isfinite(references).all():
-        raise AuditError("target_stat or shadow_stats has values that are NaN or infinite")
-    return target, references, inside
+    if np.isnan(target).any() or np.isnan(references).any():
+        raise AuditError("target_stat or shadow_stats has values that are NaN")
+    return *finite_confidences(target, references), inside

@@ -6,17 +6,24 @@ is the mean confidence of reference models. The score is the share of z with ``L
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.attacks.lira import shadow_mode, target_views
 from nni_privacy.attacks.registry import AttackScores, register_attack
-from nni_privacy.attacks.signals import TargetSignals
-from nni_privacy.errors import AuditError, ConfigError
+from nni_privacy.attacks.signals import TargetSignals, true_and_others
+from nni_privacy.errors import AuditError, ConfigError, nearest
 
-__all__ = ["GAMMA", "OFFLINE_A", "attack_rmia", "rmia_counts", "rmia_ratios", "rmia_scores"]
+__all__ = ["CONFIDENCES", "GAMMA", "OFFLINE_A", "TEMPERATURE", "ConfidenceName", "attack_rmia", "rmia_confidence"]
+__all__ += ["rmia_counts", "rmia_ratios", "rmia_scores"]
 
 Floats = npt.NDArray[np.float64]
+ConfidenceName = Literal["softmax", "sm_taylor"]
 
 GAMMA = 2.0
 """The paper's threshold for image data. With the raw ratio as tie-breaker it moves the scores, not their order."""
@@ -24,18 +31,30 @@ GAMMA = 2.0
 OFFLINE_A = 0.3
 """The paper's value for CIFAR-10 of a in p(x) = ((1 + a) p_out(x) + 1 - a) / 2; 1: no correction."""
 
+TEMPERATURE = 2.0
+"""Of the softmax; see docs/attacks.md, "Scores"."""
+
+MARGIN, TAYLOR_DEGREE = 0.6, 4
+"""The paper's m and n of the Taylor softmax with a soft margin (even: the polynomial is above 0 everywhere)."""
+
 _TINY = np.finfo(np.float64).tiny
 
 
 @register_attack("rmia", requires={"logits", "shadows"}, answers={"confidence"})
 def attack_rmia(
-    signals: TargetSignals, *, seed: int = 0, mode: str = "auto", gamma: float = GAMMA, offline_a: float = OFFLINE_A
+    signals: TargetSignals,
+    *,
+    seed: int = 0,
+    mode: str = "auto",
+    gamma: float = GAMMA,
+    offline_a: float = OFFLINE_A,
+    confidence: ConfidenceName = "softmax",
+    temperature: float = TEMPERATURE,
 ) -> AttackScores:
     """Share of population records that a record's relative confidence beats by gamma (RMIA).
 
-    Confidences are plain softmax (the paper's SM-Taylor has two more constants to tune), averaged over views. Without a
-    population every record is compared with all other audited records, members included: a conservative stand-in, as
-    members among the z are harder to beat.
+    Confidences are averaged over views. Without a population every record is compared with all other audited records,
+    members included: a conservative stand-in, as members among the z are harder to beat.
 
     Args:
         signals: with shadows; where these have several views, the target's ``view_logits`` must have as many.
@@ -44,6 +63,8 @@ def attack_rmia(
             if any shadow was trained on a record.
         gamma: above 0.
         offline_a: 0 to 1; used offline, and for population records that no shadow was trained on.
+        confidence: what p(.) is, see :func:`rmia_confidence` and docs/attacks.md, "Scores".
+        temperature: by which logits are divided, above 0.
 
     Raises:
         AuditError: if views do not agree, or members or non-members have no record with the shadows needed.
@@ -52,13 +73,14 @@ def attack_rmia(
     shadows = signals.shadows
     assert shadows is not None  # noqa: S101 - required
     chosen = shadow_mode(mode, shadows.keep)
-    confidence = _confidence(target_views(signals, shadows), signals.labels)
-    references = _reference_confidences(shadows.logits, signals.labels)
-    ratios = rmia_ratios(confidence, references, shadows.keep, mode=chosen, offline_a=offline_a)
+    measure = partial(rmia_confidence, confidence=confidence, temperature=temperature)
+    own = measure(target_views(signals, shadows), signals.labels)
+    references = _reference_confidences(measure, shadows.logits, signals.labels)
+    ratios = rmia_ratios(own, references, shadows.keep, mode=chosen, offline_a=offline_a)
     records = np.flatnonzero(np.isfinite(ratios))
     if len(np.unique(signals.is_member[records])) < 2:
         raise AuditError(f"rmia ({chosen}): {len(records)} of {len(signals)} records have the shadows that it needs")
-    scores = rmia_scores(ratios[records], _population_ratios(signals, chosen, offline_a), gamma=gamma)
+    scores = rmia_scores(ratios[records], _population_ratios(signals, measure, chosen, offline_a), gamma=gamma)
     return AttackScores(scores, signals.is_member[records], records)
 
 
@@ -73,7 +95,7 @@ def rmia_ratios(
     """A record's confidence under the target, relative to reference models: p(x|target) / p(x).
 
     Online, p(x) = (mean of IN + mean of OUT) / 2; offline, p(x) = ((1 + a) mean of OUT + 1 - a) / 2: models trained on
-    x would be surer of it, which the correction adds.
+    x would be surer of it, which the correction adds. 0 / 0, where nobody gives the true class any chance, is 1.
 
     Args:
         target: ``(n,)``, 0 to 1.
@@ -102,7 +124,7 @@ def rmia_ratios(
         prior = (_mean_where(others, inside) + outside) / 2
     else:
         prior = ((1 + offline_a) * outside + 1 - offline_a) / 2
-    return np.asarray(own / np.maximum(prior, _TINY))
+    return np.where((own == 0) & (prior == 0), 1.0, own / np.maximum(prior, _TINY))
 
 
 def rmia_counts(ratios: npt.ArrayLike, population: npt.ArrayLike, *, gamma: float = GAMMA) -> npt.NDArray[np.int64]:
@@ -171,7 +193,9 @@ def rmia_scores(ratios: npt.ArrayLike, population: npt.ArrayLike | None = None, 
     return np.asarray((counts + rank / len(values)) / size)
 
 
-def _population_ratios(signals: TargetSignals, mode: str, offline_a: float) -> Floats | None:
+def _population_ratios(
+    signals: TargetSignals, measure: Callable[..., Floats], mode: str, offline_a: float
+) -> Floats | None:
     """Ratios of the population, ``None`` without one; records that no shadow was trained on are taken offline."""
     shadows = signals.shadows
     if shadows is None or shadows.population_logits is None:
@@ -179,9 +203,9 @@ def _population_ratios(signals: TargetSignals, mode: str, offline_a: float) -> F
     assert shadows.population_labels is not None  # noqa: S101 - ShadowSignals checks it
     assert shadows.target_population_logits is not None  # noqa: S101
     labels = shadows.population_labels
-    references = _reference_confidences(shadows.population_logits, labels)
+    references = _reference_confidences(measure, shadows.population_logits, labels)
     keep = np.zeros(references.shape, dtype=np.bool_) if shadows.population_keep is None else shadows.population_keep
-    confidence = _confidence(shadows.target_population_logits, labels)
+    confidence = measure(shadows.target_population_logits, labels)
     ratios = rmia_ratios(confidence, references, keep, mode="offline", offline_a=offline_a)
     if mode == "online" and keep.any():
         both = rmia_ratios(confidence, references, keep, mode="online")
@@ -192,16 +216,69 @@ def _population_ratios(signals: TargetSignals, mode: str, offline_a: float) -> F
     return np.maximum(found, _TINY)
 
 
-def _reference_confidences(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Floats:
+def _reference_confidences(
+    measure: Callable[..., Floats], logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> Floats:
     """``(n, S)`` of ``(n, S, V, K)``, a shadow at a time."""
-    return np.stack([_confidence(logits[:, s], labels) for s in range(logits.shape[1])], axis=1)
+    return np.stack([measure(logits[:, s], labels) for s in range(logits.shape[1])], axis=1)
 
 
-def _confidence(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> Floats:
-    """The true class's softmax, averaged over views: ``(n,)`` of ``(n, V, K)``."""
-    values = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+def rmia_confidence(
+    logits: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.int64],
+    *,
+    confidence: ConfidenceName = "softmax",
+    temperature: float = TEMPERATURE,
+) -> Floats:
+    r"""The true class's confidence p(x), averaged over views.
+
+    ``softmax`` of the logits divided by the temperature. ``sm_taylor``, the paper's Taylor softmax with a soft margin:
+    :math:`P(c_y - m) / (P(c_y - m) + \sum_{k \ne y} P(c_k))`, where P is the exponential's Taylor polynomial of degree
+    4, c the logits divided by the temperature, and m = 0.6.
+
+    Args:
+        logits: ``(n, V, K)``; ``-inf``: a probability of 0.
+        labels: ``(n,)``.
+        confidence: ``softmax`` or ``sm_taylor``.
+        temperature: above 0; with 1 ``softmax`` is the plain one.
+
+    Returns:
+        ``(n,)`` ``float64``, 0 to 1.
+
+    Raises:
+        ConfigError: if there is no such confidence, or the temperature is not above 0.
+    """
+    if confidence not in CONFIDENCES:
+        raise ConfigError(f"confidence is {confidence!r}: {nearest(str(confidence), CONFIDENCES)}")
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise ConfigError(f"temperature is {temperature}: allowed are numbers above 0")
+    return np.asarray(CONFIDENCES[confidence](logits, labels, temperature).mean(axis=1))
+
+
+def _softmax(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], temperature: float) -> Floats:
+    values = np.exp((logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / temperature)
     own = np.take_along_axis(values, labels[:, None, None], axis=-1)[..., 0]
-    return np.asarray((own / values.sum(axis=-1)).mean(axis=1))
+    return np.asarray(own / values.sum(axis=-1))
+
+
+def _soft_margin_taylor(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], temperature: float) -> Floats:
+    own, others = (values / temperature for values in true_and_others(logits, labels))
+    part = _taylor(own - MARGIN)
+    return np.asarray(part / (part + _taylor(others).sum(axis=-1)))
+
+
+def _taylor(values: Floats) -> Floats:
+    """1 + x + ... + x^4 / 4!, above 0; 0 for ``-inf``, as of the exponential."""
+    total = np.ones_like(values)
+    known = np.where(np.isneginf(values), 0.0, values)
+    for power in range(TAYLOR_DEGREE, 0, -1):
+        total = 1.0 + known / power * total
+    return np.where(np.isneginf(values), 0.0, total)
+
+
+CONFIDENCES: Mapping[str, Callable[..., Floats]] = MappingProxyType(
+    {"softmax": _softmax, "sm_taylor": _soft_margin_taylor}
+)
 
 
 def _mean_where(values: Floats, chosen: npt.NDArray[np.bool_]) -> Floats:

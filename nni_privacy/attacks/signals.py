@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nni_privacy.errors import AuditError
 
-__all__ = ["Answers", "ShadowSignals", "TargetSignals", "check_both_sides", "logit_confidence"]
+__all__ = ["Answers", "ShadowSignals", "TargetSignals", "check_both_sides", "finite_confidences", "logit_confidence"]
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -25,6 +25,7 @@ Answers = Literal["logits", "prediction", "confidence", "statistic"]
 true one, or one number a record of whatever kind, for which logits then stand (see ``auditing.predictions``)."""
 
 Shape = tuple[int | None, ...]
+_LOG_2 = float(np.log(2))
 _POPULATION = ("population_logits", "population_labels", "target_population_logits")
 
 
@@ -35,7 +36,7 @@ class ShadowSignals:
     Query 0 of V is the plain image; the others are the augmented views of the target's ``view_logits``, in that order.
 
     Attributes:
-        logits: ``(n, S, V, K)`` ``float32``, finite.
+        logits: ``(n, S, V, K)`` ``float32``, as the target's.
         keep: ``(n, S)`` booleans: record i was in the training set of shadow s. All false: shadows that never saw a
             record (offline attacks).
         population_logits: ``(m, S, V, K)`` or ``None``: answers on m more records z, which the target was not trained
@@ -45,7 +46,7 @@ class ShadowSignals:
         target_population_logits: ``(m, V, K)`` or ``None``: the target's answers on them.
 
     Raises:
-        AuditError: if shapes do not fit, a logit is not finite, or a population is there only in part.
+        AuditError: if shapes do not fit, a value is no logit, or a population is there only in part.
     """
 
     logits: Singles
@@ -56,7 +57,7 @@ class ShadowSignals:
     target_population_logits: Singles | None = None
 
     def __post_init__(self) -> None:
-        logits = _check_block("shadow logits", self.logits, (None, None, None, None))
+        logits = _check_block("shadow logits", self.logits, (None, None, None, None), logits=True)
         records, shadows, views, classes = logits.shape
         if shadows < 1 or views < 1 or classes < MIN_CLASSES:
             raise AuditError(f"shadow logits have shape {logits.shape}, expected (records, shadows, views, classes)")
@@ -66,11 +67,13 @@ class ShadowSignals:
         missing = [name for name in _POPULATION if getattr(self, name) is None]
         if missing:
             raise AuditError(f"the population lacks {', '.join(missing)}")
-        population = _check_block("population_logits", self.population_logits, (None, shadows, views, classes))
+        expected = (None, shadows, views, classes)
+        population = _check_block("population_logits", self.population_logits, expected, logits=True)
         size = len(population)
         if not size:
             raise AuditError("the population has no records")
-        answers = _check_block("target_population_logits", self.target_population_logits, (size, views, classes))
+        expected = (size, views, classes)
+        answers = _check_block("target_population_logits", self.target_population_logits, expected, logits=True)
         labels = _check_labels(np.asarray(self.population_labels), size, classes)
         _set(self, population_logits=population, target_population_logits=answers, population_labels=labels)
         if self.population_keep is not None:
@@ -106,7 +109,8 @@ class TargetSignals:
     What follows from them is computed when it is first asked for, and kept.
 
     Attributes:
-        logits: ``(n, K)``, finite ``float32`` or ``float64``.
+        logits: ``(n, K)``, ``float32`` or ``float64``; or log-probabilities. ``-inf`` is a probability of exactly 0,
+            which not all classes of a record can have.
         labels: ``(n,)`` ``int64`` in ``0..K-1``, the true classes.
         is_member: ``(n,)`` booleans, true for the records that the model was trained on.
         features: ``(n, F)`` ``float32``, the input of the linear classifier that makes the logits; with the logits they
@@ -122,7 +126,8 @@ class TargetSignals:
         answers: what of the logits is known; the rest of them is made up where it is less than all.
 
     Raises:
-        AuditError: if a value is NaN or infinite, a label is out of range, or shapes do not fit.
+        AuditError: if a value is NaN or infinite (logits may be ``-inf``), a label is out of range, or shapes do not
+            fit.
     """
 
     logits: npt.NDArray[np.floating]
@@ -151,7 +156,8 @@ class TargetSignals:
         _set(self, logits=logits, labels=labels, is_member=_check_flags("is_member", member, (records,)))
         for name, shape in (("features", (None,)), ("gradients", (None,)), ("view_logits", (None, classes))):
             if getattr(self, name) is not None:
-                _set(self, **{name: _check_block(name, getattr(self, name), (records, *shape))})
+                block = _check_block(name, getattr(self, name), (records, *shape), logits=name == "view_logits")
+                _set(self, **{name: block})
         if self.distances is not None:
             _set(self, distances=_check_distances(self.distances, records))
         if self.shadows is not None:
@@ -183,7 +189,7 @@ class TargetSignals:
             **extras: further attributes by name.
 
         Raises:
-            AuditError: if a logit is NaN or infinite, a label is out of range, or shapes do not fit.
+            AuditError: as the constructor.
         """
         return cls(np.asarray(logits), np.asarray(labels), np.asarray(is_member), **extras)
 
@@ -213,7 +219,7 @@ class TargetSignals:
 
     @cached_property
     def log_posteriors(self) -> Floats:
-        """Log-softmax of the logits, ``(n, K)``: exact where the softmax itself would round to 0 or 1."""
+        """Log-softmax of the logits, ``(n, K)``: exact where the softmax would round to 0 or 1; ``-inf`` is 0."""
         shifted = self.logits.astype(np.float64)
         shifted -= shifted.max(axis=1, keepdims=True)
         shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -231,7 +237,11 @@ class TargetSignals:
 
     @cached_property
     def confidences(self) -> Floats:
-        """:func:`logit_confidence` of each record, ``(n,)``."""
+        """:func:`logit_confidence` of each record, ``(n,)``, made finite by :func:`finite_confidences`."""
+        return finite_confidences(self._confidences)[0]
+
+    @cached_property
+    def _confidences(self) -> Floats:
         return logit_confidence(self.logits, self.labels)
 
     @cached_property
@@ -243,8 +253,9 @@ class TargetSignals:
     def residuals(self) -> Singles:
         """Gradient of each record's loss with respect to its logits: softmax - one-hot, ``(n, K)`` ``float32``."""
         residuals = self.posteriors.astype(np.float32)
-        # expm1: of a record that is fitted almost perfectly, 1 - p would round to 0.
-        np.put_along_axis(residuals, self.labels[:, None], np.expm1(-self.losses)[:, None].astype(np.float32), axis=1)
+        # expm1: of a record that is fitted almost perfectly, 1 - p would round to 0. Of 0 and 1 p - 1 is -1 and 0.
+        own = np.expm1(-np.logaddexp(0.0, -self._confidences)).astype(np.float32)
+        np.put_along_axis(residuals, self.labels[:, None], own[:, None], axis=1)
         return residuals
 
     @property
@@ -292,15 +303,37 @@ def logit_confidence(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.in
         labels: ``(n,)``.
 
     Returns:
-        ``(n, ...)`` ``float64``.
+        ``(n, ...)`` ``float64``; ``-inf`` and ``inf`` where p is exactly 0 and 1 (logits of ``-inf``).
     """
+    own, values = true_and_others(logits, labels)
+    highest = values.max(axis=-1, keepdims=True)
+    highest[np.isneginf(highest)] = 0.0
+    with np.errstate(divide="ignore"):
+        others = highest[..., 0] + np.log(np.exp(values - highest).sum(axis=-1))
+    return np.asarray(own - others)
+
+
+def true_and_others(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """The true class's logits ``(n, ...)``, and all ``(n, ..., K)`` with ``-inf`` in place of them, in ``float64``."""
     values = logits.astype(np.float64)
     index = labels.reshape(-1, *[1] * (values.ndim - 1))
-    own = np.take_along_axis(values, index, axis=-1)
+    own = np.take_along_axis(values, index, axis=-1)[..., 0]
     np.put_along_axis(values, index, -np.inf, axis=-1)
-    highest = values.max(axis=-1, keepdims=True)
-    others = highest[..., 0] + np.log(np.exp(values - highest).sum(axis=-1))
-    return np.asarray(own[..., 0] - others)
+    return own, values
+
+
+def finite_confidences(*confidences: Floats) -> tuple[Floats, ...]:
+    """Arrays of :func:`logit_confidence` (of a target and its shadows, say) in which a p of exactly 0 or 1 is finite.
+
+    Who counts votes (a random forest) says 0 where the odds are too small to be told: half the smallest odds that any
+    of the arrays has are put there, and twice the largest for a p of 1. Order and ties stay as they are.
+    """
+    known = [np.isfinite(part) for part in confidences]
+    if all(one.all() for one in known):
+        return confidences
+    finite = np.concatenate([part[one] for part, one in zip(confidences, known, strict=True)])
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
+    return tuple(np.clip(part, low - _LOG_2, high + _LOG_2) for part in confidences)
 
 
 def _set(frozen: object, **values: Any) -> None:
@@ -309,13 +342,12 @@ def _set(frozen: object, **values: Any) -> None:
 
 
 def _check_logits(values: npt.NDArray[Any]) -> npt.NDArray[np.floating]:
-    """Finite floats ``(records, classes)``; half precision becomes ``float32``."""
+    """Floats ``(records, classes)`` that are logits; half precision becomes ``float32``."""
     if values.ndim != 2 or values.shape[1] < MIN_CLASSES:
         raise AuditError(f"logits have shape {values.shape}, expected (records, classes) with 2 classes or more")
     if not np.issubdtype(values.dtype, np.floating):
         raise AuditError(f"logits are {values.dtype}, expected floats")
-    if not np.isfinite(values).all():
-        bad = np.count_nonzero(~np.isfinite(values).all(axis=1))
+    if bad := np.count_nonzero(_not_logits(values)):
         raise AuditError(f"the logits of {bad} of {len(values)} records are NaN or infinite: the model has diverged")
     return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
 
@@ -341,15 +373,23 @@ def _check_flags(name: str, values: Any, shape: Shape) -> npt.NDArray[np.bool_]:
     return flags
 
 
-def _check_block(name: str, values: Any, shape: Shape) -> npt.NDArray[np.float32]:
-    """Finite floats of that shape, as ``float32``."""
+def _not_logits(values: npt.NDArray[np.floating]) -> Flags:
+    """Which rows have a NaN, plus infinity, or minus infinity (a probability of 0) for every class."""
+    if np.isfinite(values).all():
+        return np.zeros(values.shape[:-1], dtype=np.bool_)
+    return np.asarray((np.isnan(values) | np.isposinf(values)).any(axis=-1) | np.isneginf(values).all(axis=-1))
+
+
+def _check_block(name: str, values: Any, shape: Shape, *, logits: bool = False) -> npt.NDArray[np.float32]:
+    """Floats of that shape, finite or such as :func:`_not_logits` lets pass, as ``float32``."""
     block = np.asarray(values)
     if not np.issubdtype(block.dtype, np.floating):
         raise AuditError(f"{name}: {block.dtype}, expected floats")
     _check_shape(name, block, shape)
     if 0 in block.shape[1:]:
         raise AuditError(f"{name}: shape {block.shape} has no values in a record")
-    if not all(np.isfinite(part).all() for part in np.array_split(block, max(1, block.size // 2**22))):
+    parts = np.array_split(block, max(1, block.size // 2**22))
+    if any(_not_logits(part).any() if logits else not np.isfinite(part).all() for part in parts):
         raise AuditError(f"{name}: there are NaN or infinite values")
     return block.astype(np.float32, copy=False)
 

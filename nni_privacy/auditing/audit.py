@@ -264,7 +264,7 @@ def audit(
     finally:
         if device_before is not None:
             model.to(device_before)
-    report = audit_signals(signals, attacks=names, seed=seed, shared=shared, protocol=effort.protocol)
+    report = audit_signals(signals, attacks=names, seed=seed, shared=shared, effort=effort)
     return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used))
 
 
@@ -275,6 +275,7 @@ def audit_signals(
     seed: int = 0,
     shared: int = 0,
     protocol: ProtocolName = "cross_fit",
+    effort: Effort | None = None,
 ) -> AuditReport:
     """Attacks signals that are there already; what :func:`audit` does after its forward pass.
 
@@ -285,18 +286,22 @@ def audit_signals(
         shared: members whose image is among the non-members, too.
         protocol: of the attacks that have an option of this name, see
             :func:`~nni_privacy.attacks.cross_fitting.learn_and_attack`.
+        effort: options of all attacks; its ``protocol`` counts.
 
     Raises:
         AuditError: if there are fewer than 20 members or non-members, no attack or the same one twice, or one needs
             signals that are not there.
         ConfigError: if an attack is unknown.
     """
+    from nni_privacy.auditing.options import Effort
+
+    effort = effort or Effort(protocol=protocol)
     names = _check_request(attacks, seed)
     _check_counts(int(signals.is_member.sum()), int((~signals.is_member).sum()))
     reports = {}
     for attack in map(get_attack, names):
-        options = {"protocol": protocol} if "protocol" in attack.options else {}
-        reports[attack.name] = report_attack(attack.name, attack(signals, seed=seed, **options), seed=seed)
+        result = attack(signals, seed=seed, **effort.options_of(attack))
+        reports[attack.name] = report_attack(attack.name, result, seed=seed)
     return AuditReport(reports, signals, shared)
 
 

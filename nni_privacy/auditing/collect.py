@@ -57,6 +57,11 @@ class SignalRequest:
     effort: Effort
     shadow: ShadowOptions | None
 
+    @property
+    def reference_views(self) -> int:
+        """Versions of each image that reference models are asked about."""
+        return self.effort.reference_views(None if self.shadow is None else self.shadow.recipe)
+
     def shadow_options(self, needed_by: str) -> tuple[ShadowOptions, TrainingOptions]:
         """The options of shadow models; an error where an attack needs some that are not given."""
         options = self.shadow
@@ -102,12 +107,18 @@ def gather_signals(request: SignalRequest, *, requires: Collection[str]) -> Targ
         device=request.device,
         normalize=request.normalize,
         gradients="gradients" in requires,
-        views=request.effort.views if {"view_logits", "shadows"} & set(requires) else None,
+        views=_views(request, requires),
     )
     for name, provide in _PROVIDERS.items():
         if name in requires:
             signals = replace(signals, **provide(request, signals))
     return signals
+
+
+def _views(request: SignalRequest, requires: Collection[str]) -> int | None:
+    """Versions of each image that the target is asked about: as many as reference models are, two for robustness."""
+    needed = {"shadows": request.reference_views, "view_logits": request.effort.robustness_views}
+    return max((views for name, views in needed.items() if name in requires), default=None)
 
 
 def _distances(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
@@ -134,7 +145,7 @@ def _references(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
         request.labels,
         count=options.count,
         population=_population(request, options),
-        views=request.effort.views,
+        views=request.reference_views,
         **training,
     )
     return {"shadows": shadows}
@@ -155,7 +166,7 @@ def _population(request: SignalRequest, options: ShadowOptions) -> Population | 
         batch_size=request.batch_size,
         device=request.device,
         normalize=request.normalize,
-        views=request.effort.views,
+        views=request.reference_views,
     )
     return Population(images, labels, np.asarray(answers.view_logits))
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks.cross_fitting import ProtocolName
 from nni_privacy.auditing.audit import MIN_RECORDS, AuditReport
 from nni_privacy.auditing.predictions import audit_answers, prediction_signals
 from nni_privacy.errors import AuditError
+
+if TYPE_CHECKING:
+    from nni_privacy.auditing.options import Effort
 
 __all__ = ["audit_sklearn"]
 
@@ -28,7 +30,7 @@ def audit_sklearn(
     *,
     references: int = 0,
     attacks: str | Sequence[str] | None = None,
-    protocol: ProtocolName = "cross_fit",
+    effort: Effort | None = None,
     n_jobs: int | None = None,
     seed: int = 0,
     max_auc: float | None = None,
@@ -45,7 +47,7 @@ def audit_sklearn(
         references: number of reference models, for ``lira`` and ``rmia``: clones of the estimator with other random
             states, each fitted on a random half of all records. 16 is a good number.
         attacks: names of attacks, the primary one first; by default all that the answers allow.
-        protocol: of the attacks that learn from some records.
+        effort: protocol and options of the attacks.
         n_jobs: reference models that are fitted at once, as in scikit-learn; None is one, -1 all cores.
         seed: of the reference models, the attacks and the bootstrap.
         max_auc: the highest AUC that is allowed to any attack, 0.5 to 1: a threshold of the verdict.
@@ -77,7 +79,7 @@ def audit_sklearn(
     facts = {"Estimator": " ".join(repr(estimator).split()), "Reference models": str(references or "none")}
     shared = _shared(data, int(is_member.sum()))
     return audit_answers(
-        signals, attacks=attacks, protocol=protocol, seed=seed, max_auc=max_auc, shared=shared, facts=facts
+        signals, attacks=attacks, effort=effort, seed=seed, max_auc=max_auc, shared=shared, facts=facts
     )
 
 

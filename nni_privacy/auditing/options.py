@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, Strict, field_validator, model_validator
+from pydantic import Field, PlainValidator, Strict, field_validator, model_validator
 
 from nni_privacy.attacks.cross_fitting import ProtocolName
+from nni_privacy.attacks.lira import StatisticName
+from nni_privacy.attacks.rmia import TEMPERATURE, ConfidenceName
 from nni_privacy.errors import ConfigError
 from nni_privacy.plugins import import_plugins
-from nni_privacy.schema import Count, Options, options
+from nni_privacy.schema import Count, Options, Positive, checked, options
 from nni_privacy.training.recipe import Recipe
 
-__all__ = ["MAX_VIEWS", "Effort", "MeasuringOptions", "Names", "ShadowCount", "ShadowSettings", "Views", "Workers"]
+if TYPE_CHECKING:
+    from nni_privacy.attacks import Attack
+
+__all__ = ["AUGMENTED_VIEWS", "MAX_VIEWS", "Effort", "MeasuringOptions", "Names", "ShadowCount", "ShadowSettings"]
+__all__ += ["Views", "Workers"]
 
 MAX_VIEWS = 18
 """Plain and mirrored, each unshifted and shifted by a pixel in eight directions: the 18 queries of LiRA."""
 
+AUGMENTED_VIEWS = 2
+"""Plain and mirrored: what ``views: auto`` means where augmented images are asked about."""
+
 Views = Annotated[int, Field(ge=1, le=MAX_VIEWS)]
+
+
+def _views_or_auto(value: Any) -> int | str:
+    if isinstance(value, str) and value == "auto":
+        return value
+    try:
+        return int(checked(Views, value, "views"))
+    except ConfigError as error:
+        raise ConfigError(f"{error}, or 'auto'") from None
+
+
 ShadowCount = Annotated[int, Field(ge=1, le=10_000)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
 Names = Annotated[tuple[str, ...], Strict(False)]
@@ -27,20 +47,47 @@ Names = Annotated[tuple[str, ...], Strict(False)]
 
 @options(section="effort")
 class Effort(Options):
-    """What the attacks may ask, and how those that know a third of the records use them.
+    """What the attacks may ask, and what they make of the answers.
 
     Attributes:
         views: queries per record of LiRA, RMIA and the robustness attack: the plain image and augmented ones, 1 to 18.
+            ``auto``: of LiRA and RMIA the plain image alone, unless the recipe augments: then it and its mirror image,
+            which training shows as well; of the robustness attack always both.
         boundary_records: members, and non-members, whose distance to the decision boundary is searched (paper: 1,000).
         boundary_queries: the most predictions for each of them.
         protocol: of ``black_box_partial`` and ``white_box_partial``: ``cross_fit`` attacks every record, ``paper`` a
             third of them.
+        lira_statistic: what LiRA compares, ``logit`` or ``margin``, see :func:`~nni_privacy.attacks.lira.attack_lira`.
+        rmia_confidence: what RMIA compares, ``softmax`` or ``sm_taylor``, see
+            :func:`~nni_privacy.attacks.rmia.rmia_confidence`.
+        rmia_temperature: by which RMIA divides logits.
     """
 
-    views: Views = 2
+    views: Annotated[int | Literal["auto"], PlainValidator(_views_or_auto)] = "auto"
     boundary_records: Count = 1000
     boundary_queries: Count = 1000
     protocol: ProtocolName = "cross_fit"
+    lira_statistic: StatisticName = "logit"
+    rmia_confidence: ConfidenceName = "softmax"
+    rmia_temperature: Positive = TEMPERATURE
+
+    def reference_views(self, recipe: Recipe | None) -> int:
+        """Queries per record of attacks with reference models; ``recipe`` is the target's, where it is known."""
+        if self.views != "auto":
+            return self.views
+        return AUGMENTED_VIEWS if recipe is not None and recipe.augmentation else 1
+
+    @property
+    def robustness_views(self) -> int:
+        """Queries per record of attacks on augmented images."""
+        return AUGMENTED_VIEWS if self.views == "auto" else self.views
+
+    def options_of(self, attack: Attack) -> dict[str, Any]:
+        """What it says of an attack's own options: the field ``protocol``, and those that begin with its name."""
+        said = {"protocol": self.protocol}
+        prefix = f"{attack.name}_"
+        said |= {name.removeprefix(prefix): value for name, value in vars(self).items() if name.startswith(prefix)}
+        return {name: value for name, value in said.items() if name in attack.options}
 
 
 @options(section="shadow")

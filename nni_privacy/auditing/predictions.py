@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +24,15 @@ from nni_privacy.attacks import (
     get_attack,
     report_attack,
 )
-from nni_privacy.attacks.cross_fitting import ProtocolName
 from nni_privacy.attacks.registry import REQUIREMENTS
 from nni_privacy.attacks.signals import Answers
 from nni_privacy.attacks.verdict import check_max_auc
 from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.auditing.provenance import environment_facts
 from nni_privacy.errors import AuditError, ConfigError, nearest
+
+if TYPE_CHECKING:
+    from nni_privacy.auditing.options import Effort
 
 __all__ = ["OUTPUTS", "SCORE", "OutputKind", "Place", "audit_answers", "audit_predictions", "prediction_signals"]
 __all__ += ["runnable"]
@@ -122,7 +125,7 @@ def audit_predictions(
     references: npt.ArrayLike | None = None,
     reference_members: npt.ArrayLike | None = None,
     attacks: str | Sequence[str] | None = None,
-    protocol: ProtocolName = "cross_fit",
+    effort: Effort | None = None,
     seed: int = 0,
     max_auc: float | None = None,
 ) -> AuditReport:
@@ -142,8 +145,7 @@ def audit_predictions(
         reference_members: ``(n, S)`` booleans, or 0 and 1: record i was in the training data of reference model s; all
             false for models that saw none of the records (offline attacks).
         attacks: names of attacks, the primary one first; by default all that the answers allow.
-        protocol: of the attacks that learn from some records, see
-            :func:`~nni_privacy.attacks.cross_fitting.learn_and_attack`.
+        effort: protocol and options of the attacks; there is no model to be asked more.
         seed: of the attacks and the bootstrap.
         max_auc: the highest AUC that is allowed to any attack, 0.5 to 1: a threshold of the verdict.
 
@@ -155,14 +157,14 @@ def audit_predictions(
     signals = prediction_signals(
         answers, labels, is_member, outputs=outputs, references=references, reference_members=reference_members
     )
-    return audit_answers(signals, attacks=attacks, protocol=protocol, seed=seed, max_auc=max_auc)
+    return audit_answers(signals, attacks=attacks, effort=effort, seed=seed, max_auc=max_auc)
 
 
 def audit_answers(
     signals: TargetSignals,
     *,
     attacks: str | Sequence[str] | None = None,
-    protocol: ProtocolName = "cross_fit",
+    effort: Effort | None = None,
     seed: int = 0,
     max_auc: float | None = None,
     shared: int = 0,
@@ -173,7 +175,7 @@ def audit_answers(
     Args:
         signals: of the model.
         attacks: as in :func:`audit_predictions`, as the next three.
-        protocol: of the attacks.
+        effort: of the attacks.
         seed: of the attacks.
         max_auc: a threshold.
         shared: members that are among the non-members, too.
@@ -191,7 +193,7 @@ def audit_answers(
     reports = {}
     for name in names:
         try:
-            reports[name] = _attacked(name, signals, protocol=protocol, seed=seed)
+            reports[name] = _attacked(name, signals, effort=effort, seed=seed)
         except AuditError as error:
             if attacks is not None or (name == names[-1] and not reports):
                 raise
@@ -214,11 +216,11 @@ def runnable(signals: TargetSignals) -> tuple[tuple[str, ...], dict[str, str]]:
     return tuple(ordered), skipped
 
 
-def _attacked(name: str, signals: TargetSignals, *, protocol: ProtocolName, seed: int) -> AttackReport:
+def _attacked(name: str, signals: TargetSignals, *, effort: Effort | None, seed: int) -> AttackReport:
     if name == SCORE and signals.answers == "statistic":
         given = AttackScores(signals.confidences, signals.is_member, np.arange(len(signals)))
         return report_attack(SCORE, given, seed=seed)
-    return audit_signals(signals, attacks=name, protocol=protocol, seed=seed).primary
+    return audit_signals(signals, attacks=name, effort=effort, seed=seed).primary
 
 
 def _named(name: str) -> Place:

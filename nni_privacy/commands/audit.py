@@ -220,7 +220,7 @@ def run_predictions(
         path: the file of answers.
         output: as the command's option, as those that follow.
         attacks: by default all that the answers allow.
-        effort: the protocol only.
+        effort: what asks a model is refused.
         plugins: imported first.
         seed: of the attacks.
         max_auc: a threshold.
@@ -236,8 +236,8 @@ def run_predictions(
         told = f"--{given[0].replace('_', '-')}: {options[given[0]]}"
         raise ConfigError(f"{told}; it needs the model, which --predictions goes without")
     budget = parse_assignments(effort, option="--effort")
-    if further := sorted(budget.keys() - {"protocol"}):
-        raise ConfigError(f"--effort: {further[0]}; of answers in a file only the protocol can be chosen")
+    if asking := sorted(_ASKING & budget.keys()):
+        raise ConfigError(f"--effort: {asking[0]}; it asks the model, which --predictions goes without")
     _check(output, plugins, [name for name in attacks or () if name != SCORE], {}, budget)
     file = read_predictions(path)
     names = attacks or runnable(file.signals)[0]
@@ -246,7 +246,7 @@ def run_predictions(
     report = audit_answers(
         file.signals,
         attacks=attacks,
-        protocol=Effort.from_mapping(budget).protocol,
+        effort=Effort.from_mapping(budget),
         seed=seed or 0,
         max_auc=max_auc,
     )
@@ -255,6 +255,7 @@ def run_predictions(
 
 _UNSET = (None, False, 0, [], "auto")
 """What options are that the user has left out."""
+_ASKING = {"views", "boundary_records", "boundary_queries"}
 
 
 def _conclude(

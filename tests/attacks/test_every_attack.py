@@ -85,6 +85,6 @@ def test_an_unknown_option_or_requirement_is_refused():
 
     with pytest.raises(ConfigError, match="did you mean 'gamma'"):
         get_attack("rmia")(planted_signals(gap=0.0, n=30), gama=1.0)
-    assert get_attack("lira").options == {"mode": "auto", "variance": "auto"}
+    assert get_attack("lira").options == {"mode": "auto", "variance": "auto", "statistic": "logit"}
     with pytest.raises(ConfigError, match="did you mean 'gradients'"):
         register_attack("broken", requires={"gradient"})

@@ -62,7 +62,8 @@ def test_ratios_follow_the_papers_formulas():
     )
 
 
-def test_the_attack_equals_the_definition_on_its_signals():
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_the_attack_equals_the_definition_on_its_signals(temperature):
     generator = np.random.default_rng(0)
     n, m, shadows, classes = 30, 20, 4, 3
     labels, others = generator.integers(0, classes, n), generator.integers(0, classes, m)
@@ -81,7 +82,7 @@ def test_the_attack_equals_the_definition_on_its_signals():
     )
 
     def p(block, classes_of):
-        values = np.exp(block.astype(np.float32).astype(float))
+        values = np.exp(block.astype(np.float32).astype(float) / temperature)
         index = classes_of.reshape(-1, *[1] * (values.ndim - 1))
         return np.take_along_axis(values, index, -1)[..., 0] / values.sum(-1)
 
@@ -89,7 +90,7 @@ def test_the_attack_equals_the_definition_on_its_signals():
         x = rmia_ratios(p(logits, labels), p(references[:, :, 0], labels), keep, mode=mode)
         z = rmia_ratios(p(answers[:, 0], others), p(population[:, :, 0], others), np.zeros((m, shadows), dtype=bool))
         counts = definition(x, z, 2.0)
-        found = get_attack("rmia")(signals, mode=mode)
+        found = get_attack("rmia")(signals, mode=mode, temperature=temperature)
         np.testing.assert_array_equal(np.floor(found.scores * m + 1e-9), counts)
 
 

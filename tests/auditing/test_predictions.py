@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from nni_privacy import audit_predictions
 from nni_privacy.attacks import attack_names, get_attack
+from nni_privacy.auditing.options import Effort
 from nni_privacy.auditing.predictions import OUTPUTS, prediction_signals
 from nni_privacy.errors import AuditError, ConfigError, PrivacyError
 
@@ -176,7 +177,7 @@ def test_a_seed_drives_everything(world: World) -> None:
         audit_predictions(world.logits, world.labels, world.member, outputs="logits", seed=seed) for seed in (3, 3, 4)
     )
     assert first.metrics() == again.metrics() != other.metrics()
-    paper = audit_predictions(world.logits, world.labels, world.member, outputs="logits", protocol="paper")
+    paper = audit_predictions(world.logits, world.labels, world.member, outputs="logits", effort=Effort(protocol="paper"))
     assert len(paper.primary.records) < N == len(first.primary.records)
 
 

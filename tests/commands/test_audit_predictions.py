@@ -98,7 +98,7 @@ def test_answers_in_part_have_a_page_without_what_is_unknown(outputs: str, answe
         (["--shadows", "8"], "--shadows: 8; it needs"),
         (["--recipe", "epochs=3"], "--recipe: ['epochs=3']; it needs"),
         (["--device", "cpu"], "--device: cpu; it needs"),
-        (["--effort", "views=3"], "--effort: views; of answers in a file only the protocol can be chosen"),
+        (["--effort", "views=3"], "--effort: views; it asks the model, which --predictions goes without"),
         (["--effort", "protocol=papers"], "protocol: 'papers'"),
         (["--attacks", "lira"], "attack 'lira' needs shadows"),
         (["--attacks", "lyra"], "unknown attack 'lyra': did you mean 'lira'?"),

@@ -1,0 +1,153 @@
+"""What LiRA and RMIA compare: their statistics and confidences, and the options that choose among them."""
+
+from __future__ import annotations
+
+from math import factorial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from planted_signals import planted_signals
+from scipy.special import softmax
+
+from nni_privacy.attacks import attack_names, get_attack, lira_scores, roc_auc
+from nni_privacy.attacks.lira import logit_margin
+from nni_privacy.attacks.rmia import rmia_confidence
+from nni_privacy.auditing.audit import audit_signals
+from nni_privacy.auditing.options import Effort
+from nni_privacy.errors import ConfigError
+from nni_privacy.training import Recipe
+
+CLASSES = 4
+LOGITS = arrays(np.float64, (5, 2, CLASSES), elements=st.floats(-40, 40))
+LABELS = arrays(np.int64, 5, elements=st.integers(0, CLASSES - 1))
+OTHERS = {"lira": [{"statistic": "margin"}], "rmia": [{"confidence": "sm_taylor"}, {"temperature": 1.0}]}
+
+
+@given(LOGITS, LABELS, st.sampled_from([0.5, 1.0, 2.0, 10.0]))
+def test_softmax_confidence_equals_scipys_of_tempered_logits(logits, labels, temperature):
+    expected = softmax(logits / temperature, axis=2)[np.arange(5), :, labels].mean(axis=1)
+    np.testing.assert_allclose(rmia_confidence(logits, labels, temperature=temperature), expected, rtol=1e-9)
+    shifted = rmia_confidence(logits + 3.0, labels, temperature=temperature)
+    np.testing.assert_allclose(shifted, expected, rtol=1e-9, err_msg="of logits only differences count")
+
+
+@given(LOGITS, LABELS, st.sampled_from([1.0, 2.0]))
+def test_taylor_confidence_equals_the_papers_formula_in_extended_precision(logits, labels, temperature):
+    tempered = logits.astype(np.longdouble) / temperature
+
+    def polynomial(values):
+        return sum(values**power / factorial(power) for power in range(5))
+
+    expected = np.zeros(5)
+    for i in range(5):
+        for view in range(2):
+            own = polynomial(tempered[i, view, labels[i]] - np.longdouble(0.6))
+            others = sum(polynomial(tempered[i, view, k]) for k in range(CLASSES) if k != labels[i])
+            expected[i] += float(own / (own + others)) / 2
+    found = rmia_confidence(logits, labels, confidence="sm_taylor", temperature=temperature)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@given(LOGITS, LABELS)
+def test_the_margin_is_the_true_logit_above_the_best_other(logits, labels):
+    for i, view in np.ndindex(5, 2):
+        expected = logits[i, view, labels[i]] - max(logits[i, view, k] for k in range(CLASSES) if k != labels[i])
+        assert logit_margin(logits, labels)[i, view] == expected
+
+
+@pytest.mark.parametrize("confidence", ["softmax", "sm_taylor"])
+@given(LOGITS, LABELS, st.floats(0.1, 30))
+def test_a_higher_logit_of_the_true_class_never_lowers_the_confidence(confidence, logits, labels, more):
+    logits = np.abs(logits)  # below about -1 the polynomial of degree 4 grows again
+    raised = logits.copy()
+    np.put_along_axis(raised, labels[:, None, None], np.take_along_axis(raised, labels[:, None, None], -1) + more, -1)
+    before, after = (rmia_confidence(part, labels, confidence=confidence) for part in (logits, raised))
+    assert (after >= before - 1e-15).all() and (before >= 0).all() and (after <= 1).all()
+
+
+@pytest.mark.parametrize("confidence", ["softmax", "sm_taylor"])
+def test_classes_without_a_chance_do_not_count(confidence):
+    logits = np.random.default_rng(0).normal(size=(6, 1, 5))
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    expected = rmia_confidence(logits[:, :, :3], labels, confidence=confidence)
+    logits[:, :, 3:] = -np.inf
+    np.testing.assert_allclose(rmia_confidence(logits, labels, confidence=confidence), expected, rtol=1e-12)
+    assert rmia_confidence(logits, labels + 3 - labels, confidence=confidence).tolist() == [0.0] * 6
+
+
+@pytest.mark.parametrize(("name", "options"), [(name, options) for name in OTHERS for options in OTHERS[name]])
+def test_another_score_finds_a_planted_leak_and_no_other(name, options):
+    attack = get_attack(name)
+    leak, null = planted_signals(gap=3.0), planted_signals(gap=0.0, seed=100)
+    result = attack(leak, **options)
+    assert not np.array_equal(result.scores, attack(leak).scores), "the option is read"
+    assert roc_auc(result.scores, result.is_member) > 0.7
+    nothing = attack(null, **options)
+    assert abs(roc_auc(nothing.scores, nothing.is_member) - 0.5) < 3 / np.sqrt(3 * len(null))
+
+
+def test_the_margin_goes_through_the_same_gaussians():
+    signals = planted_signals(gap=1.0, n=40)
+    shadows, labels = signals.shadows, signals.labels
+    target, references = (logit_margin(part, labels) for part in (signals.view_logits, shadows.logits))
+    expected = lira_scores(target, references, shadows.keep)
+    np.testing.assert_allclose(get_attack("lira")(signals, statistic="margin").scores, expected, rtol=1e-12)
+
+
+def test_effort_chooses_the_score_and_its_defaults_are_those_of_the_attacks():
+    signals = planted_signals(gap=1.0, n=40)
+    for name in attack_names():
+        attack = get_attack(name)
+        said = Effort().options_of(attack)
+        assert said == {key: attack.options[key] for key in said}, name
+    assert set(Effort().options_of(get_attack("rmia"))) == {"confidence", "temperature"}
+    assert set(Effort().options_of(get_attack("lira"))) == {"statistic"}
+    assert Effort(protocol="paper").options_of(get_attack("black_box_partial")) == {"protocol": "paper"}
+    effort = Effort(lira_statistic="margin", rmia_confidence="sm_taylor", rmia_temperature=1)
+    report = audit_signals(signals, attacks=["lira", "rmia", "loss_threshold"], effort=effort)
+    for name, options in {"lira": {"statistic": "margin"},
+                          "rmia": {"confidence": "sm_taylor", "temperature": 1}}.items():  # fmt: skip
+        np.testing.assert_array_equal(report.attacks[name].scores, get_attack(name)(signals, **options).scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("lira", {"statistic": "logits"}, "statistic is 'logits': did you mean 'logit'"),
+        ("rmia", {"confidence": "soft_max"}, "confidence is 'soft_max': did you mean 'softmax'"),
+        ("rmia", {"temperature": 0}, "temperature is 0: allowed are numbers above 0"),
+        ("rmia", {"temperature": float("inf")}, "temperature is inf"),
+    ],
+)
+def test_bad_options_are_refused(name, options, message):
+    with pytest.raises(ConfigError, match=message):
+        get_attack(name)(planted_signals(gap=0.0, n=20), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"views": 0}, "effort.views: 0; input should be greater than or equal to 1, or 'auto'"),
+        ({"views": "all"}, "effort.views: 'all'; input should be a valid integer, or 'auto'"),
+        ({"views": True}, "effort.views: True; input should be a valid integer, or 'auto'"),
+        ({"lira_statistic": "hinge"}, "effort.lira_statistic: 'hinge'; input should be 'logit' or 'margin'"),
+        ({"rmia_confidence": 3}, "effort.rmia_confidence: 3; input should be 'softmax' or 'sm_taylor'"),
+        ({"rmia_temperature": 0}, "effort.rmia_temperature: 0"),
+    ],
+)
+def test_bad_effort_is_told_by_its_field(options, message):
+    with pytest.raises(ConfigError) as fault:
+        Effort(**options)
+    assert message in str(fault.value)
+
+
+def test_auto_is_one_view_unless_the_recipe_augments():
+    plain, augmented = Recipe(), Recipe(augmentation=True)
+    assert [Effort().reference_views(recipe) for recipe in (None, plain, augmented)] == [1, 1, 2]
+    assert [Effort(views=5).reference_views(recipe) for recipe in (None, plain, augmented)] == [5, 5, 5]
+    assert (Effort().robustness_views, Effort(views=5).robustness_views) == (2, 5)
+    assert Effort.from_mapping(Effort().to_dict()) == Effort() == Effort(views="auto")
+    assert Effort.from_mapping({"views": 3}).to_dict()["views"] == 3
