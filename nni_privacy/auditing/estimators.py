@@ -37,8 +37,9 @@ def audit_sklearn(
 ) -> AuditReport:
     """Attacks a fitted classifier of scikit-learn with membership inference.
 
-    It is asked by ``predict_proba``; without it by ``decision_function``, whose numbers then stand for logits; without
-    both by ``predict``, which leaves the gap attack.
+    It is asked by ``predict_log_proba``, which tells probabilities apart that round to 0 and 1, or ``predict_proba``;
+    without both by ``decision_function``, whose numbers then stand for logits; without that by ``predict``, which
+    leaves the gap attack.
 
     Args:
         estimator: fitted; a pipeline, and a classifier of another library with these methods, will do.
@@ -125,7 +126,8 @@ def _numbered(labels: Array, classes: Array) -> npt.NDArray[np.int64]:
 def _answers(estimator: Any, outputs: str, data: Any, classes: Array) -> Floats:
     """Answers about all records: ``(n, K)`` in the order of ``classes``, or ``(n,)`` places of predicted ones."""
     try:
-        return _ASKED[outputs](estimator, data, classes)
+        with np.errstate(divide="ignore"):  # a probability of 0 has a logarithm of -inf
+            return _ASKED[outputs](estimator, data, classes)
     except (TypeError, ValueError) as error:
         told = str(error).partition("\n")[0]
         raise AuditError(f"records: {type(estimator).__name__} does not take them ({told:.200})") from None
@@ -143,6 +145,11 @@ def _in_order(numbers: Floats, known: Array, classes: Array, missing: float) -> 
     return ordered
 
 
+def _log_probabilities(estimator: Any, data: Any, classes: Array) -> Floats:
+    numbers = np.asarray(estimator.predict_log_proba(data))
+    return _in_order(numbers, np.asarray(estimator.classes_), classes, -np.inf)
+
+
 def _probabilities(estimator: Any, data: Any, classes: Array) -> Floats:
     return _in_order(np.asarray(estimator.predict_proba(data)), np.asarray(estimator.classes_), classes, 0.0)
 
@@ -156,10 +163,20 @@ def _predicted(estimator: Any, data: Any, classes: Array) -> Floats:
 
 
 _METHODS: Mapping[str, str] = MappingProxyType(
-    {"predict_proba": "probabilities", "decision_function": "logits", "predict": "predicted"}
+    {
+        "predict_log_proba": "log_probabilities",
+        "predict_proba": "probabilities",
+        "decision_function": "logits",
+        "predict": "predicted",
+    }
 )
 _ASKED: Mapping[str, Callable[[Any, Any, Array], Floats]] = MappingProxyType(
-    {"probabilities": _probabilities, "logits": _decisions, "predicted": _predicted}
+    {
+        "log_probabilities": _log_probabilities,
+        "probabilities": _probabilities,
+        "logits": _decisions,
+        "predicted": _predicted,
+    }
 )
 
 

@@ -150,9 +150,9 @@ def _read_text(path: Path) -> _Content:
             raise DataError(f"{path}: not a table in UTF-8, nor a .npz or Parquet file") from None
         except csv.Error as error:
             raise DataError(f"{path}: not CSV: {error}") from None
-        except (EOFError, *UNREADABLE) as error:
-            if isinstance(error, DataError):
-                raise
+        except DataError:
+            raise
+        except UNREADABLE as error:
             raise DataError(f"{path}: cannot be read ({error})") from None
 
 
@@ -404,8 +404,8 @@ def _array_labels(
 
 def _records_first(values: Any, records: int) -> Any:
     """Answers of reference models with the record first, also where the model was."""
-    first, second, *_ = (*values.shape, 0, 0)
-    return np.swapaxes(values, 0, 1) if first != records == second else values
+    swapped = values.ndim > 1 and values.shape[0] != records == values.shape[1]
+    return np.swapaxes(values, 0, 1) if swapped else values
 
 
 def _read_parquet(path: Path) -> _Content:

@@ -253,7 +253,7 @@ def run_predictions(
     return _conclude(report, output, subject=str(path), facts={**file.facts, "Seed": seed or 0}, gate=gate)
 
 
-_UNSET = (None, False, 0, [], "auto")
+_UNSET: tuple[Any, ...] = (None, False, 0, [], "auto")
 """What options are that the user has left out."""
 _ASKING = {"views", "boundary_records", "boundary_queries"}
 

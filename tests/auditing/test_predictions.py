@@ -177,7 +177,9 @@ def test_a_seed_drives_everything(world: World) -> None:
         audit_predictions(world.logits, world.labels, world.member, outputs="logits", seed=seed) for seed in (3, 3, 4)
     )
     assert first.metrics() == again.metrics() != other.metrics()
-    paper = audit_predictions(world.logits, world.labels, world.member, outputs="logits", effort=Effort(protocol="paper"))
+    paper = audit_predictions(
+        world.logits, world.labels, world.member, outputs="logits", effort=Effort(protocol="paper")
+    )
     assert len(paper.primary.records) < N == len(first.primary.records)
 
 
