@@ -12,6 +12,8 @@ from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from nni_privacy.auditing.audit import AuditReport, audit
+    from nni_privacy.auditing.estimators import audit_sklearn
+    from nni_privacy.auditing.predictions import audit_predictions
     from nni_privacy.cells.darts import Cell, Edge, Genotype
     from nni_privacy.cells.genotypes import parse_genotype
     from nni_privacy.cells.nasbench201 import NasBench201Genotype
@@ -37,6 +39,8 @@ __all__ = [
     "PrivacyExperiment",
     "Recipe",
     "audit",
+    "audit_predictions",
+    "audit_sklearn",
     "load_model",
     "load_pattern",
     "parse_genotype",
@@ -46,6 +50,8 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "auditing.audit": ["AuditReport", "audit"],
+        "auditing.estimators": ["audit_sklearn"],
+        "auditing.predictions": ["audit_predictions"],
         "cells.darts": ["Cell", "Edge", "Genotype"],
         "cells.genotypes": ["parse_genotype"],
         "cells.nasbench201": ["NasBench201Genotype"],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nni_privacy.errors import DataError
 
-KINDS = ["genotypes", "genotype table", "npz", "image PNG", "pattern", "trials.jsonl"]
+KINDS = ["genotypes", "genotype table", "npz", "answers", "answers, npz", "image PNG", "pattern", "trials.jsonl"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -43,7 +43,9 @@ _TINY_VARIANCE = 1e-12  # shadows that agree to the last bit
 _CHUNK = 2**20  # numbers of float64 at once
 
 
-@register_attack("lira", requires={"logits", "shadows"}, reference_models=2 * MIN_SHADOWS)
+@register_attack(
+    "lira", requires={"logits", "shadows"}, reference_models=2 * MIN_SHADOWS, answers={"confidence", "statistic"}
+)
 def attack_lira(
     signals: TargetSignals,
     *,

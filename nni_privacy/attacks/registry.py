@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.attacks.signals import TargetSignals
+from nni_privacy.attacks.signals import Answers, TargetSignals
 from nni_privacy.errors import AuditError, ConfigError, nearest
 from nni_privacy.plugins import plugin_faults
 
@@ -79,6 +79,7 @@ class Attack:
         requires: what it reads of the signals, of :attr:`TargetSignals.available`.
         description: one line for listings.
         reference_models: how many it needs at least where each is trained on half of the attacked records.
+        answers: what it makes do with in place of logits.
     """
 
     name: str
@@ -86,12 +87,18 @@ class Attack:
     requires: frozenset[str]
     description: str
     reference_models: int = 1
+    answers: frozenset[Answers] = frozenset()
 
     @property
     def options(self) -> dict[str, Any]:
         """The attack's own options and their defaults: keyword-only arguments besides ``seed``."""
         parameters = inspect.signature(self.run).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"}
+
+    def missing(self, signals: TargetSignals) -> tuple[str, ...]:
+        """What the attack requires and the signals do not have, sorted."""
+        met = signals.available | ({"logits"} if signals.answers in self.answers else set())
+        return tuple(sorted(self.requires - met))
 
     def __call__(self, signals: TargetSignals, *, seed: int = 0, **options: Any) -> AttackScores:
         """Runs the attack.
@@ -109,8 +116,7 @@ class Attack:
         for key in options:
             if key not in known:
                 raise ConfigError(f"attack {self.name!r}: unknown option {key!r}: {nearest(key, known)}")
-        missing = sorted(self.requires - signals.available)
-        if missing:
+        if missing := self.missing(signals):
             remedies = "; ".join(f"{name}: {REQUIREMENTS[name]}" for name in missing)
             raise AuditError(
                 f"attack {self.name!r} needs {', '.join(missing)}, which this audit does not have: {remedies}"
@@ -123,7 +129,12 @@ _ATTACKS: dict[str, Attack] = {}
 
 
 def register_attack(
-    name: str, *, requires: Collection[str] = ("logits",), description: str | None = None, reference_models: int = 1
+    name: str,
+    *,
+    requires: Collection[str] = ("logits",),
+    description: str | None = None,
+    reference_models: int = 1,
+    answers: Collection[Answers] = (),
 ) -> Callable[[F], F]:
     """Registers an attack: ``function(signals, *, seed) -> AttackScores``.
 
@@ -133,6 +144,7 @@ def register_attack(
         description: one line; by default the first line of the function's docstring.
         reference_models: how many shadows it needs at least where each is trained on half of the attacked records; of
             no meaning for an attack that does not require ``shadows``.
+        answers: what it makes do with where not all logits are known, of :data:`~nni_privacy.attacks.signals.Answers`.
 
     Raises:
         ConfigError: if the name is taken or not valid, or a requirement is unknown.
@@ -148,7 +160,9 @@ def register_attack(
 
     def register(function: F) -> F:
         line = (inspect.getdoc(function) or "").partition("\n")[0]
-        _ATTACKS[name] = Attack(name, function, frozenset(requires), description or line, reference_models)
+        _ATTACKS[name] = Attack(
+            name, function, frozenset(requires), description or line, reference_models, frozenset(answers)
+        )
         return function
 
     return register

@@ -48,7 +48,7 @@ MARGIN, TAYLOR_DEGREE = 0.6, 4
 _TINY = np.finfo(np.float64).tiny
 
 
-@register_attack("rmia", requires={"logits", "shadows"})
+@register_attack("rmia", requires={"logits", "shadows"}, answers={"confidence"})
 def attack_rmia(
     signals: TargetSignals,
     *,

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.errors import AuditError
 
-__all__ = ["ShadowSignals", "TargetSignals", "check_both_sides", "finite_confidences", "logit_confidence"]
+__all__ = ["Answers", "ShadowSignals", "TargetSignals", "check_both_sides", "finite_confidences", "logit_confidence"]
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 MIN_CLASSES = 2
+
+Answers = Literal["logits", "prediction", "confidence", "statistic"]
+"""What is known of a model's answers: the logits of all classes, or only the predicted class, the confidence in the
+true one, or one number a record of whatever kind, for which logits then stand (see ``auditing.predictions``)."""
+
 Shape = tuple[int | None, ...]
 _LOG_2 = float(np.log(2))
 _POPULATION = ("population_logits", "population_labels", "target_population_logits")
@@ -119,6 +124,7 @@ class TargetSignals:
         shadows: answers of shadow models on these records.
         black_box_shadow: answers of the small CNN on shadow-train (members) and shadow-test (non-members).
         white_box_shadow: answers of a shadow of the target's architecture on the same, with ``features``.
+        answers: what of the logits is known; the rest of them is made up where it is less than all.
 
     Raises:
         AuditError: if a value is NaN or infinite (logits may be ``-inf``), a label is out of range, or shapes do not
@@ -136,8 +142,11 @@ class TargetSignals:
     shadows: ShadowSignals | None = None
     black_box_shadow: TargetSignals | None = None
     white_box_shadow: TargetSignals | None = None
+    answers: Answers = "logits"
 
     def __post_init__(self) -> None:
+        if self.answers not in get_args(Answers):
+            raise AuditError(f"answers is {self.answers!r}: allowed are {', '.join(get_args(Answers))}")
         logits = _check_logits(np.asarray(self.logits))
         records, classes = logits.shape
         labels, member = np.asarray(self.labels), np.asarray(self.is_member)
@@ -189,14 +198,20 @@ class TargetSignals:
     def available(self) -> frozenset[str]:
         """What is there for an attack to require.
 
-        ``logits`` always; ``gradients`` with features or explicit gradients; ``view_logits``, ``distances``,
-        ``shadows``, ``black_box_shadow`` and ``white_box_shadow`` where the attribute is set.
+        ``logits``, or what is known of them (:attr:`answers`); ``gradients`` with features or explicit gradients;
+        ``view_logits``, ``distances``, ``shadows``, ``black_box_shadow`` and ``white_box_shadow`` where the attribute
+        is set.
         """
         names = ("view_logits", "distances", "shadows", "black_box_shadow", "white_box_shadow")
         found = {name for name in names if getattr(self, name) is not None}
         if self.features is not None or self.gradients is not None:
             found.add("gradients")
-        return frozenset(found | {"logits"})
+        return frozenset({*found, self.answers})
+
+    @property
+    def tells_class(self) -> bool:
+        """Whether the answers tell which class the model names, so that :attr:`correct` does, too."""
+        return self.answers in ("logits", "prediction")
 
     @property
     def num_classes(self) -> int:

@@ -19,13 +19,13 @@ __all__ = ["attack_by_gap", "attack_by_loss", "attack_by_robustness"]
 MIN_VIEWS = 2
 
 
-@register_attack("loss_threshold", requires={"logits"})
+@register_attack("loss_threshold", requires={"logits"}, answers={"confidence"})
 def attack_by_loss(signals: TargetSignals, *, seed: int = 0) -> AttackScores:
     """Score = minus the cross-entropy of the record; attacks every record and learns from none."""
     return AttackScores(-signals.losses, signals.is_member, np.arange(len(signals)))
 
 
-@register_attack("gap", requires={"logits"})
+@register_attack("gap", requires={"logits"}, answers={"prediction"})
 def attack_by_gap(signals: TargetSignals, *, seed: int = 0) -> AttackScores:
     """Score = 1 for records that are classified right, else 0; attacks every record and learns from none."""
     return AttackScores(signals.correct.astype(np.float64), signals.is_member, np.arange(len(signals)))

@@ -34,6 +34,7 @@ from nni_privacy.errors import AuditError
 
 if TYPE_CHECKING:
     import torch
+    from matplotlib.axes import Axes
     from torch import nn
 
     from nni_privacy.auditing.options import Effort
@@ -59,6 +60,8 @@ class AuditReport:
         shared: members whose inputs are among the non-members, too.
         max_auc: the highest AUC that is allowed to any attack, if there is such a threshold.
         provenance: when, where and with what :func:`audit` was made, and the digest of the model's weights, as text.
+        skipped: attacks that were not made, each with the reason.
+        places: of each record, where it is not that of :attr:`record_index`.
     """
 
     attacks: dict[str, AttackReport]
@@ -66,6 +69,8 @@ class AuditReport:
     shared: int = 0
     max_auc: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    places: npt.NDArray[np.int64] | None = None
 
     @property
     def primary(self) -> AttackReport:
@@ -83,8 +88,16 @@ class AuditReport:
         return notices_of(self.signals, self.attacks, shared=self.shared)
 
     @property
+    def not_made(self) -> dict[str, tuple[str, ...]]:
+        """The :attr:`skipped` attacks by their reasons."""
+        reasons = dict.fromkeys(self.skipped.values())
+        return {one: tuple(name for name, reason in self.skipped.items() if reason == one) for one in reasons}
+
+    @property
     def record_index(self) -> npt.NDArray[np.int64]:
-        """Each audited record's place among the members, or among the non-members, from 0."""
+        """Each audited record's place among the members, or among the non-members, from 0; or its :attr:`places`."""
+        if self.places is not None:
+            return self.places
         member = self.signals.is_member
         return np.asarray(np.where(member, np.cumsum(member), np.cumsum(~member)) - 1, dtype=np.int64)
 
@@ -101,7 +114,10 @@ class AuditReport:
 
     def __repr__(self) -> str:
         members = int(self.signals.is_member.sum())
-        results = (f"{name} AUC {_auc(one)}" for name, one in self.attacks.items())
+        shown = dict.fromkeys((self.primary.name, self.verdict.leading))
+        results = [f"{name} AUC {_auc(self.attacks[name])}" for name in shown]
+        if more := len(self.attacks) - len(shown):
+            results.append(f"and {more} more")
         return f"AuditReport({members} members, {len(self.signals) - members} non-members: {', '.join(results)})"
 
     def _repr_html_(self) -> str:
@@ -109,6 +125,19 @@ class AuditReport:
         from nni_privacy.auditing.summary import summary_html
 
         return summary_html(self)
+
+    def plot_roc(self, axes: Axes | None = None) -> Axes:
+        """Draws the ROC curves of all attacks, log-log, with the diagonal of an attacker who guesses.
+
+        Args:
+            axes: of Matplotlib, to draw into; by default those of a new figure of ``pyplot``.
+
+        Returns:
+            The axes; their figure is ``axes.figure``.
+        """
+        from nni_privacy.auditing.figures import draw_roc_figure, roc_figure
+
+        return draw_roc_figure(roc_figure(self.attacks), axes)
 
     def save_scores(
         self, path: str | PathLike[str], *, further: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})

@@ -58,6 +58,8 @@ def _sides(signals: TargetSignals) -> tuple[npt.NDArray[np.bool_], npt.NDArray[n
 
 
 def _chance(signals: TargetSignals) -> Iterator[str]:
+    if not signals.tells_class:
+        return
     _, others = _sides(signals)
     counts = np.bincount(signals.labels[others])
     counts = counts[counts > 0]
@@ -79,6 +81,8 @@ def _few(attacks: Mapping[str, AttackReport]) -> Iterator[str]:
 
 
 def _one_class(signals: TargetSignals) -> Iterator[str]:
+    if not signals.tells_class:
+        return  # labels may be unknown
     counts = np.bincount(signals.labels)
     share = counts.max() / counts.sum()
     scatter = 2 * float(np.sqrt(ONE_CLASS * (1 - ONE_CLASS) / counts.sum()))

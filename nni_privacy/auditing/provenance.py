@@ -9,19 +9,28 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["provenance_of", "weights_digest"]
+__all__ = ["environment_facts", "provenance_of", "weights_digest"]
 
 
-def provenance_of(model: nn.Module, *, device: torch.device) -> dict[str, str]:
-    """Date, device, versions and the digest of the weights, as text by what it is."""
+def environment_facts() -> dict[str, str]:
+    """Date and versions, as text by what it is."""
     from nni_privacy.runs.directory import describe_environment  # here, as it imports YAML
 
     found = describe_environment()
     versions = {"python": found["python"], **{name: number for name, number in found["versions"].items() if number}}
     return {
         "Date": found["started"],
-        "Device": str(device),
         "Versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+    }
+
+
+def provenance_of(model: nn.Module, *, device: torch.device) -> dict[str, str]:
+    """Date, device, versions and the digest of the weights, as text by what it is."""
+    found = environment_facts()
+    return {
+        "Date": found.pop("Date"),
+        "Device": str(device),
+        **found,
         "Weights audited": f"SHA-256 of all names, types, shapes and values: {weights_digest(model)}",
     }
 

@@ -14,12 +14,15 @@ __all__ = ["summary_html"]
 
 
 def summary_html(report: AuditReport) -> str:
-    """A table of the attacks, the primary one first; names are escaped."""
+    """A table of the attacks, the primary one first, between notices and verdict; texts are escaped."""
     return _template().render(
         members=int(report.signals.is_member.sum()),
         nonmembers=int((~report.signals.is_member).sum()),
-        classes=report.signals.num_classes,
+        classes=report.signals.num_classes if report.signals.tells_class else None,
         attacks={name: one.metrics for name, one in report.attacks.items()},
+        notices=report.notices,
+        verdict=report.verdict,
+        skipped=report.not_made,
     )
 
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from nni_privacy.commands.audit_target import Records, read_records
 from nni_privacy.commands.gates import Gate, add_gate, audit_metrics
 from nni_privacy.commands.options import ExitCode, add_command, add_plugins, parse_assignments, parse_names
+from nni_privacy.errors import ConfigError
 from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.auditing.audit import AuditReport
 
-__all__ = ["add_audit", "run_audit"]
+__all__ = ["add_audit", "run_audit", "run_predictions"]
 
 OWN_HALVES = "shadow-train and shadow-test of the same split"
 PAPERS = "the paper's"
@@ -34,6 +35,7 @@ def add_audit(commands: Any) -> None:
         "audit --model mymodel:make --weights model.pt --members in.npz --nonmembers out.npz \\\n"
         "    --population more.npz --attacks lira,rmia --recipe epochs=30 --output audit/",
         "audit --model released/ --output audit/",
+        "audit --predictions answers.csv --output audit/",
     )
     _add_target(audit)
     audit.add_argument("--population", type=Path, metavar="C.npz", help="further records: shadow models, RMIA")
@@ -59,17 +61,23 @@ def add_audit(commands: Any) -> None:
     )
     add_gate(audit)
     audit.add_argument("--allow-shared", action="store_true", help="accept records that are on both sides")
-    audit.set_defaults(run=run_audit)
+    audit.set_defaults(run=_run)
 
 
 def _add_target(audit: argparse.ArgumentParser) -> None:
     """Adds what says which model is attacked on which records."""
     needed = audit.add_argument_group("what to audit")
-    needed.add_argument(
+    what = needed.add_mutually_exclusive_group(required=True)
+    what.add_argument(
         "--model",
-        required=True,
         metavar="PACKAGE.MODULE:FACTORY|DIR",
         help="makes the untrained network; or an exported folder, which needs nothing else but --output",
+    )
+    what.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="what a model has answered: .csv, .npz or .parquet; needs nothing else but --output",
     )
     needed.add_argument("--weights", type=Path, metavar="FILE", help="a state dict: .pt, .safetensors")
     needed.add_argument("--members", type=Path, metavar="A.npz", help="records it was trained on; or .csv, ...")
@@ -130,7 +138,6 @@ def run_audit(
     from nni_privacy.auditing.shadows import ShadowOptions
     from nni_privacy.commands.audit_target import Asked, exported_target, factory_target, is_folder
     from nni_privacy.data.inputs import Inputs
-    from nni_privacy.report.audit_page import write_audit
     from nni_privacy.training.recipe import Recipe
 
     trained = parse_assignments(recipe, option="--recipe")
@@ -160,20 +167,8 @@ def run_audit(
         "Recipe of shadow models": ", ".join(f"{key}: {value}" for key, value in target.recipe.items()) or PAPERS,
         "Seed": target.seed,
     }
-    page = write_audit(
-        report,
-        output,
-        title=f"Audit of {model}",
-        facts={key: str(value) for key, value in facts.items()},
-        images=Inputs.of(target.members[0]).images,
-    )
-    _print(report)
-    print(f"report: {page}")
-    each = {f"{name}_{key}": value for name, one in report.attacks.items() for key, value in one.metrics.items()}
-    if closed := gate.judge({model: {**each, **report.metrics()}}, command="audit"):
-        return closed
-    threshold = report.verdict.threshold
-    return ExitCode.DONE if threshold is None or threshold.passed else ExitCode.EXCEEDED
+    images = Inputs.of(target.members[0]).images
+    return _conclude(report, output, subject=model, facts=facts, gate=gate, images=images)
 
 
 def _check(
@@ -209,12 +204,92 @@ def _halves(population: Records, *, seed: int) -> dict[str, Any]:
     return {name: (inputs[chosen].value, labels[chosen]) for name, chosen in rows.items()}
 
 
+def _run(predictions: Path | None, **options: Any) -> int:
+    return run_audit(**options) if predictions is None else run_predictions(predictions, **options)
+
+
+def run_predictions(
+    path: Path,
+    *,
+    output: Path,
+    attacks: Sequence[str] | None = None,
+    effort: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    seed: int | None = None,
+    max_auc: float | None = None,
+    fail_if: Sequence[str] = (),
+    junit: Path | None = None,
+    **options: Any,
+) -> int:
+    """Audits what a model has answered, as :func:`run_audit` does a model; returns and raises as it does.
+
+    Args:
+        path: the file of answers.
+        output: as the command's option, as those that follow.
+        attacks: by default all that the answers allow.
+        effort: what asks a model is refused.
+        plugins: imported first.
+        seed: of the attacks.
+        max_auc: a threshold.
+        fail_if: conditions.
+        junit: their file.
+        **options: those that need a model, and are not set.
+    """
+    from nni_privacy.auditing.options import Effort
+    from nni_privacy.auditing.prediction_files import read_predictions
+    from nni_privacy.auditing.predictions import SCORE, audit_answers, runnable
+
+    if given := [name for name, value in options.items() if value not in _UNSET]:
+        told = f"--{given[0].replace('_', '-')}: {options[given[0]]}"
+        raise ConfigError(f"{told}; it needs the model, which --predictions goes without")
+    budget = parse_assignments(effort, option="--effort")
+    if asking := sorted(_ASKING & budget.keys()):
+        raise ConfigError(f"--effort: {asking[0]}; it asks the model, which --predictions goes without")
+    _check(output, plugins, [name for name in attacks or () if name != SCORE], {}, budget)
+    file = read_predictions(path)
+    names = attacks or runnable(file.signals)[0]
+    gate = Gate.of(fail_if, junit, known=audit_metrics(names))
+    print(f"read: {file.told}")
+    report = audit_answers(
+        file.signals,
+        attacks=attacks,
+        effort=Effort.from_mapping(budget),
+        seed=seed or 0,
+        max_auc=max_auc,
+    )
+    return _conclude(report, output, subject=str(path), facts={**file.facts, "Seed": seed or 0}, gate=gate)
+
+
+_UNSET: tuple[Any, ...] = (None, False, 0, [], "auto")
+"""What options are that the user has left out."""
+_ASKING = {"views", "boundary_records", "boundary_queries"}
+
+
+def _conclude(
+    report: AuditReport, output: Path, *, subject: str, facts: Mapping[str, object], gate: Gate, images: Any = None
+) -> int:
+    """Writes and prints what was found, and judges it."""
+    from nni_privacy.report.audit_page import write_audit
+
+    texts = {key: str(value) for key, value in facts.items()}
+    page = write_audit(report, output, title=f"Audit of {subject}", facts=texts, images=images)
+    _print(report)
+    print(f"report: {page}")
+    each = {f"{name}_{key}": value for name, one in report.attacks.items() for key, value in one.metrics.items()}
+    if closed := gate.judge({subject: {**each, **report.metrics()}}, command="audit"):
+        return closed
+    threshold = report.verdict.threshold
+    return ExitCode.DONE if threshold is None or threshold.passed else ExitCode.EXCEEDED
+
+
 def _print(report: AuditReport) -> None:
     for name, result in report.attacks.items():
         low, auc, high = (result.metrics[key] for key in ("mia_auc_low", "mia_auc", "mia_auc_high"))
         print(f"{name:<24} AUC {auc:.4f} [{low:.4f}, {high:.4f}]  TPR at 1% FPR {result.rates['1pct']}")
     for note in dict.fromkeys(one.rates["1pct"].note for one in report.attacks.values() if one.rates["1pct"].note):
         print(f"note: {note}")
+    for reason, names in report.not_made.items():
+        print(f"not made: {', '.join(names)}: {reason}")
     for notice in report.notices:
         print(f"notice: {notice}")
     print(f"verdict: {report.verdict}")

@@ -104,7 +104,7 @@ class AuditInfo:
         roc: curves of all attacks, with the band of the primary one.
         members: audited members; an attack may have learned from some of them and attacked the others.
         nonmembers: audited non-members.
-        num_classes: of the model.
+        num_classes: of the model; None where its answers do not tell, as the next three.
         member_accuracy: share of the members that the model classifies right.
         nonmember_accuracy: likewise.
         balanced_accuracy: mean of the non-members' share over the classes.
@@ -113,6 +113,7 @@ class AuditInfo:
         verdict: over all attacks.
         notices: why the numbers may be no result, each with its kind first.
         provenance: date, device, versions, digest of the weights.
+        skipped: attacks by the reason why they were not made.
         exposed: the members, those first that the attacks find most often.
     """
 
@@ -120,15 +121,16 @@ class AuditInfo:
     roc: RocInfo
     members: int
     nonmembers: int
-    num_classes: int
-    member_accuracy: float
-    nonmember_accuracy: float
-    balanced_accuracy: float
+    num_classes: int | None
+    member_accuracy: float | None
+    nonmember_accuracy: float | None
+    balanced_accuracy: float | None
     counts: Mapping[int, tuple[int, int]]
     shared: int
     verdict: Verdict
     notices: tuple[str, ...]
     provenance: Mapping[str, str]
+    skipped: Mapping[str, tuple[str, ...]]
     exposed: Exposures
 
     @property
@@ -146,7 +148,7 @@ class AuditInfo:
 
 def audit_info(report: AuditReport) -> AuditInfo:
     """The numbers of an audit; the same report gives the same numbers."""
-    signals = report.signals
+    signals, named = report.signals, report.signals.tells_class
     # The audited model stands in the curves' info as the only trial there is.
     metrics = {key: value for key, value in report.metrics().items() if value is not None}
     trial = TrialRecord("audit", 0, "succeeded", "", metrics)
@@ -165,15 +167,16 @@ def audit_info(report: AuditReport) -> AuditInfo:
         roc=trial_rocs(trial, scores, [attack.roc for attack in report.attacks.values()]),
         members=int(np.count_nonzero(signals.is_member)),
         nonmembers=int(np.count_nonzero(~signals.is_member)),
-        num_classes=signals.num_classes,
-        member_accuracy=float(signals.correct[signals.is_member].mean()),
-        nonmember_accuracy=float(signals.correct[~signals.is_member].mean()),
-        balanced_accuracy=balanced_accuracy(signals),
+        num_classes=signals.num_classes if named else None,
+        member_accuracy=float(signals.correct[signals.is_member].mean()) if named else None,
+        nonmember_accuracy=float(signals.correct[~signals.is_member].mean()) if named else None,
+        balanced_accuracy=balanced_accuracy(signals) if named else None,
         counts=class_counts(signals),
         shared=report.shared,
         verdict=report.verdict,
         notices=report.notices,
         provenance=report.provenance,
+        skipped=report.not_made,
         exposed=exposures({"": [("audit", scores)]}),
     )
 
@@ -352,6 +355,7 @@ def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mappi
             "balanced": info.balanced_accuracy,
         },
         "attacks": {attack.report.name: _attack(attack) for attack in info.attacks},
+        "skipped": dict(report.skipped),
     }
     return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
 

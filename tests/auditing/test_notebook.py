@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +14,8 @@ import torch
 from torch import nn
 
 from nni_privacy import AuditReport, Recipe, audit
-from nni_privacy.attacks import AttackScores, TargetSignals, report_attack
+from nni_privacy.attacks import AttackScores, TargetSignals, report_attack, roc_curve
+from nni_privacy.auditing.figures import roc_figure
 from nni_privacy.auditing.shadows import ModelSpec, ShadowOptions
 from nni_privacy.errors import AuditError, ConfigError
 
@@ -49,6 +53,53 @@ def test_a_notebook_shows_a_table_of_the_attacks_with_names_escaped() -> None:
     assert "150 members, 250 non-members, 3 classes" in " ".join(cells)
     assert {"lira", "<b>bold</b>", "not resolvable"} <= set(cells) and "<b>" not in page
     assert any(re.fullmatch(r"0\.\d{4}", cell) for cell in cells)
+
+
+def test_a_report_of_many_attacks_is_as_short() -> None:
+    names = [f"attack{at}" for at in range(9)]
+    report = small_report(*names)
+    assert len(repr(report)) < 200 and repr(report).endswith("and 8 more)")
+    strongest = dataclasses.replace(report.attacks["attack4"], roc=roc_curve([3, 2, 1, 0], [1, 1, 0, 0]))
+    leading = AuditReport({**report.attacks, "attack4": strongest}, report.signals)
+    assert "attack0 AUC" in repr(leading) and "attack4 AUC" in repr(leading) and "and 7 more" in repr(leading)
+
+
+def test_a_notebook_shows_notices_verdict_and_what_was_not_made() -> None:
+    report = dataclasses.replace(small_report("lira"), shared=150, skipped={"rmia": "needs <shadows>", "gap": "why"})
+    page = report._repr_html_()
+    assert f"notice: {report.notices[-1]}" in page and report.notices[-1].startswith("members among")
+    assert "evidence of a leak: lira leads" in page and "<li>rmia: needs &lt;shadows&gt;</li>" in page
+    assert "not made" not in small_report("lira")._repr_html_()
+
+
+def test_curves_are_drawn_on_logarithmic_axes_with_the_diagonal() -> None:
+    from matplotlib import pyplot
+
+    report = small_report("lira", "a$b$")
+    axes = report.plot_roc()
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    diagonal, *curves = axes.get_lines()
+    assert np.array_equal(diagonal.get_xdata(), diagonal.get_ydata()) and len(curves) == 2
+    roc = report.primary.roc
+    above = roc.fpr > 0
+    assert np.array_equal(curves[0].get_xdata()[above], roc.fpr[above])
+    assert np.array_equal(curves[0].get_ydata()[above], roc.tpr[above])
+    assert curves[0].get_drawstyle() == "steps-post"
+    axes.figure.canvas.draw()
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["guessing, AUC 0.500", f"lira, AUC {roc.auc:.3f}", rf"a\$b\$, AUC {roc.auc:.3f}"]
+    assert axes.get_xlim()[0] == 1 / 250 and axes.get_ylim()[0] == pytest.approx(1 / 225)
+    assert report.plot_roc(axes) is axes and len(axes.get_lines()) == 6
+    pyplot.close(axes.figure)
+
+
+def test_the_numbers_of_the_figure_are_computed_before_it_is_drawn() -> None:
+    report = small_report("lira", "rmia")
+    info = roc_figure(report.attacks)
+    assert [line.label.partition(",")[0] for line in info.lines] == ["lira", "rmia"]
+    assert (info.left, info.bottom) == (1 / 250, 1 / 150)
+    code = "import nni_privacy.auditing.figures, sys; print('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"False\n"
 
 
 def test_reference_models_without_a_factory_are_told_the_argument_and_the_page() -> None:

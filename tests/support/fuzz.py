@@ -273,6 +273,12 @@ def audit_with(option: str) -> Callable[[Path], None]:
     return audit
 
 
+def read_answers(path: Path) -> None:
+    from nni_privacy.auditing.prediction_files import read_predictions
+
+    read_predictions(path)
+
+
 def search(path: Path) -> None:
     from nni_privacy.commands.session import Session
     from nni_privacy.nni_runtime.probe import free_port
@@ -335,6 +341,20 @@ def _arrays() -> bytes:
     return file.getvalue()
 
 
+def _answers() -> bytes:
+    file = io.BytesIO()
+    member = np.arange(50) % 2
+    np.savez(file, logits=np.arange(150.0).reshape(50, 3), label=np.arange(50) % 3, member=member)
+    return file.getvalue()
+
+
+def answers_text(separator: str) -> str:
+    """A table of answers."""
+    rows = [["id", "label", "member", "p_0", "p_1"]]
+    rows += [[str(one) for one in (at, at % 2, at % 3 % 2, at / 60, 1 - at / 60)] for at in range(60)]
+    return "".join(separator.join(row) + "\n" for row in rows)
+
+
 def _weights() -> bytes:
     import torch
     from audited_model import build
@@ -356,6 +376,8 @@ def targets() -> dict[str, Target]:
         "measured table": Target(tables, "measured.csv", fit),
         "npz": Target(_bytes(_arrays()), "data.npz", load_npz),
         "records": Target(_bytes(_arrays()), "records.npz", audit_with("--members"), records_beside),
+        "answers": Target(_texts([answers_text(separator) for separator in ",;\t"]), "answers.csv", read_answers),
+        "answers, npz": Target(_bytes(_answers()), "answers.npz", read_answers),
         "weights": Target(_bytes(_weights()), "weights.pt", audit_with("--weights"), records_beside, lines=3),
         **{
             f"image {kind}": Target(_bytes(picture(kind)), f"a/spoiled.{kind.lower()}", load_pictures, pictures_beside)
