@@ -27,8 +27,9 @@ from nni_privacy.attacks import (
     report_attack,
 )
 from nni_privacy.attacks.cross_fitting import ProtocolName
+from nni_privacy.attacks.ensemble import Agreement, agreement, combine
 from nni_privacy.attacks.verdict import check_max_auc
-from nni_privacy.auditing.notices import notices_of
+from nni_privacy.auditing.notices import accuracies, notices_of
 from nni_privacy.auditing.provenance import provenance_of
 from nni_privacy.errors import AuditError
 
@@ -59,6 +60,8 @@ class AuditReport:
         shared: members whose image is among the non-members, too.
         max_auc: the highest AUC that is allowed to any attack, if there is such a threshold.
         provenance: when, where and with what :func:`audit` was made, and the digest of the model's weights, as text.
+        seed: that the attacks were made with.
+        input_notices: what is odd about the records, see :func:`~nni_privacy.auditing.inputs.input_notices`.
     """
 
     attacks: dict[str, AttackReport]
@@ -66,6 +69,8 @@ class AuditReport:
     shared: int = 0
     max_auc: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    input_notices: tuple[str, ...] = ()
 
     @property
     def primary(self) -> AttackReport:
@@ -80,7 +85,31 @@ class AuditReport:
     @cached_property
     def notices(self) -> tuple[str, ...]:
         """Reasons why the numbers may be no result; each begins with its kind and a colon."""
-        return notices_of(self.signals, self.attacks, shared=self.shared)
+        return notices_of(self.signals, self.attacks, shared=self.shared, inputs=self.input_notices)
+
+    @property
+    def accuracies(self) -> tuple[float, float]:
+        """Share of the members, and of the non-members, that the model classifies right."""
+        return accuracies(self.signals)
+
+    @cached_property
+    def combined(self) -> AttackReport | None:
+        """The attacker who combines all attacks; None if there is one only, or too few records have all scores.
+
+        See :func:`~nni_privacy.attacks.ensemble.combine`; the verdict does not count it.
+        """
+        return combine(list(self.attacks.values()), self.signals, seed=self.seed)
+
+    @property
+    def results(self) -> dict[str, AttackReport]:
+        """The attacks by name, and last, if there is one, the attacker who combines them."""
+        combined = self.combined
+        return self.attacks | ({} if combined is None else {combined.name: combined})
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """How far the attacks say the same of the same records."""
+        return agreement(list(self.attacks.values()))
 
     @property
     def record_index(self) -> npt.NDArray[np.int64]:
@@ -102,7 +131,9 @@ class AuditReport:
     def __repr__(self) -> str:
         members = int(self.signals.is_member.sum())
         results = (f"{name} AUC {_auc(one)}" for name, one in self.attacks.items())
-        return f"AuditReport({members} members, {len(self.signals) - members} non-members: {', '.join(results)})"
+        counts = f"{members} members, {len(self.signals) - members} non-members"
+        first, second = self.accuracies
+        return f"AuditReport({counts}: {', '.join(results)}; accuracy {first:.3f} and {second:.3f})"
 
     def _repr_html_(self) -> str:
         """A table, where a notebook shows a report."""
@@ -190,6 +221,7 @@ def audit(
     import torch
 
     from nni_privacy.auditing.collect import SignalRequest, gather_signals
+    from nni_privacy.auditing.inputs import count_repeated, input_notices, repeated_notices
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.records import check_records, check_scale, count_shared
     from nni_privacy.data import Normalizer
@@ -210,6 +242,8 @@ def audit(
         )
     _check_counts(len(labels), len(other_labels))
     check_scale(images, other_images)
+    repeated = count_repeated(images), count_repeated(other_images)
+    odd = input_notices(images, other_images) + repeated_notices(*repeated, counts=(len(images), len(other_images)))
     shadow = None if shadow is None else _same_types(shadow, images)
     if shadow is not None and not scaled:
         raise AuditError("shadow models can be trained with a Normalizer or without normalisation only")
@@ -236,7 +270,7 @@ def audit(
         if device_before is not None:
             model.to(device_before)
     report = audit_signals(signals, attacks=names, seed=seed, shared=shared, protocol=effort.protocol)
-    return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used))
+    return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used), input_notices=odd)
 
 
 def audit_signals(
@@ -268,7 +302,7 @@ def audit_signals(
     for attack in map(get_attack, names):
         options = {"protocol": protocol} if "protocol" in attack.options else {}
         reports[attack.name] = report_attack(attack.name, attack(signals, seed=seed, **options), seed=seed)
-    return AuditReport(reports, signals, shared)
+    return AuditReport(reports, signals, shared, seed=seed)
 
 
 def _check_request(attacks: str | Sequence[str], seed: int) -> tuple[str, ...]:

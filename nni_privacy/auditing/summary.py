@@ -19,7 +19,9 @@ def summary_html(report: AuditReport) -> str:
         members=int(report.signals.is_member.sum()),
         nonmembers=int((~report.signals.is_member).sum()),
         classes=report.signals.num_classes,
-        attacks={name: one.metrics for name, one in report.attacks.items()},
+        accuracies=report.accuracies,
+        attacks={name: one.metrics for name, one in report.results.items()},
+        notices=report.notices,
     )
 
 

@@ -123,6 +123,7 @@ def run_audit(
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
     """
+    from nni_privacy.attacks.registry import COMBINED
     from nni_privacy.auditing.audit import audit
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ShadowOptions
@@ -136,7 +137,8 @@ def run_audit(
     asked = Asked(model=model, weights=weights, members=members, nonmembers=nonmembers, normalize=normalize,
                   attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed)  # fmt: skip
     target = (exported_target if is_folder(model) else factory_target)(asked)
-    gate = Gate.of(fail_if, junit, known=audit_metrics(target.attacks))
+    named = [*target.attacks, *([COMBINED] if len(target.attacks) > 1 else [])]
+    gate = Gate.of(fail_if, junit, known=audit_metrics(named))
     halves = target.halves if population is None else _halves(read_records(population), seed=target.seed)
     how = Recipe.from_mapping(target.recipe)
     report = audit(
@@ -166,7 +168,7 @@ def run_audit(
     )
     _print(report)
     print(f"report: {page}")
-    each = {f"{name}_{key}": value for name, one in report.attacks.items() for key, value in one.metrics.items()}
+    each = {f"{name}_{key}": value for name, one in report.results.items() for key, value in one.metrics.items()}
     if closed := gate.judge({model: {**each, **report.metrics()}}, command="audit"):
         return closed
     threshold = report.verdict.threshold
@@ -204,11 +206,12 @@ def _halves(population: Dataset, *, seed: int) -> dict[str, Any]:
 
 
 def _print(report: AuditReport) -> None:
-    for name, result in report.attacks.items():
+    for notice in report.notices:
+        print(f"notice: {notice}")
+    print("{:<24} {:.4f} on members, {:.4f} on non-members".format("accuracy", *report.accuracies))
+    for name, result in report.results.items():
         low, auc, high = (result.metrics[key] for key in ("mia_auc_low", "mia_auc", "mia_auc_high"))
         rate = result.metrics["mia_tpr_at_1pct_fpr"]
         shown = "not resolvable" if rate is None else f"{rate:.4f}"
         print(f"{name:<24} AUC {auc:.4f} [{low:.4f}, {high:.4f}]  TPR at 1% FPR {shown}")
-    for notice in report.notices:
-        print(f"notice: {notice}")
     print(f"verdict: {report.verdict}")
