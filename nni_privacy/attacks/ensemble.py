@@ -94,22 +94,22 @@ def combine(attacks: Sequence[AttackReport], signals: TargetSignals, *, seed: in
     folds = draw_folds(signals, seed=seed)[records]
     if any(np.bincount(folds[side], minlength=FOLDS).min() < LEAST for side in (member, ~member)):
         return None
-    ranks = cross_fitted_ranks(scores, member, folds)
+    ranks = cross_fitted_ranks(normal_scores(scores), member, folds)
     return report_attack(COMBINED, AttackScores(ranks, member, records), seed=seed)
 
 
-def cross_fitted_ranks(features: Floats, is_member: Flags, folds: Indices) -> Floats:
+def cross_fitted_ranks(inputs: Floats, is_member: Flags, folds: Indices) -> Floats:
     """Scores of a logistic regression of membership, each by the model that learned from the fold before.
 
     Args:
-        features: ``(n, f)``, finite; only their order counts, see :func:`normal_scores`.
+        inputs: ``(n, f)``, finite, of one scale: there is a penalty on their weights.
         is_member: ``(n,)`` booleans; each fold has both.
         folds: ``(n,)`` in 0..2.
 
     Returns:
         ``(n,)`` ranks within folds, between 0 and 1, which can be compared across folds.
     """
-    inputs, scores = normal_scores(features), np.empty(len(features))
+    scores = np.empty(len(inputs))
     for fold in range(FOLDS):
         known, attacked = folds == fold, folds == (fold + 1) % FOLDS
         scores[attacked] = inputs[attacked] @ _logistic_weights(inputs[known], is_member[known])

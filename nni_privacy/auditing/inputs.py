@@ -31,6 +31,7 @@ __all__ = ["count_repeated", "input_notices", "repeated_notices"]
 
 Floats = npt.NDArray[np.float64]
 
+SCALES, ROUNDED = "different scales", "rounded values"
 FEWEST = 6
 """Records of a side that are compared at all: two a fold."""
 
@@ -52,8 +53,8 @@ STRETCH = 2.0
 TOLD_APART = 0.6
 """AUC of a classifier of inputs from which on an attack's is hardly about membership."""
 
-BLOCKS = 32
-"""Parts of a record that are averaged for the classifier."""
+BLOCKS, CLIPPED = 32, 3.0
+"""Parts of a record that are averaged for the classifier, and deviations from the mean that it sees at most."""
 
 REPEATED = 0.05
 """Share of a side that equals other records of it, from which on intervals are too narrow."""
@@ -72,7 +73,10 @@ def input_notices(members: Any, nonmembers: Any, *, name: str = "") -> tuple[str
         return ()
     both = [_Summary.of(side) for side in sides]
     of = f"of input {name!r} " if name else ""
-    return (*_prepared(*both, of), *_shares(*both, of), *_constant(*both, of))
+    prepared = list(_prepared(*both, of))
+    scaled = any(notice.startswith(SCALES) for notice in prepared)  # which ends all rounding
+    shares = (notice for notice in _shares(*both, of) if not (scaled and notice.startswith(ROUNDED)))
+    return (*prepared, *shares, *_constant(*both, of))
 
 
 def repeated_notices(members: int, nonmembers: int, *, counts: tuple[int, int]) -> tuple[str, ...]:
@@ -149,23 +153,11 @@ class _Summary:
         }
 
     @property
-    def outline(self) -> Floats:
-        """Block means and extremes of the records."""
-        return _blocks(self.values)
-
-    @property
-    def shape(self) -> Floats:
-        """The same where each record, or of large ones each channel, is standardised: what no other scale explains."""
+    def standardised(self) -> Floats:
+        """The values with each record, or of large ones each channel, standardised: what no other scale explains."""
         axes: tuple[int, ...] = (2,) if self.values.shape[2] >= BLOCKS else (1, 2)
         spread = self.values.std(axis=axes, keepdims=True)
-        return _blocks((self.values - self.values.mean(axis=axes, keepdims=True)) / np.where(spread > 0, spread, 1))
-
-
-def _blocks(values: Floats) -> Floats:
-    flat = values.reshape(len(values), -1)
-    starts = np.unique(np.linspace(0, flat.shape[1], BLOCKS, endpoint=False).astype(int))
-    means = np.add.reduceat(flat, starts, axis=1) / np.diff([*starts, flat.shape[1]])
-    return np.column_stack([means, flat.min(axis=1), flat.max(axis=1)])
+        return (self.values - self.values.mean(axis=axes, keepdims=True)) / np.where(spread > 0, spread, 1)
 
 
 def _thinned(records: Tensor) -> Tensor:
@@ -190,13 +182,13 @@ def _prepared(first: _Summary, second: _Summary, of: str) -> Iterator[str]:
     pairs = {key: (values, second.scale[key]) for key, values in first.scale.items()}
     apart = [key for key, pair in pairs.items() if _apart(*pair, unit=unit)]
     told = {key: [float(np.median(side)) for side in pair] for key, pair in pairs.items()}
-    auc, p = _classified(*(side.shape if apart else side.outline for side in (first, second)))
+    auc, p = _classified(*(side.standardised if apart else side.values for side in (first, second)))
     other = auc >= TOLD_APART and p <= ALARM
     least, most = sorted(told["deviation"])
     if apart and (not other or most > STRETCH * least):
         shown = ", ".join(f"{key} {a:.3g} against {b:.3g}" for key, (a, b) in told.items())
         yield (
-            f"different scales: values {of}of members and of non-members are spread differently (medians over the "
+            f"{SCALES}: values {of}of members and of non-members are spread differently (medians over the "
             f"records: {shown}), which an attack takes for a leak: scale and normalise both sides alike"
         )
     if other:
@@ -208,14 +200,24 @@ def _prepared(first: _Summary, second: _Summary, of: str) -> Iterator[str]:
 
 
 def _classified(first: Floats, second: Floats) -> tuple[float, float]:
-    """AUC of a cross-fitted linear classifier of two samples, and its p-value (Mann and Whitney)."""
+    """AUC of a cross-fitted linear classifier of two samples of values, and its p-value (Mann and Whitney)."""
     from scipy.stats import mannwhitneyu
 
     member = np.repeat([True, False], [len(first), len(second)])
-    folds = deal_folds(member, seed=0)
-    scores = cross_fitted_ranks(np.concatenate([first, second]), member, folds)
+    scores = cross_fitted_ranks(_outline(np.concatenate([first, second])), member, deal_folds(member, seed=0))
     p = mannwhitneyu(scores[member], scores[~member], alternative="greater", method="asymptotic").pvalue
     return roc_auc(scores, member), float(p)
+
+
+def _outline(values: Floats) -> Floats:
+    """Block means and extremes of records, in deviations; less than :data:`SHIFT` of the channel's makes none."""
+    channels = values.std(axis=(0, 2), keepdims=True)
+    flat = (values - values.mean(axis=(0, 2), keepdims=True)) / np.where(channels > 0, channels, 1)
+    flat = flat.reshape(len(values), -1)
+    starts = np.unique(np.linspace(0, flat.shape[1], BLOCKS, endpoint=False).astype(int))
+    means = np.add.reduceat(flat, starts, axis=1) / np.diff([*starts, flat.shape[1]])
+    found = np.column_stack([means, flat.min(axis=1), flat.max(axis=1)])
+    return np.clip((found - found.mean(axis=0)) / np.maximum(found.std(axis=0), SHIFT), -CLIPPED, CLIPPED)
 
 
 def _shares(first: _Summary, second: _Summary, of: str) -> Iterator[str]:
@@ -231,7 +233,7 @@ def _shares(first: _Summary, second: _Summary, of: str) -> Iterator[str]:
             )
 
 
-_ROUNDED = "rounded values", "one side was stored or transformed otherwise, so read both from files of one kind"
+_ROUNDED = ROUNDED, "one side was stored or transformed otherwise, so read both from files of one kind"
 _CAUSES = {
     "whole numbers": _ROUNDED,
     "multiples of 1/255": _ROUNDED,

@@ -55,7 +55,7 @@ MISTAKES: dict[str, tuple[str, str, Callable[[Tensor], Tensor]]] = {
     "normalised by channel": ("rgb", "different scales", lambda records: (records - IMAGENET[0]) / IMAGENET[1]),
     "standardised table": ("table", "different scales", lambda x: (x - TABLE.mean(0)) / TABLE.std(0)),
     "whole numbers": ("table", "rounded values", torch.round),
-    "levels": ("images", "rounded values", lambda records: (records * 0.83 + 0.051).clamp(0, 1)),
+    "levels": ("images", "rounded values", lambda records: records * 0.99 + 0.001),
     "padded tokens": ("tokens", "padding", lambda x: torch.cat([x[:, :20], torch.zeros_like(x[:, 20:])], dim=1)),
     "padded left": ("tokens", "padding", lambda x: torch.cat([torch.ones_like(x[:, :20]), x[:, 20:]], dim=1)),
     "a channel lost": ("rgb", "constant input", blinded),
