@@ -157,7 +157,8 @@ class _Summary:
         """The values with each record, or of large ones each channel, standardised: what no other scale explains."""
         axes: tuple[int, ...] = (2,) if self.values.shape[2] >= BLOCKS else (1, 2)
         spread = self.values.std(axis=axes, keepdims=True)
-        return (self.values - self.values.mean(axis=axes, keepdims=True)) / np.where(spread > 0, spread, 1)
+        centred = self.values - self.values.mean(axis=axes, keepdims=True)
+        return np.asarray(centred / np.where(spread > 0, spread, 1))
 
 
 def _thinned(records: Tensor) -> Tensor:
@@ -217,7 +218,8 @@ def _outline(values: Floats) -> Floats:
     starts = np.unique(np.linspace(0, flat.shape[1], BLOCKS, endpoint=False).astype(int))
     means = np.add.reduceat(flat, starts, axis=1) / np.diff([*starts, flat.shape[1]])
     found = np.column_stack([means, flat.min(axis=1), flat.max(axis=1)])
-    return np.clip((found - found.mean(axis=0)) / np.maximum(found.std(axis=0), SHIFT), -CLIPPED, CLIPPED)
+    spread = np.maximum(found.std(axis=0), SHIFT)
+    return np.asarray(np.clip((found - found.mean(axis=0)) / spread, -CLIPPED, CLIPPED))
 
 
 def _shares(first: _Summary, second: _Summary, of: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from nni_privacy.attacks import AttackReport, TargetSignals, roc_auc
 __all__ = ["ALARM", "FEW_RECORDS", "ONE_CLASS", "SIDES", "accuracies", "balanced_accuracy", "class_counts"]
 __all__ += ["notices_of"]
 
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.integer]
 
 SIDES = ("members", "non-members")
 
