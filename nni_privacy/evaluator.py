@@ -344,15 +344,13 @@ class _Monitor:
 
 
 def _final_metrics(report: AuditReport) -> dict[str, Any]:
-    signals = report.signals
-    accuracy = float(signals.correct[~signals.is_member].mean())
-    train_accuracy = float(signals.correct[signals.is_member].mean())
+    train_accuracy, accuracy = report.accuracies
     return {
         "default": accuracy,
         "accuracy": accuracy,
         "train_accuracy": train_accuracy,
         "overfitting": train_accuracy - accuracy,
-        "balanced_accuracy": balanced_accuracy(signals),
+        "balanced_accuracy": balanced_accuracy(report.signals),
         **report.metrics(),
     }
 

@@ -31,6 +31,9 @@ REQUIREMENTS = {
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
+COMBINED = "combined"
+"""Name of all attacks together among the results of an audit, see :mod:`nni_privacy.attacks.ensemble`."""
+
 
 @dataclass(frozen=True, eq=False)
 class AttackScores:
@@ -153,6 +156,8 @@ def register_attack(
         raise ConfigError(f"attack name {name!r}: allowed are lower-case letters, digits and underscores")
     if name in _ATTACKS:
         raise ConfigError(f"attack {name!r} is registered already")
+    if name == COMBINED:
+        raise ConfigError(f"attack name {name!r} is the name of all attacks together: choose another")
 
     for requirement in requires:
         if requirement not in REQUIREMENTS:

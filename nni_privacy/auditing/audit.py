@@ -27,8 +27,9 @@ from nni_privacy.attacks import (
     report_attack,
 )
 from nni_privacy.attacks.cross_fitting import ProtocolName
+from nni_privacy.attacks.ensemble import Agreement, agreement, combine
 from nni_privacy.attacks.verdict import check_max_auc
-from nni_privacy.auditing.notices import notices_of
+from nni_privacy.auditing.notices import accuracies, notices_of
 from nni_privacy.auditing.provenance import provenance_of
 from nni_privacy.errors import AuditError
 
@@ -62,6 +63,8 @@ class AuditReport:
         provenance: when, where and with what :func:`audit` was made, and the digest of the model's weights, as text.
         skipped: attacks that were not made, each with the reason.
         places: of each record, where it is not that of :attr:`record_index`.
+        seed: that the attacks were made with.
+        input_notices: what is odd about the records, see :func:`~nni_privacy.auditing.inputs.input_notices`.
     """
 
     attacks: dict[str, AttackReport]
@@ -71,6 +74,8 @@ class AuditReport:
     provenance: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     places: npt.NDArray[np.int64] | None = None
+    seed: int = 0
+    input_notices: tuple[str, ...] = ()
 
     @property
     def primary(self) -> AttackReport:
@@ -85,7 +90,31 @@ class AuditReport:
     @cached_property
     def notices(self) -> tuple[str, ...]:
         """Reasons why the numbers may be no result; each begins with its kind and a colon."""
-        return notices_of(self.signals, self.attacks, shared=self.shared)
+        return notices_of(self.signals, self.attacks, shared=self.shared, inputs=self.input_notices)
+
+    @property
+    def accuracies(self) -> tuple[float, float] | None:
+        """Share of the members, and of the non-members, that the model gets right; None if answers do not tell."""
+        return accuracies(self.signals) if self.signals.tells_class else None
+
+    @cached_property
+    def combined(self) -> AttackReport | None:
+        """The attacker who combines all attacks; None if there is one only, or too few records have all scores.
+
+        See :func:`~nni_privacy.attacks.ensemble.combine`; the verdict does not count it.
+        """
+        return combine(list(self.attacks.values()), self.signals, seed=self.seed)
+
+    @property
+    def results(self) -> dict[str, AttackReport]:
+        """The attacks by name, and last, if there is one, the attacker who combines them."""
+        combined = self.combined
+        return self.attacks | ({} if combined is None else {combined.name: combined})
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """How far the attacks say the same of the same records."""
+        return agreement(list(self.attacks.values()))
 
     @property
     def not_made(self) -> dict[str, tuple[str, ...]]:
@@ -118,7 +147,8 @@ class AuditReport:
         results = [f"{name} AUC {_auc(self.attacks[name])}" for name in shown]
         if more := len(self.attacks) - len(shown):
             results.append(f"and {more} more")
-        return f"AuditReport({members} members, {len(self.signals) - members} non-members: {', '.join(results)})"
+        told = "" if self.accuracies is None else "; accuracy {:.3f} and {:.3f}".format(*self.accuracies)
+        return f"AuditReport({members} members, {len(self.signals) - members} non-members: {', '.join(results)}{told})"
 
     def _repr_html_(self) -> str:
         """A table, where a notebook shows a report."""
@@ -226,6 +256,7 @@ def audit(
     import torch
 
     from nni_privacy.auditing.collect import SignalRequest, check_suitable, gather_signals
+    from nni_privacy.auditing.inputs import notices_of_inputs
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.records import check_records, check_scale, count_shared, warn_of_probabilities
     from nni_privacy.data import Normalizer
@@ -250,6 +281,7 @@ def audit(
         )
     _check_counts(len(labels), len(other_labels))
     check_scale(inputs, others)
+    odd = notices_of_inputs(inputs, others)
     shadow = None if shadow is None else _same_types(shadow, inputs)
     if shadow is not None and not scaled:
         raise AuditError("shadow models can be trained with a Normalizer or without normalisation only")
@@ -279,7 +311,7 @@ def audit(
     if outputs == "logits":
         warn_of_probabilities(signals.logits)
     report = audit_signals(signals, attacks=names, seed=seed, shared=shared, effort=effort)
-    return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used))
+    return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used), input_notices=odd)
 
 
 def audit_signals(
@@ -316,7 +348,7 @@ def audit_signals(
     for attack in map(get_attack, names):
         result = attack(signals, seed=seed, **effort.options_of(attack))
         reports[attack.name] = report_attack(attack.name, result)
-    return AuditReport(reports, signals, shared)
+    return AuditReport(reports, signals, shared, seed=seed)
 
 
 def _check_request(attacks: str | Sequence[str], seed: int) -> tuple[str, ...]:

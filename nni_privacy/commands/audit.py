@@ -133,6 +133,7 @@ def run_audit(
     Raises:
         PrivacyError: if the input is not valid; nothing has been written then.
     """
+    from nni_privacy.attacks.registry import COMBINED
     from nni_privacy.auditing.audit import audit
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.shadows import ShadowOptions
@@ -146,7 +147,8 @@ def run_audit(
     asked = Asked(model=model, weights=weights, members=members, nonmembers=nonmembers, normalize=normalize,
                   attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed)  # fmt: skip
     target = (exported_target if is_folder(model) else factory_target)(asked)
-    gate = Gate.of(fail_if, junit, known=audit_metrics(target.attacks))
+    named = [*target.attacks, *([COMBINED] if len(target.attacks) > 1 else [])]
+    gate = Gate.of(fail_if, junit, known=audit_metrics(named))
     halves = target.halves if population is None else _halves(read_records(population), seed=target.seed)
     how = Recipe.from_mapping(target.recipe)
     report = audit(
@@ -275,7 +277,7 @@ def _conclude(
     page = write_audit(report, output, title=f"Audit of {subject}", facts=texts, images=images)
     _print(report)
     print(f"report: {page}")
-    each = {f"{name}_{key}": value for name, one in report.attacks.items() for key, value in one.metrics.items()}
+    each = {f"{name}_{key}": value for name, one in report.results.items() for key, value in one.metrics.items()}
     if closed := gate.judge({subject: {**each, **report.metrics()}}, command="audit"):
         return closed
     threshold = report.verdict.threshold
@@ -283,13 +285,15 @@ def _conclude(
 
 
 def _print(report: AuditReport) -> None:
-    for name, result in report.attacks.items():
+    for notice in report.notices:
+        print(f"notice: {notice}")
+    if report.accuracies is not None:
+        print("{:<24} {:.4f} on members, {:.4f} on non-members".format("accuracy", *report.accuracies))
+    for name, result in report.results.items():
         low, auc, high = (result.metrics[key] for key in ("mia_auc_low", "mia_auc", "mia_auc_high"))
         print(f"{name:<24} AUC {auc:.4f} [{low:.4f}, {high:.4f}]  TPR at 1% FPR {result.rates['1pct']}")
-    for note in dict.fromkeys(one.rates["1pct"].note for one in report.attacks.values() if one.rates["1pct"].note):
+    for note in dict.fromkeys(one.rates["1pct"].note for one in report.results.values() if one.rates["1pct"].note):
         print(f"note: {note}")
     for reason, names in report.not_made.items():
         print(f"not made: {', '.join(names)}: {reason}")
-    for notice in report.notices:
-        print(f"notice: {notice}")
     print(f"verdict: {report.verdict}")

@@ -24,6 +24,7 @@ from nni_privacy.attacks import (
     per_class_metrics,
     score_histogram,
 )
+from nni_privacy.attacks.ensemble import Agreement
 from nni_privacy.attacks.verdict import LEVEL
 from nni_privacy.auditing.audit import AuditReport
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
@@ -115,6 +116,8 @@ class AuditInfo:
         provenance: date, device, versions, digest of the weights.
         skipped: attacks by the reason why they were not made.
         exposed: the members, those first that the attacks find most often.
+        agreement: how far the attacks say the same.
+        combined: the attacker who combines them; None where there is none.
     """
 
     attacks: tuple[AttackInfo, ...]
@@ -132,6 +135,8 @@ class AuditInfo:
     provenance: Mapping[str, str]
     skipped: Mapping[str, tuple[str, ...]]
     exposed: Exposures
+    agreement: Agreement
+    combined: AttackReport | None
 
     @property
     def primary(self) -> AttackInfo:
@@ -149,6 +154,7 @@ class AuditInfo:
 def audit_info(report: AuditReport) -> AuditInfo:
     """The numbers of an audit; the same report gives the same numbers."""
     signals, named = report.signals, report.signals.tells_class
+    member_accuracy, nonmember_accuracy = report.accuracies or (None, None)
     # The audited model stands in the curves' info as the only trial there is.
     metrics = {key: value for key, value in report.metrics().items() if value is not None}
     trial = TrialRecord("audit", 0, "succeeded", "", metrics)
@@ -168,8 +174,8 @@ def audit_info(report: AuditReport) -> AuditInfo:
         members=int(np.count_nonzero(signals.is_member)),
         nonmembers=int(np.count_nonzero(~signals.is_member)),
         num_classes=signals.num_classes if named else None,
-        member_accuracy=float(signals.correct[signals.is_member].mean()) if named else None,
-        nonmember_accuracy=float(signals.correct[~signals.is_member].mean()) if named else None,
+        member_accuracy=member_accuracy,
+        nonmember_accuracy=nonmember_accuracy,
         balanced_accuracy=balanced_accuracy(signals) if named else None,
         counts=class_counts(signals),
         shared=report.shared,
@@ -178,6 +184,8 @@ def audit_info(report: AuditReport) -> AuditInfo:
         provenance=report.provenance,
         skipped=report.not_made,
         exposed=exposures({"": [("audit", scores)]}),
+        agreement=report.agreement,
+        combined=report.combined,
     )
 
 
@@ -356,6 +364,13 @@ def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mappi
         },
         "attacks": {attack.report.name: _attack(attack) for attack in info.attacks},
         "skipped": dict(report.skipped),
+        "combined": None if info.combined is None else _measured(info.combined),
+        "agreement": {
+            "attacks": list(info.agreement.attacks),
+            "records": len(info.agreement.records),
+            "rank_correlation": info.agreement.rank_correlation.tolist(),
+            "overlap_at_1pct_fpr": info.agreement.overlap.tolist(),
+        },
     }
     return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
 
@@ -378,21 +393,26 @@ def audit_csv(info: AuditInfo) -> str:
 
 
 def _attack(attack: AttackInfo) -> dict[str, Any]:
-    report = attack.report
+    return {
+        "primary": attack.primary,
+        "description": attack.description,
+        **_measured(attack.report),
+        **({} if attack.queries is None else {"queries": attack.queries}),
+        "per_class": [asdict(entry) for entry in attack.classes],
+    }
+
+
+def _measured(report: AttackReport) -> dict[str, Any]:
     rates = {
         f"mia_tpr_at_{name}_fpr": {**asdict(rate), "reason": reason_of(rate.reason) if rate.tpr is None else ""}
         for name, rate in report.rates.items()
     }
     return {
-        "primary": attack.primary,
-        "description": attack.description,
         "members": report.roc.members,
         "nonmembers": report.roc.nonmembers,
         "confidence": report.confidence,
         **report.metrics,
         "rates": rates,
-        **({} if attack.queries is None else {"queries": attack.queries}),
-        "per_class": [asdict(entry) for entry in attack.classes],
     }
 
 

@@ -182,15 +182,16 @@ def test_every_table_has_as_many_cells_as_headings(report):
         elif tag in {"th", "td"}:
             widths[-1] += int(attributes.get("colspan") or 1)
     attacks = len(report.attacks) + 1
-    assert len(widths) == attacks + CLASSES + 1 + 20 + 1
-    first, second, third = widths[:attacks], widths[attacks:-21], widths[-21:]
-    assert all(len(set(table)) == 1 for table in (first, second, third))
+    assert len(widths) == 2 * attacks + CLASSES + 1 + 20 + 1
+    tables = widths[:attacks], widths[attacks : 2 * attacks], widths[2 * attacks : -21], widths[-21:]
+    assert all(len(set(table)) == 1 for table in tables)
 
 
 def test_the_page_shows_the_numbers_of_the_audit(report):
     root = Page(render_audit(audit_info(report), title="lab", facts={"Model": "tiny"})).root
     assert next(root.all("h1")).words.startswith("lab ") and next(root.all("dd")).words == "tiny"
-    attacks, classes, exposed = ([list(row.all("td")) for row in table.all("tr")][1:] for table in root.all("table"))
+    tables = ([list(row.all("td")) for row in table.all("tr")][1:] for table in root.all("table"))
+    attacks, _, classes, exposed = tables
     for cells, (name, attack) in zip(attacks, report.attacks.items(), strict=True):
         metrics, rate = attack.metrics, attack.rates["1pct"]
         auc = f"{metrics['mia_auc']:.3f} [{metrics['mia_auc_low']:.3f}, {metrics['mia_auc_high']:.3f}]"
@@ -205,6 +206,30 @@ def test_the_page_shows_the_numbers_of_the_audit(report):
     for cells, one in zip(exposed, audit_info(report).exposed.records[:20], strict=True):
         found = [f"{one.found} of {one.attacked}", f"{one.attacks} of {one.attacks_of}"]
         assert [cell.words for cell in cells] == [str(one.index), str(one.label), f"{one.percentile:.4f}", *found]
+
+
+def test_attacks_together_are_on_the_page_and_in_json(report, tmp_path):
+    path = write_audit(report, tmp_path)
+    found = json.loads((path.parent / "metrics.json").read_text())
+    combined, together = report.combined, found["agreement"]
+    assert {key: found["combined"][key] for key in combined.metrics} == combined.metrics
+    assert found["combined"]["members"] == MEMBERS and found["combined"]["rates"]["mia_tpr_at_1pct_fpr"]["tpr"] > 0.01
+    assert together["attacks"] == list(report.attacks) and together["records"] == MEMBERS + NONMEMBERS
+    root = Page(path.read_text(encoding="utf-8")).root
+    assert any(f"AUC {combined.roc.auc:.3f} [" in one.words for one in root.all("p"))
+    rows = [[cell.words for cell in row.all("td")] for row in list(root.all("table"))[1].all("tr")][1:]
+    for at, (cells, name) in enumerate(zip(rows, report.attacks, strict=True)):
+        assert cells[0] == name and cells[at + 1] == ""
+        for other in range(at):
+            assert cells[other + 1] == f"{together['rank_correlation'][at][other]:.2f}"
+            share = together["overlap_at_1pct_fpr"][other][at]
+            assert rows[other][at + 1] == ("–" if share is None else f"{share:.2f}")
+
+
+def test_one_attack_alone_is_not_combined(null, tmp_path):
+    path = write_audit(null, tmp_path)
+    assert json.loads((path.parent / "metrics.json").read_text())["combined"] is None
+    assert "Attacks together" not in path.read_text(encoding="utf-8")
 
 
 def test_a_null_is_no_evidence(null):
