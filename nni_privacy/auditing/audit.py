@@ -27,8 +27,10 @@ from nni_privacy.attacks import (
     report_attack,
 )
 from nni_privacy.attacks.cross_fitting import ProtocolName
+from nni_privacy.attacks.epsilon import EpsilonBounds
 from nni_privacy.attacks.verdict import check_max_auc
-from nni_privacy.auditing.notices import notices_of
+from nni_privacy.auditing.epsilon import CanaryScores, PrivacyClaim, known_epsilon
+from nni_privacy.auditing.notices import exceeded_claim, notices_of
 from nni_privacy.auditing.provenance import provenance_of
 from nni_privacy.errors import AuditError
 
@@ -59,6 +61,8 @@ class AuditReport:
         shared: members whose image is among the non-members, too.
         max_auc: the highest AUC that is allowed to any attack, if there is such a threshold.
         provenance: when, where and with what :func:`audit` was made, and the digest of the model's weights, as text.
+        claim: what is said of the training's privacy, and at which delta epsilon is meant.
+        canaries: an attack's scores of planted records, if there were some in the training.
     """
 
     attacks: dict[str, AttackReport]
@@ -66,6 +70,8 @@ class AuditReport:
     shared: int = 0
     max_auc: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    claim: PrivacyClaim = field(default_factory=PrivacyClaim)
+    canaries: CanaryScores | None = None
 
     @property
     def primary(self) -> AttackReport:
@@ -80,7 +86,13 @@ class AuditReport:
     @cached_property
     def notices(self) -> tuple[str, ...]:
         """Reasons why the numbers may be no result; each begins with its kind and a colon."""
-        return notices_of(self.signals, self.attacks, shared=self.shared)
+        exceeded = () if self.claim.epsilon is None else exceeded_claim(self.epsilon, self.claim.epsilon)
+        return (*notices_of(self.signals, self.attacks, shared=self.shared), *exceeded)
+
+    @cached_property
+    def epsilon(self) -> EpsilonBounds:
+        """Lower bounds on the epsilon of the model's training, see docs/attacks.md, "Epsilon from below"."""
+        return known_epsilon(self.signals, self.attacks, delta=self.claim.delta, canaries=self.canaries)
 
     @property
     def record_index(self) -> npt.NDArray[np.int64]:
@@ -158,6 +170,7 @@ def audit(
     normalize: Callable[[Tensor], Tensor] | None = None,
     allow_shared: bool = False,
     max_auc: float | None = None,
+    claim: PrivacyClaim | None = None,
 ) -> AuditReport:
     """Attacks a trained classifier with membership inference.
 
@@ -180,6 +193,8 @@ def audit(
             records; any other callable gets images of integers as they are, and shadow models cannot be trained.
         allow_shared: accept images that are both among the members and the non-members.
         max_auc: the highest AUC that is allowed to any attack, 0.5 to 1: a threshold of the verdict.
+        claim: the epsilon that is claimed of the training, which attacks may refute, and its delta; see
+            :attr:`AuditReport.epsilon`.
 
     Raises:
         AuditError: if there are fewer than 20 members or non-members, they share images, shapes or scales do not fit,
@@ -236,7 +251,7 @@ def audit(
         if device_before is not None:
             model.to(device_before)
     report = audit_signals(signals, attacks=names, seed=seed, shared=shared, protocol=effort.protocol)
-    return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used))
+    return replace(report, max_auc=max_auc, claim=claim or PrivacyClaim(), provenance=provenance_of(model, device=used))
 
 
 def audit_signals(

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.attacks import AttackReport, TargetSignals
+from nni_privacy.attacks.epsilon import EpsilonBounds
 
-__all__ = ["FEW_RECORDS", "ONE_CLASS", "balanced_accuracy", "class_counts", "notices_of"]
+__all__ = ["FEW_RECORDS", "ONE_CLASS", "balanced_accuracy", "class_counts", "exceeded_claim", "notices_of"]
 
 FEW_RECORDS = 100
 """Attacked records below which an AUC's interval is some 0.2 wide."""
@@ -90,3 +91,19 @@ def _shared(signals: TargetSignals, shared: int) -> Iterator[str]:
     members = int(np.count_nonzero(signals.is_member))
     if shared and shared >= SHARED * members:
         yield f"members among non-members: {shared} of {members} members, which no attack can tell apart"
+
+
+def exceeded_claim(found: EpsilonBounds, claimed: float) -> Iterator[str]:
+    """A notice where attacks refute a claimed epsilon, with as few assumptions as that takes.
+
+    The threshold's bound is not asked: for what DP-SGD claims the last one is the tighter.
+    """
+    gaussian = " if its noise is Gaussian"
+    both = f"{gaussian} and records are independent"
+    for known, condition in ((found.one_run, ""), (found.one_run_gaussian, gaussian), (found.gaussian, both)):
+        if known.epsilon > claimed:
+            yield (
+                f"epsilon exceeded: {known.attack} shows at least {known.epsilon:.3f}{condition} with "
+                f"{found.confidence:.0%} confidence, claimed is at most {claimed:.3f} at delta {found.delta:g}"
+            )
+            return

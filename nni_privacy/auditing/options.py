@@ -18,6 +18,8 @@ __all__ = ["MAX_VIEWS", "Effort", "MeasuringOptions", "Names", "ShadowCount", "S
 MAX_VIEWS = 18
 """Plain and mirrored, each unshifted and shifted by a pixel in eight directions: the 18 queries of LiRA."""
 
+MIN_CANARIES = 20
+
 Views = Annotated[int, Field(ge=1, le=MAX_VIEWS)]
 ShadowCount = Annotated[int, Field(ge=1, le=10_000)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
@@ -78,6 +80,8 @@ class MeasuringOptions(Options):
         effort: the attacks' query budget.
         shadow: shadow models of the attacks that need some.
         latency: whether the time of a forward pass is measured, too.
+        canaries: mislabelled records, each trained on with probability 1/2, that bound epsilon from below; 0 or
+            20 and more.
     """
 
     # Fields are checked in order: what a plugin registers is known when the attacks are looked at.
@@ -89,6 +93,7 @@ class MeasuringOptions(Options):
     effort: Effort = Effort()
     shadow: ShadowSettings = ShadowSettings()
     latency: bool = False
+    canaries: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("plugins")
     @classmethod
@@ -114,6 +119,13 @@ class MeasuringOptions(Options):
 
         resolve_device(device)
         return device
+
+    @field_validator("canaries")
+    @classmethod
+    def _enough_to_tell(cls, canaries: int) -> int:
+        if 0 < canaries < MIN_CANARIES:
+            raise ConfigError(f"{canaries}; fewer than {MIN_CANARIES} show nothing (0: none are planted)")
+        return canaries
 
     @model_validator(mode="after")
     def _enough_shadows(self) -> MeasuringOptions:

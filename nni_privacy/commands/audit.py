@@ -17,10 +17,13 @@ from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.auditing.audit import AuditReport
+    from nni_privacy.auditing.epsilon import PrivacyClaim
     from nni_privacy.data import Dataset
+    from nni_privacy.training.recipe import Recipe
 
 __all__ = ["add_audit", "run_audit"]
 
+LOWER_BOUNDS = ("epsilon_low", "epsilon_low_gaussian")
 OWN_HALVES = "shadow-train and shadow-test of the same split"
 PAPERS = "the paper's"
 
@@ -54,6 +57,12 @@ def add_audit(commands: Any) -> None:
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     audit.add_argument(
         "--max-auc", type=float, metavar="X", help="exit with 1 if any attack has an AUC above X, 0.5 to 1"
+    )
+    audit.add_argument(
+        "--epsilon", type=float, metavar="E", help="claimed of the training: a notice if attacks refute it"
+    )
+    audit.add_argument(
+        "--delta", type=float, metavar="D", help="at which epsilon is meant (default: the recipe's, or 1e-5)"
     )
     add_gate(audit)
     audit.add_argument("--allow-shared", action="store_true", help="accept images that are on both sides")
@@ -111,6 +120,8 @@ def run_audit(
     effort: Sequence[str],
     plugins: Sequence[str],
     seed: int | None,
+    epsilon: float | None = None,
+    delta: float | None = None,
     fail_if: Sequence[str] = (),
     junit: Path | None = None,
     **options: Any,
@@ -136,7 +147,7 @@ def run_audit(
     asked = Asked(model=model, weights=weights, members=members, nonmembers=nonmembers, normalize=normalize,
                   attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed)  # fmt: skip
     target = (exported_target if is_folder(model) else factory_target)(asked)
-    gate = Gate.of(fail_if, junit, known=audit_metrics(target.attacks))
+    gate = Gate.of(fail_if, junit, known=audit_metrics(target.attacks, LOWER_BOUNDS))
     halves = target.halves if population is None else _halves(read_records(population), seed=target.seed)
     how = Recipe.from_mapping(target.recipe)
     report = audit(
@@ -148,6 +159,7 @@ def run_audit(
         effort=Effort.from_mapping(target.effort),
         seed=target.seed,
         normalize=target.normalize,
+        claim=_claim(how, len(target.members[1]), epsilon, delta),
         **{**options, "allow_shared": options["allow_shared"] or target.own_records},
     )
     facts = {
@@ -166,7 +178,10 @@ def run_audit(
     )
     _print(report)
     print(f"report: {page}")
-    each = {f"{name}_{key}": value for name, one in report.attacks.items() for key, value in one.metrics.items()}
+    each: dict[str, float | None] = {
+        f"{name}_{key}": value for name, one in report.attacks.items() for key, value in one.metrics.items()
+    }
+    each |= dict(zip(LOWER_BOUNDS, (report.epsilon.one_run.epsilon, report.epsilon.gaussian.epsilon), strict=True))
     if closed := gate.judge({model: {**each, **report.metrics()}}, command="audit"):
         return closed
     threshold = report.verdict.threshold
@@ -193,6 +208,21 @@ def _check(
     Effort.from_mapping(effort)
 
 
+def _claim(recipe: Recipe, members: int, epsilon: float | None, delta: float | None) -> PrivacyClaim:
+    """What is claimed of the training: as the user says, or as the accountant does of DP-SGD on so many records."""
+    from nni_privacy.attacks.epsilon import DELTA
+    from nni_privacy.auditing.epsilon import PrivacyClaim
+
+    if recipe.dp is None:
+        return PrivacyClaim(epsilon, DELTA if delta is None else delta)
+    from nni_privacy.training.dp_selection import Spent, composed_epsilon
+    from nni_privacy.training.dp_sgd import budget_of
+
+    budget, at = budget_of(recipe, members), recipe.dp.delta if delta is None else delta
+    spent = Spent(budget.noise_multiplier, budget.sample_rate, budget.steps, at)
+    return PrivacyClaim(composed_epsilon([spent], delta=at) if epsilon is None else epsilon, at)
+
+
 def _halves(population: Dataset, *, seed: int) -> dict[str, Any]:
     """The attacker's own records in two random halves, ``train`` and ``test`` of the shadow models."""
     import numpy as np
@@ -209,6 +239,8 @@ def _print(report: AuditReport) -> None:
         rate = result.metrics["mia_tpr_at_1pct_fpr"]
         shown = "not resolvable" if rate is None else f"{rate:.4f}"
         print(f"{name:<24} AUC {auc:.4f} [{low:.4f}, {high:.4f}]  TPR at 1% FPR {shown}")
+    claimed = report.claim.epsilon
+    print(str(report.epsilon) + ("" if claimed is None else f"; claimed is at most {claimed:.3f}"))
     for notice in report.notices:
         print(f"notice: {notice}")
     print(f"verdict: {report.verdict}")

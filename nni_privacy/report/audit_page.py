@@ -24,6 +24,7 @@ from nni_privacy.attacks import (
     per_class_metrics,
     score_histogram,
 )
+from nni_privacy.attacks.epsilon import EpsilonBounds
 from nni_privacy.attacks.verdict import LEVEL
 from nni_privacy.auditing.audit import AuditReport
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
@@ -114,6 +115,8 @@ class AuditInfo:
         notices: why the numbers may be no result, each with its kind first.
         provenance: date, device, versions, digest of the weights.
         exposed: the members, those first that the attacks find most often.
+        epsilon: lower bounds on the epsilon of the training.
+        claimed: what is said to be its upper bound; None: nothing is.
     """
 
     attacks: tuple[AttackInfo, ...]
@@ -130,6 +133,8 @@ class AuditInfo:
     notices: tuple[str, ...]
     provenance: Mapping[str, str]
     exposed: Exposures
+    epsilon: EpsilonBounds
+    claimed: float | None
 
     @property
     def primary(self) -> AttackInfo:
@@ -175,6 +180,8 @@ def audit_info(report: AuditReport) -> AuditInfo:
         notices=report.notices,
         provenance=report.provenance,
         exposed=exposures({"": [("audit", scores)]}),
+        epsilon=report.epsilon,
+        claimed=report.claim.epsilon,
     )
 
 
@@ -325,7 +332,8 @@ def reason_of(reason: str) -> str:
 def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mapping[str, str]) -> str:
     """A JSON object: flat metrics (``mia_auc``, ``<attack>_mia_auc``, ...) beside ``attacks`` with the details of each.
 
-    ``verdict`` is that of :class:`~nni_privacy.attacks.Verdict`; ``records.classes`` has the members and the
+    ``verdict`` is that of :class:`~nni_privacy.attacks.Verdict`, ``privacy`` lower bounds on epsilon
+    (:class:`~nni_privacy.attacks.epsilon.EpsilonBounds`) beside what is claimed; ``records.classes`` has members and
     non-members of each class.
 
     A rate that is not resolvable is ``null`` with a ``reason``; so is the infinite threshold at which no record may be
@@ -351,6 +359,7 @@ def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mappi
             "nonmembers": info.nonmember_accuracy,
             "balanced": info.balanced_accuracy,
         },
+        "privacy": {"claimed": info.claimed, **asdict(info.epsilon), "text": str(info.epsilon)},
         "attacks": {attack.report.name: _attack(attack) for attack in info.attacks},
     }
     return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
