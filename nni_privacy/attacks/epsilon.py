@@ -104,8 +104,8 @@ class EpsilonBounds:
         return (
             f"epsilon is at least {self.one_run.epsilon:.3f} with {self.confidence:.0%} confidence at delta "
             f"{self.delta:g} ({self.one_run.attack}, {self.records} {what}); at least "
-            f"{self.one_run_gaussian.epsilon:.3f} if its noise is Gaussian, {self.threshold.epsilon:.3f} if records are "
-            f"independent, {self.gaussian.epsilon:.3f} if both"
+            f"{self.one_run_gaussian.epsilon:.3f} if its noise is Gaussian, {self.threshold.epsilon:.3f} if records "
+            f"are independent, {self.gaussian.epsilon:.3f} if both"
         )
 
 

@@ -41,7 +41,7 @@ def test_epsilon_of_gaussian_noise_is_that_of_opacus_and_of_the_hockey_stick_int
         return
     assert found == pytest.approx(eps_from_mu(mu=mu, delta=delta), rel=1e-6)
     start = found / mu + mu / 2  # from where the one density is e^epsilon times the other
-    lost = quad(lambda x: norm.pdf(x - mu) - math.exp(found) * norm.pdf(x), start, start + 40)[0]
+    lost = quad(lambda x: norm.pdf(x - mu) - math.exp(found) * norm.pdf(x), start, start + 40, epsabs=1e-15)[0]
     assert lost == pytest.approx(delta, rel=1e-3)
 
 
@@ -135,12 +135,19 @@ def test_guesses_about_gaussian_noise_are_right_as_often_as_it_allows_and_do_not
         assert not guesses.refute(least_fpr(np.full(1, mu), gaussian=True), exact, 1)[0]
         assert guesses.independent_mu(shares, level=exact) <= mu * (1 + 1e-9)
     typical = Guesses(round(share * made), made, count)
-    assert 0 < typical.epsilon(delta=DELTA, gaussian=True) or mu < 1
+    assert typical.epsilon(delta=DELTA, gaussian=True) > 0 or mu < 1
     assert 0.4 * mu < typical.independent_mu(shares) < mu or mu < 1
 
 
 # What jax-privacy gives for these counts at significance .05 and delta 1e-5, see the docstring below.
-FIGURES: list[tuple[int, int, int, float, float]] = []
+FIGURES = [
+    (731, 1000, 1000, 0.88032, 1.64267),
+    (118, 124, 1000, 2.26808, 3.55841),
+    (60, 62, 1000, 2.20596, 3.24446),
+    (300, 500, 2000, 0.25072, 0.38143),
+    (249, 250, 250, 3.9491, 8.56233),
+    (560, 1000, 1000, 0.13426, 0.26881),
+]
 
 
 @pytest.mark.parametrize(("right", "made", "coins", "steinke", "gaussian"), FIGURES)
@@ -173,9 +180,9 @@ def gaussian_mean(mu: float, count: int, generator: np.random.Generator, *, deal
 def test_randomised_response_is_bounded_from_below_and_half_of_it_found(epsilon: float) -> None:
     found = [
         epsilon_bounds({"a": randomised_response(epsilon, 1000, np.random.default_rng(seed))}, drawn="coins").one_run
-        for seed in range(12)
+        for seed in range(8)
     ]
-    assert sum(one.epsilon > epsilon for one in found) <= 2  # binomial: three of 12 at 5% have a probability of .02
+    assert sum(one.epsilon > epsilon for one in found) <= 2  # binomial: three of 8 at 5% have a probability of .006
     assert np.median([one.epsilon for one in found]) > epsilon / 2
 
 
@@ -188,7 +195,7 @@ def test_gaussian_noise_is_bounded_from_below_and_half_of_it_found(mu: float, de
             {"a": gaussian_mean(mu, count, np.random.default_rng(seed), dealt=dealt)},
             drawn="dealt" if dealt else "coins",
         )
-        for seed in range(12)
+        for seed in range(8)
     ]
     for kind in ("one_run", "one_run_gaussian", "threshold", "gaussian"):
         assert sum(getattr(one, kind).epsilon > truth for one in found) <= 2
@@ -210,7 +217,7 @@ def test_guessing_shows_nothing() -> None:
 def test_records_that_share_their_luck_do_not_break_the_bound() -> None:
     """One coin decides for all records whether the answers are true: right counts are far from binomial ones."""
     epsilon, wrong = 1.0, 0
-    for seed in range(200):
+    for seed in range(60):
         generator = np.random.default_rng(seed)
         coins = generator.random(100) < 0.5
         truth = generator.random() < 0.5  # all true or all false: no record can be told from the answers
@@ -218,7 +225,7 @@ def test_records_that_share_their_luck_do_not_break_the_bound() -> None:
         scores = np.where(generator.random(100) < 1 / (1 + math.exp(-epsilon)), answers, ~answers).astype(float)
         # Turning one coin turns one answer: randomised response of the coins or of their complements.
         wrong += epsilon_bounds({"a": (scores, coins)}, drawn="coins").one_run.epsilon > epsilon
-    assert wrong <= 10
+    assert wrong <= 6
 
 
 def test_the_best_of_several_attacks_counts_and_pays_for_their_number() -> None:

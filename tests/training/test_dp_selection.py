@@ -51,7 +51,7 @@ def test_trials_that_failed_have_looked_at_the_records_too() -> None:
     found = selection_of([trial(0), trial(1), trial(2, "failed", None), trial(3, "stopped", None)])
     assert found is not None and found.trainings == 4
     assert found.whole == pytest.approx(composed_epsilon([SPENT] * 4, delta=DELTA))
-    assert found.one == pytest.approx(composed_epsilon([SPENT], delta=DELTA)) < found.whole
+    assert found.one == pytest.approx(composed_epsilon([SPENT], delta=DELTA)) and found.one < found.whole
     text = str(found)
     assert f"epsilon {found.one:.3g} at delta 1e-05 is one training's" in text
     assert f"among the 4 spends up to {found.whole:.3g}" in text and "AUC" in text
@@ -68,32 +68,38 @@ def test_what_is_no_budget_is_none(told: Any) -> None:
     assert Spent.of(told) is None
 
 
-# Distribution, mean, and what dp-accounting gives for SPENT with RepeatAndSelectDpEvent.
-FIGURES: list[tuple[Distribution, float, float]] = []
+FIGURES: list[tuple[Distribution, float, float]] = [
+    ("logarithmic", 12.0, 2.32371),
+    ("logarithmic", 100.0, 2.7376),
+    ("geometric", 12.0, 2.79043),
+    ("geometric", 100.0, 3.45338),
+    ("poisson", 12.0, 3.25453),
+    ("poisson", 100.0, 10.82123),
+]
+"""Distribution, mean, and epsilon of the choice."""
 
 
 @pytest.mark.parametrize(("distribution", "mean", "expected"), FIGURES)
 def test_private_selection_is_that_of_dp_accounting(distribution: Distribution, mean: float, expected: float) -> None:
-    """Figures of dp-accounting 0.6.0 (``RdpAccountant`` with Opacus' orders)."""
-    assert selected_epsilon(SPENT, delta=DELTA, distribution=distribution, mean=mean) == pytest.approx(
-        expected, rel=1e-3
-    )
+    """Figures of dp-accounting 0.6.0: ``RepeatAndSelectDpEvent`` in an ``RdpAccountant`` with Opacus' orders."""
+    spent = Spent(4.0, 64 / 449, 70, DELTA)
+    found = selected_epsilon(spent, delta=DELTA, distribution=distribution, mean=mean)
+    assert found == pytest.approx(expected, rel=1e-3)
 
 
-def test_private_selection_costs_less_than_composition_and_hardly_grows() -> None:
+@pytest.mark.parametrize("distribution", ["logarithmic", "geometric"])
+def test_private_selection_costs_less_than_composition(distribution: Distribution) -> None:
     one = composed_epsilon([SPENT], delta=DELTA)
-    for distribution in ("logarithmic", "geometric", "poisson"):
-        found = [selected_epsilon(SPENT, delta=DELTA, distribution=distribution, mean=mean) for mean in (10, 100)]
-        assert one < found[0] < found[1] < found[0] + 2.0
-        assert found[0] < composed_epsilon([SPENT] * 10, delta=DELTA)
+    found = [selected_epsilon(SPENT, delta=DELTA, distribution=distribution, mean=mean) for mean in (10, 100)]
+    assert one < found[0] < found[1] < composed_epsilon([SPENT] * 10, delta=DELTA)
 
 
 @pytest.mark.parametrize("distribution", ["logarithmic", "geometric", "poisson"])
 def test_numbers_of_trainings_are_drawn_with_the_mean_that_is_accounted_for(distribution: Distribution) -> None:
-    drawn = np.array([draw_trials(distribution, 8.0, seed=seed) for seed in range(4000)])
-    assert abs(drawn.mean() - 8.0) < 4 * drawn.std() / math.sqrt(len(drawn))
+    drawn = np.array([draw_trials(distribution, 4.0, seed=seed) for seed in range(1500)])
+    assert abs(drawn.mean() - 4.0) < 4 * drawn.std() / math.sqrt(len(drawn))
     assert drawn.min() == (0 if distribution == "poisson" else 1)
-    assert draw_trials(distribution, 8.0, seed=3) == drawn[3]
+    assert draw_trials(distribution, 4.0, seed=3) == drawn[3]
 
 
 def test_what_is_wrong_with_a_distribution_is_said() -> None:
