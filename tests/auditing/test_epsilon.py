@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import nni
@@ -18,8 +19,10 @@ from nni_privacy.attacks.epsilon import epsilon_bounds
 from nni_privacy.auditing.audit import audit_signals
 from nni_privacy.auditing.canaries import plant_canaries
 from nni_privacy.auditing.epsilon import CanaryScores, PrivacyClaim
+from nni_privacy.auditing.notices import exceeded_claim
 from nni_privacy.data import load_dataset
 from nni_privacy.errors import AuditError, ConfigError
+from nni_privacy.report.audit_page import audit_info, audit_json, render_audit
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.training.dp_selection import Spent, composed_epsilon
 
@@ -77,6 +80,16 @@ def test_canaries_take_the_place_of_the_records() -> None:
 def test_claims_out_of_range_are_refused(claim: tuple[float, float], told: str) -> None:
     with pytest.raises(AuditError, match=told):
         PrivacyClaim(*claim)
+
+
+def test_the_page_and_its_numbers_tell_both_bounds() -> None:
+    report = replace(audit_signals(signals(3.0), attacks="loss_threshold"), claim=PrivacyClaim(0.5))
+    info = audit_info(report)
+    told = json.loads(audit_json(report, info, title="mine", facts={}))["privacy"]
+    assert told["claimed"] == 0.5 and told["one_run"]["epsilon"] == report.epsilon.one_run.epsilon
+    assert told["text"] == str(report.epsilon) and told["delta"] == 1e-5 and told["records"] == 200
+    page = render_audit(info)
+    assert "claimed is at most 0.50" in page and "epsilon exceeded" in page and "200 random pairs" in page
 
 
 # --- canaries ---
@@ -140,3 +153,17 @@ def test_other_trials_are_as_they_were(tmp_path: Path) -> None:
     assert not [name for name in metrics if "epsilon" in name] and "privacy" not in json.loads(metrics["data"])
     with np.load(tmp_path / "scores.npz") as saved:
         assert not [name for name in saved.files if "canary" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bug", "clip", "epochs", "refuted"),
+    [("correct", 1.5, 40, False), ("no noise", 1.5, 40, True), ("no clipping", 0.1, 60, True)],
+)
+def test_forgotten_noise_and_clipping_are_caught_and_correct_training_is_not(
+    bug: str, clip: float, epochs: int, refuted: bool
+) -> None:
+    training = run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "epsilon.py"))["audited_training"]
+    claimed, found = training(bug, seed=0, canaries=1000, epsilon=2.0, clip=clip, epochs=epochs)
+    assert 1.9 < claimed <= 2.0
+    assert bool(list(exceeded_claim(found, claimed))) == refuted
