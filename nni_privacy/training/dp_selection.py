@@ -57,7 +57,7 @@ class Spent:
         """Of a mapping of the attributes, as a trial tells it; None if it is none."""
         if not isinstance(told, Mapping):
             return None
-        values = [told.get(name) for name in ("noise_multiplier", "sample_rate", "steps", "delta")]
+        values: list[Any] = [told.get(name) for name in ("noise_multiplier", "sample_rate", "steps", "delta")]
         if not all(isinstance(value, int | float) and 0 < value < math.inf for value in values):
             return None
         noise, rate, steps, delta = values
