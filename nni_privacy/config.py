@@ -23,6 +23,7 @@ from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.plugins import import_plugins, plugin_faults
+from nni_privacy.rng import derived_seed
 from nni_privacy.runs.stopping import StopRule, stop_rule
 from nni_privacy.schema import (
     Count,
@@ -38,6 +39,7 @@ from nni_privacy.schema import (
 )
 from nni_privacy.strategies.objectives import LATENCIES, check_metrics_given
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
+from nni_privacy.training.dp_selection import draw_trials
 
 __all__ = ["ConfirmConfig", "DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
 __all__ += ["SearchSpaceConfig", "StrategyConfig", "check_command", "check_run_name", "load_config", "parse_config"]
@@ -276,6 +278,17 @@ class ConfirmConfig(Section):
         return EvaluatorConfig(**{**searched.measuring(), "attacks": tuple(attacks)})
 
 
+class TrialsDrawn(Section):
+    """``trials: {distribution, mean}``: a number that is drawn from the seed, for private selection."""
+
+    distribution: Literal["logarithmic", "geometric"]
+    mean: float = Field(gt=1, le=10_000)
+
+    def number(self, seed: int) -> int:
+        """How many trials there are; the same for the same seed."""
+        return draw_trials(self.distribution, self.mean, seed=derived_seed(seed, "trials"))
+
+
 class SearchConfig(RunConfig):
     """A whole search, as ``nni-privacy search`` runs it."""
 
@@ -290,7 +303,18 @@ class SearchConfig(RunConfig):
         Constraints()
     )
     trials: Count
+    trials_drawn: TrialsDrawn | None = None
     confirm: ConfirmConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _draws_trials(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping) or not isinstance(content.get("trials"), Mapping):
+            return content
+        with _told_as("trials"):
+            drawn = validated(TrialsDrawn, content["trials"])
+        seed = checked(Seed, content.get("seed", 0), "seed")
+        return {**content, "trials": drawn.number(seed), "trials_drawn": drawn.model_dump()}
 
     @model_validator(mode="before")
     @classmethod
@@ -338,6 +362,19 @@ class SearchConfig(RunConfig):
         if not self.predicted and self.dataset is None:
             raise ConfigError("dataset: missing")
         self.check_metrics(self.constraints.metrics, option="constraints")
+        return self
+
+    @model_validator(mode="after")
+    def _trials_are_independent(self) -> SearchConfig:
+        drawn = self.trials_drawn
+        if drawn is None:
+            return self
+        if self.strategy.name != "random" or self.stop is not None or self.filter is not None:
+            raise ConfigError("trials: drawn at random they are for strategy: random, without stop and filter, only")
+        if self.evaluator.recipe.dp is None:
+            raise ConfigError("trials: a number is drawn for private selection, and evaluator.recipe has no dp")
+        if self.trials != drawn.number(self.seed):
+            raise ConfigError(f"trials: {self.trials}; with seed {self.seed} {drawn.number(self.seed)} were drawn")
         return self
 
     @model_validator(mode="after")
@@ -389,6 +426,8 @@ class SearchConfig(RunConfig):
         content = self.model_dump(mode="json")
         content |= {key: {"name": section.name, **section.options} for key, section in named.items()}
         content["training_service"] = without_secrets(self.training_service)
+        if self.trials_drawn is None:
+            del content["trials_drawn"]
         if self.predicted:
             content["dataset"] = None
             del content["keep"]

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from torch import nn
 from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
 from nni_privacy.auditing.audit import AuditReport, audit_signals
+from nni_privacy.auditing.canaries import Canaries, plant_canaries
 from nni_privacy.auditing.collect import SignalRequest, gather_signals
+from nni_privacy.auditing.epsilon import PrivacyClaim
 from nni_privacy.auditing.model_record import ModelRecord, architecture_of, model_file
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
@@ -36,7 +38,7 @@ from nni_privacy.runs.directory import describe_environment
 from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.schema import Seed, checked
 from nni_privacy.training.costs import LATENCY_BATCH, latency, multiply_adds, parameters
-from nni_privacy.training.fit import fit, predict_logits, prepare_batch, resolve_device, seed_everything
+from nni_privacy.training.fit import FitResult, fit, predict_logits, prepare_batch, resolve_device, seed_everything
 from nni_privacy.training.recipe import Recipe
 
 __all__ = ["SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text"]
@@ -98,6 +100,9 @@ class PrivacyEvaluator(Evaluator):
         weights: whether a trial writes its weights.
         constraints: metric to bound; the trial reports its ``violation``, 0 if it keeps them all, see
             :meth:`Constraints.violation <nni_privacy.strategies.Constraints.violation>`.
+        canaries: mislabelled records of the shadow halves that are planted, each in the training with probability 1/2,
+            and attacked, to bound its epsilon from below; see :mod:`nni_privacy.auditing.canaries`. With them, and with
+            DP-SGD, ``epsilon_low`` and ``epsilon_low_gaussian`` are reported.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -118,10 +123,12 @@ class PrivacyEvaluator(Evaluator):
         plugins: Sequence[str] = (),
         weights: bool = True,
         constraints: Constraints | Mapping[str, Any] | None = None,
+        canaries: int = 0,
     ) -> None:
         given = {"recipe": recipe, "effort": effort, "shadow": shadow}
         options = MeasuringOptions.from_mapping(
             {"plugins": plugins, "attacks": attacks, "device": str(device), "threads": threads, "latency": latency}
+            | {"canaries": canaries}
             | {name: value for name, value in given.items() if value is not None}
         )
         self.recipe = options.recipe
@@ -132,6 +139,7 @@ class PrivacyEvaluator(Evaluator):
         self.effort = options.effort
         self.shadow = options.shadow
         self.latency = options.latency
+        self.canaries = options.canaries
         self.plugins = options.plugins
         self.weights = checked(bool, weights, "weights")
         self.constraints = Constraints.of(constraints)
@@ -190,20 +198,14 @@ class PrivacyEvaluator(Evaluator):
         device = resolve_device(self.device)
         normalize = Normalizer.fit(data.images[split.target_train])
         costs = {"parameters": parameters(model), "multiply_adds": multiply_adds(model, data.image_shape)}
-        training = fit(
-            model,
-            data.images[split.target_train],
-            data.labels[split.target_train],
-            recipe=self.recipe,
-            seed=self.seed,
-            device=device,
-            normalize=normalize,
-            on_epoch=_Monitor(data, split, normalize, device),
-        )
+        canaries = None
+        if self.canaries:
+            canaries, split = plant_canaries(data, split, self.canaries, seed=self.seed)
+        training = self._train(model, data, split, canaries, normalize, device)
         report = self._attack(model, data, split, normalize, device)
-        metrics = _final_metrics(report) | costs | _told(report, split, data)
-        if training.epsilon is not None:
-            metrics["epsilon"] = training.epsilon
+        report = self._with_claim(report, model, data, canaries, normalize, training)
+        metrics = _final_metrics(report) | costs | _told(report, split, data, self._spent(split, canaries))
+        metrics |= _privacy_metrics(report)
         if self.latency:
             records = data.images[split.target_test[:LATENCY_BATCH]].to(device)
             metrics |= latency(model, prepare_batch(records, normalize))
@@ -212,6 +214,8 @@ class PrivacyEvaluator(Evaluator):
             metrics["violation"] = violation if violation < math.inf else None
         metrics |= self.describe(model)
         further = self.further_arrays(model, data, split, normalize, device)
+        if canaries is not None and report.canaries is not None:
+            further |= canaries.arrays(report.canaries)
         metrics["seconds"] = round(time.perf_counter() - started, 3)
         if "NNI_OUTPUT_DIR" in os.environ:
             output = Path(os.environ["NNI_OUTPUT_DIR"])
@@ -249,6 +253,7 @@ class PrivacyEvaluator(Evaluator):
             attacks=self.attacks,
             versions={"python": environment["python"], **environment["versions"]},
             shadows=self.shadow.count,
+            canaries=self.canaries,
             **{key: dumped[key] for key in ("dataset", "recipe", "seed", "effort", "threads")},
         )
 
@@ -257,6 +262,56 @@ class PrivacyEvaluator(Evaluator):
     ) -> dict[str, npt.NDArray[Any]]:
         """What is saved beside the scores, by name: for evaluators that look at the trained ``model`` further."""
         return {}
+
+    def _train(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        split: FourWaySplit,
+        canaries: Canaries | None,
+        normalize: Normalizer,
+        device: torch.device,
+    ) -> FitResult:
+        rows = split.target_train
+        images, labels = (data.images[rows], data.labels[rows]) if canaries is None else canaries.records(data, rows)
+        return fit(
+            model,
+            images,
+            labels,
+            recipe=self.recipe,
+            seed=self.seed,
+            device=device,
+            normalize=normalize,
+            on_epoch=_Monitor(data, split, normalize, device),
+        )
+
+    def _spent(self, split: FourWaySplit, canaries: Canaries | None) -> dict[str, float]:
+        """What a private training spends, as :class:`~nni_privacy.training.dp_selection.Spent` reads it."""
+        if self.recipe.dp is None:
+            return {}
+        from nni_privacy.training.dp_sgd import budget_of
+
+        planted = 0 if canaries is None else int(canaries.included.sum())
+        budget = budget_of(self.recipe, len(split.target_train) + planted)
+        return {**asdict(budget), "delta": self.recipe.dp.delta}
+
+    def _with_claim(
+        self,
+        report: AuditReport,
+        model: nn.Module,
+        data: Dataset,
+        canaries: Canaries | None,
+        normalize: Normalizer,
+        training: FitResult,
+    ) -> AuditReport:
+        """The report with the accountant's claim, where there is one, and with the canaries' scores."""
+        if self.recipe.dp is not None:
+            report = replace(report, claim=PrivacyClaim(training.epsilon, self.recipe.dp.delta))
+        if canaries is None:
+            return report
+        device = resolve_device(self.device)
+        logits = predict_logits(model, data.images[canaries.index], device=device, normalize=normalize)
+        return replace(report, canaries=canaries.scored(logits))
 
     def _attack(
         self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
@@ -306,6 +361,7 @@ class PrivacyEvaluator(Evaluator):
             "plugins": list(self.plugins),
             "weights": self.weights,
             **({"constraints": self.constraints.to_dict()} if self.constraints else {}),
+            **({"canaries": self.canaries} if self.canaries else {}),
         }
 
     @classmethod
@@ -355,12 +411,23 @@ def _final_metrics(report: AuditReport) -> dict[str, Any]:
     }
 
 
-def _told(report: AuditReport, split: FourWaySplit, data: Dataset) -> dict[str, str]:
+def _privacy_metrics(report: AuditReport) -> dict[str, float]:
+    """What the accountant says of a private training, and what attacks show of it, or of one with canaries."""
+    claimed = report.claim.epsilon
+    if claimed is None and report.canaries is None:
+        return {}
+    found = report.epsilon
+    lower = {"epsilon_low": found.one_run.epsilon, "epsilon_low_gaussian": found.gaussian.epsilon}
+    return lower if claimed is None else {"epsilon": claimed, **lower}
+
+
+def _told(report: AuditReport, split: FourWaySplit, data: Dataset, spent: Mapping[str, float]) -> dict[str, str]:
     """What a reader of the metrics must know: the data's counts as JSON, and notices. NNI takes no nested values."""
     names = data.classes or tuple(map(str, range(data.num_classes)))
     counts = {
         "split": {part.name: len(getattr(split, part.name)) for part in fields(split)},
         "classes": {names[label]: sides for label, sides in class_counts(report.signals).items()},
+        **({"privacy": spent} if spent else {}),
     }
     # Also where there are none: the web UI has the columns of the first trial that it shows.
     return {"data": json.dumps(counts), "notices": "; ".join(report.notices)}

@@ -95,7 +95,7 @@ def combine(attacks: Sequence[AttackReport], signals: TargetSignals, *, seed: in
     if any(np.bincount(folds[side], minlength=FOLDS).min() < LEAST for side in (member, ~member)):
         return None
     ranks = cross_fitted_ranks(normal_scores(scores), member, folds)
-    return report_attack(COMBINED, AttackScores(ranks, member, records), seed=seed)
+    return report_attack(COMBINED, AttackScores(ranks, member, records))
 
 
 def cross_fitted_ranks(inputs: Floats, is_member: Flags, folds: Indices) -> Floats:

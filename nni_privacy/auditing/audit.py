@@ -28,8 +28,10 @@ from nni_privacy.attacks import (
 )
 from nni_privacy.attacks.cross_fitting import ProtocolName
 from nni_privacy.attacks.ensemble import Agreement, agreement, combine
+from nni_privacy.attacks.epsilon import EpsilonBounds
 from nni_privacy.attacks.verdict import check_max_auc
-from nni_privacy.auditing.notices import accuracies, notices_of
+from nni_privacy.auditing.epsilon import CanaryScores, PrivacyClaim, known_epsilon
+from nni_privacy.auditing.notices import accuracies, exceeded_claim, notices_of
 from nni_privacy.auditing.provenance import provenance_of
 from nni_privacy.errors import AuditError
 
@@ -65,6 +67,8 @@ class AuditReport:
         places: of each record, where it is not that of :attr:`record_index`.
         seed: that the attacks were made with.
         input_notices: what is odd about the records, see :func:`~nni_privacy.auditing.inputs.input_notices`.
+        claim: what is said of the training's privacy, and at which delta epsilon is meant.
+        canaries: an attack's scores of planted records, if there were some in the training.
     """
 
     attacks: dict[str, AttackReport]
@@ -76,6 +80,8 @@ class AuditReport:
     places: npt.NDArray[np.int64] | None = None
     seed: int = 0
     input_notices: tuple[str, ...] = ()
+    claim: PrivacyClaim = field(default_factory=PrivacyClaim)
+    canaries: CanaryScores | None = None
 
     @property
     def primary(self) -> AttackReport:
@@ -90,7 +96,14 @@ class AuditReport:
     @cached_property
     def notices(self) -> tuple[str, ...]:
         """Reasons why the numbers may be no result; each begins with its kind and a colon."""
-        return notices_of(self.signals, self.attacks, shared=self.shared, inputs=self.input_notices)
+        exceeded = () if self.claim.epsilon is None else exceeded_claim(self.epsilon, self.claim.epsilon)
+        found = notices_of(self.signals, self.attacks, shared=self.shared, inputs=self.input_notices)
+        return (*found, *exceeded)
+
+    @cached_property
+    def epsilon(self) -> EpsilonBounds:
+        """Lower bounds on the epsilon of the model's training, see docs/attacks.md, "Epsilon from below"."""
+        return known_epsilon(self.signals, self.attacks, delta=self.claim.delta, canaries=self.canaries)
 
     @property
     def accuracies(self) -> tuple[float, float] | None:
@@ -218,6 +231,7 @@ def audit(
     outputs: Outputs = "logits",
     allow_shared: bool = False,
     max_auc: float | None = None,
+    claim: PrivacyClaim | None = None,
 ) -> AuditReport:
     """Attacks a trained classifier with membership inference.
 
@@ -246,6 +260,8 @@ def audit(
         outputs: what the model returns: ``logits``, or ``probabilities``, of each class or of the second of two.
         allow_shared: accept records that are both among the members and the non-members.
         max_auc: the highest AUC that is allowed to any attack, 0.5 to 1: a threshold of the verdict.
+        claim: the epsilon that is claimed of the training, which attacks may refute, and its delta; see
+            :attr:`AuditReport.epsilon`.
 
     Raises:
         AuditError: if there are fewer than 20 members or non-members, they share records, shapes or scales do not fit,
@@ -311,7 +327,8 @@ def audit(
     if outputs == "logits":
         warn_of_probabilities(signals.logits)
     report = audit_signals(signals, attacks=names, seed=seed, shared=shared, effort=effort)
-    return replace(report, max_auc=max_auc, provenance=provenance_of(model, device=used), input_notices=odd)
+    known = {"provenance": provenance_of(model, device=used), "input_notices": odd}
+    return replace(report, max_auc=max_auc, claim=claim or PrivacyClaim(), **known)
 
 
 def audit_signals(

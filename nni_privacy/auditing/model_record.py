@@ -128,6 +128,7 @@ class ModelRecord(Section):
         recipe: how it was trained.
         seed: of the split, the weights, the batches and the attacks.
         attacks: names, the primary one first; ``effort`` is their budget, ``shadows`` their number of reference models.
+        canaries: records of the shadow halves that were planted, each in the training or not.
         threads: torch's threads on the CPU, on which the last bits depend.
         versions: of Python and of the packages that matter.
     """
@@ -147,6 +148,7 @@ class ModelRecord(Section):
     attacks: tuple[str, ...]
     effort: dict[str, Any] = Field(default_factory=dict)
     shadows: Count = 4
+    canaries: Annotated[int, Field(ge=0)] = 0
     threads: Count = 1
     versions: dict[str, str | None] = Field(default_factory=dict)
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.attacks import AttackReport, TargetSignals, roc_auc
+from nni_privacy.attacks.epsilon import EpsilonBounds
 
 __all__ = ["ALARM", "FEW_RECORDS", "ONE_CLASS", "SIDES", "accuracies", "balanced_accuracy", "class_counts"]
-__all__ += ["notices_of"]
+__all__ += ["exceeded_claim", "notices_of"]
 
 Counts = npt.NDArray[np.integer]
 
@@ -278,3 +279,19 @@ def _listed(labels: Counts, most: int = 5) -> str:
     """The first labels, and how many there are more."""
     shown = ", ".join(str(label) for label in labels[:most])
     return shown if len(labels) <= most else f"{shown} and {len(labels) - most} others"
+
+
+def exceeded_claim(found: EpsilonBounds, claimed: float) -> Iterator[str]:
+    """A notice where attacks refute a claimed epsilon, with as few assumptions as that takes.
+
+    The threshold's bound is not asked: for what DP-SGD claims the last one is the tighter.
+    """
+    gaussian = " if its noise is Gaussian"
+    both = f"{gaussian} and records are independent"
+    for known, condition in ((found.one_run, ""), (found.one_run_gaussian, gaussian), (found.gaussian, both)):
+        if known.epsilon > claimed:
+            yield (
+                f"epsilon exceeded: {known.attack} shows at least {known.epsilon:.3f}{condition} with "
+                f"{found.confidence:.0%} confidence, claimed is at most {claimed:.3f} at delta {found.delta:g}"
+            )
+            return

@@ -26,6 +26,7 @@ MAX_VIEWS = 18
 
 AUGMENTED_VIEWS = 2
 """Plain and mirrored: what ``views: auto`` means where augmented images are asked about."""
+MIN_CANARIES = 20
 
 Views = Annotated[int, Field(ge=1, le=MAX_VIEWS)]
 
@@ -128,6 +129,8 @@ class MeasuringOptions(Options):
         effort: the attacks' query budget.
         shadow: shadow models of the attacks that need some.
         latency: whether the time of a forward pass is measured, too.
+        canaries: mislabelled records, each trained on with probability 1/2, that bound epsilon from below; 0 or
+            20 and more.
     """
 
     # Fields are checked in order: what a plugin registers is known when the attacks are looked at.
@@ -139,6 +142,7 @@ class MeasuringOptions(Options):
     effort: Effort = Effort()
     shadow: ShadowSettings = ShadowSettings()
     latency: bool = False
+    canaries: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("plugins")
     @classmethod
@@ -164,6 +168,13 @@ class MeasuringOptions(Options):
 
         resolve_device(device)
         return device
+
+    @field_validator("canaries")
+    @classmethod
+    def _enough_to_tell(cls, canaries: int) -> int:
+        if 0 < canaries < MIN_CANARIES:
+            raise ConfigError(f"{canaries}; fewer than {MIN_CANARIES} show nothing (0: none are planted)")
+        return canaries
 
     @model_validator(mode="after")
     def _enough_shadows(self) -> MeasuringOptions:

@@ -200,7 +200,7 @@ def audit_answers(
             skipped[name] = str(error)
     provenance = {**environment_facts(), **facts}
     places = np.arange(len(signals), dtype=np.int64)
-    return AuditReport(reports, signals, shared, max_auc, provenance, skipped=skipped, places=places)
+    return AuditReport(reports, signals, shared, max_auc, provenance, skipped=skipped, places=places, seed=seed)
 
 
 def runnable(signals: TargetSignals) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -219,7 +219,7 @@ def runnable(signals: TargetSignals) -> tuple[tuple[str, ...], dict[str, str]]:
 def _attacked(name: str, signals: TargetSignals, *, effort: Effort | None, seed: int) -> AttackReport:
     if name == SCORE and signals.answers == "statistic":
         given = AttackScores(signals.confidences, signals.is_member, np.arange(len(signals)))
-        return report_attack(SCORE, given, seed=seed)
+        return report_attack(SCORE, given)
     return audit_signals(signals, attacks=name, effort=effort, seed=seed).primary
 
 

@@ -18,9 +18,12 @@ from nni_privacy.plugins import import_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.auditing.audit import AuditReport
+    from nni_privacy.auditing.epsilon import PrivacyClaim
+    from nni_privacy.training.recipe import Recipe
 
 __all__ = ["add_audit", "run_audit", "run_predictions"]
 
+LOWER_BOUNDS = ("epsilon_low", "epsilon_low_gaussian")
 OWN_HALVES = "shadow-train and shadow-test of the same split"
 PAPERS = "the paper's"
 
@@ -58,6 +61,12 @@ def add_audit(commands: Any) -> None:
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     audit.add_argument(
         "--max-auc", type=float, metavar="X", help="exit with 1 if any attack has an AUC above X, 0.5 to 1"
+    )
+    audit.add_argument(
+        "--epsilon", type=float, metavar="E", help="claimed of the training: a notice if attacks refute it"
+    )
+    audit.add_argument(
+        "--delta", type=float, metavar="D", help="at which epsilon is meant (default: the recipe's, or 1e-5)"
     )
     add_gate(audit)
     audit.add_argument("--allow-shared", action="store_true", help="accept records that are on both sides")
@@ -121,6 +130,8 @@ def run_audit(
     effort: Sequence[str],
     plugins: Sequence[str],
     seed: int | None,
+    epsilon: float | None = None,
+    delta: float | None = None,
     fail_if: Sequence[str] = (),
     junit: Path | None = None,
     **options: Any,
@@ -148,7 +159,7 @@ def run_audit(
                   attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed)  # fmt: skip
     target = (exported_target if is_folder(model) else factory_target)(asked)
     named = [*target.attacks, *([COMBINED] if len(target.attacks) > 1 else [])]
-    gate = Gate.of(fail_if, junit, known=audit_metrics(named))
+    gate = Gate.of(fail_if, junit, known=audit_metrics(named, LOWER_BOUNDS))
     halves = target.halves if population is None else _halves(read_records(population), seed=target.seed)
     how = Recipe.from_mapping(target.recipe)
     report = audit(
@@ -160,6 +171,7 @@ def run_audit(
         effort=Effort.from_mapping(target.effort),
         seed=target.seed,
         normalize=target.normalize,
+        claim=_claim(how, len(target.members[1]), epsilon, delta),
         **{**options, "allow_shared": options["allow_shared"] or target.own_records},
     )
     facts = {
@@ -191,6 +203,21 @@ def _check(
     call_dry(attacks or ())
     Recipe.from_mapping(recipe)
     Effort.from_mapping(effort)
+
+
+def _claim(recipe: Recipe, members: int, epsilon: float | None, delta: float | None) -> PrivacyClaim:
+    """What is claimed of the training: as the user says, or as the accountant does of DP-SGD on so many records."""
+    from nni_privacy.attacks.epsilon import DELTA
+    from nni_privacy.auditing.epsilon import PrivacyClaim
+
+    if recipe.dp is None:
+        return PrivacyClaim(epsilon, DELTA if delta is None else delta)
+    from nni_privacy.training.dp_selection import Spent, composed_epsilon
+    from nni_privacy.training.dp_sgd import budget_of
+
+    budget, at = budget_of(recipe, members), recipe.dp.delta if delta is None else delta
+    spent = Spent(budget.noise_multiplier, budget.sample_rate, budget.steps, at)
+    return PrivacyClaim(composed_epsilon([spent], delta=at) if epsilon is None else epsilon, at)
 
 
 def _halves(population: Records, *, seed: int) -> dict[str, Any]:
@@ -250,7 +277,7 @@ def run_predictions(
     _check(output, plugins, [name for name in attacks or () if name != SCORE], {}, budget)
     file = read_predictions(path)
     names = attacks or runnable(file.signals)[0]
-    gate = Gate.of(fail_if, junit, known=audit_metrics(names))
+    gate = Gate.of(fail_if, junit, known=audit_metrics([*names, *([COMBINED] if len(names) > 1 else [])], LOWER_BOUNDS))
     print(f"read: {file.told}")
     report = audit_answers(
         file.signals,
@@ -277,7 +304,10 @@ def _conclude(
     page = write_audit(report, output, title=f"Audit of {subject}", facts=texts, images=images)
     _print(report)
     print(f"report: {page}")
-    each = {f"{name}_{key}": value for name, one in report.results.items() for key, value in one.metrics.items()}
+    each: dict[str, float | None] = {
+        f"{name}_{key}": value for name, one in report.results.items() for key, value in one.metrics.items()
+    }
+    each |= dict(zip(LOWER_BOUNDS, (report.epsilon.one_run.epsilon, report.epsilon.gaussian.epsilon), strict=True))
     if closed := gate.judge({subject: {**each, **report.metrics()}}, command="audit"):
         return closed
     threshold = report.verdict.threshold
@@ -296,4 +326,6 @@ def _print(report: AuditReport) -> None:
         print(f"note: {note}")
     for reason, names in report.not_made.items():
         print(f"not made: {', '.join(names)}: {reason}")
+    claimed = report.claim.epsilon
+    print(str(report.epsilon) + ("" if claimed is None else f"; claimed is at most {claimed:.3f}"))
     print(f"verdict: {report.verdict}")

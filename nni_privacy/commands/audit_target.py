@@ -15,6 +15,7 @@ from nni_privacy.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from torch import nn
 
+    from nni_privacy.auditing.model_record import ModelRecord
     from nni_privacy.auditing.shadows.models import ModelSource
 
 __all__ = ["Asked", "AuditTarget", "Records", "exported_target", "factory_target", "is_folder", "read_records"]
@@ -148,7 +149,7 @@ def exported_target(asked: Asked) -> AuditTarget:
         records |= {"members": inside, "nonmembers": outside}
         named: dict[str, object] = {"Members": asked.members, "Non-members": asked.nonmembers}
     else:
-        records |= _own_records(record.dataset, record.seed, record.image_shape)
+        records |= _own_records(record)
         quarter = f"of {record.dataset['name']}, split as for its trial (seed {record.seed})"
         named = {"Members": f"target-train {quarter}", "Non-members": f"target-test {quarter}"}
     torch.set_num_threads(record.threads)
@@ -171,14 +172,18 @@ def _given(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _own_records(dataset: Mapping[str, Any], seed: int, shape: tuple[int, ...]) -> dict[str, Any]:
+def _own_records(record: ModelRecord) -> dict[str, Any]:
     """Members, non-members and the attacker's halves as the trial had them, in the same order."""
+    from nni_privacy.auditing.canaries import plant_canaries
     from nni_privacy.data import load_dataset
 
-    data = load_dataset(**dataset)
-    if data.image_shape != shape:
-        raise DataError(f"dataset {data.name!r}: images of {data.image_shape}, but the model was trained on {shape}")
-    split = data.split(seed=seed)
+    data = load_dataset(**record.dataset)
+    if data.image_shape != record.image_shape:
+        shapes = f"images of {data.image_shape}, but the model was trained on {record.image_shape}"
+        raise DataError(f"dataset {data.name!r}: {shapes}")
+    split = data.split(seed=record.seed)
+    if record.canaries:
+        _, split = plant_canaries(data, split, record.canaries, seed=record.seed)
     parts = {name: (data.images[rows], data.labels[rows]) for name, rows in vars(split).items()}
     return {
         "members": parts["target_train"],

@@ -252,6 +252,7 @@ def _summarise(directory: Path, study: StudyConfig) -> None:
     from nni_privacy.runs.confirmed import CONFIRM, write_confirmed
     from nni_privacy.runs.records import read_run
     from nni_privacy.studies.confirm import confirmed_trials
+    from nni_privacy.training.dp_selection import privacy_text
 
     run = read_run(directory)
     found = {trial.sequence: trial for trial in run.trials}
@@ -268,6 +269,8 @@ def _summarise(directory: Path, study: StudyConfig) -> None:
     with writing_run():
         path = write_confirmed(directory, confirmed)
     print(f"confirmed: {path}; report: {write_report(directory)}")
+    if privacy := privacy_text((*run.trials, *read_run(directory / CONFIRM).trials)):
+        print(f"differential privacy, of the search and what confirms it: {privacy}")
     print("\n".join(confirmed_lines(confirmed)), flush=True)
 
 

@@ -14,6 +14,7 @@ from nni_privacy.release.source import render_text
 from nni_privacy.runs.confirmed import Confirmed, read_confirmed
 from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.runs.records import RunInfo, TrialRecord, name_of
+from nni_privacy.training.dp_selection import privacy_text
 
 __all__ = ["AttackRow", "CardInfo", "Confirmation", "card_info", "render_card"]
 
@@ -63,6 +64,7 @@ class CardInfo:
         confirmed: what retraining says; None if nobody has retrained it.
         facts: of the trial and its files, by name.
         notices: why the numbers may be no result.
+        privacy: what its training and the choice spend; None without differential privacy.
         files: name of a file beside the card to what it is.
     """
 
@@ -76,6 +78,7 @@ class CardInfo:
     confirmed: Confirmation | None
     facts: Mapping[str, str]
     notices: Sequence[str]
+    privacy: str | None
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -111,6 +114,7 @@ def card_info(
             f"SHA-256 of {MODEL_FILE}": digest,
         },
         notices=trial.notices,
+        privacy=privacy_text(run.trials, drawn=run.config.get("trials_drawn")),
         files=files,
     )
 

@@ -25,6 +25,7 @@ from nni_privacy.attacks import (
     score_histogram,
 )
 from nni_privacy.attacks.ensemble import Agreement
+from nni_privacy.attacks.epsilon import EpsilonBounds
 from nni_privacy.attacks.verdict import LEVEL
 from nni_privacy.auditing.audit import AuditReport
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
@@ -118,6 +119,8 @@ class AuditInfo:
         exposed: the members, those first that the attacks find most often.
         agreement: how far the attacks say the same.
         combined: the attacker who combines them; None where there is none.
+        epsilon: lower bounds on the epsilon of the training.
+        claimed: what is said to be its upper bound; None: nothing is.
     """
 
     attacks: tuple[AttackInfo, ...]
@@ -137,6 +140,8 @@ class AuditInfo:
     exposed: Exposures
     agreement: Agreement
     combined: AttackReport | None
+    epsilon: EpsilonBounds
+    claimed: float | None
 
     @property
     def primary(self) -> AttackInfo:
@@ -186,6 +191,8 @@ def audit_info(report: AuditReport) -> AuditInfo:
         exposed=exposures({"": [("audit", scores)]}),
         agreement=report.agreement,
         combined=report.combined,
+        epsilon=report.epsilon,
+        claimed=report.claim.epsilon,
     )
 
 
@@ -336,7 +343,8 @@ def reason_of(reason: str) -> str:
 def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mapping[str, str]) -> str:
     """A JSON object: flat metrics (``mia_auc``, ``<attack>_mia_auc``, ...) beside ``attacks`` with the details of each.
 
-    ``verdict`` is that of :class:`~nni_privacy.attacks.Verdict`; ``records.classes`` has the members and the
+    ``verdict`` is that of :class:`~nni_privacy.attacks.Verdict`, ``privacy`` lower bounds on epsilon
+    (:class:`~nni_privacy.attacks.epsilon.EpsilonBounds`) beside what is claimed; ``records.classes`` has members and
     non-members of each class.
 
     A rate that is not resolvable is ``null`` with a ``reason``; so is the infinite threshold at which no record may be
@@ -362,6 +370,7 @@ def audit_json(report: AuditReport, info: AuditInfo, *, title: str, facts: Mappi
             "nonmembers": info.nonmember_accuracy,
             "balanced": info.balanced_accuracy,
         },
+        "privacy": {"claimed": info.claimed, **asdict(info.epsilon), "text": str(info.epsilon)},
         "attacks": {attack.report.name: _attack(attack) for attack in info.attacks},
         "skipped": dict(report.skipped),
         "combined": None if info.combined is None else _measured(info.combined),

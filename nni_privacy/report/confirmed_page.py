@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from nni_privacy.report.html import render_part
 from nni_privacy.report.style import ACCURACY, AUC, OTHER, new_figure, to_svg
-from nni_privacy.runs.confirmed import Confirmed, ConfirmedArchitecture, ShrunkenTrial, read_confirmed
-from nni_privacy.runs.records import RunInfo
+from nni_privacy.runs.confirmed import CONFIRM, Confirmed, ConfirmedArchitecture, ShrunkenTrial, read_confirmed
+from nni_privacy.runs.records import TRIALS, RunInfo, TrialRecord, read_run
+from nni_privacy.training.dp_selection import privacy_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def confirmed_html(run: RunInfo) -> Markup:
         return Markup()
     label = f"Accuracy and AUC of {len(confirmed.architectures)} architectures, confirmed with fresh seeds"
     names = [name for one in confirmed.architectures for name in one.metrics]
-    ends = ("_mia_auc", "mia_tpr_at_1pct_fpr", "epsilon")
+    ends = ("_mia_auc", "mia_tpr_at_1pct_fpr", "epsilon", "epsilon_low")
     return render_part(
         "confirmed.html.jinja",
         confirmed=confirmed,
@@ -66,7 +67,14 @@ def confirmed_html(run: RunInfo) -> Markup:
         further=[name for name in dict.fromkeys(names) if name.endswith(ends)],
         compared=[_compared(confirmed, metric) for metric in PANELS],
         figure=to_svg(draw_confirmed(confirmed), prefix="confirmed", label=label),
+        privacy=privacy_text((*run.trials, *_again(run))),
     )
+
+
+def _again(run: RunInfo) -> tuple[TrialRecord, ...]:
+    """The trainings that confirm the search."""
+    folder = run.directory / CONFIRM
+    return read_run(folder).trials if (folder / TRIALS).exists() else ()
 
 
 def _compared(confirmed: Confirmed, metric: str) -> dict[str, Any]:

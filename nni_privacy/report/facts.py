@@ -12,6 +12,7 @@ from nni_privacy.report.feasibility import FeasibilityInfo, feasibility_info
 from nni_privacy.report.html import duration
 from nni_privacy.runs.notices import TrialNotice, notices_of
 from nni_privacy.runs.records import STOPPED, FixedEdges, RunInfo, TrialRecord, name_of
+from nni_privacy.training.dp_selection import privacy_text
 
 __all__ = ["Facts", "SummaryInfo", "appendix", "data_facts", "epochs_of", "facts_of", "summary_info"]
 
@@ -139,7 +140,8 @@ def data_facts(run: RunInfo) -> dict[str, str]:
             facts[f"Records{suffix}"] = ", ".join(f"{size} {part.replace('_', '-')}" for part, size in split.items())
         if isinstance(classes, Mapping):
             facts[f"Classes{suffix}"] = _classes(classes)
-    return facts
+    privacy = privacy_text(run.trials, drawn=run.config.get("trials_drawn"))
+    return facts if privacy is None else {**facts, "Differential privacy": privacy}
 
 
 def _classes(classes: Mapping[str, Any]) -> str:

@@ -87,6 +87,8 @@ def columns_of(run: RunInfo) -> list[Column]:
     further += [_metric(title, name) for name, title in COSTS.items() if name in names]
     if "epsilon" in names:
         further.append(_metric("ε (DP)", "epsilon"))
+    if "epsilon_low" in names:
+        further.append(_metric("ε, at least", "epsilon_low"))
     return [
         Column("#", "number", lambda trial: TableCell(str(trial.sequence), str(trial.sequence))),
         Column("Trial", "text", lambda trial: _text(trial.trial)),

@@ -214,11 +214,14 @@ def test_the_card_of_a_private_model_has_its_epsilon(tmp_path: Path) -> None:
     record = record_of(private=True, recipe={"epochs": 2, "dp": {"epsilon": 8.0, "delta": 1e-5}})
     run = made_run(tmp_path / "run", {"aaa": (0.5, 0.5)}, kept={"aaa": record})
     line = json.loads((run / "trials.jsonl").read_text())
-    line["metrics"]["epsilon"] = 7.99
+    line["metrics"] |= {"epsilon": 7.99, "epsilon_low": 0.5, "epsilon_low_gaussian": 1.25}
+    spent = {"noise_multiplier": 1.0, "sample_rate": 0.1, "steps": 10, "delta": 1e-5}
+    line["data"] = {"privacy": spent}
     (run / "trials.jsonl").write_text(json.dumps(line) + "\n")
     assert main(["export", str(run), "--output", str(tmp_path / "out")]) == 0
     card = (tmp_path / "out" / "card.md").read_text()
-    assert "epsilon 7.990 at delta 1e-05" in card
+    assert "epsilon 7.990 at delta 1e-05" in card and "at delta 1e-05 is one training's; it was the only one" in card
+    assert "at least 0.500, or 1.250 if its noise is Gaussian" in card
     assert "nn.GroupNorm" in (tmp_path / "out" / "model.py").read_text()
 
 
