@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -18,9 +19,11 @@ from nni_privacy.auditing.options import Effort
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.shadows.paper import small_cnn_signals, twin_signals
 from nni_privacy.auditing.shadows.plan import Normalization
-from nni_privacy.auditing.shadows.references import Population, Records, reference_shadows
+from nni_privacy.auditing.shadows.references import AnyModel, Population, Records, reference_shadows
+from nni_privacy.auditing.shadows.shared import outsider_signals, shared_reference
 from nni_privacy.auditing.shadows.train import TrainingOptions
 from nni_privacy.errors import AuditError
+from nni_privacy.training.fit import predict_logits
 
 __all__ = ["SignalRequest", "gather_signals"]
 
@@ -43,6 +46,8 @@ class SignalRequest:
         seed: of what is drawn.
         effort: how many questions may be asked.
         shadow: how shadow models are trained; needed by attacks that require them.
+        loss_trace: ``(E, n)`` losses of the records after epochs of the training before the last; for attacks that
+            require them.
     """
 
     model: nn.Module
@@ -56,6 +61,7 @@ class SignalRequest:
     seed: int
     effort: Effort
     shadow: ShadowOptions | None
+    loss_trace: npt.NDArray[np.floating] | None = None
 
     def shadow_options(self, needed_by: str) -> tuple[ShadowOptions, TrainingOptions]:
         """The options of shadow models; an error where an attack needs some that are not given."""
@@ -126,10 +132,14 @@ def _distances(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
     return {"distances": distances, "queries": queries}
 
 
-def _references(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
-    options, training = request.shadow_options("an attack with reference models (lira, rmia)")
+def _references(request: SignalRequest, signals: TargetSignals) -> dict[str, Any]:
+    options, training = request.shadow_options("an attack with reference models (lira, rmia, bavaria)")
+    model: AnyModel = options.model if options.model is not None else request.model
+    if options.reference is not None:
+        classes = signals.num_classes
+        model = shared_reference(options.reference, request.images, like=request.model, num_classes=classes)
     shadows = reference_shadows(
-        options.model if options.model is not None else request.model,
+        model,
         request.images,
         request.labels,
         count=options.count,
@@ -172,6 +182,39 @@ def _twin(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
     return {"white_box_shadow": twin_signals(model, *request.shadow_records("white_box_shadow"), **training)}
 
 
+def _outsider(request: SignalRequest, signals: TargetSignals) -> dict[str, Any]:
+    _, training = request.shadow_options("quantile")
+    train, test = request.shadow_records("quantile")
+    answers = predict_logits(
+        request.model,
+        torch.as_tensor(test[0]),
+        batch_size=request.batch_size,
+        device=request.device,
+        normalize=request.normalize,
+    )
+    population, attacked = Population(*test, answers), (request.images, request.labels)
+    return {"outsider": outsider_signals(attacked, train, population, num_classes=signals.num_classes, **training)}
+
+
+def _trace(request: SignalRequest, signals: TargetSignals) -> dict[str, Any]:
+    if request.loss_trace is None:
+        raise AuditError(
+            "lt_iqr and loss_trajectory need losses from the training, which trials record: give those of your own as "
+            'loss_trace; see docs/attacks.md, "At the price of a search"'
+        )
+    rows = np.asarray(request.loss_trace)
+    if rows.shape[1:] != signals.labels.shape:
+        raise AuditError(f"loss_trace: shape {rows.shape}, expected (epochs, {len(signals)}), a loss for each record")
+    return {"loss_trace": np.vstack([rows, signals.losses])}
+
+
 _PROVIDERS: Mapping[str, Callable[[SignalRequest, TargetSignals], dict[str, Any]]] = MappingProxyType(
-    {"distances": _distances, "shadows": _references, "black_box_shadow": _small_cnn, "white_box_shadow": _twin}
+    {
+        "distances": _distances,
+        "shadows": _references,
+        "black_box_shadow": _small_cnn,
+        "white_box_shadow": _twin,
+        "outsider": _outsider,
+        "loss_trace": _trace,
+    }
 )

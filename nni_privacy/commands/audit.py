@@ -46,7 +46,12 @@ def add_audit(commands: Any) -> None:
     )
     audit.add_argument("--normalize", choices=("none", "members"), help="members: their statistics (default: none)")
     audit.add_argument("--recipe", nargs="*", default=[], metavar="KEY=VALUE", help="how the target was trained")
-    audit.add_argument("--shadows", type=int, metavar="N", help="reference models (lira, rmia; default: 4)")
+    audit.add_argument("--shadows", type=int, metavar="N", help="reference models (lira, rmia, bavaria; default: 4)")
+    audit.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="what they are in place of the target's architecture: small_cnn, resnet, ...",
+    )
     audit.add_argument("--workers", type=int, default=0, metavar="N", help="processes that train shadow models")
     audit.add_argument("--effort", nargs="*", default=[], metavar="KEY=VALUE", help="views, boundary_records, ...")
     add_plugins(audit)
@@ -111,6 +116,7 @@ def run_audit(
     effort: Sequence[str],
     plugins: Sequence[str],
     seed: int | None,
+    reference: str | None = None,
     fail_if: Sequence[str] = (),
     junit: Path | None = None,
     **options: Any,
@@ -134,7 +140,8 @@ def run_audit(
     budget = parse_assignments(effort, option="--effort")
     _check(output, plugins, attacks, trained, budget)
     asked = Asked(model=model, weights=weights, members=members, nonmembers=nonmembers, normalize=normalize,
-                  attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed)  # fmt: skip
+                  attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed,
+                  reference=reference)  # fmt: skip
     target = (exported_target if is_folder(model) else factory_target)(asked)
     gate = Gate.of(fail_if, junit, known=audit_metrics(target.attacks))
     halves = target.halves if population is None else _halves(read_records(population), seed=target.seed)
@@ -144,7 +151,9 @@ def run_audit(
         target.members,
         target.nonmembers,
         attacks=target.attacks,
-        shadow=ShadowOptions(recipe=how, model=target.source, count=target.shadows, workers=workers, **halves),
+        shadow=ShadowOptions(
+            recipe=how, model=target.source, count=target.shadows, workers=workers, reference=target.reference, **halves
+        ),
         effort=Effort.from_mapping(target.effort),
         seed=target.seed,
         normalize=target.normalize,
@@ -154,6 +163,7 @@ def run_audit(
         "Model": model,
         **target.facts,
         "Population": population or (OWN_HALVES if halves else "none"),
+        "Reference models": target.reference or "of its architecture",
         "Recipe of shadow models": ", ".join(f"{key}: {value}" for key, value in target.recipe.items()) or PAPERS,
         "Seed": target.seed,
     }

@@ -16,7 +16,7 @@ from nni_privacy.rng import stream_seed
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.recipe import Recipe
 
-__all__ = ["small_cnn_signals", "twin_signals"]
+__all__ = ["small_cnn", "small_cnn_signals", "twin_signals"]
 
 SMALL_CNN = "nni_privacy.auditing.shadows.small_cnn:SmallCNN"
 
@@ -42,9 +42,14 @@ def small_cnn_signals(
     Raises:
         PrivacyError: as :func:`~nni_privacy.auditing.shadows.train.train_shadows`.
     """
-    channels, height, width = (int(size) for size in members[0].shape[1:])
+    return _shadow_signals(small_cnn(members[0], num_classes), members, nonmembers, gradients=False, **training)
+
+
+def small_cnn(images: Records, num_classes: int) -> ModelSpec:
+    """How a small CNN for such images ``(n, C, H, W)`` is built."""
+    channels, height, width = (int(size) for size in images.shape[1:])
     arguments = {"in_channels": channels, "num_classes": num_classes, "image_size": [height, width]}
-    return _shadow_signals(ModelSpec(SMALL_CNN, arguments), members, nonmembers, gradients=False, **training)
+    return ModelSpec(SMALL_CNN, arguments)
 
 
 def twin_signals(
