@@ -146,6 +146,7 @@ def test_a_trace_is_completed_by_the_trained_models_losses(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_search_with_two_trials_at_a_time_that_is_killed_trains_the_pool_once(tmp_path: Path) -> None:
     """Warm trials, two at a time; killed while the pool is in the making; resumed."""
+    import support_search
     from support_search import SMALL, Search, wait_for
 
     cache = tmp_path / "cache"
@@ -165,7 +166,7 @@ def test_a_search_with_two_trials_at_a_time_that_is_killed_trains_the_pool_once(
 
     first = Search(tmp_path, settings, "--exit-when-done")
     try:
-        wait_for(lambda: len(pooled()) >= 3, "three shared models")
+        wait_for(lambda: len(pooled()) >= 3, "three shared models", support_search.TIMEOUT)
         first.process.send_signal(signal.SIGKILL)
         first.wait()
     finally:
