@@ -39,6 +39,7 @@ from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.schema import Seed, checked
 from nni_privacy.training.costs import LATENCY_BATCH, latency, multiply_adds, parameters
 from nni_privacy.training.fit import FitResult, fit, predict_logits, prepare_batch, resolve_device, seed_everything
+from nni_privacy.training.loss_trace import LossTrace, traced_epochs
 from nni_privacy.training.recipe import Recipe
 
 __all__ = ["SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text"]
@@ -54,8 +55,11 @@ SCORES_FILE = "scores.npz"
 
 _IMPORTED_LATE = (
     "nni_privacy.attacks.attack_models",
+    "scipy.stats",
     "sklearn.linear_model",
     "sklearn.neural_network",
+    "sklearn.pipeline",
+    "sklearn.preprocessing",
     "threadpoolctl",
 )
 
@@ -90,10 +94,10 @@ class PrivacyEvaluator(Evaluator):
         threads: torch's threads a trial on the CPU. With one a run is fastest as a whole (one trial a core) and
             reproducible bit for bit.
         effort: the attacks' query budget and options, an :class:`~nni_privacy.auditing.Effort` or its fields.
-        shadow: ``count`` of reference models (``lira``, ``rmia``), ``workers`` that train them (0: the trial itself)
-            and ``cache``, their folder; see :class:`~nni_privacy.auditing.options.ShadowSettings`. Shadow models are
-            trained on the shadow halves of the data by the same recipe, and remembered: the small CNN of
-            ``black_box_shadow`` is trained once for all trials.
+        shadow: ``count`` of reference models (``lira``, ``rmia``, ``bavaria``), ``reference``, what they are where all
+            trials share them, ``workers`` that train them (0: the trial itself) and ``cache``, their folder; see
+            :class:`~nni_privacy.auditing.options.ShadowSettings`. Shadow models are trained by the same recipe, and
+            remembered: the small CNN of ``black_box_shadow`` is trained once for all trials.
         latency: whether ``latency_ms`` and ``batch_latency_ms`` are measured and reported, too; see
             :func:`nni_privacy.training.latency`.
         plugins: modules of your own to import first, also in the trials: they may register attacks and data sets.
@@ -201,8 +205,10 @@ class PrivacyEvaluator(Evaluator):
         canaries = None
         if self.canaries:
             canaries, split = plant_canaries(data, split, self.canaries, seed=self.seed)
-        training = self._train(model, data, split, canaries, normalize, device)
-        report = self._attack(model, data, split, normalize, device)
+        trace = self._loss_trace(data, split, normalize, device)
+        monitor = _Monitor(data, split, normalize, device, trace)
+        training = self._train(model, data, split, canaries, normalize, device, monitor)
+        report = self._attack(model, data, split, normalize, device, trace)
         report = self._with_claim(report, model, data, canaries, normalize, training)
         metrics = _final_metrics(report) | costs | _told(report, split, data, self._spent(split, canaries))
         metrics |= _privacy_metrics(report)
@@ -219,7 +225,7 @@ class PrivacyEvaluator(Evaluator):
         metrics["seconds"] = round(time.perf_counter() - started, 3)
         if "NNI_OUTPUT_DIR" in os.environ:
             output = Path(os.environ["NNI_OUTPUT_DIR"])
-            further["record_index"] = np.concatenate([split.target_train, split.target_test])
+            further["record_index"] = _attacked(split)
             report.save_scores(output / SCORES_FILE, further=further)
             if self.weights:
                 record = self.model_record(model, data, normalize, text=str(metrics["architecture"]))
@@ -254,6 +260,7 @@ class PrivacyEvaluator(Evaluator):
             versions={"python": environment["python"], **environment["versions"]},
             shadows=self.shadow.count,
             canaries=self.canaries,
+            reference=self.shadow.reference,
             **{key: dumped[key] for key in ("dataset", "recipe", "seed", "effort", "threads")},
         )
 
@@ -271,6 +278,7 @@ class PrivacyEvaluator(Evaluator):
         canaries: Canaries | None,
         normalize: Normalizer,
         device: torch.device,
+        monitor: _Monitor,
     ) -> FitResult:
         rows = split.target_train
         images, labels = (data.images[rows], data.labels[rows]) if canaries is None else canaries.records(data, rows)
@@ -282,7 +290,7 @@ class PrivacyEvaluator(Evaluator):
             seed=self.seed,
             device=device,
             normalize=normalize,
-            on_epoch=_Monitor(data, split, normalize, device),
+            on_epoch=monitor,
         )
 
     def _spent(self, split: FourWaySplit, canaries: Canaries | None) -> dict[str, float]:
@@ -313,10 +321,26 @@ class PrivacyEvaluator(Evaluator):
         logits = predict_logits(model, data.images[canaries.index], device=device, normalize=normalize)
         return replace(report, canaries=canaries.scored(logits))
 
+    def _loss_trace(
+        self, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
+    ) -> LossTrace | None:
+        """What records the losses of all attacked records, if an attack asks for them."""
+        if not any("loss_trace" in get_attack(name).requires for name in self.attacks):
+            return None
+        records = _attacked(split)
+        epochs = traced_epochs(self.recipe.epochs, self.effort.trace_epochs)
+        return LossTrace(data.images[records], data.labels[records], epochs=epochs, normalize=normalize, device=device)
+
     def _attack(
-        self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
+        self,
+        model: nn.Module,
+        data: Dataset,
+        split: FourWaySplit,
+        normalize: Normalizer,
+        device: torch.device,
+        trace: LossTrace | None,
     ) -> AuditReport:
-        records = np.concatenate([split.target_train, split.target_test])
+        records = _attacked(split)
         halves = [(data.images[part], data.labels[part]) for part in (split.shadow_train, split.shadow_test)]
         request = SignalRequest(
             model=model,
@@ -336,6 +360,7 @@ class PrivacyEvaluator(Evaluator):
                 test=halves[1],
                 **self.shadow.to_dict(),
             ),
+            loss_trace=None if trace is None else trace.losses,
         )
         requires = frozenset().union(*(get_attack(name).requires for name in self.attacks))
         signals = gather_signals(request, requires=requires)
@@ -383,20 +408,30 @@ class _Monitor:
     split: FourWaySplit
     normalize: Normalizer
     device: torch.device
+    trace: LossTrace | None = None
 
     def __call__(self, epoch: int, model: nn.Module) -> None:
         least, most = MONITORED_RECORDS
         count = max(least, min(len(self.split.target_train) // 4, most))
         parts = [self.split.target_train[:count], self.split.target_test[:count]]
         records = np.concatenate(parts)
-        logits = predict_logits(model, self.data.images[records], device=self.device, normalize=self.normalize)
         is_member = np.arange(len(records)) < len(parts[0])
+        traced = None if self.trace is None else self.trace(epoch, model)
+        if traced is None:
+            logits = predict_logits(model, self.data.images[records], device=self.device, normalize=self.normalize)
+        else:  # of all records, these among them
+            logits = np.concatenate([side[:count] for side in np.split(traced, [len(self.split.target_train)])])
         signals = TargetSignals.from_logits(logits, self.data.labels[records].numpy(), is_member)
         accuracy = float(signals.correct[~is_member].mean())
         auc = roc_curve(-signals.losses, is_member).auc
         loss = float(signals.losses[is_member].mean())
         found = {"default": accuracy, "accuracy": accuracy, "loss": loss, "loss_threshold_mia_auc": auc}
         nni.report_intermediate_result(found)
+
+
+def _attacked(split: FourWaySplit) -> npt.NDArray[np.int64]:
+    """The attacked records, members first."""
+    return np.concatenate([split.target_train, split.target_test])
 
 
 def _final_metrics(report: AuditReport) -> dict[str, Any]:

@@ -265,3 +265,26 @@ def test_latency_and_violation_are_reported_where_they_are_asked_for() -> None:
     assert metrics["latency_ms"] > 0 and metrics["batch_latency_ms"] > 0
     assert metrics["violation"] == metrics["parameters"] - 1
     assert PrivacyEvaluator._load(**model.evaluator._dump()) == model.evaluator
+
+
+def test_losses_are_traced_during_the_training_where_an_attack_asks_for_them(
+    run: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NNI_OUTPUT_DIR", str(tmp_path))
+    intermediates: list[dict[str, Any]] = []
+    monkeypatch.setattr(nni, "report_intermediate_result", intermediates.append)
+    model = frozen_model(recipe=QUICK, attacks=("black_box_partial", "loss_threshold", "lt_iqr", "loss_trajectory"))
+    metrics = execute(model)
+    for name, value in run["metrics"].items():  # nothing else is otherwise
+        assert name == "seconds" or metrics[name] == value, name
+    for one, other in zip(intermediates, run["intermediates"], strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    data, split = model.evaluator.load_data()
+    with np.load(tmp_path / "scores.npz", allow_pickle=False) as scores, np.load(run["folder"] / "scores.npz") as plain:
+        trace = scores["loss_trace"]
+        assert trace.shape == (QUICK["epochs"], 2 * 449) and "loss_trace" not in plain
+        np.testing.assert_allclose(trace[-1], -scores["loss_threshold/scores"], rtol=1e-6)
+        member = scores["lt_iqr/is_member"]
+    # The monitor saw the first records of either side after the first epoch; its mean loss is that of the trace.
+    assert intermediates[0]["loss"] == pytest.approx(trace[0][member][:128].mean(), rel=1e-5)
+    assert len(data.labels[split.target_train]) == member.sum()

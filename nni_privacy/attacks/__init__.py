@@ -6,7 +6,17 @@ model.
 
 from __future__ import annotations
 
-from nni_privacy.attacks import black_box, label_only, lira, rmia, simple, white_box  # noqa: F401 - importing a module registers its attacks
+from nni_privacy.attacks import (  # noqa: F401 - importing a module registers its attacks
+    bavaria,
+    black_box,
+    label_only,
+    lira,
+    loss_trace,
+    quantile,
+    rmia,
+    simple,
+    white_box,
+)
 from nni_privacy.attacks.lira import lira_scores
 from nni_privacy.attacks.metrics import RocCurve, attack_metrics, clopper_pearson, roc_auc, roc_curve
 from nni_privacy.attacks.registry import (

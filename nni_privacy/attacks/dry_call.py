@@ -19,7 +19,7 @@ __all__ = ["RECORDS", "call_dry", "made_up_signals"]
 
 RECORDS = 20
 """The first half of them members."""
-CLASSES, FEATURES, SHADOWS, VIEWS = 10, 8, 4, 2
+CLASSES, FEATURES, SHADOWS, VIEWS, EPOCHS = 10, 8, 4, 2, 5
 
 
 def call_dry(names: Sequence[str], *, classes: int = CLASSES, seed: int = 0) -> None:
@@ -113,6 +113,23 @@ def _shadows(generator: np.random.Generator, plain: TargetSignals) -> ShadowSign
     return ShadowSignals(logits, keep)
 
 
+def _outsider(generator: np.random.Generator, plain: TargetSignals) -> ShadowSignals:
+    attacked, own, answers = (_answers(generator, plain.num_classes) for _ in range(3))
+    return ShadowSignals(
+        attacked.logits[:, None, None],
+        np.zeros((RECORDS, 1), dtype=np.bool_),
+        own.logits[:, None, None],
+        own.labels,
+        None,
+        answers.logits[:, None],
+    )
+
+
+def _trace(generator: np.random.Generator) -> Any:
+    falling = np.linspace(2, 1, EPOCHS)[:, None]
+    return (falling * generator.gamma(2.0, 0.5, size=(EPOCHS, RECORDS))).astype(np.float32)
+
+
 def _shadow(name: str, generator: np.random.Generator, plain: TargetSignals) -> dict[str, Any]:
     return {name: _answers(generator, plain.num_classes)}
 
@@ -132,6 +149,8 @@ _EXTRAS: Mapping[str, Callable[[np.random.Generator, TargetSignals], dict[str, A
         },
         "black_box_shadow": partial(_shadow, "black_box_shadow"),
         "white_box_shadow": partial(_shadow, "white_box_shadow"),
+        "outsider": lambda generator, plain: {"outsider": _outsider(generator, plain)},
+        "loss_trace": lambda generator, plain: {"loss_trace": _trace(generator)},
     }
 )
 """Requirement to the attributes that meet it."""

@@ -26,6 +26,8 @@ REQUIREMENTS = {
     "shadows": "shadow models' answers on the audited records",
     "black_box_shadow": "the answers of a small CNN trained on shadow-train",
     "white_box_shadow": "the answers and features of a shadow of the target's architecture",
+    "outsider": "the answers of a small network trained on shadow-train, also on shadow-test",
+    "loss_trace": "losses after epochs of the training: those of a trial, or of your own (audit with loss_trace=...)",
 }
 """What an attack may require, of :attr:`TargetSignals.available`, and where it comes from."""
 

@@ -124,6 +124,10 @@ class TargetSignals:
         shadows: answers of shadow models on these records.
         black_box_shadow: answers of the small CNN on shadow-train (members) and shadow-test (non-members).
         white_box_shadow: answers of a shadow of the target's architecture on the same, with ``features``.
+        outsider: answers of one small network that was trained on none of these records; its population are records of
+            the attacker's own, on which it was not trained either.
+        loss_trace: ``(E, n)`` ``float32``, 0 or more: the losses after E epochs of the target's own training, in order;
+            the last row is the trained model's.
         answers: what of the logits is known; the rest of them is made up where it is less than all.
 
     Raises:
@@ -142,6 +146,8 @@ class TargetSignals:
     shadows: ShadowSignals | None = None
     black_box_shadow: TargetSignals | None = None
     white_box_shadow: TargetSignals | None = None
+    outsider: ShadowSignals | None = None
+    loss_trace: Singles | None = None
     answers: Answers = "logits"
 
     def __post_init__(self) -> None:
@@ -161,8 +167,13 @@ class TargetSignals:
                 _set(self, **{name: block})
         if self.distances is not None:
             _set(self, distances=_check_distances(self.distances, records))
-        if self.shadows is not None:
-            _check_shape("shadows' logits", self.shadows.logits, (records, None, None, classes))
+        for name, shadows in (("shadows", self.shadows), ("outsider", self.outsider)):
+            if shadows is not None:
+                _check_shape(f"{name}: logits", shadows.logits, (records, None, None, classes))
+        if self.loss_trace is not None:
+            _set(self, loss_trace=_check_block("loss_trace", self.loss_trace, (None, records)))
+            if (self.loss_trace < 0).any():
+                raise AuditError("loss_trace: there are negative values")
         for name in ("black_box_shadow", "white_box_shadow"):
             shadow = getattr(self, name)
             if shadow is not None and shadow.num_classes != classes:
@@ -199,10 +210,18 @@ class TargetSignals:
         """What is there for an attack to require.
 
         ``logits``, or what is known of them (:attr:`answers`); ``gradients`` with features or explicit gradients;
-        ``view_logits``, ``distances``, ``shadows``, ``black_box_shadow`` and ``white_box_shadow`` where the attribute
-        is set.
+        ``view_logits``, ``distances``, ``shadows``, ``black_box_shadow``, ``white_box_shadow``, ``outsider`` and
+        ``loss_trace`` where the attribute is set.
         """
-        names = ("view_logits", "distances", "shadows", "black_box_shadow", "white_box_shadow")
+        names = (
+            "view_logits",
+            "distances",
+            "shadows",
+            "black_box_shadow",
+            "white_box_shadow",
+            "outsider",
+            "loss_trace",
+        )
         found = {name for name in names if getattr(self, name) is not None}
         if self.features is not None or self.gradients is not None:
             found.add("gradients")

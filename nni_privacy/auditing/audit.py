@@ -188,7 +188,7 @@ class AuditReport:
         """Writes per-record scores to one ``.npz``: ``<attack>/scores``, ``<attack>/is_member``, ``<attack>/records``.
 
         Beside them stand ``record_label``, the class of each audited record, and ``record_index``, its place among the
-        members or among the non-members.
+        members or among the non-members; and ``loss_trace``, where there is one.
         The file appears whole or not at all, and loads with ``allow_pickle=False``. Returns its path, ``.npz`` added if
         missing.
 
@@ -202,6 +202,8 @@ class AuditReport:
         if target.suffix != ".npz":
             target = target.with_name(target.name + ".npz")
         arrays = {"record_index": self.record_index, "record_label": self.signals.labels, **further}
+        if self.signals.loss_trace is not None:
+            arrays["loss_trace"] = self.signals.loss_trace
         for name, report in self.attacks.items():
             arrays.update({f"{name}/{key}": getattr(report, key) for key in ("scores", "is_member", "records")})
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -232,6 +234,7 @@ def audit(
     allow_shared: bool = False,
     max_auc: float | None = None,
     claim: PrivacyClaim | None = None,
+    loss_trace: npt.NDArray[np.floating] | None = None,
 ) -> AuditReport:
     """Attacks a trained classifier with membership inference.
 
@@ -247,8 +250,7 @@ def audit(
             so of images beyond 0..1.
         nonmembers: the same for records it was not trained on, from the same distribution and scaled alike.
         attacks: names of registered attacks, the primary one first.
-        shadow: how shadow models are trained; needed by ``black_box_shadow``, ``white_box_shadow``, ``lira`` and
-            ``rmia``.
+        shadow: how shadow models are trained; needed by all attacks with models of the attacker's own.
         effort: how many questions the attacks may ask of the model, and their protocol.
         seed: of the attacks and the shadow models; each attack gets the same, whatever the others are.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
@@ -262,6 +264,8 @@ def audit(
         max_auc: the highest AUC that is allowed to any attack, 0.5 to 1: a threshold of the verdict.
         claim: the epsilon that is claimed of the training, which attacks may refute, and its delta; see
             :attr:`AuditReport.epsilon`.
+        loss_trace: ``(E, m + k)``, losses of the m members, then of the k non-members, after E epochs of the training
+            before its last (:class:`~nni_privacy.training.LossTrace`); needed by ``lt_iqr`` and ``loss_trajectory``.
 
     Raises:
         AuditError: if there are fewer than 20 members or non-members, they share records, shapes or scales do not fit,
@@ -318,6 +322,7 @@ def audit(
             effort=effort,
             shadow=shadow,
             outputs=outputs,
+            loss_trace=loss_trace,
         )
         requires = frozenset().union(*(get_attack(name).requires for name in names))
         signals = gather_signals(request, requires=requires)

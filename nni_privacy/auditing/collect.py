@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -19,11 +20,13 @@ from nni_privacy.auditing.options import Effort
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.shadows.paper import small_cnn_signals, twin_signals
 from nni_privacy.auditing.shadows.plan import Normalization
-from nni_privacy.auditing.shadows.references import Population, reference_shadows
+from nni_privacy.auditing.shadows.references import AnyModel, Population, reference_shadows
+from nni_privacy.auditing.shadows.shared import outsider_signals, shared_reference
 from nni_privacy.auditing.shadows.train import TrainingOptions
 from nni_privacy.data.inputs import Inputs
 from nni_privacy.errors import AuditError
 from nni_privacy.training.classifier import Outputs, Transform
+from nni_privacy.training.fit import predict_logits
 
 __all__ = ["SignalRequest", "check_suitable", "gather_signals"]
 
@@ -47,6 +50,8 @@ class SignalRequest:
         effort: how many questions may be asked.
         shadow: how shadow models are trained; needed by attacks that require them.
         outputs: what the model returns.
+        loss_trace: ``(E, n)`` losses of the records after epochs of the training before the last; for attacks that
+            require them.
     """
 
     model: nn.Module
@@ -61,6 +66,7 @@ class SignalRequest:
     effort: Effort
     shadow: ShadowOptions | None
     outputs: Outputs = "logits"
+    loss_trace: npt.NDArray[np.floating] | None = None
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -109,6 +115,7 @@ _SUITABLE: Mapping[str, tuple[Callable[[Inputs], bool], str]] = MappingProxyType
             lambda inputs: inputs.numbers is not None,
             "one tensor of floats or images, for a shadow of its own architecture",
         ),
+        "outsider": (lambda inputs: inputs.numbers is not None, "one tensor of floats or images, for a small network"),
     }
 )
 """What the records must be to give a signal that an attack requires, and in words."""
@@ -178,10 +185,14 @@ def _distances(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
     return {"distances": distances, "queries": queries}
 
 
-def _references(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
-    options, training = request.shadow_options("an attack with reference models (lira, rmia)")
+def _references(request: SignalRequest, signals: TargetSignals) -> dict[str, Any]:
+    options, training = request.shadow_options("an attack with reference models (lira, rmia, bavaria)")
+    model: AnyModel = options.model if options.model is not None else request.model
+    if options.reference is not None:
+        classes = signals.num_classes
+        model = shared_reference(options.reference, request.inputs, like=request.model, num_classes=classes)
     shadows = reference_shadows(
-        options.model if options.model is not None else request.model,
+        model,
         request.inputs,
         request.labels,
         count=options.count,
@@ -226,6 +237,40 @@ def _twin(request: SignalRequest, _: TargetSignals) -> dict[str, Any]:
     return {"white_box_shadow": twin_signals(model, *request.shadow_records("white_box_shadow"), **training)}
 
 
+def _outsider(request: SignalRequest, signals: TargetSignals) -> dict[str, Any]:
+    _, training = request.shadow_options("quantile")
+    train, test = request.shadow_records("quantile")
+    answers = predict_logits(
+        request.model,
+        test[0],
+        batch_size=request.batch_size,
+        device=request.device,
+        normalize=request.normalize,
+        outputs=request.outputs,
+    )
+    population, attacked = Population(*test, answers), (request.inputs, request.labels)
+    return {"outsider": outsider_signals(attacked, train, population, num_classes=signals.num_classes, **training)}
+
+
+def _trace(request: SignalRequest, signals: TargetSignals) -> dict[str, Any]:
+    if request.loss_trace is None:
+        raise AuditError(
+            "lt_iqr and loss_trajectory need losses from the training, which trials record: give those of your own as "
+            'loss_trace; see docs/attacks.md, "At the price of a search"'
+        )
+    rows = np.asarray(request.loss_trace)
+    if rows.shape[1:] != signals.labels.shape:
+        raise AuditError(f"loss_trace: shape {rows.shape}, expected (epochs, {len(signals)}), a loss for each record")
+    return {"loss_trace": np.vstack([rows, signals.losses])}
+
+
 _PROVIDERS: Mapping[str, Callable[[SignalRequest, TargetSignals], dict[str, Any]]] = MappingProxyType(
-    {"distances": _distances, "shadows": _references, "black_box_shadow": _small_cnn, "white_box_shadow": _twin}
+    {
+        "distances": _distances,
+        "shadows": _references,
+        "black_box_shadow": _small_cnn,
+        "white_box_shadow": _twin,
+        "outsider": _outsider,
+        "loss_trace": _trace,
+    }
 )

@@ -127,7 +127,8 @@ class ModelRecord(Section):
         dataset: name and options of the data set.
         recipe: how it was trained.
         seed: of the split, the weights, the batches and the attacks.
-        attacks: names, the primary one first; ``effort`` is their budget, ``shadows`` their number of reference models.
+        attacks: names, the primary one first; ``effort`` is their budget, ``shadows`` their number of reference models,
+            ``reference`` what these are where they are not of its architecture.
         canaries: records of the shadow halves that were planted, each in the training or not.
         threads: torch's threads on the CPU, on which the last bits depend.
         versions: of Python and of the packages that matter.
@@ -149,6 +150,7 @@ class ModelRecord(Section):
     effort: dict[str, Any] = Field(default_factory=dict)
     shadows: Count = 4
     canaries: Annotated[int, Field(ge=0)] = 0
+    reference: str | None = None
     threads: Count = 1
     versions: dict[str, str | None] = Field(default_factory=dict)
 

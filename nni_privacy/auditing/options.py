@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,8 +10,9 @@ from pydantic import Field, PlainValidator, Strict, field_validator, model_valid
 
 from nni_privacy.attacks.cross_fitting import ProtocolName
 from nni_privacy.attacks.lira import StatisticName
+from nni_privacy.attacks.loss_trace import MIN_EPOCHS
 from nni_privacy.attacks.rmia import ConfidenceName
-from nni_privacy.errors import ConfigError
+from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.plugins import import_plugins
 from nni_privacy.schema import Count, Options, Positive, checked, options
 from nni_privacy.training.recipe import Recipe
@@ -18,8 +20,8 @@ from nni_privacy.training.recipe import Recipe
 if TYPE_CHECKING:
     from nni_privacy.attacks import Attack
 
-__all__ = ["AUGMENTED_VIEWS", "MAX_VIEWS", "Effort", "MeasuringOptions", "Names", "ShadowCount", "ShadowSettings"]
-__all__ += ["Views", "Workers"]
+__all__ = ["AUGMENTED_VIEWS", "MAX_VIEWS", "SMALL_CNN", "Effort", "MeasuringOptions", "Names", "ShadowCount"]
+__all__ += ["ShadowSettings", "Views", "Workers", "is_genotype"]
 
 MAX_VIEWS = 18
 """Plain and mirrored, each unshifted and shifted by a pixel in eight directions: the 18 queries of LiRA."""
@@ -47,6 +49,9 @@ ShadowCount = Annotated[int, Field(ge=1, le=10_000)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
 Names = Annotated[tuple[str, ...], Strict(False)]
 """A list will do, too."""
+_NAME = re.compile(r"[\w.-]+")
+SMALL_CNN = "small_cnn"
+"""The name of a reference architecture: the small network of ``black_box_shadow``."""
 
 
 @options(section="effort")
@@ -59,12 +64,14 @@ class Effort(Options):
             which training shows as well; of the robustness attack always both.
         boundary_records: members, and non-members, whose distance to the decision boundary is searched (paper: 1,000).
         boundary_queries: the most predictions for each of them.
-        protocol: of ``black_box_partial`` and ``white_box_partial``: ``cross_fit`` attacks every record, ``paper`` a
-            third of them.
+        protocol: of the attacks that know a third of the records (``black_box_partial``, ``white_box_partial``,
+            ``loss_trajectory``): ``cross_fit`` attacks every record, ``paper`` a third of them.
         lira_statistic: what LiRA compares, ``logit`` or ``margin``, see :func:`~nni_privacy.attacks.lira.attack_lira`.
         rmia_confidence: what RMIA compares, ``softmax`` or ``sm_taylor``, see
             :func:`~nni_privacy.attacks.rmia.rmia_confidence`.
         rmia_temperature: by which RMIA divides logits; ``auto``: what finds the members of the reference models best.
+        trace_epochs: epochs of a trial's training, the last included, whose losses of all attacked records are kept for
+            ``lt_iqr`` and ``loss_trajectory``, 2 or more; by default a tenth of them, but at least 4.
     """
 
     views: Annotated[int | Literal["auto"], _or_auto(Views, "views")] = "auto"
@@ -74,6 +81,7 @@ class Effort(Options):
     lira_statistic: StatisticName = "logit"
     rmia_confidence: ConfidenceName = "softmax"
     rmia_temperature: Annotated[float | Literal["auto"], _or_auto(Positive, "rmia_temperature")] = "auto"
+    trace_epochs: Annotated[Count, Field(ge=MIN_EPOCHS)] | None = None
 
     def reference_views(self, recipe: Recipe | None) -> int:
         """Queries per record of attacks with reference models; ``recipe`` is the target's, where it is known."""
@@ -102,11 +110,31 @@ class ShadowSettings(Options):
         count: reference models of ``lira`` and ``rmia``, each trained on half of the attacked records, 1 or more.
         workers: processes that train them; 0 is this one, None one per core.
         cache: where trained shadows are remembered: the user's cache by default, a folder, or ``False``.
+        reference: what reference models are, in place of more of the target's architecture, so that all trials share
+            them: ``small_cnn``, the name of a human-designed network, or a genotype (in the sizes of the trial's
+            network).
     """
 
     count: ShadowCount = 4
     workers: Workers | None = 0
     cache: Any = None
+    reference: str | None = None
+
+    @field_validator("reference")
+    @classmethod
+    def _is_known(cls, reference: str | None) -> str | None:
+        if reference is None or reference == SMALL_CNN:
+            return reference
+        if is_genotype(reference):
+            from nni_privacy.cells.genotypes import parse_genotype
+
+            return str(parse_genotype(reference))
+        from nni_privacy.networks import FAMILIES, NETWORKS
+
+        if reference not in {*FAMILIES, *NETWORKS}:
+            known = nearest(reference, {SMALL_CNN, *FAMILIES, *NETWORKS})
+            raise ConfigError(f"{reference!r:.80}; allowed is a genotype, or the name of a network: {known}")
+        return reference
 
     @field_validator("cache")
     @classmethod
@@ -181,8 +209,26 @@ class MeasuringOptions(Options):
         from nni_privacy.attacks import check_reference_models
 
         check_reference_models(self.attacks, self.shadow.count)
+        if self.shadow.reference is not None and self.shadow.cache is False:
+            raise ConfigError("shadow.cache: false; trials share the models of shadow.reference through the cache")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_epochs(self) -> MeasuringOptions:
+        from nni_privacy.attacks import get_attack
+
+        for attack in map(get_attack, self.attacks):
+            if "loss_trace" in attack.requires and self.recipe.epochs < MIN_EPOCHS:
+                raise ConfigError(
+                    f"recipe.epochs: {self.recipe.epochs}; attack {attack.name!r} compares {MIN_EPOCHS} epochs or more"
+                )
         return self
 
     def measuring(self) -> dict[str, Any]:
         """The arguments of a :class:`~nni_privacy.PrivacyEvaluator` that say how it trains and attacks."""
         return {field.name: getattr(self, field.name) for field in fields(MeasuringOptions)}
+
+
+def is_genotype(reference: str) -> bool:
+    """Whether the text of a reference architecture means a genotype; else it is the name of a network."""
+    return _NAME.fullmatch(reference) is None

@@ -53,7 +53,12 @@ def add_audit(commands: Any) -> None:
         "--outputs", choices=("logits", "probabilities"), default="logits", help="what the network returns (logits)"
     )
     audit.add_argument("--recipe", nargs="*", default=[], metavar="KEY=VALUE", help="how the target was trained")
-    audit.add_argument("--shadows", type=int, metavar="N", help="reference models (lira, rmia; default: 4)")
+    audit.add_argument("--shadows", type=int, metavar="N", help="reference models (lira, rmia, bavaria; default: 4)")
+    audit.add_argument(
+        "--reference",
+        metavar="NAME",
+        help="what they are in place of the target's architecture: small_cnn, resnet, ...",
+    )
     audit.add_argument("--workers", type=int, default=0, metavar="N", help="processes that train shadow models")
     audit.add_argument("--effort", nargs="*", default=[], metavar="KEY=VALUE", help="views, boundary_records, ...")
     add_plugins(audit)
@@ -132,6 +137,7 @@ def run_audit(
     seed: int | None,
     epsilon: float | None = None,
     delta: float | None = None,
+    reference: str | None = None,
     fail_if: Sequence[str] = (),
     junit: Path | None = None,
     **options: Any,
@@ -156,7 +162,8 @@ def run_audit(
     budget = parse_assignments(effort, option="--effort")
     _check(output, plugins, attacks, trained, budget)
     asked = Asked(model=model, weights=weights, members=members, nonmembers=nonmembers, normalize=normalize,
-                  attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed)  # fmt: skip
+                  attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed,
+                  reference=reference)  # fmt: skip
     target = (exported_target if is_folder(model) else factory_target)(asked)
     named = [*target.attacks, *([COMBINED] if len(target.attacks) > 1 else [])]
     gate = Gate.of(fail_if, junit, known=audit_metrics(named, LOWER_BOUNDS))
@@ -167,7 +174,9 @@ def run_audit(
         target.members,
         target.nonmembers,
         attacks=target.attacks,
-        shadow=ShadowOptions(recipe=how, model=target.source, count=target.shadows, workers=workers, **halves),
+        shadow=ShadowOptions(
+            recipe=how, model=target.source, count=target.shadows, workers=workers, reference=target.reference, **halves
+        ),
         effort=Effort.from_mapping(target.effort),
         seed=target.seed,
         normalize=target.normalize,
@@ -178,6 +187,7 @@ def run_audit(
         "Model": model,
         **target.facts,
         "Population": population or (OWN_HALVES if halves else "none"),
+        "Reference models": target.reference or "of its architecture",
         "Recipe of shadow models": ", ".join(f"{key}: {value}" for key, value in target.recipe.items()) or PAPERS,
         "Seed": target.seed,
     }
@@ -264,6 +274,7 @@ def run_predictions(
         junit: their file.
         **options: those that need a model, and are not set.
     """
+    from nni_privacy.attacks.registry import COMBINED
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.prediction_files import read_predictions
     from nni_privacy.auditing.predictions import SCORE, audit_answers, runnable
@@ -277,7 +288,8 @@ def run_predictions(
     _check(output, plugins, [name for name in attacks or () if name != SCORE], {}, budget)
     file = read_predictions(path)
     names = attacks or runnable(file.signals)[0]
-    gate = Gate.of(fail_if, junit, known=audit_metrics([*names, *([COMBINED] if len(names) > 1 else [])], LOWER_BOUNDS))
+    named = [*names, *([COMBINED] if len(names) > 1 else [])]
+    gate = Gate.of(fail_if, junit, known=audit_metrics(named, LOWER_BOUNDS))
     print(f"read: {file.told}")
     report = audit_answers(
         file.signals,

@@ -39,6 +39,7 @@ class Asked:
     recipe: Mapping[str, Any]
     effort: Mapping[str, Any]
     shadows: int | None
+    reference: str | None
     seed: int | None
 
 
@@ -56,6 +57,7 @@ class AuditTarget:
         recipe: how it was trained.
         effort: the attacks' query budget.
         shadows: number of reference models.
+        reference: what they are, where they are not of its architecture.
         seed: of the audit.
         halves: records of the attacker's own, ``train`` and ``test``, where the target brings some.
         own_records: whether these are the very records of its trial.
@@ -71,6 +73,7 @@ class AuditTarget:
     recipe: Mapping[str, Any]
     effort: Mapping[str, Any]
     shadows: int
+    reference: str | None
     seed: int
     halves: Mapping[str, Records] = field(default_factory=dict)
     own_records: bool = False
@@ -111,6 +114,7 @@ def factory_target(asked: Asked) -> AuditTarget:
         recipe=asked.recipe,
         effort=asked.effort,
         shadows=_given(asked.shadows, DEFAULT_SHADOWS),
+        reference=asked.reference,
         seed=_given(asked.seed, 0),
         facts={
             "Weights": _weights(asked.weights),
@@ -157,10 +161,11 @@ def exported_target(asked: Asked) -> AuditTarget:
         network=model.network,
         source=record.architecture.source,
         normalize=record.normalize,
-        attacks=_given(asked.attacks, record.attacks),
+        attacks=_repeatable(record.attacks) if asked.attacks is None else asked.attacks,
         recipe=asked.recipe or record.recipe,
         effort=asked.effort or record.effort,
         shadows=_given(asked.shadows, record.shadows),
+        reference=_given(asked.reference, record.reference),
         seed=_given(asked.seed, record.seed),
         facts={"Weights": _weights(Path(asked.model) / MODEL_FILE), **named, "Normalisation": "its own"},
         **records,
@@ -170,6 +175,17 @@ def exported_target(asked: Asked) -> AuditTarget:
 def _given(value: Any, default: Any) -> Any:
     """What the user has given, be it nothing of its kind; the default where nothing was given."""
     return default if value is None else value
+
+
+def _repeatable(attacks: Sequence[str]) -> Sequence[str]:
+    """The attacks of a trial that can be made on its weights alone; a line tells of those that cannot."""
+    from nni_privacy.attacks import get_attack
+
+    kept = [name for name in attacks if "loss_trace" not in get_attack(name).requires]
+    if left := [name for name in attacks if name not in kept]:
+        told = "losses from the training are not kept with a model"
+        print(f"nni-privacy: without {', '.join(left)}: {told}", file=sys.stderr)
+    return kept or DEFAULT_ATTACKS
 
 
 def _own_records(record: ModelRecord) -> dict[str, Any]:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from nni_privacy.training.defences import apply_defence, defence_label
     from nni_privacy.training.fit import FitResult, TrainingDiverged, predict_logits, resolve_device, seed_everything
     from nni_privacy.training.initialization import initialize_paired
+    from nni_privacy.training.loss_trace import LossTrace, traced_epochs
     from nni_privacy.training.recipe import DPOptions, Recipe
 
-__all__ = ["DPOptions", "FitResult", "Recipe", "TrainingDiverged", "apply_defence", "defence_label"]
+__all__ = ["DPOptions", "FitResult", "LossTrace", "Recipe", "TrainingDiverged", "apply_defence", "defence_label"]
 __all__ += ["initialize_paired", "latency", "loss_contour", "multiply_adds", "parameters", "predict_logits"]
-__all__ += ["resolve_device", "seed_everything"]
+__all__ += ["resolve_device", "seed_everything", "traced_epochs"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -29,6 +30,7 @@ __getattr__, __dir__ = lazy_names(
         "training.defences": ["apply_defence", "defence_label"],
         "training.fit": ["FitResult", "TrainingDiverged", "predict_logits", "resolve_device", "seed_everything"],
         "training.initialization": ["initialize_paired"],
+        "training.loss_trace": ["LossTrace", "traced_epochs"],
         "training.recipe": ["DPOptions", "Recipe"],
     },
 )

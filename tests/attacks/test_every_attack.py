@@ -12,6 +12,7 @@ from nni_privacy.errors import AuditError, ConfigError
 ATTACKS = attack_names()
 SEEDS = range(5)
 EXTRAS = ("features", "view_logits", "distances", "shadows", "black_box_shadow", "white_box_shadow")
+EXTRAS += ("outsider", "loss_trace")
 OPTIONAL = {"gradients": "features"}
 # With ordinary 95% intervals one of 20 nulls is "found" by chance. Bonferroni's correction keeps the chance that any
 # attack finds any of the nulls at 5%; the same intervals must exclude 0.5 where there is a leak.

@@ -14,6 +14,7 @@ from nni_privacy.errors import AuditError
 def test_available_names_what_is_there():
     full = planted_signals(gap=0.0, n=20)
     everything = {"logits", "gradients", "view_logits", "distances", "shadows", "black_box_shadow", "white_box_shadow"}
+    everything |= {"outsider", "loss_trace"}
     assert full.available == everything
     assert dataclasses.replace(full, features=None).available == everything - {"gradients"}
     explicit = dataclasses.replace(full, features=None, gradients=np.zeros((40, 8), dtype=np.float32))
@@ -43,6 +44,12 @@ def test_a_perfectly_fitted_record_keeps_its_gradient():
         ({"distances": np.full(40, -1.0)}, "negative"),
         ({"distances": np.full(40, np.inf)}, "infinite"),
         ({"distances": ["far"] * 40}, "numbers"),
+        ({"loss_trace": np.ones((3, 39), np.float32)}, r"loss_trace: shape \(3, 39\), expected \(any, 40\)"),
+        ({"loss_trace": np.full((3, 40), -1.0)}, "loss_trace: there are negative"),
+        (
+            {"outsider": ShadowSignals(np.zeros((3, 1, 1, CLASSES), np.float32), np.zeros((3, 1), bool))},
+            "outsider: logits",
+        ),
         ({"shadows": ShadowSignals(np.zeros((3, 2, 1, CLASSES), np.float32), np.zeros((3, 2), bool))}, "shadows"),
         ({"black_box_shadow": TargetSignals.from_logits(np.zeros((2, 3)), [0, 1], [True, False])}, "3 classes"),
     ],

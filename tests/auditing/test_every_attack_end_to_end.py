@@ -23,6 +23,7 @@ from nni_privacy.commands.main import main
 from nni_privacy.data import load_dataset, split_four_ways
 from nni_privacy.errors import AuditError
 from nni_privacy.training.fit import fit, seed_everything
+from nni_privacy.training.loss_trace import LossTrace, traced_epochs
 
 SPEC = ModelSpec("audited_model:build")
 RECIPE = Recipe(epochs=120, learning_rate=0.05, batch_size=32)
@@ -46,11 +47,14 @@ def parts() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     return {name: (data.images[rows[:RECORDS]], labels[rows[:RECORDS]]) for name, rows in vars(split).items()}
 
 
-def trained(parts: dict[str, Any]) -> torch.nn.Module:
+def trained(parts: dict[str, Any]) -> tuple[torch.nn.Module, np.ndarray]:
+    """The model, and the losses of all records while it was trained, part by part."""
+    records = (torch.cat([part[i] for part in parts.values()]) for i in (0, 1))
+    trace = LossTrace(*records, epochs=traced_epochs(RECIPE.epochs), device="cpu")
     seed_everything(0)
     model = audited_model.build()
-    fit(model, *parts["target_train"], recipe=RECIPE, seed=0, device="cpu")
-    return model
+    fit(model, *parts["target_train"], recipe=RECIPE, seed=0, device="cpu", on_epoch=trace)
+    return model, trace.losses
 
 
 def shadow_options(parts: dict[str, Any], **options: Any) -> ShadowOptions:
@@ -60,21 +64,27 @@ def shadow_options(parts: dict[str, Any], **options: Any) -> ShadowOptions:
 
 
 @pytest.fixture(scope="module")
-def model(parts: dict[str, Any]) -> torch.nn.Module:
+def training(parts: dict[str, Any]) -> tuple[torch.nn.Module, np.ndarray]:
     return trained(parts)
 
 
 @pytest.fixture(scope="module")
-def report(model: torch.nn.Module, parts: dict[str, Any]) -> AuditReport:
+def model(training: tuple[torch.nn.Module, np.ndarray]) -> torch.nn.Module:
+    return training[0]
+
+
+@pytest.fixture(scope="module")
+def report(training: tuple[torch.nn.Module, np.ndarray], parts: dict[str, Any]) -> AuditReport:
     """One audit with everything."""
     return audit(
-        model,
+        training[0],
         parts["target_train"],
         parts["target_test"],
         attacks=attack_names(),
         shadow=shadow_options(parts),
         effort=EFFORT,
         device="cpu",
+        loss_trace=training[1][:, : 2 * RECORDS],
     )
 
 
@@ -98,13 +108,16 @@ def test_the_planted_leak_is_seen_without_labels(report: AuditReport) -> None:
 
 @pytest.mark.parametrize("attack", attack_names())
 def test_where_membership_is_shuffled_nothing_is_found(
-    model: torch.nn.Module, parts: dict[str, Any], attack: str
+    training: tuple[torch.nn.Module, np.ndarray], parts: dict[str, Any], attack: str
 ) -> None:
     held_out = [torch.cat([parts[name][i] for name in ("target_test", "shadow_test")]) for i in (0, 1)]
     order = torch.randperm(2 * RECORDS, generator=torch.Generator().manual_seed(1))
     halves = [tuple(part[rows] for part in held_out) for rows in (order[:RECORDS], order[RECORDS:])]
     others = {"shadow_train": parts["shadow_train"], "shadow_test": parts["target_train"]}
-    found = audit(model, *halves, attacks=attack, shadow=shadow_options(others), effort=EFFORT, device="cpu", seed=2)
+    places = [name for name in parts for _ in range(RECORDS)]
+    trace = training[1][:, [place in ("target_test", "shadow_test") for place in places]][:, order]
+    found = audit(training[0], *halves, attacks=attack, shadow=shadow_options(others), effort=EFFORT, device="cpu",
+                  seed=2, loss_trace=trace)  # fmt: skip
     metrics = found.primary.metrics
     assert metrics["mia_auc_low"] - 0.02 <= 0.5 <= metrics["mia_auc_high"] + 0.02, metrics
 
@@ -179,7 +192,7 @@ def test_the_evaluator_takes_any_list_of_attacks(tmp_path: Path) -> None:
     assert metrics["mia_auc"] is not None
     assert {f"{name}_mia_auc" for name in others} <= set(metrics)
     assert f"{primary}_mia_auc" not in metrics
-    assert len(list(tmp_path.rglob("*.npz"))) == 6  # four references, the twin, the small CNN
+    assert len(list(tmp_path.rglob("*.npz"))) == 7  # four references, the twin, two small CNNs
 
 
 @pytest.fixture(scope="module")

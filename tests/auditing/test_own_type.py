@@ -106,7 +106,8 @@ def test_every_attack_runs(records: tuple[Tensor, Tensor], dtype: torch.dtype) -
         cache=False,
     )
     effort = Effort(views=2, boundary_records=4, boundary_queries=20)
-    report = audit(model, parts[0], parts[1], attacks=attack_names(), shadow=shadow, effort=effort, device="cpu")
+    report = audit(model, parts[0], parts[1], attacks=attack_names(), shadow=shadow, effort=effort, device="cpu",
+                   loss_trace=np.linspace(1, 2, 4 * N).reshape(2, 2 * N))  # fmt: skip
     for attack in report.attacks.values():
         assert np.isfinite(attack.scores).all()
     assert next(model.parameters()).dtype == dtype

@@ -128,3 +128,20 @@ def test_without_weights_a_trial_writes_none(tmp_path: Path, monkeypatch: pytest
         model.execute()
     assert [path.name for path in tmp_path.iterdir()] == ["scores.npz"]
     assert PrivacyEvaluator._load(**evaluator._dump()) == evaluator
+
+
+def test_shared_references_stay_what_they_were_and_attacks_on_the_training_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NNI_PRIVACY_CACHE", str(tmp_path / "cache"))
+    options = {"attacks": ("rmia", "lt_iqr"), "shadow": {"count": 2, "reference": "small_cnn"}}
+    evaluator = PrivacyEvaluator(DATA, recipe={"epochs": 2}, seed=4, **options)
+    assert PrivacyEvaluator._load(**evaluator._dump()) == evaluator
+    metrics, _ = trial_in(tmp_path, cell(NasBench201(channels=2, cells=1, in_channels=1), evaluator), monkeypatch)
+    found = attacked_again(tmp_path)
+    assert {name: found[name] for name in metrics if name.startswith("mia_")} == {
+        name: value for name, value in metrics.items() if name.startswith("mia_")
+    }
+    assert "without lt_iqr: losses from the training are not kept" in capsys.readouterr().err
+    assert found["facts"]["Reference models"] == "small_cnn" and not any("lt_iqr" in name for name in found)
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 2

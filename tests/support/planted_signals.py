@@ -10,6 +10,7 @@ CLASSES = 4
 FEATURES = 6
 SHADOWS = 6
 VIEWS = 3
+EPOCHS = 5
 
 
 def planted_signals(*, gap: float, n: int = 120, seed: int = 0) -> TargetSignals:
@@ -29,6 +30,8 @@ def planted_signals(*, gap: float, n: int = 120, seed: int = 0) -> TargetSignals
         shadows=_shadows(generator, target.labels, keep, gap),
         black_box_shadow=_plain(generator, gap, n),
         white_box_shadow=_plain(generator, gap, n),
+        outsider=_outsider(generator, target.labels),
+        loss_trace=_trace(generator, gap * target.is_member),
     )
 
 
@@ -58,3 +61,17 @@ def _shadows(generator: np.random.Generator, labels: np.ndarray, keep: np.ndarra
     population = _logits(generator, others, np.zeros((100, SHADOWS, VIEWS)))
     answers = _logits(generator, others, np.zeros((100, VIEWS)))
     return ShadowSignals(views, keep, population, others, None, answers)
+
+
+def _outsider(generator: np.random.Generator, labels: np.ndarray) -> ShadowSignals:
+    others = generator.integers(0, CLASSES, size=100)
+    answers = [_logits(generator, truth, np.zeros(len(truth))) for truth in (labels, others, others)]
+    attacked, own, target = (logits[:, None] for logits in answers)
+    keep = np.zeros((len(labels), 1), dtype=bool)
+    return ShadowSignals(attacked[:, None], keep, own[:, None], others, None, target)
+
+
+def _trace(generator: np.random.Generator, gap: np.ndarray) -> np.ndarray:
+    """Losses that fall: of members further."""
+    fallen = np.linspace(0, 1, EPOCHS)[:, None] * (1 + gap)
+    return np.log1p(np.exp(1 - fallen + 0.5 * generator.normal(size=fallen.shape))).astype(np.float32)
