@@ -262,6 +262,8 @@ class ConfirmConfig(Section):
 
         for name in attacks:
             get_attack(name)
+        if len(set(attacks)) < len(attacks):
+            raise ValueError(f"{', '.join(attacks)}: an attack is named twice")
         return attacks
 
     def evaluator(self, searched: EvaluatorConfig) -> EvaluatorConfig:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,22 +13,6 @@ from nni_privacy.errors import ConfigError, RunStoppedError
 from nni_privacy.files import LineFile, atomic_write, file_lock, read_yaml, writing_run
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.records import TrialRecord
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder with room for 64 KB; where nothing may be mounted, the tests that use it are skipped."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"cannot mount a tmpfs: {error}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_leaves_the_lines_before_and_no_half_of_one(small_disk: Path) -> None:

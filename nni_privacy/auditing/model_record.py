@@ -22,7 +22,7 @@ from nni_privacy.data import Normalizer
 from nni_privacy.errors import ConfigError, DataError, nearest
 from nni_privacy.networks import build_network
 from nni_privacy.rng import isolated
-from nni_privacy.runs.models import METADATA
+from nni_privacy.runs.models import DIGEST, METADATA, weights_digest
 from nni_privacy.schema import Count, Section, Seed, Several, validated
 
 __all__ = ["Architecture", "ModelRecord", "architecture_of", "model_file"]
@@ -223,13 +223,13 @@ def architecture_of(model: nn.Module, source: ModelSource | None, *, text: str) 
 
 
 def model_file(model: nn.Module, record: ModelRecord) -> bytes:
-    """The content of a safetensors file: the weights on the CPU, and the record as its metadata; always the same."""
+    """The content of a safetensors file: the weights on the CPU; record and digest as its metadata; always the same."""
     tensors = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in network_of(model).state_dict().items()
         if isinstance(value, torch.Tensor)
     }
-    return bytes(save(tensors, metadata={METADATA: record.to_json()}))
+    return bytes(save(tensors, metadata={METADATA: record.to_json(), DIGEST: weights_digest(save(tensors))}))
 
 
 def _factory(network: str) -> str:

@@ -65,8 +65,9 @@ def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = Non
     else:
         parts |= _measured(settings, evaluator)
     if settings.confirm is not None:
-        chosen, further = settings.confirm, ", ".join(settings.confirm.attacks) or "no further ones"
-        parts["confirm"] = f"then the best {chosen.top} are trained {chosen.seeds} times each; attacks also {further}"
+        chosen, further = settings.confirm, ", ".join(settings.confirm.attacks)
+        attacked = f"attacked also by {further}" if further else "attacked as before"
+        parts["confirm"] = f"then the best {chosen.top} are trained {chosen.seeds} times each and {attacked}"
     return _lines(settings, f"{settings.trials} trial{'s'[: settings.trials > 1]}", parts)
 
 

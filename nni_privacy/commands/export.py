@@ -63,6 +63,7 @@ def run_export(
     """
     from nni_privacy.plugins import import_plugins
     from nni_privacy.release.export import FRONT, choose_trials, export_trial, known_metrics, released_metrics
+    from nni_privacy.runs.confirmed import CONFIRM, CONFIRMED
     from nni_privacy.runs.models import RECORD_FILE
     from nni_privacy.runs.records import read_run
 
@@ -73,6 +74,8 @@ def run_export(
     closed = gate.judge({_named(run, one): released_metrics(run, one) for one in chosen}, command="export")
     if closed:
         return closed
+    if not (run.directory / CONFIRMED).is_file() and (run.directory / CONFIRM).is_dir():
+        print(f"note: its confirmation is not finished; nni-privacy confirm {run.directory} goes on", flush=True)
     wanted = [name for name, asked in formats.items() if asked]
     for one in chosen:
         folder = output / one.trial if trial == FRONT else output

@@ -333,6 +333,13 @@ def _check_start(port: int) -> None:
 
 
 def _local_config(name: str, *, concurrency: int, trials: int | None, gpus_per_trial: int) -> NasExperimentConfig:
+    for field, value, least in (
+        ("concurrency", concurrency, 1),
+        ("trials", trials, 1),
+        ("gpus_per_trial", gpus_per_trial, 0),
+    ):
+        if value is not None and value < least:
+            raise ConfigError(f"{field}: {value}; expected at least {least}")
     config = NasExperimentConfig("ts", "simplified", "local")
     config.experiment_name = name
     config.trial_concurrency = concurrency

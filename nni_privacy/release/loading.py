@@ -74,7 +74,10 @@ def load_model(folder: str | Path) -> ReleasedModel:
         lines = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         reason = " ".join(lines[0].split())
         raise DataError(f"{Path(folder) / MODEL_FILE}: not the weights of its model.json: {reason:.160}") from None
-    carried = metadata_of((Path(folder) / MODEL_FILE).read_bytes())
+    try:
+        carried = metadata_of((Path(folder) / MODEL_FILE).read_bytes())
+    except DataError as error:
+        raise DataError(f"{Path(folder) / MODEL_FILE}: {error}") from None
     if carried is not None and ModelRecord.from_json(carried, place=str(Path(folder) / MODEL_FILE)) != record:
         raise DataError(
             f"{Path(folder) / RECORD_FILE}: not the record that {MODEL_FILE} carries: one of them was changed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from nni_privacy.errors import DataError
 from nni_privacy.files import atomic_write
 
-__all__ = ["METADATA", "MODELS", "MODEL_FILE", "RECORD_FILE", "ModelStore", "metadata_of"]
+__all__ = ["DIGEST", "METADATA", "MODELS", "MODEL_FILE", "RECORD_FILE", "ModelStore", "metadata_of", "weights_digest"]
 
 MODELS = "models"
 MODEL_FILE = "model.safetensors"
@@ -22,6 +23,8 @@ RECORD_FILE = "model.json"
 """What makes the weights whole: the metadata of the weights' file once more, for people and other programs."""
 METADATA = "nni_privacy"
 """Key of the record in the metadata of the weights' file."""
+DIGEST = "sha256"
+"""Key of :func:`weights_digest` there."""
 
 _LENGTH = 8
 _MOST_HEADER = 100_000_000
@@ -35,7 +38,7 @@ def metadata_of(content: bytes) -> str | None:
     """The record in the metadata of a safetensors file; None if there is none.
 
     Raises:
-        DataError: if it is no such file, or is cut off.
+        DataError: if it is no such file, is cut off, or its weights are not those that it was written with.
     """
     size = int.from_bytes(content[:_LENGTH], "little")
     if len(content) < _LENGTH or size > min(_MOST_HEADER, len(content) - _LENGTH):
@@ -44,12 +47,19 @@ def metadata_of(content: bytes) -> str | None:
         header = json.loads(content[_LENGTH : _LENGTH + size])
         metadata = header.pop("__metadata__", {})
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        record = metadata.get(METADATA)
+        record, digest = metadata.get(METADATA), metadata.get(DIGEST)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         raise DataError("not a safetensors file") from None
     if len(content) != _LENGTH + size + end:
         raise DataError(f"a safetensors file that should have {_LENGTH + size + end} bytes and has {len(content)}")
+    if digest is not None and digest != weights_digest(content):
+        raise DataError("its weights are not those that it was written with: the file was damaged or changed")
     return record if isinstance(record, str) else None
+
+
+def weights_digest(content: bytes) -> str:
+    """The SHA-256 of all weights of a safetensors file, which its metadata has no part in, as hexadecimal digits."""
+    return hashlib.sha256(memoryview(content)[_LENGTH + int.from_bytes(content[:_LENGTH], "little") :]).hexdigest()
 
 
 class ModelStore:

@@ -40,7 +40,13 @@ def test_all_the_settings_are_there():
     assert all(get_attack(name).description for name in ATTACKS)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+TRAINS = {"white_box_shadow", "white_box_partial", "black_box_shadow"}
+"""Attacks whose many trainings take seconds."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in TRAINS else []) for name in ATTACKS]
+)
 def test_a_planted_leak_is_found_and_a_null_is_not(name, leaks, nulls):
     found = [auc_interval(name, leak, seed)[0] > 0.5 for seed, leak in enumerate(leaks)]
     assert all(found), f"the leak was found for {sum(found)} of 5 seeds"

@@ -13,6 +13,7 @@ import pytest
 from support_search import Search, wait_for
 
 from nni_privacy.config import parse_config
+from nni_privacy.release.loading import read_model
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.journal import Result
 from nni_privacy.runs.processes import leftovers
@@ -93,6 +94,33 @@ def test_a_disk_that_fills_up_ends_the_run_and_with_room_it_goes_on(warm: bool, 
     assert resumed.wait() == 0, resumed.text
     assert [trial["status"] for trial in resumed.trials] == ["succeeded"] * SETTINGS["trials"]
     assert resumed.trials[: len(finished)] == finished
+
+
+def test_a_disk_without_room_for_weights_loses_no_trial_and_leaves_no_half_of_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "models"
+    search = Search(tmp_path, {**SETTINGS, "keep": "all"}, "--exit-when-done")
+    wait_for(lambda: search.trials or search.process.poll() is not None, "the first result")
+    first = search.trials[0]["trial"]
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(folder)], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        assert search.wait() == 0, search.text
+        pytest.skip(f"cannot mount a tmpfs: {error}")
+    try:
+        assert search.wait() == 3, search.text
+        assert "Traceback" not in search.text and "No space left on device" in search.text
+        assert not list(folder.iterdir()), "half of a model"
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+    wait_for(lambda: not leftovers(search.output / "nni"), "no process of the run to be left", 60)
+    finished = search.trials
+    assert 1 <= len(finished) < SETTINGS["trials"]
+    resumed = Search(tmp_path, {**SETTINGS, "keep": "all"}, "--exit-when-done", "--resume")
+    assert resumed.wait() == 0, resumed.text
+    assert [trial["status"] for trial in resumed.trials] == ["succeeded"] * SETTINGS["trials"]
+    assert resumed.trials[: len(finished)] == finished and finished[0]["trial"] == first
+    assert {path.name for path in folder.iterdir()} == {trial["trial"] for trial in resumed.trials}
+    assert all(read_model(path) for path in folder.iterdir())
 
 
 def _fill(ballast: Path) -> None:

@@ -30,6 +30,13 @@ def test_gpus_trials_and_concurrency_are_handed_to_nni(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()  # nothing is written before it starts
 
 
+@pytest.mark.parametrize("options", [{"trials": 0}, {"trials": -1}, {"concurrency": 0}, {"gpus_per_trial": -1}])
+def test_numbers_that_make_no_sense_are_refused(options: dict[str, int], tmp_path: Path) -> None:
+    (name, value), least = *options.items(), int("gpus_per_trial" not in options)
+    with pytest.raises(ConfigError, match=f"^{name}: {value}; expected at least {least}$"):
+        experiment(tmp_path / "run", **options)
+
+
 def test_seed_and_fixed_edges_are_recorded(tmp_path: Path) -> None:
     environment = experiment(tmp_path / "run")._environment()
     assert environment["seed"] == 5

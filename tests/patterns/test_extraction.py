@@ -72,6 +72,7 @@ def planted() -> list[Extraction]:
     return [extract(random_codes(2400, seed), planted_auc(random_codes(2400, seed), seed), seed) for seed in range(5)]
 
 
+@pytest.mark.slow
 def test_a_planted_truth_is_found(planted: list[Extraction]) -> None:
     found = [
         (one.cell, one.objective, edge)
@@ -87,6 +88,7 @@ def test_a_planted_truth_is_found(planted: list[Extraction]) -> None:
         assert extraction.predictiveness.holds
 
 
+@pytest.mark.slow
 def test_effects_have_the_sign_of_the_objective_and_replicate(planted: list[Extraction]) -> None:
     for extraction in planted:
         for one in extraction.found:
@@ -106,6 +108,7 @@ def test_pure_noise_supports_nothing(seed: int) -> None:
     assert not any(one.supported or one.edges for one in extraction.found)
 
 
+@pytest.mark.slow
 def test_what_noise_gives_is_written_as_unsupported_and_warned_of(tmp_path: Path, capsys) -> None:
     codes, noise = random_codes(800, 3), np.random.default_rng(3).normal(MEAN, 0.024, 800)
     path, output, genotypes = tmp_path / "noise.csv", tmp_path / "out", tmp_path / "some.txt"

@@ -329,3 +329,21 @@ def test_a_record_that_was_changed_is_refused(
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     line = told(capsys, "audit", "--model", tmp_path / "out", "--output", tmp_path / "audit")
     assert "model.json: not the record that model.safetensors carries: one of them was changed" in line
+
+
+def test_weights_that_were_damaged_are_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "models" / "bbb" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 64
+    path.write_bytes(content)
+    line = told(capsys, "export", run, "--trial", "bbb", "--output", tmp_path / "out")
+    assert line.startswith(f"{path}: its weights are not those that it was written with")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_confirmation_that_is_not_finished_is_told(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "confirm").mkdir()
+    assert main(["export", str(run), "--output", str(tmp_path / "out")]) == 0
+    assert f"nni-privacy confirm {run} goes on" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -131,7 +132,13 @@ def test_the_code_has_the_operations_that_it_uses_and_no_others() -> None:
     assert "nni" not in text.replace("nni-privacy", "") and len(text.splitlines()) < 300
 
 
-@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"wide_resnet"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("resnet", "vgg") else [pytest.mark.slow])
+        for name in sorted(set(FAMILIES) - {"wide_resnet"})
+    ],
+)
 def test_a_human_designed_network_is_plain_torch_layer_by_layer(name: str, tmp_path: Path) -> None:
     sizes = {"stem": "auto", "in_channels": 1, "num_classes": 10, "image_size": 8}
     record = record_of(NetworkArchitecture(name=name, options=sizes))
@@ -193,3 +200,16 @@ def test_a_released_model_has_its_preprocessing_inside() -> None:
     with torch.inference_mode():
         assert torch.equal(model(images), model.network((images.float() / 255 - 0.3) / 0.4))
         assert torch.equal(model(images), model(images.float() / 255))
+
+
+def test_floats_that_are_no_fractions_are_refused_by_the_code(tmp_path: Path) -> None:
+    record = record_of()
+    folder = folder_of(record, drawn_network(record), tmp_path)
+    spec = importlib.util.spec_from_file_location("made_model", folder / "model.py")
+    assert spec is not None and spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    images = images_for(record)
+    assert torch.equal(module.predict(images), module.predict(images.float() / 255))
+    with pytest.raises(ValueError, match=r"floats 0\.\.\d+, expected 0\.\.1, or integers 0\.\.255"):
+        module.predict(images.float() - images.min())

@@ -82,6 +82,7 @@ def test_inside_a_fixed_pattern_every_proposal_has_its_edges(space):
         assert fixed <= set(DARTS.genotype_of(sample).reduction.edges)
 
 
+@pytest.mark.slow
 def test_it_ends_when_the_space_is_exhausted():
     space = SimplifiedModelSpace.from_model(DARTS(nodes=1, channels=1, cells=3, in_channels=1))
     samples = run(

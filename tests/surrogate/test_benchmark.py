@@ -85,6 +85,7 @@ def test_nothing_is_found_where_nothing_is() -> None:
     assert model.mean("r2") < 0.05 and model.mean("spearman") < 0.1
 
 
+@pytest.mark.slow
 def test_default_on_measured_architectures_is_neither_poor_nor_too_good(measured_file: Path) -> None:
     model = benchmark(read_mia_data(measured_file), ["default"], splits=4).models[0]
     # Four splits are noisy; the full benchmark of 30 is in docs/surrogate.md. The AUCs of the sample are planted.

@@ -26,7 +26,9 @@ def build(name: str, *, members: int = FEW_MEMBERS) -> Surrogate:
     return build_surrogate(name, members=members)
 
 
-@pytest.mark.parametrize("name", surrogate_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "bananas" else []) for name in surrogate_names()]
+)
 def test_every_surrogate_predicts_repeats_and_survives_a_file(name: str, tmp_path: Path) -> None:
     few, aucs = CODES[:100], AUC[:100]
     surrogate = build(name).fit(few, aucs, seed=1)
