@@ -170,7 +170,8 @@ def _mixture(curve: RocCurve, fprs: Floats) -> tuple[Floats, Floats]:
     first = np.maximum(np.floor(n * fprs - reach), 1)
     last = np.minimum(np.ceil(n * fprs + reach), n)
     step = np.maximum(np.ceil((last - first + 1) / NODES), 1)
-    edges = first[:, None] + step[:, None] * np.arange(int(np.max((last - first + 1) / step)) + 2)
+    blocks = np.arange(int(np.max((last - first + 1) / step)) + 2, dtype=np.float64)
+    edges: Floats = first[:, None] + step[:, None] * blocks
     weights = -np.diff(_at_least(edges, n, target), axis=1)
     # FPRs of the non-members' scores are uniform numbers in order: those beside the target are the largest of so many
     # below it, and the smallest of the others above it.
