@@ -71,12 +71,12 @@ def input_notices(members: Any, nonmembers: Any, *, name: str = "") -> tuple[str
     sides = [torch.as_tensor(side) for side in (members, nonmembers)]
     if any(len(side) < FEWEST or not side.numel() for side in sides):
         return ()
-    both = [_Summary.of(side) for side in sides]
+    first, second = (_Summary.of(side) for side in sides)
     of = f"of input {name!r} " if name else ""
-    prepared = list(_prepared(*both, of))
+    prepared = list(_prepared(first, second, of))
     scaled = any(notice.startswith(SCALES) for notice in prepared)  # which ends all rounding
-    shares = (notice for notice in _shares(*both, of) if not (scaled and notice.startswith(ROUNDED)))
-    return (*prepared, *shares, *_constant(*both, of))
+    shares = (notice for notice in _shares(first, second, of) if not (scaled and notice.startswith(ROUNDED)))
+    return (*prepared, *shares, *_constant(first, second, of))
 
 
 def repeated_notices(members: int, nonmembers: int, *, counts: tuple[int, int]) -> tuple[str, ...]:

@@ -213,11 +213,12 @@ def _renumbered(signals: TargetSignals) -> Iterator[str]:
         for known, other in (halves, halves[::-1]):
             read[other] = _best_mapping(labels[known], answers[known], signals.num_classes)[labels[other]]
         before, after = labels == answers, read == answers
-        better, worse = np.count_nonzero(after & ~before), np.count_nonzero(before & ~after)
-        if better <= worse or _per_class(after, labels) - _per_class(before, labels) < GAIN:
+        if not np.any(after & ~before) or _per_class(after, labels) - _per_class(before, labels) < GAIN:
             continue
-        if binomtest(better, better + worse, alternative="greater").pvalue <= ALARM:
-            one = int(np.bincount(labels[after & ~before]).argmax())
+        # One class whose records all get one wrong answer is a poor model's; a permutation is of two or more.
+        one = int(np.bincount(labels[after & ~before]).argmax())
+        better, worse = (np.count_nonzero(gain & (labels != one)) for gain in (after & ~before, before & ~after))
+        if better > worse and binomtest(better, better + worse, alternative="greater").pvalue <= ALARM:
             yield (
                 f"labels permuted: {before.mean():.3f} of the {name} are classified right, but {after.mean():.3f} with "
                 f"classes exchanged (label {one} for the model's {int(read[labels == one][0])}): number the labels of "
