@@ -10,8 +10,8 @@ computed: a run that was interrupted goes on, and a finished one only prints.
 For each attack: Spearman's correlation of its AUC with LiRA's over architectures (the mean of the seeds); the share of
 the 1% of members with the highest scores that LiRA finds at 1% FPR; its own TPR at 1% FPR; its AUC; and CPU seconds as
 a share of the target's training (median). Reference models and networks that all trials of a search share are spread
-over TRIALS trials. Intervals are 95%, by a bootstrap over architectures. A target whose scores are there is not
-again.
+over TRIALS trials. Intervals are 95%, by a bootstrap over architectures. A target whose scores are kept is not
+measured again.
 """
 
 from __future__ import annotations
