@@ -26,7 +26,7 @@ from nni_privacy.auditing.canaries import Canaries, plant_canaries
 from nni_privacy.auditing.collect import SignalRequest, gather_signals
 from nni_privacy.auditing.epsilon import PrivacyClaim
 from nni_privacy.auditing.model_record import ModelRecord, architecture_of, model_file
-from nni_privacy.auditing.notices import balanced_accuracy, class_counts
+from nni_privacy.auditing.notices import accuracies, balanced_accuracy, class_counts
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
 from nni_privacy.auditing.records import count_shared
 from nni_privacy.auditing.shadows.models import ModelSource
@@ -435,7 +435,7 @@ def _attacked(split: FourWaySplit) -> npt.NDArray[np.int64]:
 
 
 def _final_metrics(report: AuditReport) -> dict[str, Any]:
-    train_accuracy, accuracy = report.accuracies
+    train_accuracy, accuracy = accuracies(report.signals)
     return {
         "default": accuracy,
         "accuracy": accuracy,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nni_privacy.attacks.lira import shadow_mode, target_views
 from nni_privacy.attacks.registry import AttackScores, register_attack
-from nni_privacy.attacks.signals import TargetSignals, logit_confidence
+from nni_privacy.attacks.signals import TargetSignals, finite_confidences, logit_confidence
 from nni_privacy.errors import AuditError
 
 __all__ = ["Prior", "Summary", "attack_bavaria", "bavaria_scores", "estimate_prior", "predictive", "summarise"]
@@ -50,6 +50,7 @@ def attack_bavaria(signals: TargetSignals, *, seed: int = 0, mode: str = "auto")
     references = np.stack(
         [logit_confidence(shadows.logits[:, s], signals.labels) for s in range(shadows.shadows)], axis=1
     )
+    target, references = finite_confidences(target, references)
     chosen = shadow_mode(mode, shadows.keep)
     scores = bavaria_scores(target, references, shadows.keep, mode=chosen)
     records = np.flatnonzero(np.isfinite(scores))

@@ -332,8 +332,8 @@ def audit(
     if outputs == "logits":
         warn_of_probabilities(signals.logits)
     report = audit_signals(signals, attacks=names, seed=seed, shared=shared, effort=effort)
-    known = {"provenance": provenance_of(model, device=used), "input_notices": odd}
-    return replace(report, max_auc=max_auc, claim=claim or PrivacyClaim(), **known)
+    report = replace(report, max_auc=max_auc, claim=claim or PrivacyClaim())
+    return replace(report, provenance=provenance_of(model, device=used), input_notices=odd)
 
 
 def audit_signals(

@@ -77,6 +77,10 @@ class SignalRequest:
     def reference_views(self) -> int:
         """Versions of each record that reference models are asked about; only images have augmented ones."""
         if self.inputs.images is None:
+            if self.effort.views not in ("auto", 1):
+                raise AuditError(
+                    f"views: {self.effort.views}; only images have augmented ones, and these are {self.inputs}"
+                )
             return 1
         return self.effort.reference_views(None if self.shadow is None else self.shadow.recipe)
 

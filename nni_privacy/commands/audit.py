@@ -64,6 +64,13 @@ def add_audit(commands: Any) -> None:
     add_plugins(audit)
     audit.add_argument("--seed", type=int, metavar="S", help="(default: 0, of an exported folder its trial's)")
     audit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    audit.add_argument("--allow-shared", action="store_true", help="accept records that are on both sides")
+    _add_limits(audit)
+    add_gate(audit)
+    audit.set_defaults(run=_run)
+
+
+def _add_limits(audit: argparse.ArgumentParser) -> None:
     audit.add_argument(
         "--max-auc", type=float, metavar="X", help="exit with 1 if any attack has an AUC above X, 0.5 to 1"
     )
@@ -73,9 +80,6 @@ def add_audit(commands: Any) -> None:
     audit.add_argument(
         "--delta", type=float, metavar="D", help="at which epsilon is meant (default: the recipe's, or 1e-5)"
     )
-    add_gate(audit)
-    audit.add_argument("--allow-shared", action="store_true", help="accept records that are on both sides")
-    audit.set_defaults(run=_run)
 
 
 def _add_target(audit: argparse.ArgumentParser) -> None:
@@ -301,7 +305,7 @@ def run_predictions(
     return _conclude(report, output, subject=str(path), facts={**file.facts, "Seed": seed or 0}, gate=gate)
 
 
-_UNSET: tuple[Any, ...] = (None, False, 0, [], "auto")
+_UNSET: tuple[Any, ...] = (None, False, 0, [], "auto", "logits")
 """What options are that the user has left out."""
 _ASKING = {"views", "boundary_records", "boundary_queries"}
 
