@@ -127,6 +127,7 @@ def test_modes_and_seeds() -> None:
     assert build_network("vgg11_bn", in_channels=3, num_classes=10, image_size=32).head.fc.in_features == 512
 
 
+@pytest.mark.slow
 def test_the_table_in_the_docs_is_that_of_the_code() -> None:
     text = (Path(__file__).resolve().parents[1] / "docs" / "networks.md").read_text(encoding="utf-8")
     found = text.partition("<!-- networks: begin -->\n")[2].partition("<!-- networks: end -->")[0]

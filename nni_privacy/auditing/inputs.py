@@ -106,7 +106,7 @@ def notices_of_inputs(members: Inputs, nonmembers: Inputs) -> tuple[str, ...]:
 
 def count_repeated(records: Any) -> int:
     """Number of records that equal an earlier one; ``records`` as :meth:`~nni_privacy.data.Inputs.of` takes them."""
-    digests = Inputs.of(records).digests()
+    digests = Inputs.of(records).digests
     return len(digests) - len(set(digests))
 
 

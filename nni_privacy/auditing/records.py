@@ -249,8 +249,8 @@ def count_shared(first: Any, second: Any) -> int:
         first: inputs, see :meth:`~nni_privacy.data.Inputs.of`.
         second: more of them.
     """
-    known = set(Inputs.of(second).digests())
-    return sum(digest in known for digest in Inputs.of(first).digests())
+    known = set(Inputs.of(second).digests)
+    return sum(digest in known for digest in Inputs.of(first).digests)
 
 
 def warn_of_probabilities(answers: np.ndarray) -> None:

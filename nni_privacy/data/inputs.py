@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -137,9 +138,11 @@ class Inputs:
         """Batches of ``size`` records, in their order; the last may be smaller."""
         return [self[start : start + size] for start in range(0, len(self), size)]
 
+    @cached_property
     def digests(self) -> list[bytes]:
         """A digest of each record; equal ones are of equal records."""
-        arrays = [tensor.contiguous().cpu().numpy() for tensor in self.tensors]
+        parts = (tensor.contiguous().cpu() for tensor in self.tensors)
+        arrays = [part.reshape(len(part), part.shape[1:].numel()).view(torch.uint8).numpy() for part in parts]
         found = []
         for record in zip(*arrays, strict=True):
             digest = hashlib.blake2b(digest_size=16)

@@ -27,6 +27,7 @@ def draw(n, shadows, *, seed=0, freedom=6.0, scale=0.7, gap=1.0):
     return target[:, None], stats[:, :, None], keep, member
 
 
+@pytest.mark.slow
 def test_the_predictive_density_is_the_integral_over_the_posterior():
     values, point = np.array([0.3, -0.6, 1.1]), 0.9
     found = predictive(summarise(values[None, :, None], np.ones((1, 3), bool)), PRIOR)

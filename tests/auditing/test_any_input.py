@@ -150,7 +150,7 @@ def test_every_kind_is_audited_end_to_end(name: str) -> None:
         assert np.isfinite(attack.scores).all() and 0 <= attack.metrics["mia_auc"] <= 1
     references = report.signals.shadows
     assert references is not None and references.logits.shape[1:] == (4, references.views, expected.shape[1])
-    assert references.views == (2 if name == "timm" else 1)
+    assert references.views == 1
     assert references.target_population_logits is not None and len(references.target_population_logits) == 2 * N
 
 

@@ -58,7 +58,7 @@ def test_a_notebook_shows_a_table_of_the_attacks_with_names_escaped() -> None:
 def test_a_report_of_many_attacks_is_as_short() -> None:
     names = [f"attack{at}" for at in range(9)]
     report = small_report(*names)
-    assert len(repr(report)) < 200 and repr(report).endswith("and 8 more)")
+    assert len(repr(report)) < 200 and "and 8 more;" in repr(report)
     strongest = dataclasses.replace(report.attacks["attack4"], roc=roc_curve([3, 2, 1, 0], [1, 1, 0, 0]))
     leading = AuditReport({**report.attacks, "attack4": strongest}, report.signals)
     assert "attack0 AUC" in repr(leading) and "attack4 AUC" in repr(leading) and "and 7 more" in repr(leading)

@@ -48,7 +48,7 @@ def test_the_files_are_those_of_any_audit_and_the_numbers_those_of_python(
     assert found["skipped"] == dict(report.skipped) and "lira" in found["skipped"]
     assert found["facts"]["Predictions"].startswith("answers.npz (SHA-256 of the file: ")
     said = capsys.readouterr().out
-    assert said.startswith(f"read: {N} records, logits of 3 classes\nblack_box_partial ")
+    assert said.startswith(f"read: {N} records, logits of 3 classes\naccuracy ")
     assert said.splitlines()[-2:] == [f"verdict: {report.verdict}", "report: audit/report.html"]
     (line,) = (line for line in said.splitlines() if line.startswith("not made: ") and "lira" in line)
     assert "needs shadows" in line

@@ -111,7 +111,7 @@ def test_a_search_tells_that_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFi
     config = tmp_path / "search.yaml"
     config.write_text(yaml.safe_dump({**SMALL, "confirm": {"top": 3, "seeds": 2}}))
     assert main(["search", str(config), "--dry-run", "--port", str(free_port())]) == 0
-    assert "then the best 3 are trained 2 times each; attacks also rmia, lira" in capsys.readouterr().out
+    assert "then the best 3 are trained 2 times each and attacked also by rmia, lira" in capsys.readouterr().out
 
 
 # --- end to end ---

@@ -38,15 +38,15 @@ def test_batches_joined_again_are_the_records(form: str) -> None:
     batches = inputs.split(3)
     assert [len(batch) for batch in batches] == [3, 1]
     again = Inputs.cat(batches)
-    assert again.kind == inputs.kind and again.digests() == inputs.digests()
+    assert again.kind == inputs.kind and again.digests == inputs.digests
 
 
 def test_equal_records_have_equal_digests_and_others_do_not() -> None:
     table = torch.tensor([[1.0, 2], [1, 2], [2, 1]])
-    one, two, three = Inputs.of(table).digests()
+    one, two, three = Inputs.of(table).digests
     assert one == two != three
-    assert len(set(Inputs.of((table, torch.tensor([0, 1, 0]))).digests())) == 3
-    assert len(set(Inputs.of((table, torch.tensor([0, 0, 0]))).digests())) == 2
+    assert len(set(Inputs.of((table, torch.tensor([0, 1, 0]))).digests)) == 3
+    assert len(set(Inputs.of((table, torch.tensor([0, 0, 0]))).digests)) == 2
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,7 @@ CHANCY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANCY)
 def test_where_the_order_is_a_matter_of_chance_the_course_is_the_recorded_one(
     name: str, space: SimplifiedModelSpace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -196,6 +197,7 @@ def test_where_the_order_is_a_matter_of_chance_the_course_is_the_recorded_one(
         assert state(again) == state(strategy) and world.sent == []
 
 
+@pytest.mark.slow
 def test_a_filter_skips_again_what_it_skipped(
     space: SimplifiedModelSpace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nni.report_intermediate_result", lambda metric: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "recipe", "attacks"),
     [

@@ -233,6 +233,7 @@ CELL = GenotypeArchitecture(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "architecture", [CELL, pytest.param(None, marks=pytest.mark.slow), pytest.param(RESNET, marks=pytest.mark.slow)],
     ids=["nasbench201", "darts", "resnet"],

@@ -94,6 +94,7 @@ def test_a_study_of_any_factors_has_its_panels_and_no_empty_one(tmp_path: Path, 
     assert set(check_whole(html_of(tmp_path, PARTS[part]))) == EXPECTED[part]
 
 
+@pytest.mark.slow
 def test_a_study_of_all_factors_has_all_panels(tmp_path: Path) -> None:
     parts = [
         name for name in EXPECTED if EXPECTED[name] - {"verdicts", "effects", "comparisons"} and name != "two pairs"

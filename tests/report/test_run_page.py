@@ -86,6 +86,7 @@ def test_the_table_has_every_number_of_every_trial(run_directory):
         assert errors == ([] if trial.succeeded else ["TrainingError: the loss is not finite in epoch 3"])
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_page_in_another_process(run_directory):
     first = read_page(run_directory)
     command = "import sys; from nni_privacy.report import write_report; write_report(sys.argv[1])"

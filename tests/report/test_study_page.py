@@ -61,6 +61,7 @@ def whole(tmp_path_factory) -> str:
     return page_of(path)
 
 
+@pytest.mark.slow
 def test_the_page_has_table_1_and_figures_2_to_4_and_17_to_19(whole):
     assert sections_of(whole) >= {*SECTIONS, "attacks-1", "attacks-2", "attacks-3"}
     for title in ("Table 1", "Figure 2", "Figure 3", "Figure 17", "Figure 18", "Figure 19", "Figure 4"):

@@ -45,6 +45,7 @@ def test_numbers_that_were_measured_are_ticks_where_there_is_room(values: list[f
     assert budgets.axes[0].get_xticks()[0] == values[0]
 
 
+@pytest.mark.slow
 def test_no_labels_of_a_study_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, list[tuple[str, str]]] = {}
     for page in (study_page, effects_page, run_page):

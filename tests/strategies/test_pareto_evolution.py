@@ -29,6 +29,7 @@ def run(strategy: Any, space: Any, evaluate: Any, **options: Any) -> FakeEngine:
     return engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [0, 1])
 def test_it_beats_random_search_in_ten_of_ten_seeds(space, problem):
     evaluate = trade_off(problem)

@@ -45,6 +45,7 @@ print(strategy.epoch, strategy.search())
 """
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_in_the_same_cell(tmp_path: Path) -> None:
     environment = dict(os.environ, PYTHONPATH=str(Path(__file__).resolve().parents[1] / "support"), OMP_NUM_THREADS="1")
     environment["HOME"] = str(tmp_path)

@@ -44,6 +44,7 @@ def test_the_study_that_is_spoiled_is_valid(tmp_path: Path) -> None:
     assert load_study(path, data={"d": "y.npz"}).datasets[0].name == "npz"
 
 
+@pytest.mark.slow
 @settings(
     max_examples=200,
     derandomize=True,

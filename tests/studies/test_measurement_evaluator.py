@@ -80,6 +80,7 @@ def test_a_trial_reports_what_it_measured_and_crosses_to_it_as_plain_data(
         assert metrics["architecture"].count("avg_pool_3x3") >= 4  # the pattern's edges
 
 
+@pytest.mark.slow
 def test_every_attack_of_the_paper_works_on_human_designed_networks(reported: list[Any]) -> None:
     effort = {"boundary_records": 4, "boundary_queries": 40}
     (evaluator,) = evaluators({"networks": ["regnet"]}, attacks=ALL_SETTINGS, effort=effort, shadow={"cache": None})

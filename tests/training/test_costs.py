@@ -23,6 +23,7 @@ def counted(network: nn.Module, shape: tuple[int, ...]) -> float:
     return counter.get_total_flops() / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["darts", "nasbench201"])
 def test_fifty_random_networks_have_the_multiply_adds_of_torchs_counter(name: str) -> None:
     record = SPACES[name]

@@ -58,6 +58,7 @@ PATTERNS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(genotypes(), st.sampled_from(PATTERNS), st.integers(0, 2**31))
 def test_a_modified_cell_starts_from_the_same_weights_in_every_layer_that_is_left(
