@@ -134,8 +134,8 @@ def test_equal_records_of_a_side_are_counted() -> None:
         assert count_repeated(records) == len(records) - unique
         assert count_repeated(torch.cat([records] * 3)) == 3 * len(records) - unique
     twice = torch.cat([TABLE, TABLE])
-    assert count_repeated(twice, torch.arange(len(twice))) == 0
-    assert count_repeated(twice, torch.arange(len(TABLE)).repeat(2)) == len(TABLE)
+    assert count_repeated((twice, torch.arange(len(twice)))) == 0
+    assert count_repeated((twice, torch.arange(len(TABLE)).repeat(2))) == len(TABLE)
 
 
 def test_repeated_records_are_told_from_five_in_a_hundred_on() -> None:
