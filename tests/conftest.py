@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Before torch is loaded: tests run side by side, a thread each, and sums are those of one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime reports to its makers, through proxies of tests
 
 import hypothesis
 import pytest

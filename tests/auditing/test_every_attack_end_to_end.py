@@ -88,7 +88,11 @@ def report(training: tuple[torch.nn.Module, np.ndarray], parts: dict[str, Any]) 
     )
 
 
-@pytest.mark.parametrize("attack", attack_names())
+# It ranks members among themselves: where wrong labels are memorised, the losses of non-members rise, and range more.
+NO_TEST_OF_MEMBERSHIP = {"lt_iqr"}
+
+
+@pytest.mark.parametrize("attack", [name for name in attack_names() if name not in NO_TEST_OF_MEMBERSHIP])
 def test_the_planted_leak_is_found(report: AuditReport, attack: str) -> None:
     check_found(report.attacks[attack])
 

@@ -17,7 +17,7 @@ from shadows import support_shadows
 from shadows.support_shadows import references
 
 from nni_privacy.auditing.shadows import ModelSpec, ShadowError
-from nni_privacy.errors import ConfigError
+from nni_privacy.errors import AuditError, ConfigError
 from nni_privacy.training.fit import TrainingDiverged
 from nni_privacy.training.recipe import Recipe
 
@@ -134,14 +134,14 @@ def model(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "error", "message"),
     [
-        ("Raising", "shadow 0 could not be trained: ValueError: this layer does not like digits"),
-        ("OutOfMemory", "shadow 0 ran out of memory; use fewer workers"),
+        ("Raising", AuditError, "shadow 0: the model fails on .*: ValueError: this layer does not like digits"),
+        ("OutOfMemory", ShadowError, "shadow 0 ran out of memory; use fewer workers"),
     ],
 )
-def test_an_error_in_the_users_model_has_the_shadows_number(tmp_path, name, message):
-    with pytest.raises(ShadowError, match=message):
+def test_an_error_in_the_users_model_has_the_shadows_number(tmp_path, name, error, message):
+    with pytest.raises(error, match=message):
         references(model=model(name), cache=tmp_path, count=2)
 
 
