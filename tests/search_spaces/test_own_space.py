@@ -106,6 +106,15 @@ def test_strategies_choose_in_it(strategy: dict[str, Any]) -> None:
     assert all(set(model.sample) == {"activation", "layer0", "layer1", "pool", "width"} for model in models)
 
 
+def test_init_writes_a_configuration_of_it(tmp_path: Path) -> None:
+    sys.path.append(str(PROJECT))
+    file = tmp_path / "search.yaml"
+    assert main(["init", "--space", "mynet.spaces:Stack", "channels=4", "--output", str(file)]) == 0
+    settings = load_config(file)
+    assert settings.search_space.content == of("Stack", channels=4) and settings.pattern is None
+    assert "demotion-reduction" in file.read_text()  # as a comment
+
+
 def test_a_pattern_needs_a_space_that_says_what_it_means() -> None:
     settings = configured(pattern={"name": "demotion-reduction"})
     with pytest.raises(PatternError, match="Stack"):
