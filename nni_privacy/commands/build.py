@@ -79,13 +79,13 @@ def _ask(space: CellSpace[Any], data: Dataset) -> None:
     with torch.no_grad():
         answers = space.eval()(to_float(data.images[:2]))
     space.train()
-    _check_answers(tuple(answers.shape), data)
+    _check_answers(tuple(answers.shape), data, "its")
 
 
-def _check_answers(shape: Sequence[int], data: Dataset) -> None:
+def _check_answers(shape: Sequence[int], data: Dataset, whose: str) -> None:
     wanted = (len(data.images[:2]), data.num_classes)
     if shape != wanted:
-        raise ConfigError(f"its network returns {shape}, expected {wanted}: (images, classes)")
+        raise ConfigError(f"{whose} network returns {shape}, expected {wanted}: (images, classes)")
 
 
 def _build_own(section: SearchSpaceConfig, data: Dataset | None) -> Any:
@@ -102,7 +102,8 @@ def _build_own(section: SearchSpaceConfig, data: Dataset | None) -> Any:
             check_folder(Path(folder))
     if data is not None:
         with plugin_faults(f"search space {section.name!r}", section.name):
-            _check_answers(answers_of(space, to_float(data.images[:2])), data)
+            shape_of_answers = answers_of(space, to_float(data.images[:2]))
+        _check_answers(shape_of_answers, data, f"search_space.name: {section.name}: its")
     return space
 
 

@@ -117,6 +117,8 @@ def _command_line_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     level = logging.getLogger().level
     yield
     logging.getLogger().setLevel(level)
+    if "nni.experiment.config.utils" in sys.modules:
+        sys.modules["nni.experiment.config.utils"].unset_base_path()  # of a configuration that was refused
 
 
 @pytest.fixture

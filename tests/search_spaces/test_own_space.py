@@ -52,7 +52,7 @@ def test_the_class_is_found_beside_the_file_and_built_for_the_data() -> None:
     space = build_space(settings, data)
     assert set(space.simplify()) == {"activation", "layer0", "layer1", "pool", "width"}
     assert (space.stem.in_channels, space.stem.out_channels) == (1, 4)
-    assert space.classifier.args["out_features"] == data.num_classes == 10
+    assert space.classifier.out_features == data.num_classes == 10
 
 
 def test_arguments_that_are_given_are_not_overruled_by_the_data() -> None:
@@ -60,7 +60,7 @@ def test_arguments_that_are_given_are_not_overruled_by_the_data() -> None:
     with pytest.raises(ConfigError, match=r"returns \(2, 7\), expected \(2, 10\)"):
         build_space(settings, load_dataset("digits", limit=400))
     space = build_space(settings)
-    assert space.classifier.args["out_features"] == 7 and list(space.activation.names) == ["tanh"]
+    assert space.classifier.out_features == 7 and list(space.activation.names) == ["tanh"]
 
 
 def test_a_space_of_nnis_hub_is_one() -> None:
