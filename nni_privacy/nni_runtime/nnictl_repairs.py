@@ -99,7 +99,7 @@ def old_gpu_defaults(original: Original, v1: Any) -> Any:
 
 
 def _runs(original: Original, pid: Any) -> bool:
-    """Whether a process runs; one that has ended may wait for a parent that never looks, as the first of a container."""
+    """Whether a process runs; one that has ended may wait for a parent that never looks, as in a container."""
     import psutil
 
     try:

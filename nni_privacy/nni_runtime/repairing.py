@@ -1,7 +1,7 @@
 """Repairs of NNI's Python side: functions replaced in memory, each only where NNI's own is what it was written for.
 
-A module of NNI that is not imported yet is repaired as soon as it is: most programs need a few of them only, and those of
-architecture search import torch and Lightning, which take seconds.
+A module of NNI that is not imported yet is repaired as soon as it is: most programs need a few of them only, and those
+of architecture search import torch and Lightning, which take seconds.
 """
 
 from __future__ import annotations

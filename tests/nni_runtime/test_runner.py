@@ -158,7 +158,7 @@ def test_old_configurations_with_gpus_are_refused_as_published() -> None:
         content = {**OLD, "searchSpacePath": str(PROJECT / "search_space.json")}
         old = {**content, "trial": {"command": "true", "codeDir": str(PROJECT), "gpuNum": gpus}}
         ExperimentConfig(**convert.to_v2(old)).canonical_copy()
-        with pytest.raises(ValueError, match="use_active_gpu|max_trial_number_per_gpu"):
+        with pytest.raises(ValueError, match=r"use_active_gpu|max_trial_number_per_gpu"):
             ExperimentConfig(**original(old)).canonical_copy()
 
 

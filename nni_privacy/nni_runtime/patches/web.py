@@ -24,8 +24,8 @@ _MIA_AUC_COLUMN = Patch.of(
     },
 )
 
-# Of an audit, ends of intervals, further attacks and the like crowd the chart; they stay in the table and in the graphs'
-# drop-downs. A predicted AUC is the only one that there is: it stays. Where nothing was audited, all are the user's own.
+# Of an audit, ends of intervals, further attacks and the like crowd the chart; they stay in the table and in the
+# graphs' drop-downs. A predicted AUC is the only one that there is: it stays. Without an audit all are the user's own.
 _SECONDARY = (
     "/(_low|_high|_fpr|_balanced_accuracy|.(?<!predicted)_mia_auc|_mia_auc_sd|^(balanced_)?accuracy|^seconds)$/"
 )
