@@ -18,7 +18,7 @@ much alike by chance. It is never wider than that of as many independent pairs a
 has more variance: Birnbaum and Klose, Annals of Mathematical Statistics, 1957). An AUC of 1 has the lower end of n wins
 in n.
 
-docs/attacks.md, "Intervals", has the measured coverage.
+docs/measured.md, "Intervals", has the measured coverage.
 """
 
 from __future__ import annotations
