@@ -6,12 +6,17 @@ import csv
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is loaded: tests run side by side, a thread each, and sums are those of one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime reports to its makers, through proxies of tests
+
+# And before NNI is, which notes every experiment in a file of its user's home, found when it is imported.
+HOME = tempfile.TemporaryDirectory(prefix="nni-privacy-tests-", ignore_cleanup_errors=True)
+os.environ["HOME"] = HOME.name
 
 import hypothesis
 import pytest
@@ -40,12 +45,6 @@ def measured_genotypes(measured_file: Path) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _quiet_nni(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """NNI writes a manifest to $HOME/nni-experiments; tests keep it out of the user's."""
-    monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp() / "home"))
-
-
-@pytest.fixture(autouse=True)
 def _no_trial_left_behind() -> Iterator[None]:
     """NNI's sequential engine leaves its last model as the process' current trial; its evaluators refuse a second."""
     yield
@@ -67,3 +66,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def pytest_unconfigure() -> None:
+    """Removes the home of these tests."""
+    HOME.cleanup()
