@@ -53,12 +53,12 @@ def test_intervals_are_in_order_and_within_zero_and_one(curve: RocCurve, fpr: fl
 
 
 @pytest.mark.parametrize(("members", "others"), [(30, 45), (120, 20)])
-def test_the_aucs_interval_is_delongs_on_the_logit_scale_with_two_records_more(members: int, others: int) -> None:
+def test_the_aucs_interval_is_delongs_on_the_logit_scale_with_z_squared_records_more(members: int, others: int) -> None:
     generator = np.random.default_rng(members)
     inside, outside = generator.normal(1.2, 1, members).round(1), generator.normal(size=others).round(1)
     wins = (inside[:, None] > outside) + (inside[:, None] == outside) / 2
     auc = wins.mean()
-    variance = 2 * auc * (1 - auc) / min(members, others) ** 2
+    variance = 1.959963985**2 * auc * (1 - auc) / min(members, others) ** 2
     for axis, size in ((1, members), (0, others)):
         placements = wins.mean(axis=axis)
         variance += np.sum((placements - auc) ** 2) / size**2
@@ -137,7 +137,22 @@ def test_a_rates_interval_has_the_quantiles_of_drawn_thresholds(
 ) -> None:
     curve = curve_of(1, members=members, others=others, shift=1.5, step=step)
     expected = np.quantile(drawn_rates(curve, fpr), [0.025, 0.5, 0.975])
-    assert rate_interval(curve, fpr) == pytest.approx(expected, abs=0.025)
+    low, median, high = rate_interval(curve, fpr)
+    assert (median, high) == pytest.approx(expected[1:], abs=0.025)
+    assert low == pytest.approx(expected[0], abs=0.025) or (step and low < expected[0])
+
+
+@pytest.mark.parametrize(("members", "others"), [(200, 200), (1000, 200), (1000, 1000)])
+def test_scores_on_a_coarse_scale_are_covered_though_the_threshold_cannot_lie_between_them(
+    members: int, others: int
+) -> None:
+    """Scores in halves of a standard deviation: the largest FPR of at most 1% is that from 2.75 on, .3%."""
+    shift, runs, covered = shift_for(0.1, 0.01), 200, 0
+    truth = 1 - NORMAL.cdf(2.75 - shift)
+    for seed in range(runs):
+        low, _, high = rate_interval(curve_of(seed, members=members, others=others, shift=shift, step=0.5), 0.01)
+        covered += low <= truth <= high
+    assert covered / runs >= 0.95, covered / runs
 
 
 def test_a_threshold_that_is_known_leaves_the_chance_of_the_members_alone() -> None:
