@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+# End-to-end tests side by side; 0: one by one. Two need a machine that does nothing else.
+SLOW_WORKERS ?= 0
 ARGS ?=
 
 .PHONY: demo test test-fast chaos fuzz check bench clean
@@ -11,8 +13,8 @@ ARGS ?=
 demo: $(READY)  ## a real constrained search with NNI's web UI
 	$(BIN)/nni-privacy search experiments/quickstart.yaml $(ARGS)
 
-test: test-fast  ## the whole test suite; end-to-end tests one by one
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test: test-fast  ## the whole test suite; SLOW_WORKERS=2: two end-to-end tests at once
+	$(BIN)/python -m pytest -m slow --numprocesses $(SLOW_WORKERS) --dist loadfile $(ARGS)
 
 test-fast: $(READY)  ## without the end-to-end tests
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile $(ARGS)

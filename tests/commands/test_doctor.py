@@ -157,6 +157,7 @@ def test_variables_of_an_outer_trial_are_told_and_put_aside(monkeypatch: pytest.
     assert next(iter(doctor._environment())).ok
 
 
+@pytest.mark.slow
 def test_modules_that_hide_others_are_found_where_python_looks_there_first(tmp_path: Path) -> None:
     for name in ("random.py", "yaml.py", "nni.py", "mine.py"):
         (tmp_path / name).write_text("raise RuntimeError('hidden')")
