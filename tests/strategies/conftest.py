@@ -1,0 +1,14 @@
+"""Of the cases of the conformance suites, those with the second pattern are slow tests: each has a twin with the first."""
+
+from __future__ import annotations
+
+import pytest
+
+TWIN = "promotion-3"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks them."""
+    for item in items:
+        if item.path.name == "test_conformance.py" and TWIN in item.name:
+            item.add_marker(pytest.mark.slow)
