@@ -1,4 +1,4 @@
-"""Of the cases of the conformance suites, those with the second pattern are slow tests: each has a twin with the first."""
+"""Conformance with the second pattern is among the slow tests: each case has a twin with the first one."""
 
 from __future__ import annotations
 
