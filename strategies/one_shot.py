@@ -164,6 +164,7 @@ class OneShotStrategy(Strategy):
         """Which architectures may be among the best; None: all."""
         self.epoch = 0
         """Number of finished epochs."""
+        self._begun = False
 
     searchable: Searchable
     data: SearchData
@@ -201,6 +202,7 @@ class OneShotStrategy(Strategy):
         self.data = self._open_data(model_space)
         with isolated(threads=self.threads):
             self.begin()
+            self._begun = True
             state = self._checkpoint()
             if state is not None:
                 with self._reading_checkpoint():
@@ -314,15 +316,19 @@ class OneShotStrategy(Strategy):
     # --- checkpoints ---
 
     def state_dict(self) -> dict[str, Any]:
-        """The search so far."""
+        """The search so far; empty where it did not begin (NNI saves the state of a search that was refused, too)."""
+        if not self._begun:
+            return {}
         return {"identity": self._identity(), "epoch": self.epoch, "search": self.search_state()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Goes on from ``state_dict``, after :meth:`prepare`.
+        """Goes on from ``state_dict``, after :meth:`prepare`; that of a search that did not begin changes nothing.
 
         Raises:
             ConfigError: if it is of another search.
         """
+        if not state_dict:
+            return
         identity, found = self._identity(), state_dict["identity"]
         if found != identity:
             differing = sorted(key for key in identity if found.get(key) != identity[key])
