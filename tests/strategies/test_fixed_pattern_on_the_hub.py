@@ -108,7 +108,9 @@ def test_a_derived_space_with_a_choice_of_sizes_is_searched_as_well(tmp_path: Pa
     assert all(set(load_pattern("demotion-reduction").edges[:2]) <= network["reduction"] for network in networks)
 
 
-@pytest.mark.parametrize(("pattern", "operation"), [("demotion-normal", "avg_pool_3x3"), ("promotion-normal", "nor_conv_3x3")])
+@pytest.mark.parametrize(
+    ("pattern", "operation"), [("demotion-normal", "avg_pool_3x3"), ("promotion-normal", "nor_conv_3x3")]
+)
 def test_the_hubs_nasbench201_has_the_patterns_operation(pattern: str, operation: str, tmp_path: Path) -> None:
     space = HubNasBench201(stem_out_channels=4, num_modules_per_stack=1)
     strategy = FixedPattern(Random(), pattern, budget=2)
@@ -139,6 +141,5 @@ def test_a_refused_search_ends_in_one_traceback(
     strategy = wrap(make())
     with caplog.at_level(logging.ERROR), pytest.raises(ConfigError):
         search(HubDARTS(**SMALL), strategy, tmp_path)
-    NNI_LOG = [record for record in caplog.records if record.exc_info]
-    assert NNI_LOG == []
+    assert [record for record in caplog.records if record.exc_info] == []
     make().load_state_dict(make().state_dict())  # what NNI saved of it stands in nobody's way
