@@ -62,7 +62,8 @@ class HubCells:
                         continue
                     self._narrow(constrained, label, edge.op, f"{cell_type} cell, edge {edge}")
                     sources = f"{name}/input_{target}_{slot}"
-                    constrained[sources] = _labelled(CategoricalMultiple([edge.source], n_chosen=1, label="fixed"), sources)
+                    source = CategoricalMultiple([edge.source], n_chosen=1, label="fixed")
+                    constrained[sources] = _labelled(source, sources)
         return constrained
 
     def _narrow(self, choices: dict[str, Mutable], label: str, operation: str, place: str) -> None:

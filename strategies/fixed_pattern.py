@@ -27,8 +27,8 @@ class FixedPattern(Strategy):
     labels and keys of the samples stay as they are, and trials build the unmodified space.
 
     Which edges are fixed is the space's affair: DARTS fixes those of the pattern, NasBench201 the pattern's operation
-    between the cell's input and its first nodes. The same holds for the spaces of ``nni.nas.hub.pytorch`` that are made of
-    such cells: DARTS, ENAS, NASNet, AmoebaNet, PNAS and NasBench201.
+    between the cell's input and its first nodes. The same holds for the spaces of
+    ``nni.nas.hub.pytorch`` that are made of such cells: DARTS, ENAS, NASNet, AmoebaNet, PNAS and NasBench201.
 
     Works around any strategy that searches a simplified or raw space, NNI's ``Random``, ``RegularizedEvolution``,
     ``TPE`` and ``GridSearch`` among them, in :class:`PrivacyExperiment` and in a plain ``NasExperiment``.

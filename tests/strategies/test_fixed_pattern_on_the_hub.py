@@ -133,7 +133,9 @@ def test_a_space_without_cells_is_named_with_its_module() -> None:
         FixedPattern(Random(), "demotion-normal").fit_to(MobileNetV3Space())
 
 
-@pytest.mark.parametrize("wrap", [lambda inner: inner, lambda inner: FixedPattern(inner, "demotion-reduction", budget=2)])
+@pytest.mark.parametrize(
+    "wrap", [lambda inner: inner, lambda inner: FixedPattern(inner, "demotion-reduction", budget=2)]
+)
 @pytest.mark.parametrize("make", [lambda: GDAS(epochs=1), ParetoEvolution])
 def test_a_refused_search_ends_in_one_traceback(
     make: Any, wrap: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
