@@ -11,13 +11,13 @@ import nni
 import pytest
 from nni.nas.evaluator import FunctionalEvaluator
 from nni.nas.experiment import NasExperiment, NasExperimentConfig
-from nni.nas.hub.pytorch import ENAS, PNAS, AmoebaNet, MobileNetV3Space, NASNet
-from nni.nas.hub.pytorch import DARTS as HubDARTS
+from nni.nas.hub.pytorch import ENAS, PNAS, AmoebaNet, MobileNetV3Space, NASNet, nasnet
 from nni.nas.hub.pytorch import NasBench201 as HubNasBench201
 from nni.nas.hub.pytorch.modules.nasbench201 import NasBench201Cell
 from nni.nas.hub.pytorch.nasbench201 import OPS_WITH_STRIDE
 from nni.nas.hub.pytorch.nasnet import OPS
 from nni.nas.nn.pytorch import Cell
+from nni.nas.space import model_context
 from nni.nas.strategy import Random, RegularizedEvolution
 from torch import nn
 
@@ -28,7 +28,7 @@ from nni_privacy.strategies import GDAS, FixedPattern, ParetoEvolution
 
 TRIALS = 6
 SMALL = {"width": 4, "num_cells": 3}
-CELLS = [HubDARTS, ENAS, NASNet, AmoebaNet, PNAS]
+CELLS = [nasnet.DARTS, ENAS, NASNet, AmoebaNet, PNAS]
 OUR_NAMES = {"conv_1x1": "nor_conv_1x1", "conv_3x3": "nor_conv_3x3"}
 found: list[dict[str, set[Edge]]] = []
 
@@ -48,11 +48,13 @@ def edges_of_cells(network: Any) -> Iterator[tuple[str, Edge]]:
                 for chosen, operation in zip(sources, operations, strict=True):
                     (source,) = chosen.chosen
                     stride = 2 if name == "reduction" and source < 2 else 1
-                    built = {op: OPS[op](channels, stride, True) for op in network.op_candidates}
+                    with model_context({}):
+                        built = {op: OPS[op](channels, stride, True) for op in network.op_candidates}
                     yield name, Edge(source, target, named(operation, built))
         if isinstance(cell, NasBench201Cell):
             width = cell.out_features
-            built = {op: make(width, width, 1) for op, make in OPS_WITH_STRIDE.items()}
+            with model_context({}):
+                built = {op: make(width, width, 1) for op, make in OPS_WITH_STRIDE.items()}
             for target, layer in enumerate(cell.layers, start=1):
                 for source, operation in enumerate(layer):
                     name = named(operation, built)
@@ -86,7 +88,7 @@ def test_the_hubs_darts_has_the_edges_of_both_cells(inner: Any, model_format: st
     for name, cell in (("demotion-normal", "normal"), ("demotion-reduction", "reduction")):
         pattern = load_pattern(name)
         strategy = FixedPattern(inner(), pattern, budget=5)
-        networks = search(HubDARTS(**SMALL), strategy, tmp_path / name, model_format)
+        networks = search(nasnet.DARTS(**SMALL), strategy, tmp_path / name, model_format)
         assert len(networks) == TRIALS
         assert all(set(pattern.edges[:5]) <= network[cell] for network in networks)
         assert len({repr(sorted(network["normal"] | network["reduction"])) for network in networks}) > 1
@@ -100,7 +102,7 @@ def test_the_other_cells_of_the_hub_have_them_too(space: Any, tmp_path: Path) ->
 
 
 def test_a_derived_space_with_a_choice_of_sizes_is_searched_as_well(tmp_path: Path) -> None:
-    class Derived(HubDARTS):
+    class Derived(nasnet.DARTS):
         pass
 
     space = Derived(width=(4, 8), num_cells=(3, 6))
@@ -129,7 +131,9 @@ def test_an_operation_that_the_space_lacks_is_named() -> None:
 
 
 def test_a_space_without_cells_is_named_with_its_module() -> None:
-    with pytest.raises(PatternError, match="nni.nas.hub.pytorch.mobilenetv3.MobileNetV3Space takes no cell patterns"):
+    with pytest.raises(
+        PatternError, match=r"nni\.nas\.hub\.pytorch\.mobilenetv3\.MobileNetV3Space takes no cell patterns"
+    ):
         FixedPattern(Random(), "demotion-normal").fit_to(MobileNetV3Space())
 
 
@@ -142,6 +146,6 @@ def test_a_refused_search_ends_in_one_traceback(
 ) -> None:
     strategy = wrap(make())
     with caplog.at_level(logging.ERROR), pytest.raises(ConfigError):
-        search(HubDARTS(**SMALL), strategy, tmp_path)
+        search(nasnet.DARTS(**SMALL), strategy, tmp_path)
     assert [record for record in caplog.records if record.exc_info] == []
     make().load_state_dict(make().state_dict())  # what NNI saved of it stands in nobody's way
