@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -308,15 +309,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wheels = sorted((ROOT / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
         options.wheel = wheels[-1] if wheels else parser.error("dist/ has no wheel: make dist, or name one with --wheel")
     options.wheel = options.wheel.resolve()
-    work = (options.work or Path(tempfile.mkdtemp(prefix="matrix-"))).resolve()
-    work.mkdir(parents=True, exist_ok=True)
     lines = []
-    for row in tried(options, work):
-        lines.append(row.line())
-        options.page.write_text(put_into(options.page.read_text(encoding="utf-8"), lines), encoding="utf-8")
-        print(lines[-1], flush=True)
-    if not options.work:
-        shutil.rmtree(work)
+    with nullcontext(options.work) if options.work else tempfile.TemporaryDirectory(prefix="matrix-") as folder:
+        work = Path(folder).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        for row in tried(options, work):
+            lines.append(row.line())
+            options.page.write_text(put_into(options.page.read_text(encoding="utf-8"), lines), encoding="utf-8")
+            print(lines[-1], flush=True)
     print(f"{options.page}: {len(lines)} rows of {platform.system()} on {platform.machine()}")
     return int(any(re.search(r"\d failed|failed:|error", line) for line in lines))
 
