@@ -172,7 +172,7 @@ class Trial:
         self._state.write_text(json.dumps(asdict(self.row)))
 
     def install(self, rooms: Sequence[str]) -> None:
-        """The wheel and a torch into an empty environment; of another wheel's environment only the wheel is replaced."""
+        """The wheel and a torch into an empty environment; in that of another wheel only the wheel is replaced."""
         bin_folder = self.folder / "venv" / "bin"
         if not bin_folder.is_dir() and self._fails([self.python, "-m", "venv", str(self.folder / "venv")]):
             self.row.install = "no environment"
@@ -284,7 +284,8 @@ def tried(options: argparse.Namespace, work: Path) -> Iterator[Row]:
                 yield Row(wanted, torch, install=f"{UNTRIED}: no Python {wanted} where this was made")
                 continue
             print(f"{version} ({python}), torch {torch}", flush=True)
-            if (free := shutil.disk_usage(work).free) < ROOM_ON_DISK and not (work / f"{version}-torch-{torch}").is_dir():
+            free = shutil.disk_usage(work).free
+            if free < ROOM_ON_DISK and not (work / f"{version}-torch-{torch}").is_dir():
                 raise SystemExit(f"--work {work}: {free >> 30} GB are free, an environment wants {ROOM_ON_DISK >> 30}")
             trial = Trial(python, version, torch, wheel=options.wheel, work=work)
             try:
@@ -307,7 +308,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.wheel is None:
         wheels = sorted((ROOT / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
-        options.wheel = wheels[-1] if wheels else parser.error("dist/ has no wheel: make dist, or name one with --wheel")
+        if not wheels:
+            parser.error("dist/ has no wheel: make dist, or name one with --wheel")
+        options.wheel = wheels[-1]
     options.wheel = options.wheel.resolve()
     lines = []
     with nullcontext(options.work) if options.work else tempfile.TemporaryDirectory(prefix="matrix-") as folder:

@@ -1,4 +1,4 @@
-"""`tests/matrix.py` without its environments: rows, the table of the documentation, and what the package says of Pythons."""
+"""`tests/matrix.py` without its environments: its rows and table, and what the package says of Pythons."""
 
 from __future__ import annotations
 
@@ -53,10 +53,12 @@ def test_the_page_has_a_row_for_each_python_and_torch() -> None:
 def test_rows_replace_those_of_the_same_python_and_torch_and_leave_all_else() -> None:
     old = [row("3.9.1", "2.6.0"), row("3.12.1", "2.6.0", numpy="1"), row("3.12.1", "2.9.0 (newest)", numpy="2")]
     page = "\n".join(["# Title", "| other | table |", "", matrix.HEADER, RULER, *old, "", "| after | it |", ""])
-    new = [row("3.12.4", "2.6.1", numpy="3"), row("3.10.2", "2.10.0 (newest)"), row("3.12", "newest", install="untried: x")]
+    untried = row("3.12", "newest", install="untried: x")
+    new = [row("3.12.4", "2.6.1", numpy="3"), row("3.10.2", "2.10.0 (newest)"), untried]
     changed = matrix.put_into(page, new)
     assert changed.splitlines()[5:9] == [old[0], new[1], new[0], old[2]]
-    assert changed.startswith("# Title\n| other | table |\n\n" + matrix.HEADER) and changed.endswith("\n\n| after | it |\n")
+    assert changed.startswith("# Title\n| other | table |\n\n" + matrix.HEADER)
+    assert changed.endswith("\n\n| after | it |\n")
     assert matrix.put_into(changed, new) == changed
     with pytest.raises(ValueError, match="no table"):
         matrix.put_into("# Title", new)
@@ -66,12 +68,12 @@ def test_rows_replace_those_of_the_same_python_and_torch_and_leave_all_else() ->
     ("log", "counts"),
     [
         ("....\n12 passed, 3 skipped, 7 deselected in 1.21s\n", {"passed": 12, "skipped": 3, "deselected": 7}),
-        ("== 1 failed, 2,000 in it ==\n== 2 failed, 10 passed, 1 error in 61.00s (0:01:01) ==", {"failed": 2, "passed": 10, "error": 1}),
+        ("1 failed\n== 2 failed, 10 passed, 1 error in 61.00s (0:01:01) ==", {"failed": 2, "passed": 10, "error": 1}),
         ("no tests ran in 0.01s", {"errors": 1}),
         ("ImportError: no module", {"errors": 1}),
         ("", {"errors": 1}),
     ],
-)  # fmt: skip
+)
 def test_counts_are_those_of_the_last_line_and_none_is_an_error(log: str, counts: dict[str, int]) -> None:
     assert matrix.counts_of(log) == counts
 
@@ -121,7 +123,8 @@ def made(tmp_path: Path, name: str = "good.whl", content: bytes = b"1") -> Any:
 
 def test_a_trial_goes_on_where_it_was_ended_and_anew_with_another_wheel(tmp_path: Path, commands: list[str]) -> None:
     first = made(tmp_path).run(["install", "doctor", "tests"], ["runs"])
-    assert (first.python, first.torch, first.numpy, first.install, first.doctor) == ("3.12.1", "2.6.0", "2.1", "ok", "ok")
+    assert (first.python, first.torch, first.numpy) == ("3.12.1", "2.6.0", "2.1")
+    assert first.install == first.doctor == "ok"
     assert any("torch==2.6.*" in said for said in commands) and first.tests == {"runs": {"passed": 5}}
     commands.clear()
     second = made(tmp_path).run(["install", "doctor", "tests"], ["runs", "cells"])

@@ -62,7 +62,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Findings on everything that a search needs."""
-    for look in (_environment, _cache, _room, _python_and_packages, _versions, _repairs, _devices, _programs, _extras, _folder):
+    for look in (_environment, _cache, _room, _python_and_packages, _repairs, _devices, _programs, _extras, _folder):
         yield from look()
 
 
@@ -149,11 +149,12 @@ def _python_and_packages() -> Iterator[Finding]:
     yield Finding("python", known, ".".join(map(str, sys.version_info[:3])) + told)
     for package, version in describe_environment()["versions"].items():
         yield Finding(f"package {package}", version is not None, version or "not installed")
+    yield _versions()
     nnictl = shutil.which("nnictl", path=str(Path(sys.executable).parent))
     yield Finding("nnictl", nnictl is not None, nnictl or "not beside this python", needed=False)
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Finding:
     """Packages that have been changed since the installation, to versions that we or NNI refuse."""
     from packaging.requirements import Requirement
 
@@ -163,9 +164,11 @@ def _versions() -> Iterator[Finding]:
             for line in metadata.requires(wanting) or ():
                 wanted = Requirement(line)
                 if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
-                    amiss += [f"{fault}: {wanting} wants it {wanted.specifier}".rstrip() for fault in _version_faults(wanted)]
-    told = "; ".join(amiss) or "as nni-privacy and NNI want them"
-    yield Finding("versions of packages", not amiss, told, needed=False)
+                    told = f": {wanting} wants it {wanted.specifier}".rstrip()
+                    amiss += [fault + told for fault in _version_faults(wanted)]
+    return Finding(
+        "versions of packages", not amiss, "; ".join(amiss) or "as nni-privacy and NNI want them", needed=False
+    )
 
 
 def _version_faults(wanted: Any) -> Iterator[str]:

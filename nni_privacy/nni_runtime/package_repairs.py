@@ -22,8 +22,8 @@ __all__ = ["PACKAGE_REPAIRS", "with_pkg_resources"]
 def with_pkg_resources() -> Iterator[None]:
     """Lets NNI's command line be imported and run where setuptools (82 or newer) has no ``pkg_resources`` any more.
 
-    Of it, ``nnictl`` uses the version of NNI. The module that stands in is taken away again: whoever tries whether there
-    is a real one must not find it.
+    Of it, ``nnictl`` uses the version of NNI. The module that stands in is taken away again: whoever tries whether
+    there is a real one must not find it.
     """
     if "pkg_resources" in sys.modules or find_spec("pkg_resources") is not None:
         yield
@@ -39,7 +39,7 @@ def with_pkg_resources() -> Iterator[None]:
 
 
 @repair(
-    "with filelock 3.12 or newer whatever reads NNI's list of experiments, every start too, waits for its lock for ever",
+    "with filelock 3.12 or newer whatever reads NNI's list of experiments, every start too, waits for its lock for good",
     "nni.tools.nnictl.common_utils:SimplePreemptiveLock._acquire",
     "self._lock_file_fd = fd",
 )

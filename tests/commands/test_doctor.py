@@ -92,7 +92,7 @@ def test_packages_that_were_changed_after_the_installation_are_told(
         return {"filelock": "3.20.0", "setuptools": "82.0"}.get(name) or there(name)
 
     monkeypatch.setattr(doctor.metadata, "version", version)
-    (found,) = doctor._versions()
+    found = doctor._versions()
     assert (found.ok, found.needed) == (False, False)
     assert found.detail.split("; ") == [
         "setuptools 82.0 is installed: nni-privacy wants it <81",

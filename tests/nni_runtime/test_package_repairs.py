@@ -1,4 +1,4 @@
-"""NNI with packages that are newer than it: what its lock and its command line inherit or import has moved, or is gone."""
+"""NNI with packages that are newer than it: what its lock and its command line inherit or import has moved or gone."""
 
 from __future__ import annotations
 
