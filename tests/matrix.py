@@ -199,7 +199,8 @@ class Trial:
         words = [self.folder / "venv/bin/nni-privacy", "search", "search.yaml", "--output", "run", "--port", port]
         fault = self._fails([*words, "--exit-when-done"], HOME=str(self.folder))
         trials = self.folder / "run" / "trials.jsonl"
-        statuses = [json.loads(line)["status"] for line in trials.open()] if trials.is_file() else []
+        lines = trials.read_text(encoding="utf-8").splitlines() if trials.is_file() else []
+        statuses = [json.loads(line)["status"] for line in lines]
         fault = fault or ("" if statuses == ["succeeded"] * 2 else f"trials ended as {statuses}")
         self.row.search = f"failed: {fault}" if fault else "ok"
 

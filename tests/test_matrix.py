@@ -102,7 +102,7 @@ def test_a_python_is_found_by_version_or_path_and_one_that_does_not_start_is_non
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The commands of trials, none of which is run; those with a word of ``faults`` fail."""
     said: list[str] = []
-    faults = {"broken.whl": "no such package", "--exit-when-done": ""}
+    faults = {"broken.whl": "no such package"}
 
     def run(self: Any, words: Sequence[object], *, folder: Path, **variables: str) -> int:
         said.append(" ".join(map(str, words)))

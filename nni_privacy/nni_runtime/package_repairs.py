@@ -39,7 +39,7 @@ def with_pkg_resources() -> Iterator[None]:
 
 
 @repair(
-    "with filelock 3.12 or newer whatever reads NNI's list of experiments, every start too, waits for its lock for good",
+    "with filelock 3.12 or newer the lock on NNI's list of experiments is never had: every start waits for ever",
     "nni.tools.nnictl.common_utils:SimplePreemptiveLock._acquire",
     "self._lock_file_fd = fd",
 )

@@ -32,12 +32,10 @@ class LaterLock(filelock.SoftFileLock):
 @pytest.fixture
 def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """NNI's module of locks, unrepaired, as it is with the filelock that is the parameter."""
+    monkeypatch.setattr(import_module("nni.tools.nnictl"), "common_utils", import_module(LOCKS))  # to come back to
+    monkeypatch.delitem(sys.modules, LOCKS)
     monkeypatch.setattr(filelock, "SoftFileLock", request.param)
-    package = import_module("nni.tools.nnictl")
-    monkeypatch.setattr(package, "common_utils", None, raising=False)
-    monkeypatch.delitem(sys.modules, LOCKS, raising=False)
-    monkeypatch.setitem(sys.modules, LOCKS, import_module(LOCKS))
-    return sys.modules[LOCKS]
+    return import_module(LOCKS)
 
 
 @pytest.mark.parametrize("locks", [LaterLock], indirect=True)
