@@ -118,14 +118,16 @@ def put_into(page: str, lines: Sequence[str]) -> str:
 
 
 def find_python(wanted: str) -> Path | None:
-    """An interpreter of the version ``wanted``, or the one at this path, where there is one that starts."""
+    """The interpreter at the path ``wanted``, or one of this version that starts."""
+    if os.sep in wanted:
+        return Path(wanted)
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python"))
-    places = [Path(wanted)] if os.sep in wanted else [Path(sys.executable)]
+    places = [Path(sys.executable)]
     if found := shutil.which(f"python{wanted}"):
         places.append(Path(found))
     places += sorted(pyenv.glob(f"{wanted}.*/bin/python")) + sorted(uv.glob(f"cpython-{wanted}.*/bin/python"))
-    return next((place for place in places if os.sep in wanted or version_of(place) == wanted), None)
+    return next((place for place in places if version_of(place) == wanted), None)
 
 
 def version_of(python: Path) -> str | None:

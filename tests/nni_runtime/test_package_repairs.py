@@ -80,6 +80,7 @@ print(run_nnictl(["--version"]), "pkg_resources" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_nnictl_runs_where_setuptools_has_no_pkg_resources_and_none_is_left_behind() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_PKG_RESOURCES], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["pkg_resources", metadata.version("nni"), "0", "False"], done.stderr
