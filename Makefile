@@ -1,4 +1,4 @@
-# Everything is set up in a virtual environment in this folder; no root needed. Python 3.10 or newer.
+# Everything is set up in a virtual environment in this folder; no root needed. Python 3.10 to 3.13.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ WORKERS ?= 2
 SLOW_WORKERS ?= 0
 ARGS ?=
 
-.PHONY: demo test test-fast chaos fuzz check bench clean
+.PHONY: demo test test-fast chaos fuzz check bench dist clean
 
 demo: $(READY)  ## a real constrained search with NNI's web UI
 	$(BIN)/nni-privacy search experiments/quickstart.yaml $(ARGS)
@@ -39,8 +39,14 @@ bench: $(READY)  ## what makes the speed figures in the README
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/convolutions.py
 
+dist: $(READY)  ## a wheel and a source archive in dist/, and what the package index would say of them
+	$(BIN)/python -m pip install --quiet "build>=1.2" "twine>=6.1"
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+
 $(READY): setup.cfg pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "nni-privacy needs Python 3.10 or newer")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14) and "nni-privacy needs Python 3.10 to 3.13: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $@
