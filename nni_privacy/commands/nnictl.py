@@ -52,6 +52,7 @@ def run_nnictl(words: Sequence[str], *, version: bool = False, host: str | None 
     """
     from nni_privacy.nni_runtime import install
     from nni_privacy.nni_runtime.access import check_host, manager_access
+    from nni_privacy.nni_runtime.package_repairs import with_pkg_resources
 
     install()
     if host is not None:
@@ -61,7 +62,7 @@ def run_nnictl(words: Sequence[str], *, version: bool = False, host: str | None 
     sys.argv = ["nnictl", *(["--version"] if version else []), *words]
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     try:
-        with manager_access(host=host, wants_token=token):
+        with manager_access(host=host, wants_token=token), with_pkg_resources():
             import_module("nni.tools.nnictl.nnictl").parse_args()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
