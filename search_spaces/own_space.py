@@ -87,7 +87,11 @@ _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def _arguments(kind: type[ModelSpace]) -> Mapping[str, Parameter]:
-    return signature(kind).parameters
+    """The arguments of a class as it was written: NNI wraps the constructor of every space, and says no longer which."""
+    written = (vars(base).get("_init_wrapped") for base in kind.__mro__)
+    constructor = next((one for one in written if one is not None and one.__name__ == "__init__"), kind.__init__)
+    _, *arguments = signature(constructor).parameters.values()
+    return {argument.name: argument for argument in arguments}
 
 
 def build_own_space(
