@@ -34,8 +34,8 @@ def auxiliary_layer(model: nn.Module) -> nn.Module:
         if isinstance(layer, nn.Module):
             return layer
     raise ConfigError(
-        f"recipe.auxiliary: a {type(model).__name__} has no auxiliary_layer; networks of our search spaces have one, and "
-        "others that name a layer of theirs so, whose output is (n, C, h, w)"
+        f"recipe.auxiliary: a {type(model).__name__} has no auxiliary_layer; networks of our search spaces have one, "
+        "and others that name a layer of theirs so, whose output is (n, C, h, w)"
     )
 
 

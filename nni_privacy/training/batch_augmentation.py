@@ -1,8 +1,8 @@
 """Augmentation of prepared batches: cutout, mixup and cutmix. What an image alone is made of is in ``defences.py``.
 
-Cutout: DeVries & Taylor, arXiv 1708.04552, as DARTS uses it: a square around a random pixel, cut off at the borders, of
-every image by itself. Mixup: Zhang et al., ICLR 2018. CutMix: Yun et al., ICCV 2019. Both mix a batch with a permutation
-of itself by one share, drawn from Beta(alpha, alpha), and the losses of both labels by the same share.
+Cutout: DeVries & Taylor, arXiv 1708.04552, as DARTS uses it: a square around a random pixel, cut off at the borders,
+of every image by itself. Mixup: Zhang et al., ICLR 2018. CutMix: Yun et al., ICCV 2019. Both mix a batch with a
+permutation of itself by one share, drawn from Beta(alpha, alpha), and the losses of both labels by the same share.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class BatchAugmentation:
         return Inputs((images,)), Mix(partner, 1 - pasted)
 
     def _rectangle(self, share: float, height: int, width: int) -> tuple[slice, slice]:
-        """A rectangle of the image's form and of 1 - ``share`` of its area around a random pixel, cut off at borders."""
+        """A rectangle of the image's form and 1 - ``share`` of its area around a random pixel, cut off at borders."""
         scale = math.sqrt(1 - share)
         return self._span(int(height * scale), height), self._span(int(width * scale), width)
 

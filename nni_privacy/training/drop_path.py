@@ -16,7 +16,7 @@ __all__ = ["drop_path", "set_drop_path"]
 
 
 def drop_path(output: Tensor, probability: float) -> Tensor:
-    """``output`` ``(n, ...)`` with records set to 0 with ``probability``, below 1, and the others scaled to its mean."""
+    """``output`` ``(n, ...)``, in which records are 0 with ``probability``, below 1, and the others scaled to its mean."""
     kept = output.new_empty((len(output), *[1] * (output.ndim - 1))).bernoulli_(1 - probability)
     return output / (1 - probability) * kept
 
@@ -30,8 +30,8 @@ def set_drop_path(model: nn.Module, probability: float) -> None:
     found = [module for module in model.modules() if callable(getattr(module, "set_drop_path_prob", None))]
     if not found:
         raise ConfigError(
-            f"recipe.drop_path: a {type(model).__name__} has no set_drop_path_prob(p); networks of our search spaces and "
-            "of NNI's hub have one"
+            f"recipe.drop_path: a {type(model).__name__} has no set_drop_path_prob(p); networks of our search spaces "
+            "and of NNI's hub have one"
         )
     for module in found:
         setter: Any = module.set_drop_path_prob

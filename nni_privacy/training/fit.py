@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +22,6 @@ from nni_privacy.data.normalize import to_float
 from nni_privacy.errors import ConfigError, DataError, nearest
 from nni_privacy.schema import Count, Seed, checked
 from nni_privacy.training.classifier import Classifier, Outputs, Transform, own_type
-from nni_privacy.training.drop_path import set_drop_path
 from nni_privacy.training.early_stopping import Patience, held_out
 from nni_privacy.training.gradients import gradients_on, make_trainable, usable
 from nni_privacy.training.loop import Task, TrainingDiverged, epoch_batches, run_epoch, steps_of
@@ -80,8 +78,8 @@ def fit(
 
     On the CPU the same initial weights, data, recipe, seed and number of threads give the same final weights bit for
     bit: the order of the records comes from a generator of its own, as do augmentation and DP-SGD's noise, and what
-    layers draw (dropout, dropped paths) from the global one, which is seeded for the training and put back afterwards. So models with
-    different layers see the same batches. Gradients are turned on, also under ``torch.no_grad``.
+    layers draw (dropout, dropped paths) from the global one, which is seeded for the training and put back afterwards.
+    So models with different layers see the same batches. Gradients are turned on, also under ``torch.no_grad``.
 
     With ``recipe.dp`` layers that mix records are replaced inside ``model`` for good
     (:func:`~nni_privacy.training.dp_layers.make_private_layers`).
@@ -97,8 +95,8 @@ def fit(
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         normalize: applied to each batch; ``uint8`` is divided by 255 without one.
         outputs: what the model returns, ``logits`` or ``probabilities``.
-        on_epoch: called with the number of finished epochs (from 1) and the model, which with ``ema`` has the average of
-            its weights meanwhile; what it draws at random changes nothing here.
+        on_epoch: called with the number of finished epochs (from 1) and the model, which with ``ema`` has the average
+            of its weights meanwhile; what it draws at random changes nothing here.
         validation: images and labels that ``stop_early`` looks at; by default a part of the given ones
             (:func:`~nni_privacy.training.early_stopping.held_out`), which then are not trained on. Without
             ``stop_early`` of no use.
@@ -127,86 +125,70 @@ def fit(
     model.to(place).to(memory_format=MEMORY_FORMAT)
     with seeded_layers(seed, place), kept_modes(model):
         classifier = Classifier(model, normalize=normalize, outputs=outputs, memory_format=MEMORY_FORMAT)
-        train = _train if recipe.train is None else _train_own
-        result = train(classifier, inputs, labels, recipe, seed, place, on_epoch, validation)
+        training = _Training(classifier, inputs, labels, recipe, seed, place, on_epoch)
+        result = training.by_recipe(validation) if recipe.train is None else training.by_own_function()
     return replace(result, seconds=time.perf_counter() - started)
 
 
-def _train(
-    classifier: Classifier,
-    inputs: Inputs,
-    labels: Tensor,
-    recipe: Recipe,
-    seed: int,
-    place: torch.device,
-    on_epoch: OnEpoch | None,
-    validation: tuple[Any, Tensor] | None,
-) -> FitResult:
-    """Training by the loop of this package; the model ends with the weights that count."""
-    model, order = classifier.model, torch.Generator().manual_seed(seed)
-    result, patience = FitResult(), None
-    if recipe.stop_early is not None and validation is not None:
-        patience = Patience(model, recipe.stop_early.patience)
-        validation = Inputs.of(validation[0]), validation[1]
-    task = Task(classifier, inputs.to(place), labels.to(place), recipe=recipe, seed=seed)
-    with steps_of(task, seed) as steps:
-        for epoch in range(1, recipe.epochs + 1):
-            loss, accuracy = run_epoch(task, steps, steps.batches(order), epoch=epoch)
-            result.losses.append(loss)
-            result.accuracies.append(accuracy)
-            result.learning_rates.append(task.optimizer.param_groups[0]["lr"])
-            with nullcontext() if task.average is None else task.average.in_place():
-                if on_epoch is not None:
-                    with seeded_layers(seed, place):
-                        on_epoch(epoch, model)
-                if patience is not None and patience.note(epoch, _loss_on(validation, classifier, place)):
-                    break
-    if task.average is not None:
-        task.average.swap()
-    if patience is not None:
-        patience.restore()
-    if recipe.drop_path:
-        set_drop_path(model, 0.0)
-    return replace(result, epsilon=steps.epsilon, best_epoch=None if patience is None else patience.best_epoch)
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """What :func:`fit` was given, checked and where it belongs; the two ways to train by it."""
 
+    classifier: Classifier
+    inputs: Inputs
+    labels: Tensor
+    recipe: Recipe
+    seed: int
+    place: torch.device
+    on_epoch: OnEpoch | None
 
-def _loss_on(validation: Any, classifier: Classifier, place: torch.device) -> float:
-    """Mean cross-entropy of the model in evaluation mode."""
-    inputs, labels = validation
-    how = {"normalize": classifier.normalize, "outputs": classifier.outputs}
-    logits = predict_logits(classifier.model, inputs, device=place, **how)
-    return functional.cross_entropy(torch.from_numpy(logits).double(), labels.cpu()).item()
+    def tell(self, epoch: int, model: nn.Module) -> None:
+        if self.on_epoch is not None:
+            with seeded_layers(self.seed, self.place):
+                self.on_epoch(epoch, model)
 
+    def by_recipe(self, validation: tuple[Any, Tensor] | None) -> FitResult:
+        """By the loop of this package; the model ends with the weights that count."""
+        recipe, model, result = self.recipe, self.classifier.model, FitResult()
+        order = torch.Generator().manual_seed(self.seed)
+        stopping = None if recipe.stop_early is None else Patience(model, recipe.stop_early.patience)
+        task = Task(
+            self.classifier, self.inputs.to(self.place), self.labels.to(self.place), recipe=recipe, seed=self.seed
+        )
+        with task.finished(), steps_of(task, self.seed) as steps:
+            for epoch in range(1, recipe.epochs + 1):
+                loss, accuracy = run_epoch(task, steps, steps.batches(order), epoch=epoch)
+                result.losses.append(loss)
+                result.accuracies.append(accuracy)
+                result.learning_rates.append(task.optimizer.param_groups[0]["lr"])
+                with task.averaged():
+                    self.tell(epoch, model)
+                    if stopping is not None and stopping.note(epoch, self._loss_on(validation)):
+                        break
+        if stopping is not None:
+            stopping.restore()
+        return replace(result, epsilon=steps.epsilon, best_epoch=None if stopping is None else stopping.best_epoch)
 
-def _train_own(
-    classifier: Classifier,
-    inputs: Inputs,
-    labels: Tensor,
-    recipe: Recipe,
-    seed: int,
-    place: torch.device,
-    on_epoch: OnEpoch | None,
-    validation: tuple[Any, Tensor] | None,
-) -> FitResult:
-    """Training by the function that the recipe names."""
-    from nni_privacy.training.own_function import TrainingData, is_finite, run_own_function
+    def _loss_on(self, validation: tuple[Any, Tensor] | None) -> float:
+        """Mean cross-entropy of the model in evaluation mode."""
+        if validation is None or not len(validation[1]):
+            raise DataError("recipe: stop_early needs records to look at: give more to train on")
+        asked = {"normalize": self.classifier.normalize, "outputs": self.classifier.outputs}
+        logits = predict_logits(self.classifier.model, validation[0], device=self.place, **asked)
+        return functional.cross_entropy(torch.from_numpy(logits).double(), validation[1].cpu()).item()
 
-    model = classifier.model
+    def by_own_function(self) -> FitResult:
+        """By the function that the recipe names."""
+        from nni_privacy.training.own_function import TrainingData, is_finite, run_own_function
 
-    def told(epoch: int, trained: nn.Module) -> None:
-        if on_epoch is not None:
-            with seeded_layers(seed, place):
-                on_epoch(epoch, trained)
-
-    data = TrainingData(inputs, labels, classifier)
-    model.train()
-    run_own_function(
-        str(recipe.train), model=model, data=data, recipe=recipe, seed=seed, device=place, on_epoch=told
-    )
-    model.to(place).to(memory_format=MEMORY_FORMAT)
-    if not is_finite(model):
-        raise TrainingDiverged(f"recipe.train: after {recipe.train!r} weights are NaN or infinite")
-    return FitResult()
+        model, data = self.classifier.model, TrainingData(self.inputs, self.labels, self.classifier)
+        given = {"model": model, "data": data, "recipe": self.recipe, "seed": self.seed, "device": self.place}
+        model.train()
+        run_own_function(str(self.recipe.train), **given, on_epoch=self.tell)
+        model.to(self.place).to(memory_format=MEMORY_FORMAT)
+        if not is_finite(model):
+            raise TrainingDiverged(f"recipe.train: after {self.recipe.train!r} weights are NaN or infinite")
+        return FitResult()
 
 
 def prepare_batch(images: Tensor, normalize: Transform | None, *, dtype: torch.dtype = torch.float32) -> Tensor:

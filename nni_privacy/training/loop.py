@@ -79,6 +79,21 @@ class Task:
         if self.recipe.drop_path:
             set_drop_path(self.model, self.recipe.drop_path * (epoch - 1) / self.recipe.epochs)
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """The model has the average of its weights meanwhile, where the recipe wants one."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    @contextmanager
+    def finished(self) -> Iterator[None]:
+        """At the end the model has the weights that count, and drops no paths any more."""
+        try:
+            yield
+            if self.average is not None:
+                self.average.swap()
+        finally:
+            if self.recipe.drop_path:
+                set_drop_path(self.model, 0.0)
+
     def backward(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward pass of the mean loss; returns the sum of losses, and how many records are right.
 

@@ -85,7 +85,8 @@ def own_function(name: str) -> Callable[..., Any]:
         inspect.signature(function).bind(**dict.fromkeys(ARGUMENTS))
     except TypeError as error:
         wanted = ", ".join(ARGUMENTS)
-        raise ConfigError(f"recipe.train: {place_of(function)}{attribute}: {error}; it is called with {wanted}") from None
+        found = f"{place_of(function)}{attribute}: {error}"
+        raise ConfigError(f"recipe.train: {found}; it is called with {wanted}") from None
     return function  # type: ignore[no-any-return]
 
 
@@ -120,7 +121,7 @@ def source_digest(name: str) -> str:
         ConfigError: as :func:`own_function`.
     """
     function = own_function(name)
-    file = inspect.getsourcefile(inspect.unwrap(function)) or getattr(sys.modules[name.partition(":")[0]], "__file__", "")
+    file = getattr(sys.modules[function.__module__], "__file__", None)
     return hashlib.sha256(Path(file).read_bytes() if file else name.encode()).hexdigest()
 
 

@@ -81,9 +81,9 @@ class Recipe(Options):
         learning_rate: of the first epochs, above 0; of ``one_cycle`` the highest.
         momentum: of SGD, 0 or more and below 1; of Adam and AdamW the first beta (the second is torch's, 0.999).
         weight_decay: L2 penalty, 0 or more; of ``adamw`` decoupled from the gradient.
-        milestones: of the schedule ``steps``: increasing fractions of the epochs, strictly between 0 and 1, after which the rate is multiplied by
-            ``decay``: with the defaults, epochs 1-50 of 100 run at 1e-2, 51-75 at 1e-3, 76-100 at 1e-4; with 30 epochs
-            the rate drops after 15 and after 23 (22.5 rounded up).
+        milestones: of the schedule ``steps``: increasing fractions of the epochs, strictly between 0 and 1, after which
+            the rate is multiplied by ``decay``: with the defaults, epochs 1-50 of 100 run at 1e-2, 51-75 at 1e-3,
+            76-100 at 1e-4; with 30 epochs the rate drops after 15 and after 23 (22.5 rounded up).
         decay: factor of the learning rate at a milestone, above 0 and at most 1.
         optimizer: ``sgd``, ``adam`` or ``adamw``, torch's.
         nesterov: SGD's momentum is Nesterov's.
@@ -91,8 +91,8 @@ class Recipe(Options):
             :mod:`nni_privacy.training.schedules`.
         warm_up: so many epochs before the schedule the rate rises, linearly; fewer than ``epochs``.
         gradient_clip: L2 norm to which the gradient of a step is clipped, above 0; None: it is not.
-        precision: ``float32``, or what torch's autocast computes the forward pass in, ``bfloat16`` or ``float16`` (whose
-            gradients are scaled). Weights stay as they are, and models are asked in their own type.
+        precision: ``float32``, or what torch's autocast computes the forward pass in, ``bfloat16`` or ``float16``
+            (whose gradients are scaled). Weights stay as they are, and models are asked in their own type.
         class_weights: ``balanced``: a record's loss is weighed by the inverse of how frequent its class is in training,
             n / (classes * count); None: all alike.
         augmentation: a defence: every record is flipped (or not) and shifted at random each time the model sees it in
@@ -107,8 +107,8 @@ class Recipe(Options):
         cutmix: the same of a rectangle of another image; with ``mixup`` each batch is one of them by a coin.
         drop_path: probability with which a path through a cell is dropped in the last epochs; it grows linearly from 0.
             For networks with ``set_drop_path_prob``: those of our spaces and of NNI's hub.
-        auxiliary: weight of the loss of a second classifier, which reads the network's ``auxiliary_layer`` and is thrown
-            away at the end; 0 or more.
+        auxiliary: weight of the loss of a second classifier, which reads the network's ``auxiliary_layer`` and is
+            thrown away at the end; 0 or more.
         ema: decay of an exponential moving average of the weights, which then is what is evaluated and kept; 0 (off) or
             more and below 1.
         stop_early: a defence: see :class:`StopEarly` (or a mapping of its fields).
@@ -207,7 +207,7 @@ _PRIVATE: Mapping[str, str] = MappingProxyType(
         "train": "a function of your own is not known to be private; audit what it trained",
     }
 )
-_STEPS_ONLY: Mapping[str, str] = MappingProxyType(dict.fromkeys(("milestones", "decay"), "only schedule: steps has any"))
+_STEPS_ONLY = dict.fromkeys(("milestones", "decay"), "only schedule: steps has any")
 
 _EXCLUSIONS: tuple[tuple[Callable[[Recipe], bool], Mapping[str, str]], ...] = (
     (lambda recipe: recipe.dp is not None, _PRIVATE),

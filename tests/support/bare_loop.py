@@ -1,4 +1,4 @@
-"""The bare PyTorch loop that trainings by a recipe are compared with: nothing of ours in it but the order of batches."""
+"""The bare PyTorch loop that trainings by a recipe are compared with; of ours it has the order of batches alone."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_held_out_records_are_never_trained_on(digits: Any) -> None:
 
 
 def test_what_is_held_out_is_no_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a trial: the audit, the counts and the scores are of the records that were trained on, and the rest of others."""
+    """Of a trial: audit, counts and scores are of the records that were trained on, and of non-members."""
     monkeypatch.setenv("NNI_OUTPUT_DIR", str(tmp_path))
     monkeypatch.setattr(nni, "report_intermediate_result", lambda metrics: None)
     recipe = {"epochs": 2, "stop_early": {"patience": 1, "share": 0.2}, "optimizer": "adam", "learning_rate": 0.001}

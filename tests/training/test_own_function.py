@@ -22,6 +22,7 @@ from nni_privacy.training.fit import TrainingDiverged, epoch_batches, fit
 from nni_privacy.training.recipe import Recipe
 
 SEED = 7
+FUNCTIONS = "training_functions"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +36,8 @@ def digits() -> Any:
 
 
 def recipe(function: str, **options: Any) -> Recipe:
-    return Recipe(**{"epochs": 2, "batch_size": 32, "learning_rate": 1e-3, "train": f"training_functions:{function}", **options})
+    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 1e-3, "train": f"training_functions:{function}"}
+    return Recipe(**{**settings, **options})
 
 
 def test_it_trains_as_it_would_by_itself(digits: Any) -> None:
@@ -103,10 +105,10 @@ def test_all_libraries_are_seeded_and_put_back(digits: Any) -> None:
     ("name", "error", "message"),
     [
         ("nowhere:train", ConfigError, "recipe.train: 'nowhere:train' cannot be imported: .*No module named 'nowhere'"),
-        ("training_functions:trian", ConfigError, "'training_functions:trian'; training_functions has no such function; did you mean 'train'"),
-        ("training_functions:takes_less", ConfigError, r"training_functions.py:\d+: takes_less: .*called with model, data, recipe"),
-        ("training_functions:fails", ConfigError, r"recipe.train 'training_functions:fails': .*training_functions.py:\d+: KeyError"),
-        ("training_functions:spoils", TrainingDiverged, "after 'training_functions:spoils' weights are NaN or infinite"),
+        (f"{FUNCTIONS}:trian", ConfigError, f"'{FUNCTIONS}:trian'; {FUNCTIONS} has no such function; did you mean 'train'"),
+        (f"{FUNCTIONS}:takes_less", ConfigError, rf"{FUNCTIONS}.py:\d+: takes_less: .*called with model, data, recipe"),
+        (f"{FUNCTIONS}:fails", ConfigError, rf"recipe.train '{FUNCTIONS}:fails': .*{FUNCTIONS}.py:\d+: KeyError"),
+        (f"{FUNCTIONS}:spoils", TrainingDiverged, f"after '{FUNCTIONS}:spoils' weights are NaN or infinite"),
     ],
 )
 def test_what_is_wrong_with_it_is_told_in_one_line(digits: Any, name: str, error: type, message: str) -> None:

@@ -201,7 +201,8 @@ def mixing(model: nn.Module, batch: Tensor, truth: Tensor, *, random: Any, mixup
     if cut:
         height, width = batch.shape[2:]
         sides = [int(height * math.sqrt(1 - share)), int(width * math.sqrt(1 - share))]
-        top, left = (int(random.integers(side)) - length // 2 for side, length in zip((height, width), sides, strict=True))
+        top = int(random.integers(height)) - sides[0] // 2
+        left = int(random.integers(width)) - sides[1] // 2
         pasted = 0
         mixed.copy_(batch)
         for row in range(max(0, top), min(height, top + sides[0])):
@@ -431,7 +432,6 @@ def test_what_would_not_be_private_is_refused_with_dp(options: dict[str, Any]) -
 
 
 def test_private_trainings_take_the_others(digits: Any) -> None:
-    """With hardly any noise and clipping, the steps are those of the plain training on Poisson batches of all records."""
     dp = {"noise_multiplier": 1e-6, "max_grad_norm": 1e6}
     model = darts_network()
     options = {"optimizer": "adamw", "schedule": "cosine", "warm_up": 1, "drop_path": 0.2, "ema": 0.5, "cutout": 2}
@@ -475,7 +475,6 @@ def test_images_have_any_number_of_channels(channels: int) -> None:
     images = torch.randint(256, (40, channels, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     data = load_dataset("digits", limit=40)
     mixed = type(data)("many channels", images, data.labels, 10)
-    _, result = trained(
-        mixed, network(channels=channels), augmentation=True, cutout=2, mixup=0.2, cutmix=0.2, stop_early={"patience": 3}
-    )
+    options = {"augmentation": True, "cutout": 2, "mixup": 0.2, "cutmix": 0.2, "stop_early": {"patience": 3}}
+    _, result = trained(mixed, network(channels=channels), **options)
     assert len(result.losses) == 3 and all(map(math.isfinite, result.losses))
