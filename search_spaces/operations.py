@@ -27,18 +27,14 @@ class Edges(nn.ModuleDict):
     (:mod:`nni_privacy.training.drop_path`).
     """
 
-    drop_path_prob = 0.0
-
-    def set_drop_path_prob(self, probability: float) -> None:
-        """Sets the probability, as NNI's hub calls it."""
-        self.drop_path_prob = probability
+    drop_prob = 0.0
 
     def along(self, name: str, state: Tensor) -> Tensor:
         """What an edge makes of the node that it comes from."""
         operation = self[name]
         output: Tensor = operation(state)
-        if self.drop_path_prob and self.training and not isinstance(operation, nn.Identity):
-            return drop_path(output, self.drop_path_prob)
+        if self.drop_prob and self.training and not isinstance(operation, nn.Identity):
+            return drop_path(output, self.drop_prob)
         return output
 
 

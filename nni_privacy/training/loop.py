@@ -58,7 +58,7 @@ class Task:
         self.inputs, self.labels, self.recipe = inputs, labels, recipe
         if recipe.augmentation and inputs.images is None:
             raise DataError(f"recipe: augmentation needs images (n, C, H, W), found {inputs}")
-        self.batches = BatchAugmentation(recipe, inputs, seed=seed)
+        self.batch_augmentation = BatchAugmentation(recipe, inputs, seed=seed)
         parameters = [parameter for parameter in model.parameters() if recipe.dp is None or parameter.requires_grad]
         self.auxiliary = _auxiliary(classifier, inputs, seed=seed) if recipe.auxiliary else None
         if self.auxiliary is not None:
@@ -104,7 +104,7 @@ class Task:
         if self.recipe.augmentation:
             inputs = inputs.map(lambda images: augment(images, self.draws))
         with autocast(self.recipe, self.labels.device):
-            batch, mix = self.batches(self.classifier.prepare(inputs))
+            batch, mix = self.batch_augmentation(self.classifier.prepare(inputs))
             logits = self.classifier.logits(batch)
             if self.epoch == 1:
                 self._check(truth, logits)

@@ -41,7 +41,7 @@ def optimizer_of(recipe: Recipe, parameters: Sequence[nn.Parameter]) -> Optimize
     """The optimiser of a recipe for these weights."""
     # One kernel for all weights; on a CPU it would gain 2% and round otherwise than the plain loop.
     fused = recipe.dp is None and all(one.is_cuda and one.is_floating_point() for one in parameters)
-    common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": fused or None}
+    common: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": fused or None}
     return OPTIMIZERS[recipe.optimizer](recipe, parameters, common)
 
 

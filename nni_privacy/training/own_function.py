@@ -87,7 +87,7 @@ def own_function(name: str) -> Callable[..., Any]:
         wanted = ", ".join(ARGUMENTS)
         found = f"{place_of(function)}{attribute}: {error}"
         raise ConfigError(f"recipe.train: {found}; it is called with {wanted}") from None
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def run_own_function(name: str, **arguments: Any) -> None:

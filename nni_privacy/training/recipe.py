@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -106,7 +107,7 @@ class Recipe(Options):
             more.
         cutmix: the same of a rectangle of another image; with ``mixup`` each batch is one of them by a coin.
         drop_path: probability with which a path through a cell is dropped in the last epochs; it grows linearly from 0.
-            For networks with ``set_drop_path_prob``: those of our spaces and of NNI's hub.
+            See :mod:`nni_privacy.training.drop_path` for which networks.
         auxiliary: weight of the loss of a second classifier, which reads the network's ``auxiliary_layer`` and is
             thrown away at the end; 0 or more.
         ema: decay of an exponential moving average of the weights, which then is what is evaluated and kept; 0 (off) or
@@ -179,8 +180,7 @@ class Recipe(Options):
     @property
     def _changed(self) -> set[str]:
         """The options that are not as they are by default."""
-        fields: Mapping[str, Any] = type(self).__dataclass_fields__  # type: ignore[attr-defined]
-        return {name for name, field in fields.items() if getattr(self, name) != field.default}
+        return {field.name for field in fields(Recipe) if getattr(self, field.name) != field.default}
 
     @model_serializer(mode="wrap")
     def _without_unused(self, dump: Any) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def test_all_libraries_are_seeded_and_put_back(digits: Any) -> None:
     ("name", "error", "message"),
     [
         ("nowhere:train", ConfigError, "recipe.train: 'nowhere:train' cannot be imported: .*No module named 'nowhere'"),
-        (f"{FUNCTIONS}:trian", ConfigError, f"'{FUNCTIONS}:trian'; {FUNCTIONS} has no such function; did you mean 'train'"),
+        (f"{FUNCTIONS}:trian", ConfigError, f"{FUNCTIONS} has no such function; did you mean 'train'"),
         (f"{FUNCTIONS}:takes_less", ConfigError, rf"{FUNCTIONS}.py:\d+: takes_less: .*called with model, data, recipe"),
         (f"{FUNCTIONS}:fails", ConfigError, rf"recipe.train '{FUNCTIONS}:fails': .*{FUNCTIONS}.py:\d+: KeyError"),
         (f"{FUNCTIONS}:spoils", TrainingDiverged, f"after '{FUNCTIONS}:spoils' weights are NaN or infinite"),

@@ -291,7 +291,18 @@ def test_paths_are_dropped_more_often_from_epoch_to_epoch(digits: Any, space: st
     set_drop_path(expected, 0.0)
     found, _ = trained(digits, model(), schedule="constant", drop_path=0.6)
     assert same(found, expected) and not same(found, trained(digits, model(), schedule="constant")[0])
-    assert all(getattr(module, "drop_path_prob", 0) == 0 for module in found.modules())
+    assert all(getattr(module, "drop_prob", 0) == 0 for module in found.modules())
+
+
+def test_nnis_and_timms_layers_drop_paths_too() -> None:
+    from nni.nas.hub.pytorch.utils.nn import DropPath
+    from timm.layers import DropPath as TimmsDropPath
+
+    model = nn.Sequential(DropPath(0.1), TimmsDropPath(0.1))
+    set_drop_path(model, 0.5)
+    assert [layer.drop_prob for layer in model] == [0.5, 0.5]
+    torch.manual_seed(0)
+    assert 0 < torch.count_nonzero(model(torch.ones(400, 1))) < 200
 
 
 def test_identities_are_no_paths_and_nothing_is_dropped_in_evaluation() -> None:
@@ -458,7 +469,7 @@ def test_private_adam_without_noise_is_adam(digits: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"drop_path": 0.2}, r"recipe.drop_path: a Sequential has no set_drop_path_prob\(p\)"),
+        ({"drop_path": 0.2}, "recipe.drop_path: a Sequential has no layer with a drop_prob"),
         ({"auxiliary": 0.4}, "recipe.auxiliary: a Sequential has no auxiliary_layer"),
     ],
 )
