@@ -307,7 +307,8 @@ def test_nnis_and_timms_layers_drop_paths_too() -> None:
 
 def test_identities_are_no_paths_and_nothing_is_dropped_in_evaluation() -> None:
     model = darts_network()
-    set_drop_path(model, 0.999)
+    set_drop_path(model, 0.9999)
+    torch.manual_seed(0)
     images = torch.rand(8, 1, 8, 8)
     with torch.no_grad():
         before = model.eval()(images)
@@ -443,7 +444,7 @@ def test_what_would_not_be_private_is_refused_with_dp(options: dict[str, Any]) -
 
 
 def test_private_trainings_take_the_others(digits: Any) -> None:
-    dp = {"noise_multiplier": 1e-6, "max_grad_norm": 1e6}
+    dp = {"noise_multiplier": 1.0}
     model = darts_network()
     options = {"optimizer": "adamw", "schedule": "cosine", "warm_up": 1, "drop_path": 0.2, "ema": 0.5, "cutout": 2}
     found, result = trained(digits, model, dp=dp, **options)
@@ -453,7 +454,7 @@ def test_private_trainings_take_the_others(digits: Any) -> None:
 
 
 def test_private_adam_without_noise_is_adam(digits: Any) -> None:
-    dp = {"noise_multiplier": 1e-9, "max_grad_norm": 1e9}
+    dp = {"noise_multiplier": 1e-6, "max_grad_norm": 20.0}  # no gradient is as long
 
     def model() -> nn.Module:
         seed_everything(0)

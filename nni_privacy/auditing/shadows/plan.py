@@ -50,6 +50,7 @@ _MODULES = (
     "nni_privacy.training.drop_path",
     "nni_privacy.training.early_stopping",
     "nni_privacy.training.loop",
+    "nni_privacy.training.modes",
     "nni_privacy.training.optimizers",
     "nni_privacy.training.own_function",
     "nni_privacy.training.schedules",
