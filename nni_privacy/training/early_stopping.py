@@ -33,9 +33,7 @@ def held_out(recipe: Recipe, count: int, *, seed: int) -> npt.NDArray[np.bool_]:
     return chosen
 
 
-def without_held_out(
-    split: FourWaySplit, recipe: Recipe, *, seed: int
-) -> tuple[FourWaySplit, npt.NDArray[np.int64]]:
+def without_held_out(split: FourWaySplit, recipe: Recipe, *, seed: int) -> tuple[FourWaySplit, npt.NDArray[np.int64]]:
     """A split whose target-train are the records that really are trained on; and those that are held out of it."""
     held = held_out(recipe, len(split.target_train), seed=seed)
     return replace(split, target_train=split.target_train[~held]), split.target_train[held]

@@ -162,13 +162,16 @@ class PlainSteps:
         self.task = task
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
+        """Rows of the batches of an epoch."""
         return epoch_batches(len(self.task.labels), batch_size=self.task.recipe.batch_size, generator=generator)
 
     def recording(self) -> AbstractContextManager[None]:
+        """What an epoch runs in."""
         auxiliary = self.task.auxiliary
         return nullcontext() if auxiliary is None else auxiliary.listening()
 
     def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """One step on the records ``index``; returns what :meth:`Task.backward` does."""
         self.task.optimizer.zero_grad(set_to_none=True)
         seen = self.task.backward(index)
         self.task.stepper.step()

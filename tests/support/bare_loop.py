@@ -36,7 +36,7 @@ def bare_loop(
     each_step: bool = False,
     loss: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
     backward: Callable[[Tensor], None] = Tensor.backward,
-    step: Callable[[torch.optim.Optimizer], None] = torch.optim.Optimizer.step,
+    step: Callable[[Any], None] = lambda optimizer: optimizer.step(),
     after_step: Callable[[nn.Module], None] = lambda model: None,
     before_epoch: Callable[[int, nn.Module], None] = lambda epoch, model: None,
 ) -> list[float]:

@@ -123,14 +123,14 @@ def test_a_configuration_is_checked_before_anything_is_started(tmp_path: Path, m
         "strategy": "random", "trials": 1, "evaluator": {"attacks": ["loss_threshold"]},
     }  # fmt: skip
     content["evaluator"]["recipe"] = {"train": "training_functions:trian"}
-    with pytest.raises(ConfigError, match="recipe.train: .*did you mean 'train'"):
+    with pytest.raises(ConfigError, match=r"recipe.train: .*did you mean 'train'"):
         parse_config(content)
     (tmp_path / "here_only.py").write_text("def train(**everything):\n    pass\n")
     monkeypatch.chdir(tmp_path)
     content["evaluator"]["recipe"] = {"train": "here_only:train"}
     assert parse_config(content).evaluator.recipe.train == "here_only:train"
     content["evaluator"]["attacks"] = ["lt_iqr"]
-    with pytest.raises(ConfigError, match="recipe.train: attack 'lt_iqr' compares epochs"):
+    with pytest.raises(ConfigError, match=r"recipe\.train: attack 'lt_iqr' compares epochs"):
         parse_config(content)
 
 

@@ -236,8 +236,8 @@ def test_mixup_takes_tables(digits: Any) -> None:
     result = fit(nn.Linear(64, 10), table, digits.labels, recipe=recipe, seed=0, device="cpu")
     assert math.isfinite(result.losses[0])
     for option in ("cutmix", "cutout"):
+        wanted = Recipe.from_mapping({"epochs": 1, option: 1})
         with pytest.raises(DataError, match=rf"recipe: {option} needs images \(n, C, H, W\)"):
-            wanted = Recipe.from_mapping({"epochs": 1, option: 1})
             fit(nn.Linear(64, 10), table, digits.labels, recipe=wanted, seed=0, device="cpu")
     with pytest.raises(DataError, match="recipe: mixup needs images or one tensor of floats"):
         fit(nn.Embedding(9, 10), torch.zeros(4, 1).long(), torch.arange(4), recipe=recipe, seed=0, device="cpu")
