@@ -12,6 +12,7 @@ import torch
 from bare_loop import network, same
 from shadows.support_shadows import TINY, pool, references
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from nni_privacy.auditing.shadows import spec_for
 from nni_privacy.auditing.shadows.plan import ShadowTask
@@ -54,9 +55,7 @@ def test_it_trains_as_it_would_by_itself(digits: Any) -> None:
         torch.manual_seed(SEED)
         for _ in range(2):
             expected.train()
-            # What a DataLoader draws from its generator, and a record at a time.
-            torch.empty((), dtype=torch.int64).random_(generator=order)
-            for index in torch.randperm(150, generator=order).split(32):
+            for index in DataLoader(range(len(digits.images)), batch_size=32, shuffle=True, generator=order):
                 batch = torch.stack([normalize(digits.images[[row]])[0] for row in index.tolist()])
                 optimizer.zero_grad()
                 functional.cross_entropy(expected(batch), digits.labels[index]).backward()
