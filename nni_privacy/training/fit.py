@@ -173,7 +173,7 @@ class _Training:
         """Mean cross-entropy of the model in evaluation mode."""
         if validation is None or not len(validation[1]):
             raise DataError("recipe: stop_early needs records to look at: give more to train on")
-        asked = {"normalize": self.classifier.normalize, "outputs": self.classifier.outputs}
+        asked: dict[str, Any] = {"normalize": self.classifier.normalize, "outputs": self.classifier.outputs}
         logits = predict_logits(self.classifier.model, validation[0], device=self.place, **asked)
         return functional.cross_entropy(torch.from_numpy(logits).double(), validation[1].cpu()).item()
 

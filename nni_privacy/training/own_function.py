@@ -55,7 +55,7 @@ class TrainingData(Dataset[tuple[Any, Tensor]]):
         return len(self.labels)
 
     def __getitem__(self, rows: Any) -> tuple[Any, Tensor]:
-        if isinstance(rows, slice | list | tuple) or getattr(rows, "ndim", 0):
+        if isinstance(rows, slice | list | tuple) or getattr(rows, "ndim", False):
             chosen: Any = rows if isinstance(rows, slice) else torch.as_tensor(rows)
             return self._classifier.prepare(self.inputs[chosen]).value, self.labels[chosen]
         row = int(rows)

@@ -192,7 +192,7 @@ class Recipe(Options):
         return learning_rate(self, epoch, step=step, steps=steps)
 
 
-_FIRST = ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones", "decay")
+_FIRST: tuple[str, ...] = ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "milestones", "decay")
 _FIRST += ("augmentation", "label_smoothing", "dp")
 
 _PRIVATE: Mapping[str, str] = MappingProxyType(
