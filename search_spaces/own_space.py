@@ -87,7 +87,7 @@ _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def _arguments(kind: type[ModelSpace]) -> Mapping[str, Parameter]:
-    """The arguments of a class as it was written: NNI wraps the constructor of every space, and says no longer which."""
+    """The arguments of a class as it was written: NNI wraps every constructor of a space, and hides them."""
     written = (vars(base).get("_init_wrapped") for base in kind.__mro__)
     constructor = next((one for one in written if one is not None and one.__name__ == "__init__"), kind.__init__)
     _, *arguments = signature(constructor).parameters.values()

@@ -117,8 +117,8 @@ def test_init_writes_a_configuration_of_it(tmp_path: Path) -> None:
 
 def test_a_pattern_needs_a_space_that_says_what_it_means() -> None:
     settings = configured(pattern={"name": "demotion-reduction"})
+    space = build_space(settings, load_dataset("digits", limit=400))
     with pytest.raises(PatternError, match="Stack"):
-        space = build_space(settings, load_dataset("digits", limit=400))
         fit_parts(space, build_evaluator(settings), build_search_strategy(settings))
 
 
