@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import nni
-from nni.common.serializer import SerializableObject
+from nni.common.serializer import SerializableObject, is_traceable
 from nni.mutable import LabeledMutable, Mutable, Sample, SampleValidationError
 from nni.nas.evaluator import Evaluator, FrozenEvaluator, MutableEvaluator
 from nni.nas.space import model_context
@@ -138,13 +138,13 @@ class AuditedEvaluator(MutableEvaluator):
         """
         trial = _Trial(self)
         trial.built(model)
-        return trial.run(lambda: self.inner.evaluate(model))
+        return trial.run(lambda: trial.inner.evaluate(model))
 
     def _execute(self, model: Any) -> dict[str, Any]:
         # An evaluator of its own way to execute, as those that seed before NNI builds the model, keeps it.
         trial = _Trial(self)
         with trial.seeing(model):
-            return trial.run(lambda: self.inner._execute(model))
+            return trial.run(lambda: trial.inner._execute(model))
 
     # --- choices of the evaluator itself ---
 
@@ -217,8 +217,7 @@ class _Trial(TrialCommandChannel):
         self._untrained: str | None = None
         self._audit: TrainingAudit | None = None
         self._watch = LoaderWatch(lambda: _state(self.model))
-        inner = evaluator.inner
-        self._inner = inner.get() if isinstance(inner, FrozenEvaluator) else inner
+        self.inner = _unused(evaluator.inner)
         self._channel = get_default_trial_command_channel()
 
     # --- the model ---
@@ -280,7 +279,7 @@ class _Trial(TrialCommandChannel):
             self.model, self._untrained = returned, None
         if not self._trained:
             raise AuditError(
-                f"{type(self._inner).__name__} left the model's weights as they were: it trains nothing, or another "
+                f"{type(self.inner).__name__} left the model's weights as they were: it trains nothing, or another "
                 "instance; return the trained module from evaluate()"
             )
         report = self._ready().finish(self.model, shadow=self._shadow())
@@ -296,7 +295,7 @@ class _Trial(TrialCommandChannel):
         theirs = _mapping(self.finals[-1]) if self.finals else _mapping(returned) if _is_result(returned) else {}
         if not self.finals:
             used = "what evaluate() returned" if theirs else "the accuracy on the non-members"
-            odd.append(f"no final result: {type(self._inner).__name__} reported none, so default is {used}")
+            odd.append(f"no final result: {type(self.inner).__name__} reported none, so default is {used}")
         elif "default" not in theirs:
             odd.append("no default: the final result has none, so it is the accuracy on the non-members")
         if isinstance(told := theirs.get("notices"), str) and told:
@@ -321,7 +320,7 @@ class _Trial(TrialCommandChannel):
             if missing is not None:
                 kind = {"members": "train", "nonmembers": "validation"}[missing]
                 raise ConfigError(
-                    f"{missing}: {type(self._inner).__name__} has no {kind} loader that can be found: give "
+                    f"{missing}: {type(self.inner).__name__} has no {kind} loader that can be found: give "
                     f"{missing}=(inputs, labels), a loader, or a function that returns one"
                 )
             sides = {side: self._source(side) for side in _PREFIXES}
@@ -336,7 +335,7 @@ class _Trial(TrialCommandChannel):
     @property
     def _trainer(self) -> Any:
         """Of Lightning."""
-        trainer = getattr(self._inner, "trainer", None)
+        trainer = getattr(self.inner, "trainer", None)
         return trainer if hasattr(trainer, "fit_loop") else None
 
     def _source(self, side: str) -> Any:
@@ -346,7 +345,7 @@ class _Trial(TrialCommandChannel):
             return told
         if self._trainer is not None:  # once it is set up: a data module may split anew each time
             return trainer_records(self._trainer, side)
-        given = {**vars(self._inner), **getattr(self._inner, "arguments", {})}
+        given = {**vars(self.inner), **getattr(self.inner, "arguments", {})}
         for prefix in _PREFIXES[side]:
             for suffix in _SUFFIXES:
                 for name in (f"{prefix}_{suffix}".strip("_"), f"{prefix}{suffix}"):
@@ -364,6 +363,14 @@ class _Trial(TrialCommandChannel):
         if shadow is None or shadow.model is not None or shadow.reference is not None:
             return shadow
         return replace(shadow, model=_source_of(self.model))
+
+
+def _unused(inner: Evaluator) -> Any:
+    """The evaluator; a new one where its trainer has trained already: Lightning's train no second model."""
+    found: Any = inner.get() if isinstance(inner, FrozenEvaluator) else inner
+    loop = getattr(getattr(found, "trainer", None), "fit_loop", None)
+    used = loop is not None and loop.epoch_progress.current.processed
+    return found.trace_copy().get() if used and is_traceable(found) else found
 
 
 def _state(model: Any) -> str | None:
