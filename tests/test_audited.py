@@ -49,12 +49,18 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def default_of(space: SimplifiedModelSpace) -> dict[str, Any]:
+    sample: dict[str, Any] = {}
+    space.default(sample)
+    return sample
+
+
 class Ran:
     """A trial in this process: what NNI got, and the model that was built."""
 
     def __init__(self, space: Any, evaluator: Evaluator, **sample: Any) -> None:
         whole = SimplifiedModelSpace.from_model(space, evaluator)
-        model = whole.freeze({**whole.default(), **sample})
+        model = whole.freeze({**default_of(whole), **sample})
         self.sent: list[tuple[str, Any]] = []
         build = model.executable_model
         model.executable_model = self._kept(build)
@@ -89,8 +95,8 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 STRANGERS: dict[str, tuple[Callable[[], Any], Callable[[], Evaluator], Any]] = {
-    "function": (digits_project.DigitNet, lambda: FunctionalEvaluator(digits_project.train_model), digits_project),
-    "lightning": (digits_lightning.LittleNet, digits_lightning.classification, digits_lightning),
+    "function": (digits_project.DigitNet, lambda: FunctionalEvaluator(digits_project.train_model), digits_project.digits),
+    "lightning": (digits_lightning.LittleNet, digits_lightning.classification, digits_lightning.Digits),
 }
 
 
@@ -99,7 +105,7 @@ STRANGERS: dict[str, tuple[Callable[[], Any], Callable[[], Evaluator], Any]] = {
 def test_a_strangers_training_stays_as_it_is_and_metrics_are_added(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    space, evaluator, project = STRANGERS[name]
+    space, evaluator, digits = STRANGERS[name]
     before = Ran(space(), evaluator())
     monkeypatch.setenv("NNI_OUTPUT_DIR", str(tmp_path))
     after = Ran(space(), AuditedEvaluator(evaluator(), attacks=ATTACKS))
@@ -109,7 +115,7 @@ def test_a_strangers_training_stays_as_it_is_and_metrics_are_added(
     curve = [value["default"] for value in after.intermediates]
     assert curve == before.intermediates and len(curve) > 3
     assert all(0 <= value["loss_threshold_mia_auc"] <= 1 for value in after.intermediates)
-    sides = [project.digits(train=train).tensors for train in (True, False)]
+    sides = [digits(train=train).tensors for train in (True, False)]
     told = audit(before.model, *sides, attacks=ATTACKS).metrics()
     assert {key: value for key, value in final.items() if key in told} == told
     assert final["accuracy"] == pytest.approx(plain, abs=1e-6) and final["train_accuracy"] > final["accuracy"]
@@ -130,12 +136,7 @@ def tune(model: nn.Module, *, steps: int = 20) -> None:
         optimizer.step()
 
 
-def members() -> Any:
-    return digits_project.digits(train=True)
-
-
-def others() -> Any:
-    return digits_project.digits(train=False)
+members, others = digits_project.train_set, digits_project.test_set
 
 
 def audited(function: Callable[..., Any], **options: Any) -> AuditedEvaluator:
@@ -242,7 +243,7 @@ def test_an_evaluator_that_builds_the_model_itself_is_followed() -> None:
     found = Ran(digits_project.DigitNet(), AuditedEvaluator(OwnWay(), members=members, nonmembers=others))
     torch.manual_seed(5)
     twin = SimplifiedModelSpace.from_model(digits_project.DigitNet(), None)
-    twin = twin.freeze(twin.default()).executable_model()
+    twin = twin.freeze(default_of(twin)).executable_model()
     tune(twin)
     assert same_weights(found.model, twin) and found.finals[0]["mia_auc"] > 0.5
 
@@ -315,7 +316,7 @@ def test_choices_of_the_evaluator_itself_are_searched() -> None:
     plain = Ran(digits_project.DigitNet(), FunctionalEvaluator(digits_project.train_model, learning_rate=0.05))
     found = Ran(digits_project.DigitNet(), evaluator, rate=0.05)
     assert found.finals[0]["default"] == plain.finals[0] and same_weights(found.model, plain.model)
-    frozen = whole.freeze({**whole.default(), "rate": 0.05})
+    frozen = whole.freeze({**default_of(whole), "rate": 0.05})
     assert nni.load(nni.dump(frozen)).evaluator.inner.arguments == {"learning_rate": 0.05}
 
 
@@ -354,7 +355,7 @@ def quick(model: Any) -> None:
 # --- before and after, with NNI's manager ---
 
 RESULTS = """
-    trials = [(t.trialJobId, t.status, t.hyperParameters[0].parameters.sample,
+    trials = [(t.trialJobId, t.status, t.hyperParameters[0].parameters["sample"],
                [m.data for m in t.finalMetricData or []]) for t in experiment.list_trial_jobs()]
     curves = {k: [m.data for m in v if m.type == "PERIODICAL"] for k, v in experiment.get_job_metrics().items()}
     import json; print("RESULTS", json.dumps([trials, curves]))

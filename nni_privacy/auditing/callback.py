@@ -79,6 +79,7 @@ class AuditCallback(Callback):
         Raises:
             PrivacyError: if it cannot.
         """
+        self._trained(pl_module)
         sides = {
             side: told if told is not None else _loaded(trainer, side)
             for side, told in zip(("members", "nonmembers"), self._sides, strict=True)

@@ -157,7 +157,7 @@ def test_an_epochs_auc_is_that_of_the_losses_and_leaves_the_model_as_it_was() ->
     with torch.no_grad():
         losses = [functional.cross_entropy(model(side[:][0]), side[:][1], reduction="none") for side in (members, others)]
     truth = roc_auc_score(np.repeat([1, 0], COUNT), -torch.cat(losses).numpy())
-    assert auc == pytest.approx(truth, abs=1e-9) and truth > 0.6
+    assert auc == pytest.approx(truth, abs=1e-4) and truth > 0.6
 
 
 @pytest.mark.parametrize("attacks", [["loss_threshold"], ["white_box_partial", "gap", "black_box_partial"]])

@@ -2,7 +2,7 @@
 
 import nni
 import torch
-from nni.nas.nn.pytorch import LayerChoice, ModelSpace, MutableConv2d, MutableLinear
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace, MutableConv2d, MutableDropout, MutableLinear
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
@@ -19,13 +19,21 @@ def digits(train):
     return TensorDataset(images[rows], torch.tensor(data.target)[rows])
 
 
+def train_set():
+    return digits(train=True)
+
+
+def test_set():
+    return digits(train=False)
+
+
 class DigitNet(ModelSpace):
     def __init__(self):
         super().__init__()
         width = nni.choice("width", [8, 16])
         self.conv = MutableConv2d(1, width, 3, padding=1)
         self.act = LayerChoice({"relu": nn.ReLU(), "tanh": nn.Tanh()}, label="act")
-        self.dropout = nn.Dropout(nni.choice("dropout", [0.0, 0.25]))
+        self.dropout = MutableDropout(nni.choice("dropout", [0.0, 0.25]))
         self.fc = MutableLinear(width * 16, 10)
 
     def forward(self, x):

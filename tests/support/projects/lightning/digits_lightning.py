@@ -10,12 +10,13 @@ from torch.utils.data import TensorDataset
 
 
 @nni.trace
-def digits(train):
-    data = load_digits()
-    images = torch.tensor(data.images[:, None] / 16, dtype=torch.float32)
-    rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:800]
-    rows = rows[:400] if train else rows[400:]
-    return TensorDataset(images[rows], torch.tensor(data.target)[rows])
+class Digits(TensorDataset):
+    def __init__(self, train):
+        data = load_digits()
+        images = torch.tensor(data.images[:, None] / 16, dtype=torch.float32)
+        rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:800]
+        rows = rows[:400] if train else rows[400:]
+        super().__init__(images[rows], torch.tensor(data.target)[rows])
 
 
 class LittleNet(ModelSpace):
@@ -32,8 +33,8 @@ class LittleNet(ModelSpace):
 
 def classification(**options):
     return Classification(
-        train_dataloaders=DataLoader(digits(train=True), batch_size=32, shuffle=True),
-        val_dataloaders=DataLoader(digits(train=False), batch_size=100),
+        train_dataloaders=DataLoader(Digits(train=True), batch_size=32, shuffle=True),
+        val_dataloaders=DataLoader(Digits(train=False), batch_size=100),
         max_epochs=4,
         num_classes=10,
         learning_rate=0.01,
