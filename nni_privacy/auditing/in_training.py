@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
@@ -235,7 +236,7 @@ class TrainingAudit:
         return np.concatenate([np.sort(side) for side in sides])
 
     def _ask(self, model: nn.Module) -> TargetSignals:
-        tensor = next((*model.parameters(), *model.buffers()), None)
+        tensor = next(chain(model.parameters(), model.buffers()), None)
         rows = torch.from_numpy(self._watched)
         with isolated(threads=torch.get_num_threads()):
             return extract_signals(

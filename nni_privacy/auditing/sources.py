@@ -23,6 +23,7 @@ from nni_privacy.data import Dataset
 from nni_privacy.data.inputs import Inputs
 from nni_privacy.errors import AuditError, DataError
 from nni_privacy.rng import derived_seed, isolated
+from nni_privacy.training.gradients import gradients_on
 
 __all__ = ["SourcedRecords", "holds_records", "read_records", "trainer_caveats", "trainer_records"]
 
@@ -78,7 +79,7 @@ def read_records(name: str, source: Any, *, scaled: bool, limit: int | None = No
     Raises:
         AuditError: with ``name``, if they cannot be read.
     """
-    with isolated(threads=torch.get_num_threads()):
+    with gradients_on(), isolated(threads=torch.get_num_threads()):  # also in the middle of a validation
         if callable(source) and not holds_records(source):
             source = source()
         if not isinstance(source, list | tuple) or not holds_records(source):
