@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -403,11 +403,9 @@ def _source_of(model: nn.Module) -> ModelSource | None:
     plain = {"space": path, "arguments": arguments, "sample": dict(sample)}
     importable = getattr(sys.modules.get(space.__module__), space.__name__, None) is space
     if importable and space.__module__ != "__main__" and not model.trace_args:
-        try:
+        with suppress(TypeError):  # what JSON does not know
             if json.loads(json.dumps(plain)) == plain:
                 return ModelSpec(space_model, plain)
-        except TypeError:
-            pass
 
     def build() -> nn.Module:
         with model_context(dict(sample)):

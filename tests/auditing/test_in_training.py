@@ -71,7 +71,8 @@ def fitted(epochs: int = 30) -> nn.Module:
 
 
 def states() -> tuple[Any, ...]:
-    return random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()
+    generators = np.random.get_state(legacy=True)  # noqa: NPY002 - the global one is meant
+    return random.getstate(), generators[1].tobytes(), torch.get_rng_state().numpy().tobytes()
 
 
 SOURCES = {
