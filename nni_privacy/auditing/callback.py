@@ -80,17 +80,12 @@ class AuditCallback(Callback):
             PrivacyError: if it cannot.
         """
         self._trained(pl_module)
-        sides = {
-            side: told if told is not None else _loaded(trainer, side)
-            for side, told in zip(("members", "nonmembers"), self._sides, strict=True)
-        }
-        self._audit = TrainingAudit(**sides, settings=self.settings, normalize=self._normalize)
+        self._ready(trainer, wait=trainer.enable_validation)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the epoch's AUC."""
-        if self._audit is None:
-            return
-        auc = self._audit.after_epoch(self._trained(pl_module))
+        audit = self._ready(trainer, wait=True)
+        auc = None if audit is None else audit.after_epoch(self._trained(pl_module))
         if auc is not None:
             pl_module.log(EPOCH_METRIC, auc, on_epoch=True, rank_zero_only=True)
 
@@ -100,9 +95,10 @@ class AuditCallback(Callback):
         Raises:
             PrivacyError: if its answers cannot be audited.
         """
-        if self._audit is None or not trainer.is_global_zero:
+        audit = self._ready(trainer, wait=False) if trainer.is_global_zero else None
+        if audit is None:
             return
-        self.report = self._audit.finish(self._trained(pl_module), shadow=self.shadow)
+        self.report = audit.finish(self._trained(pl_module), shadow=self.shadow)
         caveats = () if self._sides[0] is not None else trainer_caveats(trainer)
         for notice in (*self.report.notices, *caveats):
             _logger.warning("%s", notice)
@@ -110,6 +106,22 @@ class AuditCallback(Callback):
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
+
+    def _ready(self, trainer: pl.Trainer, *, wait: bool) -> TrainingAudit | None:
+        """The records, read once; with ``wait`` None where the trainer has no loader of a side yet."""
+        if self._audit is not None:
+            return self._audit
+        sides = {
+            side: told if told is not None else trainer_records(trainer, side)
+            for side, told in zip(("members", "nonmembers"), self._sides, strict=True)
+        }
+        for side, kind in (("members", "train"), ("nonmembers", "validation")):
+            if sides[side] is None and wait:
+                return None
+            if sides[side] is None:
+                raise ConfigError(f"{side}: the trainer has no {kind} loader: give {side}=(inputs, labels) or a loader")
+        self._audit = TrainingAudit(**sides, settings=self.settings, normalize=self._normalize)
+        return self._audit
 
     def _trained(self, pl_module: pl.LightningModule) -> nn.Module:
         if self._network is None:
@@ -122,11 +134,3 @@ class AuditCallback(Callback):
             name = type(pl_module).__name__
             raise ConfigError(f"network: {self._network!r}; {name} has no torch.nn.Module of that name")
         return found
-
-
-def _loaded(trainer: pl.Trainer, side: str) -> Any:
-    found = trainer_records(trainer, side)
-    if found is None:
-        kind = {"members": "train", "nonmembers": "validation"}[side]
-        raise ConfigError(f"{side}: the trainer has no {kind} loader: give {side}=(inputs, labels) or a loader")
-    return found

@@ -295,6 +295,9 @@ def test_a_callback_audits_what_lightning_trains_and_changes_nothing_of_it() -> 
     assert callback.report is not None and callback.report.metrics() == told.metrics()
     assert float(trainer.callback_metrics["mia_auc"]) == pytest.approx(told.metrics()["mia_auc"])
     assert len(curve.seen) == 4 and len(set(curve.seen)) > 1
+    late = AuditCallback(attacks=["loss_threshold", "black_box_partial"])
+    train(late, check_val_every_n_epoch=4, num_sanity_val_steps=0)  # what is validated is known from then on
+    assert late.report is not None and late.report.metrics() == told.metrics()
     inside = AuditCallback(records(0), lambda: records(1), network="net", attacks="loss_threshold")
     train(inside)
     assert inside.report is not None and inside.report.metrics()["mia_auc"] == told.metrics()["mia_auc"]
@@ -305,6 +308,8 @@ def test_a_training_that_cannot_be_audited_ends_before_it_begins() -> None:
     callback = AuditCallback(nonmembers=DataLoader(records(0), 20))
     with pytest.raises(AuditError, match="share 200"):
         train(callback)
+    with pytest.raises(ConfigError, match="nonmembers: the trainer has no validation loader: give nonmembers="):
+        train(AuditCallback(), limit_val_batches=0)
     with pytest.raises(ConfigError, match=r"network: 'nett'; Plain has no torch\.nn\.Module"):
         train(AuditCallback(network="nett"))
 
