@@ -72,8 +72,8 @@ class AuditedEvaluator(MutableEvaluator):
             the loaders that it goes through while the weights do not change).
         attacks: names of attacks, the first of them primary: its metrics are reported without prefix.
         shadow: :class:`~nni_privacy.auditing.shadows.ShadowOptions`, or a mapping of its fields, for attacks that need
-            shadow models; ``recipe`` is how they are trained, ``train`` and ``test`` may be what ``members`` may be, and
-            ``model`` is, if it is not given, the trial's own architecture.
+            shadow models; ``recipe`` is how they are trained, ``train`` and ``test`` may be what ``members`` may be,
+            and ``model`` is, if it is not given, the trial's own architecture.
         normalize: a function that is applied to each batch before the model.
         **settings: further ones of :class:`~nni_privacy.auditing.in_training.AttackSettings`: ``seed``, ``device``,
             ``batch_size``, ``limit``, ``monitored``, ``outputs``, ``allow_shared``, ``effort``, ``plugins``.
@@ -301,7 +301,10 @@ class _Trial(TrialCommandChannel):
         if isinstance(told := theirs.get("notices"), str) and told:
             odd.insert(0, told)
         counts = {
-            "split": {"members": int(report.signals.is_member.sum()), "nonmembers": int((~report.signals.is_member).sum())},
+            "split": {
+                "members": int(report.signals.is_member.sum()),
+                "nonmembers": int((~report.signals.is_member).sum()),
+            },
             "classes": {str(label): sides for label, sides in class_counts(report.signals).items()},
         }
         known = nni.get_current_parameter() is not None or hasattr(self.model, "genotype")

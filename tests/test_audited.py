@@ -95,7 +95,11 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 STRANGERS: dict[str, tuple[Callable[[], Any], Callable[[], Evaluator], Any]] = {
-    "function": (digits_project.DigitNet, lambda: FunctionalEvaluator(digits_project.train_model), digits_project.digits),
+    "function": (
+        digits_project.DigitNet,
+        lambda: FunctionalEvaluator(digits_project.train_model),
+        digits_project.digits,
+    ),
     "lightning": (digits_lightning.LittleNet, digits_lightning.classification, digits_lightning.Digits),
 }
 
@@ -172,7 +176,9 @@ def test_of_several_final_results_the_last_counts_and_comes_once() -> None:
     assert [kind for kind, _ in found.sent] == ["FINAL"]
 
 
-@pytest.mark.parametrize(("returned", "used"), [(0.75, "what evaluate() returned"), (None, "the accuracy"), ("x", "the a")])
+@pytest.mark.parametrize(
+    ("returned", "used"), [(0.75, "what evaluate() returned"), (None, "the accuracy"), ("x", "the a")]
+)
 def test_without_a_final_result_there_is_still_one_and_it_is_said(returned: Any, used: str) -> None:
     (final,) = ran(lambda model: returned).finals
     assert final["default"] == (returned if isinstance(returned, float) else final["accuracy"])
@@ -401,4 +407,3 @@ def test_a_project_of_strangers_before_and_after(project: str, tmp_path: Path) -
         assert [epoch["default"] for epoch in epochs] == curve and len(curve) >= 4
         assert all(0 <= epoch["loss_threshold_mia_auc"] <= 1 for epoch in epochs)
         assert json.loads(final["architecture"]) == json.loads(sample)
-

@@ -264,4 +264,3 @@ class TrainingAudit:
             if (source := getattr(shadow, name)) is not None
         }
         return replace(shadow, **parts)
-

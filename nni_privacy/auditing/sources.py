@@ -112,7 +112,9 @@ def trainer_caveats(trainer: Any) -> tuple[str, ...]:
     if not fast and (limit is None or (isinstance(limit, float) and limit == 1)):
         return ()
     cause = "fast_dev_run" if fast else f"limit_train_batches={limit}"
-    return (f"unsure members: by {cause} the trainer leaves batches out, so some members may never have been trained on",)
+    return (
+        f"unsure members: by {cause} the trainer leaves batches out, so some members may never have been trained on",
+    )
 
 
 def _read(name: str, source: Any, *, scaled: bool, limit: int | None, seed: int) -> SourcedRecords:

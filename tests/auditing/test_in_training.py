@@ -156,7 +156,9 @@ def test_an_epochs_auc_is_that_of_the_losses_and_leaves_the_model_as_it_was() ->
     assert states() == before and [module.training for module in model.modules()] == modes
     model.eval()
     with torch.no_grad():
-        losses = [functional.cross_entropy(model(side[:][0]), side[:][1], reduction="none") for side in (members, others)]
+        losses = [
+            functional.cross_entropy(model(side[:][0]), side[:][1], reduction="none") for side in (members, others)
+        ]
     truth = roc_auc_score(np.repeat([1, 0], COUNT), -torch.cat(losses).numpy())
     assert auc == pytest.approx(truth, abs=1e-4) and truth > 0.6
 
@@ -165,7 +167,9 @@ def test_an_epochs_auc_is_that_of_the_losses_and_leaves_the_model_as_it_was() ->
 def test_its_end_is_the_audit_of_the_same_records(attacks: list[str]) -> None:
     model, (members, others) = fitted(), (records(0), records(1))
     before = states()
-    report = TrainingAudit(DataLoader(members, 9, shuffle=True), others, AttackSettings(attacks=tuple(attacks))).finish(model)
+    report = TrainingAudit(DataLoader(members, 9, shuffle=True), others, AttackSettings(attacks=tuple(attacks))).finish(
+        model
+    )
     assert report.metrics() == audit(model, members.tensors, others.tensors, attacks=attacks).metrics()
     assert states() == before
     limited = TrainingAudit(members, others, AttackSettings(limit=50)).finish(model)
@@ -185,7 +189,9 @@ def test_losses_of_epochs_make_a_trace() -> None:
         assert watching.after_epoch(model) is None
         model.eval()
         with torch.no_grad():
-            sides = [functional.cross_entropy(model(one[:][0]), one[:][1], reduction="none") for one in (members, others)]
+            sides = [
+                functional.cross_entropy(model(one[:][0]), one[:][1], reduction="none") for one in (members, others)
+            ]
         losses.append(torch.cat(sides).numpy())
     trace = np.stack([losses[1], losses[3], losses[5]])  # four epochs of eight, the last being the audit's own
     told = audit(model, members.tensors, others.tensors, attacks="lt_iqr", loss_trace=trace)
@@ -229,7 +235,11 @@ def test_a_mistake_is_told_in_one_line_before_anything_is_trained(options: dict[
         (records(0), records(0, 100), "share 0 records"),
         (records(0, 10), records(1), "10 members and 200 non-members"),
         (torch.ones(3), records(1), "members is a Tensor"),
-        (records(0), [DataLoader(records(1)), DataLoader(TensorDataset(torch.ones(3, 2), torch.ones(3).long()))], "differ"),
+        (
+            records(0),
+            [DataLoader(records(1)), DataLoader(TensorDataset(torch.ones(3, 2), torch.ones(3).long()))],
+            "differ",
+        ),
     ],
 )
 def test_records_that_cannot_be_audited_are_refused(members: Any, others: Any, said: str) -> None:
@@ -265,7 +275,12 @@ class Plain(pl.LightningModule):
 
 
 def train(*callbacks: Any, train: Any = None, val: Any = None, **options: Any) -> tuple[Plain, pl.Trainer]:
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     trainer = pl.Trainer(max_epochs=5, accelerator="cpu", callbacks=list(callbacks), **{**quiet, **options})
     module = Plain()
     torch.manual_seed(7)
@@ -321,4 +336,3 @@ def test_batches_that_a_trainer_leaves_out_are_told(caplog: pytest.LogCaptureFix
     caplog.clear()
     train(AuditCallback(members=records(0)), limit_train_batches=0.5)
     assert "unsure members" not in caplog.text
-
