@@ -79,7 +79,7 @@ class PrivacyEvaluator(Evaluator):
     ``overfitting``, ``balanced_accuracy``, ``seconds``, with DP-SGD ``epsilon``, and ``architecture``, the one that was
     really trained, its ``parameters`` and ``multiply_adds``, and where it is searched its size (``factors``); as texts
     ``data``, the sizes of the split and of the classes, and ``notices``, why they may be no result, which may be empty
-    (docs/attacks.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy. Per-record
+    (docs/auditing.md, "The verdict"). The value that strategies maximise, ``default``, is the accuracy. Per-record
     scores go to ``scores.npz`` in the trial's output folder, the trained weights to ``model.safetensors``, with all
     that makes them whole (:class:`~nni_privacy.auditing.model_record.ModelRecord`).
 

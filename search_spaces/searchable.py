@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nni.mutable import Categorical
+from nni.mutable import Categorical, CategoricalMultiple
 from nni.nas.space import ExecutableModelSpace, RawFormatModelSpace, SimplifiedModelSpace
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.search_spaces.layer_choice_supernet import build_layer_choice_supernet
+from nni_privacy.search_spaces.hub import space_name
 from nni_privacy.search_spaces.space import SIZES
 from nni_privacy.search_spaces.supernet import Supernet
 from nni_privacy.training.fit import seed_everything
 
 __all__ = ["Searchable", "open_space"]
+
+MOST_SETS = 256
+"""Sets of inputs that one choice may have: each is a candidate with a weight of its own."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Searchable:
 
         Args:
             seed: of its initial weights; the global generators are seeded with it.
-            partial: the candidates of an edge see one in so many channels. Spaces of LayerChoice have candidates of
-                their own making: there they always see all.
+            partial: the candidates of an edge see one in so many channels. Spaces of NNI's own choices have candidates
+                of their own making: there they always see all.
             candidates: for some decisions, the names of what is left of their candidates.
             **sizes: of the network, other than the space's; only for our own spaces, others are as they are.
 
@@ -60,8 +65,10 @@ class Searchable:
         if self.own:
             arguments = {**self.arguments, **sizes}
             return self.space.supernet(self.choices, **arguments, partial=partial, candidates=candidates)
+        from nni_privacy.search_spaces.nni_supernet import build_nni_supernet  # NNI's supernets import Lightning
+
         space = self.space(*self.positional, **self.arguments)
-        return build_layer_choice_supernet(space, self.choices, candidates=candidates)
+        return build_nni_supernet(space, self.choices, candidates=candidates)
 
 
 def open_space(model_space: ExecutableModelSpace) -> Searchable:
@@ -81,11 +88,11 @@ def open_space(model_space: ExecutableModelSpace) -> Searchable:
         raise ConfigError(
             f"one-shot search cannot open a {type(model_space).__name__}; use NNI's model format 'simplified' or 'raw'"
         )
-    for label, choice in choices.items():
-        if not isinstance(choice, Categorical):
-            raise ConfigError(f"choice {label!r} is a {type(choice).__name__}; one-shot search takes plain choices")
     # Plain strings: NNI's labels of layers are of a class of its own, which checkpoints must not hold.
-    values = {str(label): tuple(choice.values) for label, choice in choices.items()}
+    values = {
+        str(label): _values(choice, f"choice {str(label)!r} of {space_name(model.trace_symbol)}")
+        for label, choice in choices.items()
+    }
     arguments = dict(model.trace_kwargs)
     sizes: dict[str, int] = {}
     if any(isinstance(arguments.get(label), list | tuple) for label in SIZES):
@@ -98,3 +105,16 @@ def open_space(model_space: ExecutableModelSpace) -> Searchable:
     if check is not None:
         check(values, **found.arguments)
     return found
+
+
+def _values(choice: Any, place: str) -> tuple[Any, ...]:
+    """What a choice may be, as samples write it: of several inputs, every set of them as a list."""
+    if isinstance(choice, Categorical):
+        return tuple(choice.values)
+    if not isinstance(choice, CategoricalMultiple):
+        raise ConfigError(f"{place} is a {type(choice).__name__}; one-shot search takes choices among finitely many")
+    total = len(choice.values)
+    sizes = range(1, total + 1) if choice.n_chosen is None else (choice.n_chosen,)
+    if sum(math.comb(total, size) for size in sizes) > MOST_SETS:
+        raise ConfigError(f"{place} has more than {MOST_SETS} sets of inputs; one-shot search keeps a weight of each")
+    return tuple(list(chosen) for size in sizes for chosen in itertools.combinations(choice.values, size))

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from nni_privacy.runs.journal import sample_key
 from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Sample
 from nni_privacy.strategies.one_shot import Batch, OneShotOptions
@@ -251,7 +252,7 @@ class ENAS(WeightSharing):
             for _ in range(DRAWS_PER_CANDIDATE):
                 for codes in self.controller.draw(count, generator=generator).codes.tolist():
                     sample = self.controller.sample(codes)
-                    found[tuple(sample.values())] = sample
+                    found[sample_key(sample)] = sample
                 if len(found) >= count:
                     break
         return list(found.values())[:count]

@@ -14,6 +14,7 @@ from nni.nas.strategy import Strategy
 from nni_privacy.errors import PatternError
 from nni_privacy.patterns import Pattern, load_pattern
 from nni_privacy.search_spaces.constraints import FixedEdges
+from nni_privacy.search_spaces.hub import pattern_rules, space_name
 
 __all__ = ["FixedPattern"]
 
@@ -26,7 +27,8 @@ class FixedPattern(Strategy):
     labels and keys of the samples stay as they are, and trials build the unmodified space.
 
     Which edges are fixed is the space's affair: DARTS fixes those of the pattern, NasBench201 the pattern's operation
-    between the cell's input and its first nodes.
+    between the cell's input and its first nodes. The same holds for the spaces of
+    ``nni.nas.hub.pytorch`` that are made of such cells: DARTS, ENAS, NASNet, AmoebaNet, PNAS and NasBench201.
 
     Works around any strategy that searches a simplified or raw space, NNI's ``Random``, ``RegularizedEvolution``,
     ``TPE`` and ``GridSearch`` among them, in :class:`PrivacyExperiment` and in a plain ``NasExperiment``.
@@ -126,16 +128,17 @@ def _constrained_choices(
     space: Any, choices: Mapping[str, Mutable], pattern: Pattern
 ) -> tuple[FixedEdges, dict[str, Mutable]]:
     """What ``pattern`` fixes in the space of this class, and the choices that it leaves."""
+    rules = pattern_rules(space)
     # A space of a user's own whose cells are those of DARTS needs ``constrain`` only.
-    fixed: FixedEdges = getattr(space, "fixed_edges", FixedEdges.of)(pattern)
+    fixed: FixedEdges = getattr(rules, "fixed_edges", FixedEdges.of)(pattern)
     if not len(fixed):
         return fixed, dict(choices)
-    constrain = getattr(space, "constrain", None)
-    if constrain is None:
+    if rules is None:
         raise PatternError(
-            f"the space {getattr(space, '__name__', space)} takes no cell patterns; DARTS and NasBench201 do"
+            f"the space {space_name(space)} takes no cell patterns; DARTS and NasBench201 of nni_privacy.search_spaces "
+            "do, and DARTS, ENAS, NASNet, AmoebaNet, PNAS and NasBench201 of nni.nas.hub.pytorch"
         )
-    constrained = constrain(choices, fixed)
+    constrained = rules.constrain(choices, fixed)
     if all(constrained[label] is choices[label] for label in choices):
         raise PatternError("none of the pattern's edges fits the space: it has too few intermediate nodes")
     return fixed, constrained

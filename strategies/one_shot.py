@@ -25,8 +25,9 @@ from nni_privacy.files import UNREADABLE, atomic_write, writing_run
 from nni_privacy.rng import isolated, stream_seed
 from nni_privacy.runs.epochs import EpochRecord, SearchLog
 from nni_privacy.schema import Count, Seed, Several, checked, validated
+from nni_privacy.search_spaces.hub import space_name
 from nni_privacy.search_spaces.searchable import Searchable, open_space
-from nni_privacy.search_spaces.supernet import Sample
+from nni_privacy.search_spaces.supernet import Gate, Sample
 from nni_privacy.strategies.registry import StrategyOptions
 from nni_privacy.training.fit import epoch_batches, prepare_batch, resolve_device
 
@@ -164,6 +165,7 @@ class OneShotStrategy(Strategy):
         """Which architectures may be among the best; None: all."""
         self.epoch = 0
         """Number of finished epochs."""
+        self._begun = False
 
     searchable: Searchable
     data: SearchData
@@ -182,8 +184,24 @@ class OneShotStrategy(Strategy):
             raise ConfigError(f"batch_size: {batch_size}; each half of the training records has {records}")
         self._checkpoint()  # a damaged one is said before anything is started
         if not searchable.own:
-            with isolated(threads=self.threads):
-                searchable.supernet(seed=0)
+            self._try(searchable, self._open_data(model_space))
+
+    def _try(self, searchable: Searchable, data: SearchData) -> None:
+        """Raises ConfigError unless a supernet of a space that is not ours mixes what it chooses among."""
+        name = space_name(searchable.space)
+        with isolated(threads=self.threads), torch.no_grad():
+            supernet = searchable.supernet(seed=0).to(data.device)
+            gates = {
+                one.key: Gate(weights=torch.full((len(one.candidates),), 1 / len(one.candidates), device=data.device))
+                for one in supernet.decisions
+            }
+            try:
+                logits = supernet(data.batch(data.train[:2])[0], gates)
+            except (TypeError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise ConfigError(f"{name} cannot be searched as one network: {reason}") from None
+            if not isinstance(logits, Tensor):
+                raise ConfigError(f"{name} returns a {type(logits).__name__}; expected logits (n, K)")
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
         self.prepare(model_space)
@@ -201,6 +219,7 @@ class OneShotStrategy(Strategy):
         self.data = self._open_data(model_space)
         with isolated(threads=self.threads):
             self.begin()
+            self._begun = True
             state = self._checkpoint()
             if state is not None:
                 with self._reading_checkpoint():
@@ -314,15 +333,19 @@ class OneShotStrategy(Strategy):
     # --- checkpoints ---
 
     def state_dict(self) -> dict[str, Any]:
-        """The search so far."""
+        """The search so far; empty where it did not begin (NNI saves the state of a search that was refused, too)."""
+        if not self._begun:
+            return {}
         return {"identity": self._identity(), "epoch": self.epoch, "search": self.search_state()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Goes on from ``state_dict``, after :meth:`prepare`.
+        """Goes on from ``state_dict``, after :meth:`prepare`; that of a search that did not begin changes nothing.
 
         Raises:
             ConfigError: if it is of another search.
         """
+        if not state_dict:
+            return
         identity, found = self._identity(), state_dict["identity"]
         if found != identity:
             differing = sorted(key for key in identity if found.get(key) != identity[key])

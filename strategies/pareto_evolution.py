@@ -224,7 +224,12 @@ class ParetoEvolution(Strategy):
             self._population = [self._population[index] for index in kept]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and texts: population, proposals, and the state of the random numbers."""
+        """Plain lists, numbers and texts: population, proposals, and the state of the random numbers.
+
+        Empty where the search did not start: NNI saves the state of a search that was refused, too.
+        """
+        if not hasattr(self, "_choices"):
+            return {}
         with self._lock:
             unfinished = [*(one.codes for one in self._running.values()), *self._unfinished]
             return {
@@ -243,9 +248,13 @@ class ParetoEvolution(Strategy):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on where the state was taken; trials that were running then are proposed again.
 
+        The state of a search that did not start changes nothing.
+
         Raises:
             ConfigError: if the state is of another space, of other objectives or of other constraints.
         """
+        if not state_dict:
+            return
         here = {label: len(options) for label, options in self._choices.values.items()}
         if state_dict["choices"] != here:
             raise ConfigError("the checkpoint is of a search in another space: its choices are not those of this one")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from nni_privacy.runs.journal import sample_key
 from nni_privacy.search_spaces.supernet import Layout, Sample
 from nni_privacy.strategies.one_shot import Batch, OneShotOptions
 from nni_privacy.strategies.weight_sharing import CandidateOptions, WeightSharing
@@ -69,5 +70,5 @@ def distinct_random_samples(layout: Layout, count: int, *, generator: torch.Gene
     found: dict[tuple[Any, ...], Sample] = {}
     while len(found) < count:
         sample = layout.random_sample(generator)
-        found[tuple(sample.values())] = sample
+        found[sample_key(sample)] = sample
     return list(found.values())

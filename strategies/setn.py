@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
+from nni_privacy.runs.journal import sample_key
 from nni_privacy.schema import Count
 from nni_privacy.search_spaces.supernet import Gates, Sample
 from nni_privacy.strategies.differentiable import Differentiable, DifferentiableOptions, gumbel_max
@@ -66,7 +67,7 @@ class SETN(Differentiable):
             samples = [layout.export(log_probabilities)]
             for _ in range(max(count, self.options.draws)):
                 samples.append(gumbel_max(layout, log_probabilities, generator))
-            found = list({tuple(sample.values()): sample for sample in samples}.values())
+            found = list({sample_key(sample): sample for sample in samples}.values())
         plain = {key: values.tolist() for key, values in log_probabilities.items()}
 
         def log_probability(sample: Sample) -> float:

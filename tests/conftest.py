@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +15,18 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else onnxruntime reports to its makers, through proxies of tests
 
+# And before NNI is, which notes every experiment in a file of its user's home, found when it is imported.
+os.environ["HOME"] = tempfile.mkdtemp(prefix="nni-privacy-tests-")
+
 import hypothesis
 import pytest
 from measured_sample import SAMPLE
 
-hypothesis.settings.register_profile("nni-privacy", deadline=None)
+# New examples at each run of a person's, the same ones in continuous integration.
+hypothesis.settings.register_profile("nni-privacy", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("nni-privacy")
 
+HOME = Path(os.environ["HOME"])
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = Path(os.environ.get("NNI_PRIVACY_SHARED_DATA", ROOT.parent / "shared" / "data")) / "architecture_to_mia.csv"
 """2,410 architectures that others measured. Not part of the repository: where it is, tests run on it, too."""
@@ -37,12 +44,6 @@ def measured_genotypes(measured_file: Path) -> list[str]:
     """The genotypes of :func:`measured_file`."""
     with measured_file.open(newline="") as file:
         return [row["genotype"] for row in csv.DictReader(file)]
-
-
-@pytest.fixture(autouse=True)
-def _quiet_nni(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """NNI writes a manifest to $HOME/nni-experiments; tests keep it out of the user's."""
-    monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def pytest_unconfigure() -> None:
+    """Removes the home of these tests."""
+    shutil.rmtree(HOME, ignore_errors=True)

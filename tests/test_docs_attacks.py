@@ -11,5 +11,5 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "attacks.md"
 
 
 def test_every_attack_is_in_the_table() -> None:
-    table = PAGE.read_text(encoding="utf-8").partition("\n## Attacks\n")[2].partition("\n\nThe paper's")[0]
+    table = PAGE.read_text(encoding="utf-8").partition("\n## The attacks\n")[2].partition("\n\nThe paper's")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \| ", table, re.MULTILINE)) == sorted(attack_names())

@@ -1,4 +1,4 @@
-"""A wheel, installed elsewhere: the two mapped folders are in it, and a search runs from another directory."""
+"""A source archive and the wheel that is built of it: all is in them, and a search runs from another directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,20 +16,56 @@ from support_search import SMALL, Search
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("nni_privacy", "search_spaces", "strategies", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+MAPPED = {"nni_privacy": "nni_privacy", **{name: f"nni_privacy/{name}" for name in ("search_spaces", "strategies")}}
+"""Folders of the repository, and where they are in the wheel."""
+OTHERS = ("benchmarks", "docs", "experiments", "tests")
+FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "CHANGELOG.md", "CONTRIBUTING.md")
+FILES += ("Makefile", "constraints.txt")
+BUILD = "import sys; from setuptools import build_meta; build_meta.{}(sys.argv[1])"
+
+
+def files_of(name: str) -> set[str]:
+    """What is in a folder of the repository, but what Python and tools leave there."""
+    paths = (path.relative_to(ROOT) for path in (ROOT / name).rglob("*") if path.is_file())
+    return {str(path) for path in paths if not {"__pycache__", ".DS_Store"} & {path.name, path.parent.name}}
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The source archive of the repository, and the wheel that is built of what is in it."""
+    folder = tmp_path_factory.mktemp("archives")
+    (folder / "repository").mkdir()
+    for name in (*MAPPED, *OTHERS, *FILES):
+        path = ROOT / name
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / "repository" / name)
+    build = [sys.executable, "-c", BUILD.format("build_sdist"), str(folder)]
+    subprocess.run(build, cwd=folder / "repository", check=True, capture_output=True)
+    (source,) = folder.glob("*.tar.gz")
+    pip = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "-w", str(folder), str(source)], check=True)
+    (wheel,) = folder.glob("*.whl")
+    return source, wheel
+
+
+def test_the_source_archive_holds_the_repository(archives: tuple[Path, Path]) -> None:
+    with tarfile.open(archives[0]) as archive:
+        held = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    wanted = {name for folder in (*MAPPED, *OTHERS) for name in files_of(folder)} | set(FILES)
+    made = {name for name in held - wanted if name.startswith("nni_privacy.egg-info/")}
+    assert held - made == wanted | {"PKG-INFO"}
+
+
+def test_the_wheel_holds_the_package_and_the_two_mapped_folders(archives: tuple[Path, Path]) -> None:
+    with zipfile.ZipFile(archives[1]) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    pairs = [(where, name) for folder, where in MAPPED.items() for name in files_of(folder)]
+    assert held == {f"{where}/{name.partition('/')[2]}" for where, name in pairs}
+
+
+@pytest.fixture(scope="module")
+def python(archives: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The python of an environment that has the wheel; what it depends on comes from the environment of the tests."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in SOURCES:
-        path = ROOT / name
-        (shutil.copytree if path.is_dir() else shutil.copy)(path, source / name)
-    pip = [sys.executable, "-m", "pip", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(source)], check=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
     paths = subprocess.run(
@@ -38,8 +76,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     # A .pth file adds the folder, but not the .pth files in it: the editable install of the tests stays out of sight.
     (Path(paths.stdout.strip()) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    (wheel,) = folder.glob("*.whl")
-    subprocess.run([str(python), "-m", "pip", "--quiet", "install", "--no-deps", str(wheel)], check=True)
+    subprocess.run([str(python), "-m", "pip", "--quiet", "install", "--no-deps", str(archives[1])], check=True)
     return python
 
 

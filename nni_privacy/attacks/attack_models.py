@@ -23,7 +23,7 @@ BRANCH_WIDTH = 64
 EPOCHS = 50
 FOLD_EPOCHS, FOLD_BATCHES = 10, 50
 """Of each of the three models of cross-fitting, at least: together they take less time than one of 50 epochs. Measured
-on digits (docs/attacks.md), longer training gains nothing: white-box models begin to remember what they learn from."""
+on digits (docs/measured.md), longer training gains nothing: white-box models begin to remember what they learn from."""
 BATCH_SIZE = 64
 PREDICTION_BATCH = 512
 DROPOUT = 0.2

@@ -8,17 +8,21 @@ accused (Jeffreys' for each), and its quantiles are the interval's ends. That is
 ROC curve (Gu, Ghosal and Roy, Statistics in Medicine, 2008, https://doi.org/10.1002/sim.3366) without its draws; Huang
 et al. (Statistica Sinica, 2023) write out the ordinary bootstrap so.
 
-Between two non-members the curve is taken to be straight, and so it is from the origin to the first one. Below about
-3.7 / FPR non-members (:func:`nonmembers_for`) the threshold may well lie above all of them, and the lower end rests on
-that line: a curve that bends upward there has a lower TPR.
+Between two non-members the curve is taken to be straight, and so it is from the origin to the first one, but at the
+lower end, where it is a parabola: few non-members do not tell how a curve begins. Below about 3.7 / FPR non-members
+(:func:`nonmembers_for`) the threshold may well lie above all of them, and the lower end rests on that. Of equal scores
+the true threshold takes all or none, and whether it takes the last ones that this sample's took is open: the lower end
+leaves them out.
 
 **An AUC** has DeLong's variance (Biometrics, 1988), on the logit scale (Qin and Hotilovac, Statistical Methods in
-Medical Research, 2008), with two records of the largest variance more on the smaller side, as few records may all be
-much alike by chance. It is never wider than that of as many independent pairs as the smaller side has records (no AUC
-has more variance: Birnbaum and Klose, Annals of Mathematical Statistics, 1957). An AUC of 1 has the lower end of n wins
-in n.
+Medical Research, 2008), with z^2 = 3.84 records of the largest variance more on the smaller side (as many as Agresti
+and Coull add to a rate's, The American Statistician, 1998), as few records may all be much alike by chance; and with
+Student's quantile, as the variance is itself estimated (its degrees of freedom by Satterthwaite's rule, from the fourth
+moments of the placement values: near an AUC of 1 a handful of records make all of it). It is never wider than that of
+as many independent pairs as the smaller side has records (no AUC has more variance: Birnbaum and Klose, Annals of
+Mathematical Statistics, 1957). An AUC of 1 has the lower end of n wins in n.
 
-docs/attacks.md, "Intervals", has the measured coverage.
+docs/measured.md, "Intervals", has the measured coverage.
 """
 
 from __future__ import annotations
@@ -45,6 +49,8 @@ PLACES = np.array([[1, 5], [3, 1], [5, 7], [7, 3]]) / 8
 """Of a threshold between two non-members: levels of its distances to the one and to the other."""
 ORIGIN_PLACES = (np.arange(16) + 0.5) / 16
 """Of a threshold above all non-members: levels of its distance to the first."""
+ORIGIN_BEND = 2
+"""Exponent of the curve from the origin to the first non-member at an interval's lower end; straight would be 1."""
 REACH = 6.0
 """Standard deviations of that count that are looked at."""
 HALVINGS = 24
@@ -89,17 +95,28 @@ def auc_interval(curve: RocCurve, *, confidence: float = 0.95) -> tuple[float, f
     of_others = (found[:-1] + found[1:]) / (2 * members)
     pairs = min(members, others)
     largest = auc * (1 - auc)  # no placement value has more variance
-    variance = 2 * largest / pairs**2 + sum(
-        float(np.dot(np.diff(counts), (placements - auc) ** 2)) / size**2
-        for counts, placements, size in ((found, of_members, members), (accused, of_others, others))
-    )
+    level = (1 + confidence) / 2
+    variance, noise = NormalDist().inv_cdf(level) ** 2 * largest / pairs**2, 0.0
+    for counts, placements, size in ((found, of_members, members), (accused, of_others, others)):
+        squares, times = (placements - auc) ** 2, np.diff(counts) / size
+        spread = float(np.dot(times, squares))
+        variance += spread / size
+        noise += (float(np.dot(times, squares**2)) - spread**2) / size**3
     low, high = 0.0, 1.0
     if largest > 0:
-        margin = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance) / largest
+        freedom = 2 * variance**2 / noise if noise > 0 else math.inf
+        margin = _student(level, freedom) * math.sqrt(variance) / largest
         odds = math.log(auc / (1 - auc))
         low, high = ((1 + math.tanh(end / 2)) / 2 for end in (odds - margin, odds + margin))
     floor, ceiling = clopper_pearson(min(auc * pairs, pairs), pairs, confidence=confidence)
     return min(max(low, floor), auc), max(min(high, ceiling), auc)
+
+
+def _student(level: float, freedom: float) -> float:
+    """Quantile of Student's t distribution, of 2 degrees of freedom at least."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(freedom, 2.0), level)) if freedom < 1e6 else NormalDist().inv_cdf(level)
 
 
 def nonmembers_for(target_fpr: float, *, confidence: float = 0.95) -> int:
@@ -150,10 +167,11 @@ def _quantiles(curve: RocCurve, fprs: Floats, levels: tuple[float, ...]) -> list
     """Quantiles of the TPR's distribution at each FPR, by bisection."""
     from scipy.special import betainc
 
-    weights, found = _mixture(curve, fprs)
-    a, b = found + 0.5, curve.members - found + 0.5
+    weights, found, fewest = _mixture(curve, fprs)
     ends = []
     for level in levels:
+        a = (fewest if level == min(levels) else found) + 0.5
+        b = curve.members + 1 - a
         low, high = np.zeros(len(fprs)), np.ones(len(fprs))
         for _ in range(HALVINGS):
             middle = (low + high) / 2
@@ -163,8 +181,8 @@ def _quantiles(curve: RocCurve, fprs: Floats, levels: tuple[float, ...]) -> list
     return ends
 
 
-def _mixture(curve: RocCurve, fprs: Floats) -> tuple[Floats, Floats]:
-    """Weights of where the true threshold may lie, and the members found there, each ``(g, q)``."""
+def _mixture(curve: RocCurve, fprs: Floats) -> tuple[Floats, Floats, Floats]:
+    """Weights of where the true threshold may lie, the members found there, and the fewest, each ``(g, q)``."""
     n, target = curve.nonmembers, fprs[:, None]
     reach = REACH * np.sqrt(n * fprs * (1 - fprs)) + 3
     first = np.maximum(np.floor(n * fprs - reach), 1)
@@ -184,11 +202,15 @@ def _mixture(curve: RocCurve, fprs: Floats) -> tuple[Floats, Floats]:
     found = _found(curve, whole)
     found = found + (_found(curve, whole + 1) - found) * (places - whole)
     weights = np.repeat(weights / len(PLACES), len(PLACES), axis=1)
+    fewest = np.minimum(found, _found_without_ties(curve, whole))
     # None above the threshold: the first non-member lies below it, and the curve is straight from the origin to it.
     highest = 1 - (1 - target) * ORIGIN_PLACES ** (1 / n)
     none = np.repeat(1 - _at_least(np.ones_like(target), n, target), len(ORIGIN_PLACES), axis=1) / len(ORIGIN_PLACES)
-    weights, found = np.hstack([none, weights]), np.hstack([_found(curve, np.zeros(1)) * target / highest, found])
-    return weights / weights.sum(axis=1, keepdims=True), found
+    weights, nobody = np.hstack([none, weights]), np.zeros(1)
+    found = np.hstack([_found(curve, nobody) * target / highest, found])
+    first = np.minimum(_found_without_ties(curve, nobody), _found(curve, nobody))
+    fewest = np.hstack([first * (target / highest) ** ORIGIN_BEND, fewest])
+    return weights / weights.sum(axis=1, keepdims=True), found, fewest
 
 
 def _at_least(counts: Floats, trials: int, rate: Floats) -> Floats:
@@ -203,3 +225,13 @@ def _found(curve: RocCurve, accused: Floats) -> Floats:
     """Members called members where at most so many non-members are."""
     points = np.searchsorted(curve.false_positives, accused, side="right") - 1
     return curve.true_positives[points].astype(np.float64)
+
+
+def _found_without_ties(curve: RocCurve, accused: Floats) -> Floats:
+    """The same without the records that share the score of the last one; all members where none shares it."""
+    last = np.searchsorted(curve.false_positives, accused, side="right") - 1
+    ends = np.where(accused > 0, np.searchsorted(curve.false_positives, accused, side="left"), last)
+    before = np.maximum(ends - 1, 0)
+    records = curve.true_positives + curve.false_positives
+    shared = records[ends] - records[before] > 1
+    return np.where(shared, curve.true_positives[before], curve.members).astype(np.float64)

@@ -64,7 +64,7 @@ def attack_lira(
         mode: ``online``, ``offline`` (OUT shadows only), or ``auto``: online if any shadow was trained on a record.
         variance: ``per_example``, ``pooled`` over records, or ``auto``: pooled with fewer than 64 shadows.
         statistic: what the Gaussians are of: ``logit``, :func:`logit_confidence`, or ``margin``, :func:`logit_margin`;
-            see docs/attacks.md, "Scores".
+            see docs/attacks.md, "Views and scores".
 
     Raises:
         AuditError: if views do not agree, or members or non-members have no record with enough shadows.

@@ -2,7 +2,7 @@
 
 Higher scores mean "more likely a member". Records with equal scores form one *tie group*: the ROC steps through whole
 groups, and a tied pair of a member and a non-member counts one half in the AUC, as in scikit-learn. See
-docs/attacks.md, "Numbers".
+docs/measured.md, "Numbers".
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from nni_privacy.attacks.signals import TargetSignals, true_and_others
 from nni_privacy.errors import AuditError, ConfigError, nearest
 
 __all__ = ["CONFIDENCES", "GAMMA", "OFFLINE_A", "TEMPERATURE", "ConfidenceName", "attack_rmia", "choose_setting"]
-__all__ += ["rmia_confidence", "rmia_counts", "rmia_ratios", "rmia_scores"]
+__all__ += ["Temperature", "rmia_confidence", "rmia_counts", "rmia_ratios", "rmia_scores"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -33,11 +33,18 @@ GAMMA = 2.0
 OFFLINE_A = 0.3
 """The paper's value for CIFAR-10 of a in p(x) = ((1 + a) p_out(x) + 1 - a) / 2; 1: no correction."""
 
-TEMPERATURE = 2.0
-"""Of the paper's confidences. It and a are what is taken where no reference model can be attacked to choose them."""
+Temperature = float | tuple[float, ...]
+"""By which logits are divided; the confidences of several are averaged."""
 
-TEMPERATURES, OFFLINE_AS = (1.0, 2.0, 4.0), (0.0, 0.3, 0.6, 1.0)
-"""What ``auto`` chooses from."""
+TEMPERATURE: Temperature = (1.0, 2.0)
+"""Best online in ``benchmarks/attack_scores.py``; offline ``auto`` chooses it or the other."""
+
+TEMPERATURES: tuple[Temperature, ...] = (TEMPERATURE, 2.0)
+OFFLINE_AS, LIKELY_A = (0.0, 0.3, 0.6, 0.8, 0.9, 1.0), 0.9
+"""What ``auto`` chooses a from, and what it is where no reference model can be attacked to choose it."""
+
+AUC_UNIT, TPR_UNIT, CHOSEN_AT = 0.005, 0.05, (0.01, 0.02)
+"""Shortfalls of AUC and, relative, of the mean TPR at these FPRs that weigh the same when a setting is chosen."""
 
 CHOSEN_ON = 8
 """Reference models that are attacked to choose; more tell little more."""
@@ -57,7 +64,7 @@ def attack_rmia(
     gamma: float = GAMMA,
     offline_a: float | Literal["auto"] = "auto",
     confidence: ConfidenceName = "softmax",
-    temperature: float | Literal["auto"] = "auto",
+    temperature: Temperature | Literal["auto"] = "auto",
 ) -> AttackScores:
     """Share of population records that a record's relative confidence beats by gamma (RMIA).
 
@@ -71,9 +78,10 @@ def attack_rmia(
             if any shadow was trained on a record.
         gamma: above 0.
         offline_a: 0 to 1; used offline, and (0.3 if ``auto``) online for population records, which no shadow was
-            trained on. ``auto``: chosen by :func:`choose_setting`, else 0.3.
+            trained on. ``auto``: chosen by :func:`choose_setting`, else 0.9.
         confidence: what p(.) is, see :func:`rmia_confidence` and docs/attacks.md, "Views and scores".
-        temperature: by which logits are divided, above 0; ``auto`` as of ``offline_a``, else 2.
+        temperature: by which logits are divided, above 0, or several, whose confidences are averaged. ``auto``: 1 and
+            2; offline these or 2 alone, as of ``offline_a``.
 
     Raises:
         AuditError: if views do not agree, or members or non-members have no record with the shadows needed.
@@ -82,13 +90,14 @@ def attack_rmia(
     shadows = signals.shadows
     assert shadows is not None  # noqa: S101 - required
     chosen = shadow_mode(mode, shadows.keep)
-    temperatures = _choices("temperature", temperature, TEMPERATURES)
-    candidates = _choices("offline_a", offline_a, OFFLINE_AS if chosen == "offline" else (OFFLINE_A,))
+    offline = chosen == "offline"
+    temperatures = _choices("temperature", temperature, TEMPERATURES if offline else (TEMPERATURE,))
+    candidates = _choices("offline_a", offline_a, OFFLINE_AS if offline else (OFFLINE_A,))
     measures = [partial(rmia_confidence, confidence=confidence, temperature=one) for one in temperatures]
     references = [_reference_confidences(measure, shadows.logits, signals.labels) for measure in measures]
     best, offline_a = choose_setting(references, shadows.keep, mode=chosen, offline_as=candidates) or (
-        temperatures.index(TEMPERATURE) if TEMPERATURE in temperatures else 0,
-        OFFLINE_A if OFFLINE_A in candidates else candidates[0],
+        0,
+        LIKELY_A if LIKELY_A in candidates else candidates[0],
     )
     measure = measures[best]
     own = measure(target_views(signals, shadows), signals.labels)
@@ -100,7 +109,10 @@ def attack_rmia(
     return AttackScores(scores, signals.is_member[records], records)
 
 
-def _choices(name: str, value: float | str, several: tuple[float, ...]) -> tuple[float, ...]:
+_Choice = TypeVar("_Choice")
+
+
+def _choices(name: str, value: _Choice | str, several: tuple[_Choice, ...]) -> tuple[_Choice, ...]:
     if isinstance(value, str) and value != "auto":
         raise ConfigError(f"{name} is {value!r}: allowed are numbers and 'auto'")
     return several if isinstance(value, str) else (value,)
@@ -111,8 +123,9 @@ def choose_setting(
 ) -> tuple[int, float] | None:
     """Which confidence and which a find the members of the reference models best, each attacked by the others.
 
-    So the paper chooses a. The target has no part in it, and what is chosen is as good as a constant. The best has the
-    highest mean of AUC plus TPR at 1% FPR over the references, 8 at most; the complement of the attacked one, which
+    So the paper chooses a. The target has no part in it, and what is chosen is as good as a constant. AUC and TPR (mean
+    of 1% and 2% FPR) are averaged over the references, 8 at most; the best setting is the one whose larger shortfall,
+    of AUC in units of 0.005 or of TPR in units of 5%, is smallest. The complement of the attacked reference, which
     would tell who its members are, is left out.
 
     Args:
@@ -126,19 +139,24 @@ def choose_setting(
     """
     if len(references) * len(offline_as) == 1:
         return 0, offline_as[0]
-    total = np.zeros((len(references), len(offline_as)))
+    found: list[npt.NDArray[np.float64]] = []
     for target in range(min(keep.shape[1], CHOSEN_ON)):
-        member = keep[:, target]
-        others = np.flatnonzero((keep == member[:, None]).any(axis=0) & (np.arange(keep.shape[1]) != target))
-        for place in np.ndindex(total.shape) if len(others) else ():
+        others = np.flatnonzero((keep == keep[:, target, None]).any(axis=0) & (np.arange(keep.shape[1]) != target))
+        curves = np.full((len(references), len(offline_as), 2), np.nan)
+        for place in np.ndindex(curves.shape[:2]) if len(others) else ():
             values, a = references[place[0]], offline_as[place[1]]
             ratios = rmia_ratios(values[:, target], values[:, others], keep[:, others], mode=mode, offline_a=a)
-            known = np.isfinite(ratios)
+            known, member = np.isfinite(ratios), keep[:, target]
             if 0 < np.count_nonzero(member[known]) < np.count_nonzero(known):
                 curve = roc_curve(ratios[known], member[known])
-                total[place] += curve.auc + (curve.tpr_at(0.01) or 0.0)
-    best, a_place = divmod(int(total.argmax()), len(offline_as))
-    return (best, offline_as[a_place]) if total.any() else None
+                curves[place] = curve.auc, np.mean([curve.tpr_at(rate) or 0.0 for rate in CHOSEN_AT])
+        found += [] if np.isnan(curves).any() else [curves]
+    if not found:
+        return None
+    auc, tpr = np.moveaxis(np.mean(found, axis=0), -1, 0)
+    missing = np.maximum((auc.max() - auc) / AUC_UNIT, (1 - tpr / max(tpr.max(), _TINY)) / TPR_UNIT)
+    best, a_place = divmod(int(missing.argmin()), len(offline_as))
+    return best, offline_as[a_place]
 
 
 def rmia_ratios(
@@ -285,7 +303,7 @@ def rmia_confidence(
     labels: npt.NDArray[np.int64],
     *,
     confidence: ConfidenceName = "softmax",
-    temperature: float = TEMPERATURE,
+    temperature: Temperature = TEMPERATURE,
 ) -> Floats:
     r"""The true class's confidence p(x), averaged over views.
 
@@ -297,7 +315,7 @@ def rmia_confidence(
         logits: ``(n, V, K)``; ``-inf``: a probability of 0.
         labels: ``(n,)``.
         confidence: ``softmax`` or ``sm_taylor``.
-        temperature: above 0; with 1 ``softmax`` is the plain one.
+        temperature: above 0, or several, whose confidences are averaged; with 1 ``softmax`` is the plain one.
 
     Returns:
         ``(n,)`` ``float64``, 0 to 1.
@@ -307,9 +325,10 @@ def rmia_confidence(
     """
     if confidence not in CONFIDENCES:
         raise ConfigError(f"confidence is {confidence!r}: {nearest(str(confidence), CONFIDENCES)}")
-    if not (np.isfinite(temperature) and temperature > 0):
+    several = temperature if isinstance(temperature, tuple) else (temperature,)
+    if not (several and all(np.isfinite(one) and one > 0 for one in several)):
         raise ConfigError(f"temperature is {temperature}: allowed are numbers above 0")
-    return np.asarray(CONFIDENCES[confidence](logits, labels, temperature).mean(axis=1))
+    return np.asarray(np.mean([CONFIDENCES[confidence](logits, labels, one).mean(axis=1) for one in several], axis=0))
 
 
 def _softmax(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], temperature: float) -> Floats:

@@ -1,7 +1,7 @@
 """Verdict on a model over all attacks: whether one beats guessing, which leads, and whether a threshold is kept.
 
 The p-values are corrected for the number of attacks: of ten attacks that all guess, one has a 95% interval without 0.5
-in four of ten audits. See docs/attacks.md, "The verdict".
+in four of ten audits. See docs/auditing.md, "The verdict".
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class AuditReport:
 
     @cached_property
     def epsilon(self) -> EpsilonBounds:
-        """Lower bounds on the epsilon of the model's training, see docs/attacks.md, "Epsilon from below"."""
+        """Lower bounds on the epsilon of the model's training, see docs/auditing.md, "Epsilon from below"."""
         return known_epsilon(self.signals, self.attacks, delta=self.claim.delta, canaries=self.canaries)
 
     @property

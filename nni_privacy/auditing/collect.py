@@ -91,7 +91,7 @@ class SignalRequest:
             raise AuditError(
                 f"{needed_by} needs shadow models: give shadow=ShadowOptions(recipe=..., "
                 "model=ModelSpec('module:factory')); "
-                'see docs/attacks.md, "On your own model"'
+                'see docs/auditing.md, "On your own model"'
             )
         return options, TrainingOptions(
             recipe=options.recipe,

@@ -1,4 +1,4 @@
-"""Files of answers: tables in text (plain or gzipped), ``.npz`` and Parquet. See docs/attacks.md, "Predictions only".
+"""Files of answers: tables in text (plain or gzipped), ``.npz`` and Parquet. See docs/auditing.md, "Predictions only".
 
 Names are read generously, values are not: what is wrong is told in one line with file, line and column. Nothing is
 unpickled.

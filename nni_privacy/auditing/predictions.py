@@ -2,7 +2,7 @@
 
 What a model answers about a record may be known in full (logits or probabilities of all classes) or in part: only the
 class that it names, its confidence in the true class, or one number. The attacks that this allows are run, and the
-report names the others with what they lack. See docs/attacks.md, "Predictions only".
+report names the others with what they lack. See docs/auditing.md, "Predictions only".
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from nni_privacy.nni_runtime.surroundings import OF_A_TRIAL
 
 __all__ = ["Finding", "add_doctor", "examine", "print_examination"]
 
-_MIN_PYTHON = (3, 10)
+_PYTHONS = ((3, 10), (3, 14))
+"""The first Python that will do, and the first one that will not: as ``python_requires`` in setup.cfg."""
 
 _FILES, _FEWEST_FILES = 1024, 256
 """How many files a process should be able to have open, and below how many a search is likely to fail."""
@@ -142,11 +143,43 @@ def _folder() -> Iterator[Finding]:
 def _python_and_packages() -> Iterator[Finding]:
     from nni_privacy.runs.directory import describe_environment
 
-    yield Finding("python", sys.version_info >= _MIN_PYTHON, ".".join(map(str, sys.version_info[:3])))
+    known = _PYTHONS[0] <= sys.version_info[:2] < _PYTHONS[1]
+    least, beyond = (".".join(map(str, version)) for version in _PYTHONS)
+    told = "" if known else f": NNI 3.0 and nni-privacy want at least {least}, and one before {beyond}"
+    yield Finding("python", known, ".".join(map(str, sys.version_info[:3])) + told)
     for package, version in describe_environment()["versions"].items():
         yield Finding(f"package {package}", version is not None, version or "not installed")
+    yield _versions()
     nnictl = shutil.which("nnictl", path=str(Path(sys.executable).parent))
     yield Finding("nnictl", nnictl is not None, nnictl or "not beside this python", needed=False)
+
+
+def _versions() -> Finding:
+    """Packages that have been changed since the installation, to versions that we or NNI refuse."""
+    from packaging.requirements import Requirement
+
+    amiss = []
+    for wanting in ("nni-privacy", "nni"):
+        with suppress(metadata.PackageNotFoundError):  # told elsewhere
+            for line in metadata.requires(wanting) or ():
+                wanted = Requirement(line)
+                if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+                    told = f": {wanting} wants it {wanted.specifier}".rstrip()
+                    amiss += [fault + told for fault in _version_faults(wanted)]
+    return Finding(
+        "versions of packages", not amiss, "; ".join(amiss) or "as nni-privacy and NNI want them", needed=False
+    )
+
+
+def _version_faults(wanted: Any) -> Iterator[str]:
+    """What is not as the requirement ``wanted`` has it: nothing, or one text."""
+    try:
+        found = metadata.version(wanted.name)
+    except metadata.PackageNotFoundError:
+        yield f"{wanted.name} is not installed"
+    else:
+        if not wanted.specifier.contains(found, prereleases=True):
+            yield f"{wanted.name} {found} is installed"
 
 
 def _repairs() -> Iterator[Finding]:

@@ -56,6 +56,7 @@ def run_nnictl(words: Sequence[str]) -> int:
         The exit code.
     """
     from nni_privacy.nni_runtime import install
+    from nni_privacy.nni_runtime.package_repairs import with_pkg_resources
 
     install()
     rest: Any = import_module("nni.tools.nnictl.rest_utils")
@@ -63,7 +64,8 @@ def run_nnictl(words: Sequence[str]) -> int:
     sys.argv = ["nnictl", *words]
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     try:
-        import_module("nni.tools.nnictl.nnictl").parse_args()
+        with with_pkg_resources():
+            import_module("nni.tools.nnictl.nnictl").parse_args()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0

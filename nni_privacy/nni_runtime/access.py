@@ -72,8 +72,8 @@ class ManagerAccess:
         return self.plain_address(port) if self.host else self.address(port)
 
     def say(self, what: str, folder: Path, port: int) -> None:
-        """Prints what is started, where its web UI is, and where its results go."""
-        print(f"{what}, web UI at {self.page(port)}, results in {folder}", flush=True)
+        """Prints what is started, where its results go, and where its web UI is."""
+        print(f"{what}, results in {folder}, web UI at {self.page(port)}", flush=True)  # last: it is copied
         if self.host is None:
             return
         print(

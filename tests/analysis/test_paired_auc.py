@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from nni_privacy.analysis.paired_auc import compare_aucs, placement_values
@@ -49,9 +50,22 @@ def test_pairs_have_delongs_variance_and_holms_p() -> None:
             differences.append((wins.mean(axis=1), wins.mean(axis=0)))
         variance = sum(np.var(a - b, ddof=1) / len(a) for a, b in zip(*differences, strict=True))
         assert pair.value == pytest.approx(aucs[pair.first] - aucs[pair.second], abs=1e-12)
-        assert pair.high - pair.low == pytest.approx(2 * 1.959964 * np.sqrt(variance), rel=1e-6)
+        assert pair.p == pytest.approx(2 * norm.sf(abs(pair.value) / np.sqrt(variance)), rel=1e-9)
+        assert pair.high - pair.low == pytest.approx(2 * 1.959964 * np.sqrt(variance), rel=0.03)
         assert (pair.p < 0.05) == (not pair.low <= 0 <= pair.high)
     assert [pair.p_holm for pair in found] == holm([pair.p for pair in found])
+
+
+def test_intervals_of_differences_cover_them_near_one() -> None:
+    """Two attacks whose scores correlate by .7, on 50 members and 50 others: DeLong's interval covers .90."""
+    member, runs, covered = np.arange(100) < 50, 400, 0
+    shifts = np.sqrt(2) * norm.ppf([0.95, 0.99])
+    generator = np.random.default_rng(3)
+    for _ in range(runs):
+        common, own = generator.normal(size=100), generator.normal(size=(2, 100))
+        (pair,) = compare_aucs(0.7**0.5 * common + 0.3**0.5 * own + shifts[:, None] * member, member)
+        covered += pair.low <= -0.04 <= pair.high
+    assert 0.94 <= covered / runs <= 0.995, covered / runs
 
 
 def test_p_agrees_with_a_permutation_test_and_the_interval_with_the_bootstrap() -> None:

@@ -134,7 +134,7 @@ def test_attacks_find_the_members_of_a_forest_and_none_where_membership_is_drawn
     signals = forest_signals(0)
     assert np.isneginf(signals.logits).any() and np.isneginf(signals.shadows.logits).any()
     result = get_attack(name)(signals)
-    assert np.isfinite(result.scores).all() and report_attack(name, result).metrics["mia_auc_low"] > 0.6
+    assert np.isfinite(result.scores).all() and report_attack(name, result).metrics["mia_auc_low"] > 0.58
     drawn = np.random.default_rng(1).permutation(signals.is_member)
     null = get_attack(name)(dataclasses.replace(signals, is_member=drawn))
     assert abs(report_attack(name, null).metrics["mia_auc"] - 0.5) < 3 / np.sqrt(3 * RECORDS)  # 3 standard errors

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
+from scipy.stats import t as student
 
 from nni_privacy.attacks import RocCurve, attack_metrics, clopper_pearson, roc_curve
 from nni_privacy.attacks.intervals import auc_interval, nonmembers_for, rate_interval, roc_band
@@ -53,16 +54,18 @@ def test_intervals_are_in_order_and_within_zero_and_one(curve: RocCurve, fpr: fl
 
 
 @pytest.mark.parametrize(("members", "others"), [(30, 45), (120, 20)])
-def test_the_aucs_interval_is_delongs_on_the_logit_scale_with_two_records_more(members: int, others: int) -> None:
+def test_the_aucs_interval_is_delongs_on_the_logit_scale_made_steady(members: int, others: int) -> None:
     generator = np.random.default_rng(members)
     inside, outside = generator.normal(1.2, 1, members).round(1), generator.normal(size=others).round(1)
     wins = (inside[:, None] > outside) + (inside[:, None] == outside) / 2
     auc = wins.mean()
-    variance = 2 * auc * (1 - auc) / min(members, others) ** 2
+    variance, noise = 1.959963985**2 * auc * (1 - auc) / min(members, others) ** 2, 0.0
     for axis, size in ((1, members), (0, others)):
-        placements = wins.mean(axis=axis)
-        variance += np.sum((placements - auc) ** 2) / size**2
-    odds, margin = math.log(auc / (1 - auc)), 1.959963985 * math.sqrt(variance) / (auc * (1 - auc))
+        squares = (wins.mean(axis=axis) - auc) ** 2
+        variance += np.mean(squares) / size
+        noise += np.var(squares) / size**3  # of that estimate
+    quantile = student.ppf(0.975, 2 * variance**2 / noise)
+    odds, margin = math.log(auc / (1 - auc)), quantile * math.sqrt(variance) / (auc * (1 - auc))
     expected = [1 / (1 + math.exp(-end)) for end in (odds - margin, odds + margin)]
     curve = roc_curve(np.r_[inside, outside], np.arange(members + others) < members)
     assert auc_interval(curve) == pytest.approx(expected, abs=1e-9)
@@ -116,8 +119,11 @@ def test_near_one_and_with_few_records_an_interval_of_the_auc_covers_it(members:
     assert ours / runs >= 0.93 and before / resampled <= 0.92, f"{ours / runs}, by the bootstrap {before / resampled}"
 
 
-def drawn_rates(curve: RocCurve, fpr: float, *, draws: int = 20_000) -> Floats:
-    """TPRs by the definition: FPRs of the non-members' scores are those of uniform numbers in order."""
+def drawn_rates(curve: RocCurve, fpr: float, *, bend: int = 1, draws: int = 20_000) -> Floats:
+    """TPRs by the definition: FPRs of the non-members' scores are those of uniform numbers in order.
+
+    From the origin to the first of them the curve is straight, or a parabola (``bend`` 2).
+    """
     generator = np.random.default_rng(0)
     n, m = curve.nonmembers, curve.members
     at = np.hstack([np.zeros((draws, 1)), np.sort(generator.random((draws, n)), axis=1), np.ones((draws, 1))])
@@ -126,7 +132,7 @@ def drawn_rates(curve: RocCurve, fpr: float, *, draws: int = 20_000) -> Floats:
     share = (fpr - at[rows, above]) / (at[rows, above + 1] - at[rows, above])
     found = np.array([curve.true_positives[curve.false_positives <= accused][-1] for accused in range(n + 1)])
     earlier = np.where(above > 0, found[above - 1], 0)
-    members = earlier + share * (found[above] - earlier)
+    members = earlier + np.where(above > 0, share, share**bend) * (found[above] - earlier)
     return np.asarray(generator.beta(members + 0.5, m - members + 0.5))
 
 
@@ -136,8 +142,23 @@ def test_a_rates_interval_has_the_quantiles_of_drawn_thresholds(
     members: int, others: int, fpr: float, step: float
 ) -> None:
     curve = curve_of(1, members=members, others=others, shift=1.5, step=step)
-    expected = np.quantile(drawn_rates(curve, fpr), [0.025, 0.5, 0.975])
-    assert rate_interval(curve, fpr) == pytest.approx(expected, abs=0.025)
+    low, median, high = rate_interval(curve, fpr)
+    assert (median, high) == pytest.approx(np.quantile(drawn_rates(curve, fpr), [0.5, 0.975]), abs=0.025)
+    lowest = np.quantile(drawn_rates(curve, fpr, bend=2), 0.025)
+    assert low == pytest.approx(lowest, abs=0.025) or (step and low < lowest)
+
+
+@pytest.mark.parametrize(("members", "others"), [(200, 200), (1000, 200), (1000, 1000)])
+def test_scores_on_a_coarse_scale_are_covered_though_the_threshold_cannot_lie_between_them(
+    members: int, others: int
+) -> None:
+    """Scores in halves of a standard deviation: the largest FPR of at most 1% is that from 2.75 on, .3%."""
+    shift, runs, covered = shift_for(0.1, 0.01), 200, 0
+    truth = 1 - NORMAL.cdf(2.75 - shift)
+    for seed in range(runs):
+        low, _, high = rate_interval(curve_of(seed, members=members, others=others, shift=shift, step=0.5), 0.01)
+        covered += low <= truth <= high
+    assert covered / runs >= 0.95, covered / runs
 
 
 def test_a_threshold_that_is_known_leaves_the_chance_of_the_members_alone() -> None:

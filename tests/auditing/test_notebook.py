@@ -105,7 +105,7 @@ def test_the_numbers_of_the_figure_are_computed_before_it_is_drawn() -> None:
 def test_reference_models_without_a_factory_are_told_the_argument_and_the_page() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     records = (IMAGES, LABELS), (1 - IMAGES, LABELS)
-    wanted = r"ShadowOptions\(.*model=ModelSpec\('module:factory'\)\).*docs/attacks\.md"
+    wanted = r"ShadowOptions\(.*model=ModelSpec\('module:factory'\)\).*docs/auditing\.md"
     with pytest.raises(AuditError, match=wanted):
         audit(model, *records, attacks="lira")
     with pytest.raises(ConfigError, match=wanted):

@@ -170,7 +170,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Search, l
 def test_killed_in_the_middle_it_goes_on_and_repeats_nothing(killed: tuple[Search, list[dict[str, Any]]]) -> None:
     run, before = killed
     assert 1 <= len(before) < TRAININGS and not (run.output / "confirmed.json").exists()
-    addresses = [line.partition("web UI at ")[2].split(",")[0] for line in run.text.splitlines() if "web UI" in line]
+    addresses = [line.partition("web UI at ")[2] for line in run.text.splitlines() if "web UI" in line]
     assert len(addresses) == 2 and addresses[0] == addresses[1]  # one page for the search and what confirms it
     text = confirm(run.output)
     assert lines(run.output)[: len(before)] == before and len(lines(run.output)) == TRAININGS

@@ -73,6 +73,34 @@ def test_missing_programs_are_named_but_not_needed(name: str, monkeypatch: pytes
     assert found.detail.startswith("none found; ")
 
 
+def test_a_python_that_is_too_new_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_PYTHONS", ((3, 9), sys.version_info[:2]))
+    found = next(iter(doctor._python_and_packages()))
+    assert (found.ok, found.needed) == (False, True)
+    assert found.detail.endswith(f"want at least 3.9, and one before {sys.version_info[0]}.{sys.version_info[1]}")
+
+
+def test_packages_that_were_changed_after_the_installation_are_told(
+    findings: dict[str, Finding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings["versions of packages"].ok, findings["versions of packages"].detail
+    there = doctor.metadata.version
+
+    def version(name: str) -> str:
+        if name == "schema":
+            raise doctor.metadata.PackageNotFoundError(name)
+        return {"filelock": "3.20.0", "setuptools": "82.0"}.get(name) or there(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    found = doctor._versions()
+    assert (found.ok, found.needed) == (False, False)
+    assert found.detail.split("; ") == [
+        "setuptools 82.0 is installed: nni-privacy wants it <81",
+        "filelock 3.20.0 is installed: nni wants it <3.12",
+        "schema is not installed: nni wants it",
+    ]
+
+
 def test_every_repair_is_listed_with_its_fault(findings: dict[str, Finding]) -> None:
     for name in ("access", "loopback", "pairing", "remote_recovery", "channel_key"):
         assert findings[f"repair {name}"].detail.startswith("repaired: ")
@@ -157,6 +185,7 @@ def test_variables_of_an_outer_trial_are_told_and_put_aside(monkeypatch: pytest.
     assert next(iter(doctor._environment())).ok
 
 
+@pytest.mark.slow
 def test_modules_that_hide_others_are_found_where_python_looks_there_first(tmp_path: Path) -> None:
     for name in ("random.py", "yaml.py", "nni.py", "mine.py"):
         (tmp_path / name).write_text("raise RuntimeError('hidden')")

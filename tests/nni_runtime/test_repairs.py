@@ -46,6 +46,7 @@ def test_a_space_that_is_not_frozen_has_no_choices_to_repeat(repaired: None) -> 
     assert "mutation_summary" not in SimplifiedModelSpace.from_model(tiny_space.TinySpace())._dump()
 
 
+@pytest.mark.slow
 def test_a_trial_without_the_repair_loads_the_model(repaired: None, tmp_path: Path) -> None:
     import nni
 

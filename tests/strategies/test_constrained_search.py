@@ -64,8 +64,15 @@ def size_of(model: Any) -> tuple[int, int]:
     return factors["channels"], factors["network_cells"]
 
 
-@pytest.mark.parametrize("model_format", [SimplifiedModelSpace, RawFormatModelSpace])
-@pytest.mark.parametrize("pattern", [None, "demotion-reduction"])
+@pytest.mark.parametrize(
+    ("pattern", "model_format"),
+    [
+        (None, SimplifiedModelSpace),
+        ("demotion-reduction", RawFormatModelSpace),
+        pytest.param(None, RawFormatModelSpace, marks=pytest.mark.slow),
+        pytest.param("demotion-reduction", SimplifiedModelSpace, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_no_architecture_above_the_bound_is_ever_trained(name: str, pattern: str | None, model_format: Any) -> None:
     if name == "grid_search" and model_format is RawFormatModelSpace and pattern is None:

@@ -13,7 +13,7 @@ from small_searches import SPACES, all_equal, check_reproducible, copied, darts,
 from torch import nn
 
 from nni_privacy.errors import ConfigError
-from nni_privacy.search_spaces.layer_choice_supernet import MixedLayer
+from nni_privacy.search_spaces.mixed_modules import MixedLayer
 from nni_privacy.search_spaces.supernet import NONE, MixedOperation
 from nni_privacy.strategies.gdas import GDAS
 

@@ -79,7 +79,9 @@ def test_it_trains_what_picking_by_hand_would(model_format: Any, tmp_path: Path)
     assert all(model.metric is not None for model in engine.list_models())
 
 
-@pytest.mark.parametrize("model_format", [SimplifiedModelSpace, RawFormatModelSpace])
+@pytest.mark.parametrize(
+    "model_format", [SimplifiedModelSpace, pytest.param(RawFormatModelSpace, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_strategy_goes_on_after_what_is_skipped(name: str, model_format: Any) -> None:
     inner = build_strategy(name, OPTIONS[name], seed=0)

@@ -73,7 +73,7 @@ class Search:
 
     def page(self, name: str = "") -> str:
         """The address of a page of the web UI with the token, as a user opens it."""
-        root, _, query = self.text.partition("web UI at ")[2].partition(",")[0].partition("?")
+        root, _, query = self.text.partition("web UI at ")[2].partition("\n")[0].partition("?")
         return f"{root.rstrip('/')}/{name}?{query}"
 
     @property

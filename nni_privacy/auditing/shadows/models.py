@@ -208,7 +208,7 @@ def _spec_of_network(model: nn.Module) -> ModelSpec:
     raise ConfigError(
         f"a {name} cannot be built again from itself: give its factory, "
         f"shadow=ShadowOptions(model=ModelSpec('module:factory')), or its class, ModelSpec({name}); "
-        'see docs/attacks.md, "On your own model"'
+        'see docs/auditing.md, "On your own model"'
     )
 
 

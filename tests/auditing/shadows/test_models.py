@@ -122,7 +122,7 @@ def test_one_that_cannot_is_built_here_and_not_remembered():
     [
         (lambda: ModelSpec(Tiny()), r"a Tiny that is there already: give its class, ModelSpec\(Tiny\)"),
         (lambda: ModelSpec(3), "model factory is 3: expected 'package.module:callable', or a class or function"),
-        (lambda: spec_for(Tiny()), r"shadow=ShadowOptions\(model=ModelSpec\('module:factory'\)\).*docs/attacks.md"),
+        (lambda: spec_for(Tiny()), r"shadow=ShadowOptions\(model=ModelSpec\('module:factory'\)\).*docs/auditing.md"),
         (lambda: ModelSpec("nowhere"), "expected 'package.module:callable'"),
         (lambda: ModelSpec("shadows.factories:tiny", {"a": object()}), "plain JSON"),
         (lambda: ModelSpec("not_there_at_all:f").build(), "cannot be imported: No module named 'not_there_at_all'"),

@@ -1,0 +1,86 @@
+"""NNI with packages that are newer than it: what its lock and its command line inherit or import has moved or gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import filelock
+import pytest
+
+from nni_privacy.nni_runtime.package_repairs import PACKAGE_REPAIRS
+
+LOCKS = "nni.tools.nnictl.common_utils"
+
+
+class LaterLock(filelock.SoftFileLock):
+    """A lock that keeps its descriptor where filelock does since 3.12."""
+
+    def __init__(self, lock_file: str, timeout: float = -1) -> None:
+        self._context = SimpleNamespace(lock_file_fd=None)
+        super().__init__(lock_file, timeout)
+
+    @property
+    def is_locked(self) -> bool:
+        return self._context.lock_file_fd is not None
+
+
+@pytest.fixture
+def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """NNI's module of locks, unrepaired, as it is with the filelock that is the parameter."""
+    monkeypatch.setattr(import_module("nni.tools.nnictl"), "common_utils", import_module(LOCKS))  # to come back to
+    monkeypatch.delitem(sys.modules, LOCKS)
+    monkeypatch.setattr(filelock, "SoftFileLock", request.param)
+    return import_module(LOCKS)
+
+
+@pytest.mark.parametrize("locks", [LaterLock], indirect=True)
+def test_without_the_repair_a_lock_of_later_filelocks_is_never_had(locks: Any, tmp_path: Path) -> None:
+    with pytest.raises(filelock.Timeout):
+        locks.get_file_lock(str(tmp_path / "list")).acquire(timeout=0.2)
+
+
+@pytest.mark.parametrize("locks", [filelock.SoftFileLock, LaterLock], indirect=True)
+def test_one_has_the_lock_at_a_time_whatever_filelock_there_is(locks: Any, tmp_path: Path) -> None:
+    for repair in PACKAGE_REPAIRS:
+        repair.apply()
+    one, other = (locks.get_file_lock(str(tmp_path / "list")) for _ in range(2))
+    for _ in range(2):
+        with one:
+            assert one.is_locked and list(tmp_path.iterdir())
+            with pytest.raises(filelock.Timeout):
+                other.acquire(timeout=0)
+        assert not one.is_locked and not list(tmp_path.iterdir())
+    with other:
+        assert other.is_locked
+
+
+WITHOUT_PKG_RESOURCES = """
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] == "pkg_resources" else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+try:
+    import nni.tools.nnictl.nnictl
+except ModuleNotFoundError as error:
+    print(error.name)
+from nni_privacy.commands.nnictl import run_nnictl
+print(run_nnictl(["--version"]), "pkg_resources" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_nnictl_runs_where_setuptools_has_no_pkg_resources_and_none_is_left_behind() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PKG_RESOURCES], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["pkg_resources", metadata.version("nni"), "0", "False"], done.stderr
