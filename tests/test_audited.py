@@ -393,13 +393,18 @@ def decoded(value: Any) -> Any:
     return value
 
 
+def versions_of(project: str, *versions: str) -> int:
+    """How many lines of the second version the first one does not have."""
+    texts = [(PROJECTS / project / f"{version}.py").read_text().splitlines() for version in versions]
+    return len([line for line in difflib.ndiff(*texts) if line[:2] == "+ " and line.strip("+ ")])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("project", ["hello", "lightning"])
-def test_a_project_of_strangers_before_and_after(project: str, tmp_path: Path) -> None:
-    versions = [(PROJECTS / project / f"{version}.py").read_text().splitlines() for version in ("before", "after")]
-    changed = [line for line in difflib.ndiff(*versions) if line[:2] == "+ " and line.strip("+ ")]
-    assert 0 < len(changed) <= 5
-    before, after = (with_manager(project, version, tmp_path) for version in ("before", "after"))
+@pytest.mark.parametrize(("project", "prefix"), [("hello", ""), ("lightning", ""), ("hub", "darts_")])
+def test_a_project_of_strangers_before_and_after(project: str, prefix: str, tmp_path: Path) -> None:
+    versions = [f"{prefix}{version}" for version in ("before", "after")]
+    assert 0 < versions_of(project, *versions) <= 5
+    before, after = (with_manager(project, version, tmp_path) for version in versions)
     assert set(before) == set(after) and len(after) == 2
     for sample, (plain, curve) in before.items():
         final, epochs = after[sample]
@@ -407,3 +412,14 @@ def test_a_project_of_strangers_before_and_after(project: str, tmp_path: Path) -
         assert [epoch["default"] for epoch in epochs] == curve and len(curve) >= 4
         assert all(0 <= epoch["loss_threshold_mia_auc"] <= 1 for epoch in epochs)
         assert json.loads(final["architecture"]) == json.loads(sample)
+
+
+@pytest.mark.slow
+def test_the_hubs_nasbench201_before_and_after_a_pattern(tmp_path: Path) -> None:
+    versions = ["nasbench201_before", "nasbench201_after"]
+    assert 0 < versions_of("hub", *versions) <= 5
+    before, after = (with_manager("hub", version, tmp_path) for version in versions)
+    assert len(before) == len(after) == 2
+    samples = [json.loads(sample) for sample in after]
+    assert all(sample["cell/0_1"] == sample["cell/0_2"] == "avg_pool_3x3" for sample in samples)
+    assert all(set(final) >= MIA for final, _ in after.values())
