@@ -247,9 +247,10 @@ class OwnWay(Evaluator):
 
 def test_an_evaluator_that_builds_the_model_itself_is_followed() -> None:
     found = Ran(digits_project.DigitNet(), AuditedEvaluator(OwnWay(), members=members, nonmembers=others))
+    frozen = SimplifiedModelSpace.from_model(digits_project.DigitNet(), None)
+    frozen = frozen.freeze(default_of(frozen))
     torch.manual_seed(5)
-    twin = SimplifiedModelSpace.from_model(digits_project.DigitNet(), None)
-    twin = twin.freeze(default_of(twin)).executable_model()
+    twin = frozen.executable_model()
     tune(twin)
     assert same_weights(found.model, twin) and set(found.finals[0]) >= MIA
 
@@ -334,7 +335,7 @@ def test_in_nnis_sequential_engine_strategies_read_their_own_default(tmp_path: P
     evaluator = AuditedEvaluator(FunctionalEvaluator(quick), members=members, nonmembers=others)
     experiment = NasExperiment(digits_project.DigitNet(), evaluator, strategy, config)
     experiment.run()
-    found = [(model.sample["width"], model.metric) for model in experiment.list_models()]
+    found = [(model.sample["width"], model.metric) for model in experiment.strategy.list_models()]
     experiment.stop()
     assert len(found) == 4 and all(metric == width / 100 for width, metric in found)
 
@@ -347,7 +348,7 @@ def test_in_the_sequential_engine_lightning_trains_every_model(tmp_path: Path) -
     evaluator = AuditedEvaluator(digits_lightning.classification(), attacks="loss_threshold")
     experiment = NasExperiment(digits_lightning.LittleNet(), evaluator, GridSearch(shuffle=False), config)
     experiment.run()
-    found = {model.sample["act"]: model.metric for model in experiment.list_models()}
+    found = {model.sample["act"]: model.metric for model in experiment.strategy.list_models()}
     experiment.stop()
     assert len(found) == 2 and all(accuracy > 0.5 for accuracy in found.values())
 

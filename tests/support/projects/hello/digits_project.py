@@ -50,6 +50,9 @@ def accuracy_of(model, loader):
 
 def train_model(model, learning_rate=0.01):
     torch.manual_seed(1)
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
     train_loader = DataLoader(digits(train=True), batch_size=32, shuffle=True)
     test_loader = DataLoader(digits(train=False), batch_size=64)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)

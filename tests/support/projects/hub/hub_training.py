@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-EPOCHS = 4
+EPOCHS = 12
 
 
 def digits(train):
