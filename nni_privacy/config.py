@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -17,12 +16,11 @@ from pydantic_core import ArgsKwargs
 from nni_privacy.analysis.constraints import COSTS, Constraints
 from nni_privacy.analysis.model_choice import Keep
 from nni_privacy.auditing.options import MeasuringOptions, Names
-from nni_privacy.cells.spaces import MOST, SPACES
 from nni_privacy.data import check_dataset_options
-from nni_privacy.errors import ConfigError, nearest
+from nni_privacy.errors import ConfigError
 from nni_privacy.nni_runtime.training_services import TrainingService, without_secrets
 from nni_privacy.patterns import Cells, Pattern, load_pattern
-from nni_privacy.plugins import import_plugins, plugin_faults
+from nni_privacy.plugins import import_from, import_plugins, plugin_faults
 from nni_privacy.rng import derived_seed
 from nni_privacy.runs.stopping import StopRule, stop_rule
 from nni_privacy.schema import (
@@ -37,12 +35,14 @@ from nni_privacy.schema import (
     read_section,
     validated,
 )
+from nni_privacy.search_spaces.config import DartsSizes, NasBench201Sizes, SearchSpaceConfig, is_own
 from nni_privacy.strategies.objectives import LATENCIES, check_metrics_given
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
 from nni_privacy.training.dp_selection import draw_trials
 
-__all__ = ["ConfirmConfig", "DatasetConfig", "EvaluatorConfig", "PatternConfig", "RunConfig", "SearchConfig"]
-__all__ += ["SearchSpaceConfig", "StrategyConfig", "check_command", "check_run_name", "load_config", "parse_config"]
+__all__ = ["ConfirmConfig", "DartsSizes", "DatasetConfig", "EvaluatorConfig", "NasBench201Sizes", "PatternConfig"]
+__all__ += ["RunConfig", "SearchConfig", "SearchSpaceConfig", "StrategyConfig", "check_command", "check_run_name"]
+__all__ += ["load_config", "parse_config"]
 
 
 class DatasetConfig(NamedSection):
@@ -52,60 +52,6 @@ class DatasetConfig(NamedSection):
     def _check(self) -> DatasetConfig:
         check_dataset_options(self.name, self.options)
         return self
-
-
-def _one_or_several(name: str, least: int) -> PlainValidator:
-    """What checks a size of a network, or a list of sizes that a search is to choose from."""
-    kind = Annotated[int, Field(ge=least, le=MOST[name])]
-
-    def check(value: Any) -> int | list[int]:
-        if not isinstance(value, list):
-            return int(checked(kind, value, name))
-        sizes = [int(checked(kind, one, name)) for one in value]
-        if not sizes or len(set(sizes)) < len(sizes):
-            raise ConfigError(f"{name}: {value!r}; allowed is a whole number, or a list of different ones")
-        return sizes
-
-    return PlainValidator(check)
-
-
-class DartsSizes(Section):
-    """Sizes of ``search_space: {name: darts}``; a list of channels or cells is a choice of the search."""
-
-    channels: Annotated[int | list[int], _one_or_several("channels", 1)] = 16
-    cells: Annotated[int | list[int], _one_or_several("cells", 3)] = 5
-    nodes: int = Field(4, ge=1, le=MOST["nodes"])
-
-
-class NasBench201Sizes(Section):
-    """Sizes of ``search_space: {name: nasbench201}``, as above; ``cells`` are those of one of its three stages."""
-
-    channels: Annotated[int | list[int], _one_or_several("channels", 1)] = 16
-    cells: Annotated[int | list[int], _one_or_several("cells", 1)] = 5
-
-
-class SearchSpaceConfig(NamedSection):
-    """``search_space``: its name and sizes; channels of the images and classes come from the data set."""
-
-    @model_validator(mode="after")
-    def _check(self) -> SearchSpaceConfig:
-        if self.name not in SPACES:
-            raise ConfigError(f"name: unknown search space {self.name!r}; {nearest(self.name, SPACES)}")
-        sizes = SPACES[self.name].sizes
-        with plugin_faults(f"search space {self.name!r}", sizes):
-            kind = resolve_name(sizes)
-        validated(kind, super().options)
-        return self
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The space's sizes, defaults included."""
-        return resolve_name(SPACES[self.name].sizes)(**super().options).model_dump()
-
-    @property
-    def searched_sizes(self) -> dict[str, list[int]]:
-        """The sizes that are a list, which a search chooses from."""
-        return {name: size for name, size in self.options.items() if isinstance(size, list)}
 
 
 class PatternConfig(Section):
@@ -365,6 +311,16 @@ class SearchConfig(RunConfig):
         return self
 
     @model_validator(mode="after")
+    def _genotypes_are_there(self) -> SearchConfig:
+        parts = {"confirm": self.confirm, "filter": self.filter, "evaluator.kind": "predicted" * self.predicted}
+        for field in (field for field, given in parts.items() if given and self.search_space.own):
+            raise ConfigError(
+                f"{field}: not with search_space.name {self.search_space.name}: architectures of a space of your own "
+                "are no genotypes, which studies train anew and surrogates predict"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _trials_are_independent(self) -> SearchConfig:
         drawn = self.trials_drawn
         if drawn is None:
@@ -422,9 +378,9 @@ class SearchConfig(RunConfig):
 
     def resolved(self) -> dict[str, Any]:
         """All values that have an effect, defaults included, as plain data for a YAML file."""
-        named = {"search_space": self.search_space, "strategy": self.strategy}
         content = self.model_dump(mode="json")
-        content |= {key: {"name": section.name, **section.options} for key, section in named.items()}
+        content |= {"search_space": self.search_space.content}
+        content |= {"strategy": {"name": self.strategy.name, **self.strategy.options}}
         content["training_service"] = without_secrets(self.training_service)
         if self.trials_drawn is None:
             del content["trials_drawn"]
@@ -463,6 +419,9 @@ def load_config(path: str | Path, **overrides: Any) -> SearchConfig:
 
     def change(content: Mapping[str, Any]) -> Mapping[str, Any]:
         check_command(content, "search", path)
+        space = content.get("search_space")
+        if is_own(space.get("name") if isinstance(space, Mapping) else space):
+            import_from(Path(path).absolute().parent)
         return {**content, **given}
 
     return read_section(SearchConfig, path, change)

@@ -39,6 +39,7 @@ from nni_privacy.runs.directory import describe_environment
 from nni_privacy.runs.models import MODEL_FILE
 from nni_privacy.schema import Seed, checked
 from nni_privacy.training.costs import LATENCY_BATCH, latency, multiply_adds, parameters
+from nni_privacy.training.early_stopping import without_held_out
 from nni_privacy.training.fit import FitResult, fit, predict_logits, prepare_batch, resolve_device, seed_everything
 from nni_privacy.training.loss_trace import LossTrace, traced_epochs
 from nni_privacy.training.recipe import Recipe
@@ -198,14 +199,15 @@ class PrivacyEvaluator(Evaluator):
         torch.set_num_threads(self.threads)
         data, split = self.load_data()
         device = resolve_device(self.device)
-        normalize = Normalizer.fit(data.images[split.target_train])
         costs = {"parameters": parameters(model), "multiply_adds": multiply_adds(model, data.image_shape)}
+        split, held = without_held_out(split, self.recipe, seed=self.seed)
+        normalize = Normalizer.fit(data.images[split.target_train])
         canaries = None
         if self.canaries:
             canaries, split = plant_canaries(data, split, self.canaries, seed=self.seed)
         trace = self._loss_trace(data, split, normalize, device)
         monitor = _Monitor(data, split, normalize, device, trace)
-        training = self._train(model, data, split, canaries, normalize, device, monitor)
+        training = self._train(model, data, split, held, canaries, normalize, device, monitor)
         report = self._attack(model, data, split, normalize, device, trace)
         report = self._with_claim(report, model, data, canaries, normalize, training)
         metrics = final_metrics(report) | costs | _told(report, split, data, self._spent(split, canaries))
@@ -273,6 +275,7 @@ class PrivacyEvaluator(Evaluator):
         model: nn.Module,
         data: Dataset,
         split: FourWaySplit,
+        held: npt.NDArray[np.int64],
         canaries: Canaries | None,
         normalize: Normalizer,
         device: torch.device,
@@ -289,6 +292,7 @@ class PrivacyEvaluator(Evaluator):
             device=device,
             normalize=normalize,
             on_epoch=monitor,
+            validation=(data.images[held], data.labels[held]) if len(held) else None,
         )
 
     def _spent(self, split: FourWaySplit, canaries: Canaries | None) -> dict[str, float]:

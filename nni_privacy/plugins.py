@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from nni_privacy.errors import ConfigError, PrivacyError, RunStoppedError
 
 __all__ = [
     "expect",
+    "import_from",
     "import_from_here",
     "import_plugins",
     "is_plugins",
@@ -47,6 +49,16 @@ def import_from_here() -> None:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
+
+
+def import_from(folder: Path) -> None:
+    """Lets modules of a folder be imported, here and in processes that are started from here, trials among them."""
+    import_from_here()
+    place = str(folder)
+    if place not in sys.path:
+        sys.path.append(place)
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = f"{before}{os.pathsep}{place}" if before else place
 
 
 def is_plugins(owner: Any) -> bool:

@@ -153,7 +153,8 @@ class MixedCell(nn.Module):
                         weight = _product([first, second])
                         key = (source[0], str(name))
                         totals[key] = totals.get(key, 0.0) + (1.0 if weight is None else weight)
-            terms = [edges[str(source)][name](states[source]) * weight for (source, name), weight in totals.items()]
+            found: Any = edges  # by source, then by operation
+            terms = [found[str(source)][name](states[source]) * weight for (source, name), weight in totals.items()]
             states.append(weighted(terms, [None] * len(terms)))
         return self.postprocessor(cat(states[self.predecessors :], self.dimension), given)
 
@@ -241,8 +242,7 @@ def weighted(items: Sequence[Any], weights: Sequence[Tensor | None]) -> Any:
 
 
 def _product(weights: Sequence[Tensor | None]) -> Tensor | None:
-    known = [weight for weight in weights if weight is not None]
-    product = known[0] if known else None
-    for weight in known[1:]:
-        product = product * weight
+    product: Tensor | None = None
+    for weight in weights:
+        product = weight if product is None else product if weight is None else product * weight
     return product

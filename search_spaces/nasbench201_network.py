@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nni_privacy.cells.nasbench201 import NASBENCH201_NODES, NasBench201Genotype
 from nni_privacy.search_spaces.network import Skeleton
-from nni_privacy.search_spaces.operations import ReLUConvBN, build_nasbench201_operation
+from nni_privacy.search_spaces.operations import Edges, ReLUConvBN, build_nasbench201_operation
 
 __all__ = ["NasBench201Cell", "NasBench201Network", "NasBench201Skeleton", "ReductionBlock"]
 
@@ -46,7 +46,7 @@ class NasBench201Cell(nn.Module):
     def __init__(self, genotype: NasBench201Genotype, channels: int) -> None:
         super().__init__()
         # Named after what they are, so that cells which share an edge share the name of its weights.
-        self.edges = nn.ModuleDict()
+        self.edges = Edges()
         self._into: list[list[tuple[str, int]]] = [[] for _ in range(NASBENCH201_NODES - 1)]
         for edge in genotype:
             name = f"{edge.source}-{edge.target}-{edge.op}"
@@ -57,7 +57,7 @@ class NasBench201Cell(nn.Module):
         """The cell's input -> its last node, of the same shape."""
         states = [x]
         for into in self._into:
-            states.append(reduce(add, [self.edges[name](states[source]) for name, source in into]))
+            states.append(reduce(add, [self.edges.along(name, states[source]) for name, source in into]))
         return states[-1]
 
 
@@ -79,6 +79,11 @@ class NasBench201Skeleton(Skeleton):
             self.stages.append(nn.Sequential(*(make_cell(channels) for _ in range(cells))))
         self.last = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
         return channels
+
+    @property
+    def auxiliary_layer(self) -> nn.Module:
+        """The second reduction block: what an auxiliary head reads in training."""
+        return self.stages[-2]
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate features: (n, in_channels, h, w) -> (n, 4 * channels)."""

@@ -13,7 +13,7 @@ from nni_privacy.cells.darts import INPUT_NODES, Cell, Genotype
 from nni_privacy.cells.genotypes import parse_genotype
 from nni_privacy.cells.spaces import MOST
 from nni_privacy.errors import ConfigError
-from nni_privacy.search_spaces.operations import FactorizedReduce, ReLUConvBN, build_operation
+from nni_privacy.search_spaces.operations import Edges, FactorizedReduce, ReLUConvBN, build_operation
 
 __all__ = ["CellNetwork", "CellShape", "CellSkeleton", "DiscreteCell", "Skeleton", "input_layers"]
 __all__ += ["reduction_positions"]
@@ -140,7 +140,7 @@ class DiscreteCell(nn.Module):
         super().__init__()
         self.preprocess0, self.preprocess1 = input_layers(shape)
         # Named after what they are, so that cells which share an edge share the name of its weights.
-        self.edges = nn.ModuleDict()
+        self.edges = Edges()
         self._into: list[list[tuple[str, int]]] = [[] for _ in range(cell.nodes)]
         for edge in cell:
             name = f"{edge.source}-{edge.target}-{edge.op}"
@@ -153,7 +153,7 @@ class DiscreteCell(nn.Module):
         """Outputs of the two cells before -> the output of this one, (n, channels * nodes, h', w')."""
         states = [self.preprocess0(before_last), self.preprocess1(last)]
         for (first, source1), (second, source2) in self._into:
-            states.append(self.edges[first](states[source1]) + self.edges[second](states[source2]))
+            states.append(self.edges.along(first, states[source1]) + self.edges.along(second, states[source2]))
         return cat(states[INPUT_NODES:], dim=1)
 
 
@@ -178,6 +178,11 @@ class CellSkeleton(Skeleton):
             self.cells.append(cell)
             before_last, last, after_reduction = last, int(cell.out_channels), reduction  # type: ignore[arg-type]
         return last
+
+    @property
+    def auxiliary_layer(self) -> nn.Module:
+        """The second reduction cell, as in DARTS: what an auxiliary head reads in training."""
+        return self.cells[reduction_positions(len(self.cells))[1]]
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate features: (n, in_channels, h, w) -> (n, F)."""

@@ -15,8 +15,27 @@ from torch.nn import functional
 from nni_privacy.cells.darts import DARTS_OPERATIONS
 from nni_privacy.cells.nasbench201 import NASBENCH201_OPERATIONS
 from nni_privacy.training.convolutions import DilatedDepthwise
+from nni_privacy.training.drop_path import drop_path
 
-__all__ = ["FactorizedReduce", "ReLUConvBN", "build_nasbench201_operation", "build_operation"]
+__all__ = ["Edges", "FactorizedReduce", "ReLUConvBN", "build_nasbench201_operation", "build_operation"]
+
+
+class Edges(nn.ModuleDict):
+    """The operations of a cell by the names of their edges.
+
+    In training each is dropped with the probability that was set last, 0 at first, but for identities
+    (:mod:`nni_privacy.training.drop_path`).
+    """
+
+    drop_prob = 0.0
+
+    def along(self, name: str, state: Tensor) -> Tensor:
+        """What an edge makes of the node that it comes from."""
+        operation = self[name]
+        output: Tensor = operation(state)
+        if self.drop_prob and self.training and not isinstance(operation, nn.Identity):
+            return drop_path(output, self.drop_prob)
+        return output
 
 
 class ReLUConvBN(nn.Sequential):

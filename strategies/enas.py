@@ -247,7 +247,7 @@ class ENAS(WeightSharing):
     def drawn_candidates(self, count: int) -> list[Sample]:
         """``count`` different architectures drawn from the controller, fewer if it hardly knows as many."""
         generator = torch.Generator().manual_seed(self.stream(7))
-        found: dict[tuple[Any, ...], Sample] = {}
+        found: dict[str, Sample] = {}
         with torch.no_grad():
             for _ in range(DRAWS_PER_CANDIDATE):
                 for codes in self.controller.draw(count, generator=generator).codes.tolist():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -67,7 +67,7 @@ def distinct_random_samples(layout: Layout, count: int, *, generator: torch.Gene
     size = layout.size()
     if size <= max(SMALL_SPACE, 2 * count):
         return [layout.sample_at(index) for index in torch.randperm(size, generator=generator)[:count].tolist()]
-    found: dict[tuple[Any, ...], Sample] = {}
+    found: dict[str, Sample] = {}
     while len(found) < count:
         sample = layout.random_sample(generator)
         found[sample_key(sample)] = sample

@@ -27,7 +27,7 @@ from nni_privacy.attacks import attack_names
 from nni_privacy.attacks import registry as attacks
 from nni_privacy.cells import parse_genotype
 from nni_privacy.commands.build import build_evaluator, build_search_strategy, build_space
-from nni_privacy.config import load_config
+from nni_privacy.config import load_config, parse_config
 from nni_privacy.data import registry as data_sets
 from nni_privacy.nni_runtime.overlay import find_node_package
 from nni_privacy.nni_runtime.patches.apply import patched_texts
@@ -84,7 +84,7 @@ def run_trials(space: Any, evaluator: Any, strategy: Any, *, trials: int) -> tup
 def test_every_extension_point_has_an_example() -> None:
     assert sorted(EXAMPLES) == [
         *("own.yaml", "own_attack.py", "own_data.py", "own_repair.py"),
-        *("own_section.jinja", "own_section.py", "own_space.py", "own_strategy.py", "own_surrogate.py"),
+        *("own_section.jinja", "own_section.py", "own_space.py", "own_strategy.py", "own_surrogate.py", "own_train.py"),
     ]
 
 
@@ -168,6 +168,17 @@ def test_a_one_shot_search_of_the_space(example: ModuleType) -> None:
     search.search()
     (sample,) = search.best_samples(1)
     assert sample["layer0"] == "avg_pool_3x3" and set(sample) == {"layer0", "layer1", "layer2"}
+
+
+def test_a_search_with_a_training_of_ones_own(folder: Path) -> None:
+    content = load_config(folder / "own.yaml").model_dump(mode="json", exclude_none=True)
+    recipe = {"epochs": 2, "batch_size": 16, "train": "own_train:train"}
+    content |= {"evaluator": {"recipe": recipe, "attacks": ["loss_threshold"]}, "trials": 1}
+    settings = parse_config(content)
+    evaluator = build_evaluator(settings)
+    data, _ = evaluator.load_data()
+    _, (metrics,) = run_trials(build_space(settings, data), evaluator, Random(seed=0), trials=1)
+    assert 0 <= metrics["mia_auc"] <= 1 and evaluator.recipe.train == "own_train:train"
 
 
 @pytest.mark.parametrize("example", ["own_section"], indirect=True)

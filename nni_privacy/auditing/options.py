@@ -179,6 +179,15 @@ class MeasuringOptions(Options):
         import_plugins(plugins)
         return plugins
 
+    @field_validator("recipe")
+    @classmethod
+    def _trains(cls, recipe: Recipe) -> Recipe:
+        if recipe.train is not None:
+            from nni_privacy.training.own_function import own_function
+
+            own_function(recipe.train)
+        return recipe
+
     @field_validator("attacks")
     @classmethod
     def _known(cls, attacks: tuple[str, ...]) -> tuple[str, ...]:
@@ -219,7 +228,12 @@ class MeasuringOptions(Options):
         from nni_privacy.attacks import get_attack
 
         for attack in map(get_attack, self.attacks):
-            if "loss_trace" in attack.requires and self.recipe.epochs < MIN_EPOCHS:
+            if "loss_trace" not in attack.requires:
+                continue
+            for name in ("stop_early", "train"):
+                if getattr(self.recipe, name) is not None:
+                    raise ConfigError(f"recipe.{name}: attack {attack.name!r} compares epochs, which may never come")
+            if self.recipe.epochs < MIN_EPOCHS:
                 raise ConfigError(
                     f"recipe.epochs: {self.recipe.epochs}; attack {attack.name!r} compares {MIN_EPOCHS} epochs or more"
                 )

@@ -103,7 +103,7 @@ register_space(
         genotype=Genotype,
         cells=CELL_TYPES,
         operations={op: OPERATION_KINDS[op] for op in DARTS_OPERATIONS},
-        sizes="nni_privacy.config:DartsSizes",
+        sizes="nni_privacy.search_spaces.config:DartsSizes",
         model_space="nni_privacy.search_spaces.darts:DARTS",
         network="nni_privacy.search_spaces.network:CellNetwork",
         # A seed for each architecture: with more of them the first stay what they were.
@@ -121,7 +121,7 @@ register_space(
         genotype=NasBench201Genotype,
         cells=(NASBENCH201_CELL,),
         operations={op: OPERATION_KINDS[op] for op in NASBENCH201_OPERATIONS},
-        sizes="nni_privacy.config:NasBench201Sizes",
+        sizes="nni_privacy.search_spaces.config:NasBench201Sizes",
         model_space="nni_privacy.search_spaces.nasbench201:NasBench201",
         network="nni_privacy.search_spaces.nasbench201_network:NasBench201Network",
         sample=lambda count, seed, _sizes: random_cells(count, seed),

@@ -167,7 +167,7 @@ def run_audit(
     _check(output, plugins, attacks, trained, budget)
     asked = Asked(model=model, weights=weights, members=members, nonmembers=nonmembers, normalize=normalize,
                   attacks=attacks, recipe=trained, effort=budget, shadows=shadows, seed=seed,
-                  reference=reference)  # fmt: skip
+                  reference=reference, plugins=plugins)  # fmt: skip
     target = (exported_target if is_folder(model) else factory_target)(asked)
     named = [*target.attacks, *([COMBINED] if len(target.attacks) > 1 else [])]
     gate = Gate.of(fail_if, junit, known=audit_metrics(named, LOWER_BOUNDS))

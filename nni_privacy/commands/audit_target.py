@@ -41,6 +41,7 @@ class Asked:
     shadows: int | None
     reference: str | None
     seed: int | None
+    plugins: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,7 @@ def exported_target(asked: Asked) -> AuditTarget:
         source=record.architecture.source,
         normalize=record.normalize,
         attacks=_repeatable(record.attacks) if asked.attacks is None else asked.attacks,
-        recipe=asked.recipe or record.recipe,
+        recipe=asked.recipe or _trusted(record.recipe, asked),
         effort=asked.effort or record.effort,
         shadows=_given(asked.shadows, record.shadows),
         reference=_given(asked.reference, record.reference),
@@ -170,6 +171,17 @@ def exported_target(asked: Asked) -> AuditTarget:
         facts={"Weights": _weights(Path(asked.model) / MODEL_FILE), **named, "Normalisation": "its own"},
         **records,
     )
+
+
+def _trusted(recipe: Mapping[str, Any], asked: Asked) -> Mapping[str, Any]:
+    """A recipe that a file tells; a function that trains is only called if the user has named its module, too."""
+    train = recipe.get("train")
+    if train is not None and str(train).partition(":")[0] not in asked.plugins:
+        raise ConfigError(
+            f"{asked.model}: its recipe trains by {str(train)!r:.80}, and nothing is imported because a file names it: "
+            "give --plugins with that module if you trust it, or a --recipe of your own"
+        )
+    return recipe
 
 
 def _given(value: Any, default: Any) -> Any:
@@ -192,12 +204,14 @@ def _own_records(record: ModelRecord) -> dict[str, Any]:
     """Members, non-members and the attacker's halves as the trial had them, in the same order."""
     from nni_privacy.auditing.canaries import plant_canaries
     from nni_privacy.data import load_dataset
+    from nni_privacy.training.early_stopping import without_held_out
+    from nni_privacy.training.recipe import Recipe
 
     data = load_dataset(**record.dataset)
     if data.image_shape != record.image_shape:
         shapes = f"images of {data.image_shape}, but the model was trained on {record.image_shape}"
         raise DataError(f"dataset {data.name!r}: {shapes}")
-    split = data.split(seed=record.seed)
+    split, _ = without_held_out(data.split(seed=record.seed), Recipe.from_mapping(record.recipe), seed=record.seed)
     if record.canaries:
         _, split = plant_canaries(data, split, record.canaries, seed=record.seed)
     parts = {name: (data.images[rows], data.labels[rows]) for name, rows in vars(split).items()}

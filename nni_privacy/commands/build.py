@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from nni_privacy.data import Dataset, FourWaySplit
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.runs.epochs import EpochRecord
+    from nni_privacy.search_spaces.config import SearchSpaceConfig
     from nni_privacy.search_spaces.space import CellSpace
     from nni_privacy.studies.config import StudyConfig
 
@@ -58,6 +60,8 @@ def build_space(settings: SearchConfig | StudyConfig, data: Dataset | None = Non
         ConfigError: if a plugin's cannot be built or cannot answer, with file and line.
     """
     section = settings.search_space
+    if section.own:
+        return _build_own(section, data)
     shape = {} if data is None else {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
     place = SPACES[section.name].model_space
     with plugin_faults(f"search space {section.name!r}", place):
@@ -75,9 +79,32 @@ def _ask(space: CellSpace[Any], data: Dataset) -> None:
     with torch.no_grad():
         answers = space.eval()(to_float(data.images[:2]))
     space.train()
+    _check_answers(tuple(answers.shape), data, "its")
+
+
+def _check_answers(shape: Sequence[int], data: Dataset, whose: str) -> None:
     wanted = (len(data.images[:2]), data.num_classes)
-    if tuple(answers.shape) != wanted:
-        raise ConfigError(f"its network returns {tuple(answers.shape)}, expected {wanted}: (images, classes)")
+    if shape != wanted:
+        raise ConfigError(f"{whose} network returns {shape}, expected {wanted}: (images, classes)")
+
+
+def _build_own(section: SearchSpaceConfig, data: Dataset | None) -> Any:
+    """A space of the user's own, asked about two images, from a folder that hides nothing of what trials need."""
+    from nni_privacy.data.normalize import to_float
+    from nni_privacy.nni_runtime.hidden_modules import check_folder
+    from nni_privacy.search_spaces.own_space import answers_of, build_own_space
+
+    shape = {} if data is None else {"in_channels": data.image_shape[0], "num_classes": data.num_classes}
+    space = build_own_space(section.name, section.options, **shape)
+    top = section.name.partition(":")[0].partition(".")[0]
+    for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        if Path(folder, top).is_dir() or Path(folder, f"{top}.py").is_file():
+            check_folder(Path(folder))
+    if data is not None:
+        with plugin_faults(f"search space {section.name!r}", section.name):
+            shape_of_answers = answers_of(space, to_float(data.images[:2]))
+        _check_answers(shape_of_answers, data, f"search_space.name: {section.name}: its")
+    return space
 
 
 def build_search_strategy(

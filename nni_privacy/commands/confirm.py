@@ -129,7 +129,8 @@ def _settings_of(directory: Path, concurrency: int | None) -> SearchConfig:
     from nni_privacy.config import parse_config
     from nni_privacy.nni_runtime.training_services import NOT_WRITTEN
     from nni_privacy.runs.directory import RunDirectory
-    from nni_privacy.runs.records import CONFIG, read_run
+    from nni_privacy.runs.records import CONFIG, name_of, read_run
+    from nni_privacy.search_spaces.config import is_own
 
     run = read_run(directory)
     if run.study:
@@ -140,6 +141,11 @@ def _settings_of(directory: Path, concurrency: int | None) -> SearchConfig:
         raise ConfigError(
             f"{directory}: was started from Python, and its configuration is not that of a search; measure its "
             "genotypes with several seeds by a study (docs/studies.md)"
+        )
+    if is_own(name_of(run.config.get("search_space"))):
+        raise ConfigError(
+            f"{directory}: architectures of {name_of(run.config['search_space'])} are no genotypes that a study could "
+            "train anew: run the search with another seed"
         )
     RunDirectory(directory, resumable=True).lock.check()
     if NOT_WRITTEN in str(run.config.get("training_service")):

@@ -19,6 +19,7 @@ __all__ = ["add_init", "run_init"]
 _STRATEGY = ("regularized_evolution", "population_size=6", "sample_size=3")
 _TRIALS, _ONE_SHOT_TRIALS = 12, 2
 _EPOCHS, _CHANNELS, _BUDGET = 30, 8, 4
+_PATTERN, _NO_PATTERN = "demotion-reduction", "none"
 
 
 def add_init(commands: Any) -> None:
@@ -33,9 +34,9 @@ def add_init(commands: Any) -> None:
     )
     part: dict[str, Any] = {"nargs": "+", "metavar": ("NAME", "KEY=VALUE")}
     init.add_argument("--dataset", default=["digits"], help="and its options (default: digits)", **part)
-    init.add_argument("--space", default=["darts"], help="and its sizes (default: darts)", **part)
+    init.add_argument("--space", default=["darts"], help="and its sizes, or arguments (default: darts)", **part)
     init.add_argument("--strategy", help=f"and its options (default: {_STRATEGY[0]})", **part)
-    init.add_argument("--pattern", metavar="NAME", default="demotion-reduction", help="to keep fixed; none: search all")
+    init.add_argument("--pattern", metavar="NAME", help=f"to keep fixed (default: {_PATTERN}); none: search all")
     init.add_argument(
         "--attacks", metavar="NAMES", type=parse_names, default="black_box_partial,loss_threshold", help="by commas"
     )
@@ -50,7 +51,7 @@ def run_init(
     dataset: Sequence[str],
     space: Sequence[str],
     strategy: Sequence[str] | None,
-    pattern: str,
+    pattern: str | None,
     attacks: Sequence[str],
     trials: int | None,
     output: Path,
@@ -66,15 +67,15 @@ def run_init(
     from nni_privacy.strategies.registry import ONE_SHOT
 
     chosen = _section(strategy or _STRATEGY, "--strategy")
-    sizes = _section(space, "--space")
+    searched, fixed = _space_and_pattern(space, pattern)
     number = trials if trials is not None else _ONE_SHOT_TRIALS if chosen["name"] in ONE_SHOT else _TRIALS
     content = {
         "name": output.stem,
         "seed": 0,
         "plugins": list(plugins),
         "dataset": _section(dataset, "--dataset"),
-        "search_space": {"channels": _CHANNELS, **sizes},
-        "pattern": None if pattern == "none" else {"name": pattern, "budget": _BUDGET},
+        "search_space": searched,
+        "pattern": None if fixed == _NO_PATTERN else {"name": fixed, "budget": _BUDGET},
         "strategy": chosen,
         "evaluator": {"recipe": {"epochs": _EPOCHS}, "attacks": list(attacks)},
         "trials": number,
@@ -89,6 +90,16 @@ def run_init(
         raise ConfigError(f"output: {output}: {error.strerror or error}") from None
     print(f"written: {output}; check it: {_command(output)} --dry-run; run it: {_command(output)}")
     return 0
+
+
+def _space_and_pattern(space: Sequence[str], pattern: str | None) -> tuple[dict[str, Any], str]:
+    """The section of the space, and the pattern: by default none in a space of the user's own."""
+    from nni_privacy.search_spaces.config import is_own
+
+    section = _section(space, "--space")
+    if is_own(section["name"]):
+        return {"name": section.pop("name"), "options": section}, pattern or _NO_PATTERN
+    return {"channels": _CHANNELS, **section}, pattern or _PATTERN
 
 
 def _section(words: Sequence[str], option: str) -> dict[str, Any]:
@@ -112,12 +123,12 @@ def _text(content: Mapping[str, Any], settings: SearchConfig, output: Path) -> s
         "strategies": strategy_names(),
         "attacks": attack_names(),
     }
-    pattern = content["pattern"] or {"name": "demotion-reduction", "budget": _BUDGET}
+    pattern = content["pattern"] or {"name": _PATTERN, "budget": _BUDGET}
     shown = {
         **{key: _yaml(value) for key, value in content.items()},
         **{f"known_{kind}": _folded(known) for kind, known in names.items()},
         "plugins": f"{'' if content['plugins'] else '# '}plugins: {_yaml(content['plugins'] or ['my_module'])}",
-        "search_space": _yaml({"name": settings.search_space.name, **settings.search_space.options}),
+        "search_space": _yaml(settings.search_space.content),
         "pattern": f"{'' if content['pattern'] else '# '}pattern: {_yaml(pattern)}",
     }
     return _TEXT.format(

@@ -1,22 +1,22 @@
-"""The command ``nni-privacy nnictl``: NNI's own command line, with the tokens of this user's running managers."""
+"""The command ``nni-privacy nnictl``: NNI's own command line, with the repairs, on this user's running managers."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import partial
+from argparse import REMAINDER
+from collections.abc import Sequence
 from importlib import import_module
-from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
-from nni_privacy.commands.options import add_command
+from nni_privacy.commands.options import add_access, add_command
+from nni_privacy.errors import ConfigError, PrivacyError
 
 __all__ = ["add_nnictl"]
 
-_VERBS = ("get", "put", "post", "delete")
+_TOLD_BY_NNI = (ValueError, TypeError, AttributeError, AssertionError, RuntimeError, OSError)
+"""What NNI raises at a configuration or a port that it cannot use."""
+_DEBUG = {"-d", "--debug"}
 
 
 def add_nnictl(commands: Any) -> None:
@@ -24,48 +24,51 @@ def add_nnictl(commands: Any) -> None:
     nnictl = add_command(
         commands,
         "nnictl",
-        "NNI's own command line, with the tokens of your running managers",
+        "NNI's own command line, repaired, with the tokens of your running managers",
+        "nnictl create --config config.yml",
         "nnictl experiment list",
         "nnictl trial ls EXPERIMENT",
     )
-    nnictl.add_argument("words", metavar="...", nargs=argparse.REMAINDER, help="as after nnictl, e.g.: experiment list")
+    nnictl.add_argument("--version", "-v", action="store_true", help="the version of NNI")
+    add_access(nnictl)
+    nnictl.add_argument("words", metavar="...", nargs=REMAINDER, help="as after nnictl, e.g.: experiment list")
     nnictl.set_defaults(run=run_nnictl)
 
 
-class _TokenRequests:
-    """Takes the place of ``requests`` in nnictl: each request goes straight to the manager, with its token."""
-
-    def __init__(self, original: Any) -> None:
-        self._original = original
-
-    def __getattr__(self, name: str) -> Any:
-        return partial(self._ask, name) if name in _VERBS else getattr(self._original, name)
-
-    def _ask(self, method: str, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), **options: Any) -> Any:
-        from nni_privacy.nni_runtime.access import here, manager_headers
-        from nni_privacy.nni_runtime.proxies import direct_request
-
-        carried = {**headers, **manager_headers(urlsplit(url).port)}
-        return direct_request(method, here(url), headers=carried, **options)
-
-
-def run_nnictl(words: Sequence[str]) -> int:
+def run_nnictl(words: Sequence[str], *, version: bool = False, host: str | None = None, token: bool = True) -> int:
     """Runs ``nnictl`` with ``words``; it finds the tokens of this user's running managers by their ports.
+
+    Args:
+        words: as after ``nnictl``.
+        version: say which NNI it is.
+        host: an address of this machine that a manager which is started listens on, too.
+        token: whether its web UI wants the token in the address that is printed.
 
     Returns:
         The exit code.
+
+    Raises:
+        ConfigError: if NNI cannot work with what it is given; with ``--debug`` its own exception.
     """
     from nni_privacy.nni_runtime import install
+    from nni_privacy.nni_runtime.access import check_host, manager_access
     from nni_privacy.nni_runtime.package_repairs import with_pkg_resources
 
     install()
-    rest: Any = import_module("nni.tools.nnictl.rest_utils")
-    rest.requests = _TokenRequests(rest.requests)
-    sys.argv = ["nnictl", *words]
+    if host is not None:
+        check_host(host, 0)
+        if not token:
+            raise ConfigError(f"--no-token: not with --host {host}; whoever reaches it could run code as you")
+    sys.argv = ["nnictl", *(["--version"] if version else []), *words]
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     try:
-        with with_pkg_resources():
+        with manager_access(host=host, wants_token=token), with_pkg_resources():
             import_module("nni.tools.nnictl.nnictl").parse_args()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except (*_TOLD_BY_NNI, import_module("yaml").YAMLError) as error:
+        if isinstance(error, PrivacyError) or _DEBUG & set(words):
+            raise
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"nnictl {' '.join(words[:1])}: {told}") from error
     return 0

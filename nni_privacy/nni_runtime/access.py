@@ -30,7 +30,7 @@ from nni_privacy.nni_runtime.proxies import channel_proxy, direct_request, trial
 from nni_privacy.nni_runtime.repairing import Original, repair
 
 __all__ = ["ACCESS_REPAIRS", "ManagerAccess", "check_host", "check_port", "current_access", "here", "manager_access"]
-__all__ += ["manager_headers", "set_default_access", "token_for", "with_key"]
+__all__ += ["manager_headers", "set_default_access", "token_for", "web_address", "with_key"]
 
 _TOKEN_BYTES = 32
 _HERE = "127.0.0.1"
@@ -184,6 +184,12 @@ def manager_headers(port: int | None) -> dict[str, str]:
     """The headers of a request to the manager at ``port``: the token, where one is known."""
     token = token_for(port)
     return {TOKEN_HEADER: token} if token else {}
+
+
+def web_address(port: int, prefix: str | None = None) -> str:
+    """The web UI of the manager at ``port`` of this machine, with its token where one is known."""
+    token = token_for(port)
+    return ManagerAccess(wants_token=bool(token), token=token or "").address(port, prefix=prefix)
 
 
 def here(url: str) -> str:

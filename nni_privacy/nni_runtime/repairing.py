@@ -1,13 +1,20 @@
-"""Repairs of NNI's Python side: functions replaced in memory, each only where NNI's own is what it was written for."""
+"""Repairs of NNI's Python side: functions replaced in memory, each only where NNI's own is what it was written for.
+
+A module of NNI that is not imported yet is repaired as soon as it is: most programs need a few of them only, and those
+of architecture search import torch and Lightning, which take seconds.
+"""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 from nni_privacy.errors import RuntimeRepairError
@@ -43,8 +50,13 @@ class Repair:
 
     @property
     def active(self) -> bool:
-        """Whether the repair is in place now, in this process."""
+        """Whether the repair is in place now, in this process; imports what is repaired."""
         return hasattr(self._current(), ORIGINAL)
+
+    @property
+    def module(self) -> str:
+        """The module of NNI that is repaired."""
+        return self.target.partition(":")[0]
 
     def make(self, original: Original) -> Callable[..., Any]:
         """The function that takes the place of ``original``."""
@@ -57,10 +69,20 @@ class Repair:
         return repaired
 
     def apply(self) -> None:
-        """Puts the repair in place; does nothing where it is already.
+        """Puts the repair in place, now or as soon as its module is imported; does nothing where it is already.
 
         Raises:
-            RuntimeRepairError: when NNI's own is not what the repair was written for.
+            RuntimeRepairError: when NNI's own is not what the repair was written for; later, the import raises it.
+        """
+        if self.module in sys.modules:
+            self.put()
+        _late_repairs().setdefault(self.module, {}).setdefault(self.target, self)
+
+    def put(self) -> None:
+        """Puts the repair in place now, which imports its module.
+
+        Raises:
+            RuntimeRepairError: as :meth:`apply`.
         """
         current = self._current()
         if not hasattr(current, ORIGINAL):
@@ -69,6 +91,9 @@ class Repair:
 
     def remove(self) -> None:
         """Puts NNI's own back."""
+        _late_repairs().get(self.module, {}).pop(self.target, None)
+        if self.module not in sys.modules:
+            return
         current = self._current()
         if hasattr(current, ORIGINAL):
             self._put(getattr(current, ORIGINAL), instead_of=current)
@@ -87,7 +112,7 @@ class Repair:
 
     def _owner(self) -> Any:
         """The module or class whose attribute is replaced."""
-        module, owner = import_module(self.target.partition(":")[0]), self._path.rpartition(".")[0]
+        module, owner = import_module(self.module), self._path.rpartition(".")[0]
         found = getattr(module, owner, None) if owner else module
         if owner and not isinstance(found, type):
             raise RuntimeRepairError(f"repair {self.name!r} does not fit: {module.__name__} has no class {owner}")
@@ -110,6 +135,48 @@ class Repair:
                     f"repair {self.name!r} does not fit {self._path}: expected {text!r} in its source; "
                     "nni-privacy repairs NNI 3.0 as published, and this copy differs"
                 )
+
+
+class _Finder(MetaPathFinder):
+    """Finder of no modules of its own: what others find is repaired when it has been executed.
+
+    Attributes:
+        repairs: name of a module to the repairs of it, each by its target.
+    """
+
+    def __init__(self) -> None:
+        self.repairs: dict[str, dict[str, Repair]] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What the other finders find, which repairs a module that it loads; None for modules without repairs."""
+        if not self.repairs.get(fullname):
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
+        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
+        if spec is not None and spec.loader is not None:
+            self._repair_after(spec.loader, fullname)
+        return spec
+
+    def _repair_after(self, loader: Any, name: str) -> None:
+        execute = loader.exec_module
+
+        def execute_and_repair(module: ModuleType) -> None:
+            execute(module)
+            for found in list(self.repairs[name].values()):
+                found.put()
+
+        loader.exec_module = execute_and_repair
+
+
+def _late_repairs() -> dict[str, dict[str, Repair]]:
+    """The repairs that wait for their modules; they stay for a module that is imported once more."""
+    known = next((finder for finder in sys.meta_path if isinstance(finder, _Finder)), None)
+    if known is None:
+        known = _Finder()
+        sys.meta_path.insert(0, known)
+    return known.repairs
 
 
 def repair(why: str, target: str, *expects: str, everywhere: bool = False) -> Callable[[Callable[..., Any]], Repair]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
 from nni_privacy.nni_runtime.message_repairs import MESSAGE_REPAIRS
+from nni_privacy.nni_runtime.nnictl_repairs import NNICTL_REPAIRS
 from nni_privacy.nni_runtime.package_repairs import PACKAGE_REPAIRS
 from nni_privacy.nni_runtime.patches.lifetime import PARENT_VARIABLE
 from nni_privacy.nni_runtime.patches.registry import PATCHES, check_names
@@ -176,12 +177,20 @@ def safe_checkpoints(original: Original, self: Any, path: Any) -> Any:
 _OURS = (chart_parameters, chart_search_space, safe_checkpoints, lost_connection, patient_start, watched_manager)
 
 REPAIRS: dict[str, Repair] = {
-    found.name: found for found in (*_OURS, *MESSAGE_REPAIRS, *COMMAND_REPAIRS, *ACCESS_REPAIRS, *PACKAGE_REPAIRS)
+    found.name: found
+    for found in (
+        *_OURS,
+        *MESSAGE_REPAIRS,
+        *COMMAND_REPAIRS,
+        *ACCESS_REPAIRS,
+        *NNICTL_REPAIRS,
+        *PACKAGE_REPAIRS,
+    )
 }
 
 
 def apply_repairs(*, without: Collection[str] = ()) -> None:
-    """Applies all repairs but those named; a named one that is in place is taken back.
+    """Applies all repairs but those named, now or when their modules are imported; a named one is taken back.
 
     Raises:
         RuntimeRepairError: when NNI's Python side is not the one that the repairs were written for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -234,7 +235,8 @@ def write_audit(
 
     Args:
         report: of :func:`nni_privacy.audit`.
-        directory: made if it is missing; files of these names are replaced, each in one step, the page last.
+        directory: made if it is missing, and taken away again where it cannot be filled; files of these names are
+            replaced, each in one step, the page last.
         title: of the page.
         facts: what a reader should know about the audit (model, data set, seed, ...), shown in this order; plain text.
         images: ``(members, C, H, W)``, the members' images, of which the most exposed ones are shown; None: no images.
@@ -251,12 +253,15 @@ def write_audit(
         "metrics.csv": audit_csv(info),
         "report.html": render_audit(info, title=title, facts=facts, images=images),
     }
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         report.save_scores(folder / "scores.npz")
         for name, text in texts.items():
             replace_text(folder / name, text)
     except OSError as error:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
         reason = error.strerror or type(error).__name__
         raise DataError(f"{folder}: the audit cannot be written ({reason})") from None
     return folder / "report.html"

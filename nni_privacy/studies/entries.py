@@ -175,6 +175,8 @@ class OneSize(SearchSpaceConfig):
 
     @model_validator(mode="after")
     def _is_one(self) -> OneSize:
+        if self.own:
+            raise ConfigError(f"name: {self.name}; a study measures genotypes, of {', '.join(SPACES)}: search yours")
         for name, sizes in self.searched_sizes.items():
             raise ConfigError(f"{name}: {sizes}; a study measures at one size: give an entry of its own for each")
         return self

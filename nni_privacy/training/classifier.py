@@ -66,7 +66,11 @@ class Classifier:
         Raises:
             AuditError: if the model does not take them, or returns something else.
         """
-        answer = self.answer(self.prepare(inputs))
+        return self.logits(self.prepare(inputs), look)
+
+    def logits(self, prepared: Inputs, look: Callable[[Tensor], None] | None = None) -> Tensor:
+        """The same of records that are prepared."""
+        answer = self.answer(prepared)
         if look is not None:
             look(answer)
         if self.outputs == "probabilities":

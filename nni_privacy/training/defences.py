@@ -26,6 +26,9 @@ DEFENCES: Mapping[str, Callable[[Recipe], bool]] = MappingProxyType(
         "augmentation": lambda recipe: recipe.augmentation,
         "label-smoothing": lambda recipe: recipe.label_smoothing > 0,
         "dp-sgd": lambda recipe: recipe.dp is not None,
+        "mixup": lambda recipe: recipe.mixup > 0,
+        "cutmix": lambda recipe: recipe.cutmix > 0,
+        "early-stopping": lambda recipe: recipe.stop_early is not None,
     }
 )
 """Name in tables to whether a recipe has that defence, in the order in which a label names them."""
@@ -64,7 +67,8 @@ def _checked(changes: Any) -> Mapping[str, Any]:
 def _names(recipe: Recipe, changes: Mapping[str, Any]) -> list[str]:
     names = [name for name, is_on in DEFENCES.items() if is_on(recipe)]
     if not names:
-        raise ConfigError(f"defences: {dict(changes)} turns no defence on: give augmentation, label_smoothing or dp")
+        fields = "augmentation, label_smoothing, dp, mixup, cutmix or stop_early"
+        raise ConfigError(f"defences: {dict(changes)} turns no defence on: give {fields}")
     return names
 
 

@@ -1,18 +1,16 @@
-"""Training: a :class:`Recipe` and :func:`fit`, the one function that trains anything (targets, shadows, architectures).
+"""Training: :func:`fit`, the one function that trains anything (targets, shadows, architectures), and asking models.
 
-The whole data set is one tensor on the device; batches are taken by indexing a seeded permutation. Defences are fields
-of the recipe: augmentation changes what the model sees, label smoothing the loss, DP-SGD the batches and the step.
+The whole data set is one tensor on the device; batches are taken by indexing a seeded permutation. What an epoch and a
+step are is in :mod:`nni_privacy.training.loop`; each option of a recipe has a file of its own.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,16 +19,14 @@ from torch.nn import functional
 
 from nni_privacy.data.inputs import Inputs
 from nni_privacy.data.normalize import to_float
-from nni_privacy.errors import ConfigError, DataError, PrivacyError, nearest
-from nni_privacy.rng import derived_seed
+from nni_privacy.errors import ConfigError, DataError, nearest
 from nni_privacy.schema import Count, Seed, checked
 from nni_privacy.training.classifier import Classifier, Outputs, Transform, own_type
-from nni_privacy.training.defences import augment
+from nni_privacy.training.early_stopping import Patience, held_out
 from nni_privacy.training.gradients import gradients_on, make_trainable, usable
+from nni_privacy.training.loop import Task, TrainingDiverged, epoch_batches, run_epoch, steps_of
+from nni_privacy.training.modes import evaluation_mode, kept_modes, seeded_layers
 from nni_privacy.training.recipe import MIN_BATCH, Recipe
-
-if TYPE_CHECKING:
-    from nni_privacy.training.dp_sgd import DPTraining
 
 __all__ = ["FitResult", "TrainingDiverged", "epoch_batches", "evaluation_mode", "fit"]
 __all__ += ["own_type", "predict_logits", "prepare_batch", "resolve_device", "seed_everything"]
@@ -42,21 +38,18 @@ MEMORY_FORMAT = torch.channels_last  # a quarter faster for cell networks on the
 IMAGE_DIMS = 4
 
 
-class TrainingDiverged(PrivacyError, ArithmeticError):  # noqa: N818 - part of the contract
-    """The training loss became NaN or infinite."""
-
-
 @dataclass(frozen=True)
 class FitResult:
-    """What :func:`fit` saw, one entry an epoch.
+    """What :func:`fit` saw, one entry an epoch; empty lists where a function of the user's own has trained.
 
     Attributes:
         losses: mean training loss over the epoch's records, as they were met; with label smoothing, of smoothed labels.
             With DP-SGD a record is met once an epoch on average only, in Poisson batches; NaN where none was.
         accuracies: fraction of them that were classified right, in training mode, as they were met.
-        learning_rates: the rate of the epoch.
+        learning_rates: the rate of the epoch, at its last step.
         seconds: wall time of the whole training, callbacks included.
         epsilon: of the whole training at the recipe's delta, by Opacus' RDP accountant; None without DP-SGD.
+        best_epoch: with ``stop_early``, the epoch (from 1) whose weights the model has; else None.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -64,6 +57,7 @@ class FitResult:
     learning_rates: list[float] = field(default_factory=list)
     seconds: float = 0.0
     epsilon: float | None = None
+    best_epoch: int | None = None
 
 
 @gradients_on()
@@ -78,13 +72,14 @@ def fit(
     normalize: Transform | None = None,
     outputs: Outputs = "logits",
     on_epoch: OnEpoch | None = None,
+    validation: tuple[Any, Tensor] | None = None,
 ) -> FitResult:
-    """Trains ``model`` in place with SGD and cross-entropy, and leaves it on ``device`` in the mode it came in.
+    """Trains ``model`` in place by ``recipe`` with cross-entropy, and leaves it on ``device`` in the mode it came in.
 
     On the CPU the same initial weights, data, recipe, seed and number of threads give the same final weights bit for
     bit: the order of the records comes from a generator of its own, as do augmentation and DP-SGD's noise, and what
-    layers draw (dropout) from the global one, which is seeded for the training and put back afterwards. So models with
-    different layers see the same batches. Gradients are turned on, also under ``torch.no_grad``.
+    layers draw (dropout, dropped paths) from the global one, which is seeded for the training and put back afterwards.
+    So models with different layers see the same batches. Gradients are turned on, also under ``torch.no_grad``.
 
     With ``recipe.dp`` layers that mix records are replaced inside ``model`` for good
     (:func:`~nni_privacy.training.dp_layers.make_private_layers`).
@@ -100,19 +95,27 @@ def fit(
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         normalize: applied to each batch; ``uint8`` is divided by 255 without one.
         outputs: what the model returns, ``logits`` or ``probabilities``.
-        on_epoch: called with the number of finished epochs (from 1) and the model; what it draws at random changes
-            nothing here.
+        on_epoch: called with the number of finished epochs (from 1) and the model, which with ``ema`` has the average
+            of its weights meanwhile; what it draws at random changes nothing here.
+        validation: images and labels that ``stop_early`` looks at; by default a part of the given ones
+            (:func:`~nni_privacy.training.early_stopping.held_out`), which then are not trained on. Without
+            ``stop_early`` of no use.
 
     Raises:
         DataError: if the data has wrong lengths, or labels beyond the model's classes.
         AuditError: if the model does not take such records, or does not return logits.
-        ConfigError: if DP-SGD cannot take a layer, which is named, or cannot reach the wanted epsilon.
+        ConfigError: if DP-SGD cannot take a layer, which is named, or cannot reach the wanted epsilon; if an option
+            needs another network; or if a function of the user's own fails.
         TrainingDiverged: as soon as a batch's loss is NaN or infinite.
     """
     started = time.perf_counter()
     place = resolve_device(device)
     inputs = Inputs.of(images)
     _check_training_data(inputs, labels)
+    if recipe.stop_early is not None and validation is None:
+        held = torch.from_numpy(held_out(recipe, len(labels), seed=seed))
+        validation = inputs[held], labels[held]
+        inputs, labels = inputs[~held], labels[~held]
     make_trainable(model)
     inputs, labels = inputs.map(usable), usable(labels)
     if recipe.dp is not None:
@@ -120,151 +123,78 @@ def fit(
 
         make_private_layers(model)
     model.to(place).to(memory_format=MEMORY_FORMAT)
-    order = torch.Generator().manual_seed(seed)
-    losses: list[float] = []
-    accuracies: list[float] = []
-    rates = [recipe.learning_rate_at(epoch) for epoch in range(1, recipe.epochs + 1)]
-    with _seeded_layers(seed, place), _kept_modes(model):
-        asked = Classifier(model, normalize=normalize, outputs=outputs, memory_format=MEMORY_FORMAT)
-        task = _Task(asked, inputs.to(place), labels.to(place), recipe=recipe, seed=seed)
-        with _steps(task, seed) as steps:
-            for epoch, rate in enumerate(rates, start=1):
-                loss, accuracy = _run_epoch(task, steps, steps.batches(order), epoch=epoch, rate=rate)
-                losses.append(loss)
-                accuracies.append(accuracy)
-                if on_epoch is not None:
-                    with _seeded_layers(seed, place):
-                        on_epoch(epoch, model)
-    return FitResult(losses, accuracies, rates, time.perf_counter() - started, steps.epsilon)
+    with seeded_layers(seed, place), kept_modes(model):
+        classifier = Classifier(model, normalize=normalize, outputs=outputs, memory_format=MEMORY_FORMAT)
+        training = _Training(classifier, inputs, labels, recipe, seed, place, on_epoch)
+        result = training.by_recipe(validation) if recipe.train is None else training.by_own_function()
+    return replace(result, seconds=time.perf_counter() - started)
 
 
-class _Task:
-    """A model and its records: what a forward pass on some of them is."""
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """What :func:`fit` was given, checked and where it belongs; the two ways to train by it."""
 
-    def __init__(self, classifier: Classifier, inputs: Inputs, labels: Tensor, *, recipe: Recipe, seed: int) -> None:
-        self.classifier, self.model = classifier, (model := classifier.model)
-        self.inputs, self.labels, self.recipe = inputs, labels, recipe
-        if recipe.augmentation and inputs.images is None:
-            raise DataError(f"recipe: augmentation needs images (n, C, H, W), found {inputs}")
-        parameters = [parameter for parameter in model.parameters() if recipe.dp is None or parameter.requires_grad]
-        self.optimizer = torch.optim.SGD(
-            parameters,
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            # One kernel for all weights; on a CPU it would gain 2% and round otherwise than the plain loop.
-            fused=(recipe.dp is None and all(one.is_cuda and one.is_floating_point() for one in parameters)) or None,
+    classifier: Classifier
+    inputs: Inputs
+    labels: Tensor
+    recipe: Recipe
+    seed: int
+    place: torch.device
+    on_epoch: OnEpoch | None
+
+    def tell(self, epoch: int, model: nn.Module) -> None:
+        if self.on_epoch is not None:
+            with seeded_layers(self.seed, self.place):
+                self.on_epoch(epoch, model)
+
+    def by_recipe(self, validation: tuple[Any, Tensor] | None) -> FitResult:
+        """By the loop of this package; the model ends with the weights that count."""
+        recipe, model, result = self.recipe, self.classifier.model, FitResult()
+        order = torch.Generator().manual_seed(self.seed)
+        stopping = None if recipe.stop_early is None else Patience(model, recipe.stop_early.patience)
+        task = Task(
+            self.classifier, self.inputs.to(self.place), self.labels.to(self.place), recipe=recipe, seed=self.seed
         )
-        self.draws = torch.Generator().manual_seed(derived_seed(seed, "augmentation"))
-        self.epoch = 1
+        with task.finished(), steps_of(task, self.seed) as steps:
+            for epoch in range(1, recipe.epochs + 1):
+                loss, accuracy = run_epoch(task, steps, steps.batches(order), epoch=epoch)
+                result.losses.append(loss)
+                result.accuracies.append(accuracy)
+                result.learning_rates.append(task.optimizer.param_groups[0]["lr"])
+                with task.averaged():
+                    self.tell(epoch, model)
+                    if stopping is not None and stopping.note(epoch, self._loss_on(validation)):
+                        break
+        if stopping is not None:
+            stopping.restore()
+        return replace(result, epsilon=steps.epsilon, best_epoch=None if stopping is None else stopping.best_epoch)
 
-    def backward(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Forward and backward pass of the mean loss; returns the sum of losses, and how many records are right.
+    def _loss_on(self, validation: tuple[Any, Tensor] | None) -> float:
+        """Mean cross-entropy of the model in evaluation mode."""
+        if validation is None or not len(validation[1]):
+            raise DataError("recipe: stop_early needs records to look at: give more to train on")
+        asked: dict[str, Any] = {"normalize": self.classifier.normalize, "outputs": self.classifier.outputs}
+        logits = predict_logits(self.classifier.model, validation[0], device=self.place, **asked)
+        return functional.cross_entropy(torch.from_numpy(logits).double(), validation[1].cpu()).item()
 
-        Both stay on the device: to look at them after each batch would make a GPU wait.
-        """
-        chosen = index.to(self.labels.device)
-        inputs, truth = self.inputs[chosen], self.labels[chosen]
-        if self.recipe.augmentation:
-            inputs = inputs.map(lambda images: augment(images, self.draws))
-        logits = self.classifier(inputs)
-        if self.epoch == 1:
-            low, high, classes = int(truth.min()), int(truth.max()), logits.shape[1]
-            if low < 0 or high >= classes:
-                raise DataError(
-                    f"labels run from {low} to {high}, but the model has {classes} classes (0..{classes - 1})"
-                )
-        loss = functional.cross_entropy(logits, truth, label_smoothing=self.recipe.label_smoothing)
-        loss.backward()
-        return loss.detach().double() * len(truth), (logits.detach().argmax(1) == truth).sum()
+    def by_own_function(self) -> FitResult:
+        """By the function that the recipe names."""
+        from nni_privacy.training.own_function import TrainingData, is_finite, run_own_function
 
-
-class _PlainSteps:
-    """Every record once an epoch, and a step along the mean gradient; with DP-SGD a DPTraining stands for it."""
-
-    epsilon: float | None = None
-
-    def __init__(self, task: _Task) -> None:
-        self.task = task
-
-    def batches(self, generator: torch.Generator) -> list[Tensor]:
-        return epoch_batches(len(self.task.labels), batch_size=self.task.recipe.batch_size, generator=generator)
-
-    def recording(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        self.task.optimizer.zero_grad(set_to_none=True)
-        seen = self.task.backward(index)
-        self.task.optimizer.step()
-        return seen
-
-
-@contextmanager
-def _steps(task: _Task, seed: int) -> Iterator[_PlainSteps | DPTraining]:
-    if task.recipe.dp is None:
-        yield _PlainSteps(task)
-        return
-    from nni_privacy.training.dp_sgd import DPTraining
-
-    task.model.train()
-    training = DPTraining(
-        task.model,
-        task.optimizer,
-        task.backward,
-        recipe=task.recipe,
-        n=len(task.labels),
-        seed=seed,
-        device=task.labels.device,
-    )
-    try:
-        training.check()
-        yield training
-    finally:
-        training.close()
-
-
-def _run_epoch(
-    task: _Task, steps: _PlainSteps | DPTraining, batches: list[Tensor], *, epoch: int, rate: float
-) -> tuple[float, float]:
-    """One pass over the data. Returns mean loss and accuracy of the records as they were met.
-
-    Raises:
-        TrainingDiverged: if the loss of a batch was NaN or infinite.
-    """
-    for group in task.optimizer.param_groups:
-        group["lr"] = rate
-    task.epoch = epoch
-    task.model.train()
-    seen, met = [], sum(map(len, batches))
-    with steps.recording():
-        for index in batches:
-            seen.append(torch.stack(steps.step(index)))
-    if not met:
-        return math.nan, math.nan
-    total, right = torch.stack(seen).cpu().cumsum(0)[-1].tolist()
-    if not math.isfinite(total):
-        raise TrainingDiverged(f"the training loss became {total} in epoch {epoch}; try a lower learning_rate")
-    return total / met, right / met
+        model, data = self.classifier.model, TrainingData(self.inputs, self.labels, self.classifier)
+        given = {"model": model, "data": data, "recipe": self.recipe, "seed": self.seed, "device": self.place}
+        model.train()
+        run_own_function(str(self.recipe.train), **given, on_epoch=self.tell)
+        model.to(self.place).to(memory_format=MEMORY_FORMAT)
+        if not is_finite(model):
+            raise TrainingDiverged(f"recipe.train: after {self.recipe.train!r} weights are NaN or infinite")
+        return FitResult()
 
 
 def prepare_batch(images: Tensor, normalize: Transform | None, *, dtype: torch.dtype = torch.float32) -> Tensor:
     """What the model sees of a batch ``(B, C, H, W)``: floats of its type, normalised, in the fastest layout."""
     batch = (to_float(images) if normalize is None else normalize(images)).to(dtype)
     return batch.contiguous(memory_format=MEMORY_FORMAT) if batch.ndim == IMAGE_DIMS else batch
-
-
-def epoch_batches(n: int, *, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Cuts a random permutation of ``0..n-1`` into batches of ``batch_size``; every record is in exactly one of them.
-
-    A last batch of a single record is merged into the one before (BatchNorm cannot be trained on one record, and
-    without it not every member would be trained on in every epoch), which then has ``batch_size + 1`` records.
-    """
-    batches = list(torch.randperm(n, generator=generator).split(batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        last = batches.pop()
-        batches[-1] = torch.cat([batches[-1], last])
-    return batches
 
 
 def predict_logits(
@@ -331,40 +261,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - third-party code draws from the global generator
     torch.manual_seed(seed)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Puts the model in evaluation mode, and each of its layers back in its own mode at the end.
-
-    An exported program keeps the mode that it was exported in.
-    """
-    with _kept_modes(model):
-        with suppress(NotImplementedError):
-            model.eval()
-        yield model
-
-
-@contextmanager
-def _kept_modes(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            if module.training != training:  # frozen TorchScript cannot be set
-                module.training = training
-
-
-@contextmanager
-def _seeded_layers(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds torch's global generators for dropout and the like, and puts them back at the end."""
-    devices: list[int] = []
-    if device.type == "cuda":
-        devices = [torch.cuda.current_device() if device.index is None else device.index]
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
 
 
 def _check_training_data(inputs: Inputs, labels: Tensor) -> None:

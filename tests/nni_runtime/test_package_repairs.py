@@ -34,6 +34,8 @@ def locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     """NNI's module of locks, unrepaired, as it is with the filelock that is the parameter."""
     monkeypatch.setattr(import_module("nni.tools.nnictl"), "common_utils", import_module(LOCKS))  # to come back to
     monkeypatch.delitem(sys.modules, LOCKS)
+    for repair in PACKAGE_REPAIRS:
+        repair.remove()
     monkeypatch.setattr(filelock, "SoftFileLock", request.param)
     return import_module(LOCKS)
 

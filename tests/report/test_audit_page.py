@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import io
 import json
 import math
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from nni_privacy.attacks import ClassMetrics, TargetSignals, per_class_metrics
 from nni_privacy.attacks.intervals import rate_interval
 from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.errors import DataError
+from nni_privacy.report import audit_page
 from nni_privacy.report.audit_page import audit_info, histogram_info, render_audit, write_audit
 
 FILES = ["metrics.csv", "metrics.json", "report.html", "scores.npz"]
@@ -331,6 +335,25 @@ def test_a_directory_that_cannot_be_written_is_a_data_error(null, tmp_path, bloc
     with pytest.raises(DataError, match="cannot be written"):
         write_audit(null, folder)
     assert list(tmp_path.rglob(".*")) == []
+
+
+def test_a_full_disk_leaves_no_folder_without_its_page(
+    report: AuditReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        if path.name == "report.html":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        path.write_text(text)
+
+    monkeypatch.setattr(audit_page, "replace_text", full)
+    with pytest.raises(DataError, match="the audit cannot be written"):
+        write_audit(report, tmp_path / "audit")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(DataError):
+        write_audit(report, tmp_path / "mine")
+    assert (tmp_path / "mine" / "notes.txt").exists()
 
 
 def test_importing_the_page_of_an_audit_does_not_import_matplotlib_or_torch():

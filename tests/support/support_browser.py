@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,3 +54,17 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     """A fresh browser for one test."""
     with open_browser(tmp_path / "profile") as driver:
         yield driver
+
+
+_HEADERS = "return [...document.querySelectorAll('[role=columnheader]')].map(header => header.innerText.trim())"
+_CELLS = """return [...document.querySelectorAll('#tableList [role=row] [role=gridcell]')].map(
+    cell => cell.innerText.trim())"""
+
+
+def trial_table(driver: Any, page: str, *, seconds: float = 20) -> tuple[list[str], str]:
+    """Columns of the web UI's table of trials at the address ``page``, and all that its cells show."""
+    driver.get(page)
+    deadline = time.monotonic() + seconds
+    while not (cells := [cell for cell in driver.execute_script(_CELLS) if cell]) and time.monotonic() < deadline:
+        time.sleep(0.25)
+    return [header for header in driver.execute_script(_HEADERS) if header], " ".join(cells)

@@ -55,10 +55,11 @@ class Search:
         *arguments: str,
         python: str | Path = sys.executable,
         command: str = "search",
+        config: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.output, self.port = folder, folder / "run", free_port()
-        config = folder / "search.yaml"
+        config = config or folder / "search.yaml"
         config.write_text(yaml.safe_dump(settings))
         self.log = folder / "log.txt"
         words = [str(python), "-m", "nni_privacy.commands.main", command, str(config)]

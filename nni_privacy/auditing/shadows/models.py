@@ -140,7 +140,10 @@ def frozen_space(*, space: str, arguments: Mapping[str, Any], sample: Mapping[st
     Raises:
         ConfigError: if the space cannot be built.
     """
-    return ModelSpec(space, arguments).build().freeze(dict(sample))  # type: ignore[operator]
+    from nni.nas.space import model_context  # audits of other models do without NNI
+
+    with model_context(dict(sample)):  # as a trial builds it; freeze() is not there in every space
+        return ModelSpec(space, arguments).build()
 
 
 def spec_for(model: ModelSource | nn.Module | str | Callable[..., nn.Module], **arguments: Any) -> ModelSource:

@@ -21,7 +21,10 @@ from nni_privacy.auditing.shadows.models import CallableModel, ModelSource, Mode
 from nni_privacy.data import Normalizer
 from nni_privacy.data.inputs import Inputs
 from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.rng import derived_seed
 from nni_privacy.training.classifier import Outputs
+from nni_privacy.training.early_stopping import held_out
+from nni_privacy.training.own_function import source_digest
 from nni_privacy.training.recipe import Recipe
 
 __all__ = ["FORMAT_VERSION", "Normalization", "ShadowData", "ShadowTask", "canonical_json"]
@@ -41,6 +44,16 @@ _MODULES = (
     "nni_privacy.training.classifier",
     "nni_privacy.data.inputs",
     "nni_privacy.training.recipe",
+    "nni_privacy.training.auxiliary",
+    "nni_privacy.training.averaging",
+    "nni_privacy.training.batch_augmentation",
+    "nni_privacy.training.drop_path",
+    "nni_privacy.training.early_stopping",
+    "nni_privacy.training.loop",
+    "nni_privacy.training.modes",
+    "nni_privacy.training.optimizers",
+    "nni_privacy.training.own_function",
+    "nni_privacy.training.schedules",
     "nni_privacy.rng",
     "nni_privacy.training.defences",
     "nni_privacy.training.dp_sgd",
@@ -152,6 +165,7 @@ class ShadowTask:
             "versions": {"nni-privacy": version("nni-privacy"), "torch": torch.__version__, "code": _code_digest()},
             "model": model,
             "recipe": self.recipe.to_dict(),
+            **({"train": source_digest(self.recipe.train)} if self.recipe.train is not None else {}),
             "data": self.data,
             "training": _describe_rows(self.training),
             "queries": _describe_rows(self.queries),
@@ -172,6 +186,18 @@ class ShadowTask:
     def key(self) -> str:
         """SHA-256 of the description, hexadecimal: the name of the shadow's file in the cache."""
         return hashlib.sha256(self.description.encode()).hexdigest()
+
+    def validation(self, n: int) -> Indices | None:
+        """Which of the ``n`` records of the data ``stop_early`` looks at: some that the shadow is not trained on.
+
+        As many as the target holds out. Records of the shadow's own would not be trained on then, and who is IN and who
+        is OUT would no longer be as planned. None without ``stop_early``, or if there are no other records.
+        """
+        others = np.setdiff1d(np.arange(n), self.training)
+        if self.recipe.stop_early is None or not len(others):
+            return None
+        count = np.count_nonzero(held_out(self.recipe, len(self.training), seed=self.seed))
+        return np.random.default_rng(derived_seed(self.seed, "held out")).permutation(others)[:count]
 
     def accepts(self, arrays: Mapping[str, npt.NDArray[Any]]) -> bool:
         """Whether arrays have the names and shapes of this task's answers."""

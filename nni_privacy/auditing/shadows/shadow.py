@@ -68,7 +68,9 @@ def train_shadow(task: ShadowTask, data: ShadowData) -> Arrays:
         dtype = own_type(model)
         if dtype in HALF:
             model.float()
-        fit(model, inputs, labels, recipe=task.recipe, seed=task.seed, **how)
+        others = task.validation(len(data))
+        looked_at = None if others is None else (data.inputs[others], data.labels[others])
+        fit(model, inputs, labels, recipe=task.recipe, seed=task.seed, validation=looked_at, **how)
         if dtype in HALF:
             model.to(dtype)
         signals = extract_signals(

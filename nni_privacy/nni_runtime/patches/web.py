@@ -24,8 +24,8 @@ _MIA_AUC_COLUMN = Patch.of(
     },
 )
 
-# Ends of intervals, further attacks and the like crowd the chart; they stay in the table and in the graphs' drop-downs.
-# A predicted AUC is the only one that there is: it stays.
+# Of an audit, ends of intervals, further attacks and the like crowd the chart; they stay in the table and in the
+# graphs' drop-downs. A predicted AUC is the only one that there is: it stays. Without an audit all are the user's own.
 _SECONDARY = (
     "/(_low|_high|_fpr|_balanced_accuracy|.(?<!predicted)_mia_auc|_mia_auc_sd|^(balanced_)?accuracy|^seconds)$/"
 )
@@ -36,7 +36,8 @@ _CHART_NUMERIC_METRICS = Patch.of(
     edits={
         _PAGE: {
             "for(const[l,r]of n.axes){const a=A(r);if(l===d": (
-                f'for(const[l,r]of n.axes){{if("linear"!==r.scale||{_SECONDARY}.test(l))continue;const a=A(r);if(l===d'
+                'for(const[l,r]of n.axes){if("linear"!==r.scale||n.axes.has("mia_auc_low")&&'
+                f"{_SECONDARY}.test(l))continue;const a=A(r);if(l===d"
             ),
         },
     },

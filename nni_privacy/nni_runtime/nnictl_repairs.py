@@ -1,0 +1,126 @@
+"""Repairs of NNI's command line: tokens of this user's running managers, where they answer, and old configurations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from types import FunctionType, MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from nni_privacy.nni_runtime.access import here, manager_headers, web_address
+from nni_privacy.nni_runtime.proxies import direct_request
+from nni_privacy.nni_runtime.repairing import Original, Repair, repair
+
+__all__ = ["NNICTL_REPAIRS"]
+
+_VERBS = ("get", "put", "post", "delete")
+_REQUESTS = "requests"
+
+_logger = logging.getLogger("nni.experiment.config")
+"""NNI's own: its command line silences all others."""
+
+
+class _TokenRequests:
+    """Takes the place of ``requests`` in nnictl: each request goes straight to the manager, with its token."""
+
+    def __init__(self, original: Any) -> None:
+        self._original = original
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._ask, name) if name in _VERBS else getattr(self._original, name)
+
+    def _ask(self, method: str, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), **options: Any) -> Any:
+        carried = {**headers, **manager_headers(urlsplit(url).port)}
+        return direct_request(method, here(url), headers=carried, **options)
+
+
+def _with_token(original: Original, *arguments: Any, **options: Any) -> Any:
+    """NNI's own function, with its errors, in whose eyes ``requests`` is another module."""
+    function: Any = original
+    names = {**function.__globals__, _REQUESTS: _TokenRequests(import_module(_REQUESTS))}
+    return FunctionType(function.__code__, names, argdefs=function.__defaults__)(*arguments, **options)
+
+
+_TOKENS = tuple(
+    Repair(
+        f"nnictl_{verb}",
+        "nnictl's requests carry no token, and go to a proxy where the environment names one",
+        f"nni.tools.nnictl.rest_utils:rest_{verb}",
+        (f"{_REQUESTS}.{verb}(url",),
+        _with_token,
+        everywhere=True,
+    )
+    for verb in _VERBS
+)
+
+
+@repair(
+    "nnictl webui url says nothing: the addresses of an experiment are written down nowhere",
+    "nni.tools.nnictl.nnictl_utils:webui_url",
+    "experiments_dict[experiment_id].get('webuiUrl')",
+    everywhere=True,
+)
+def nnictl_address(original: Original, args: Any) -> None:
+    own = original.__globals__
+    experiment = own["get_config_filename"](args)
+    known = own["Experiments"]().get_all_experiments()[experiment]
+    own["print_normal"](f"Web UI url: {web_address(int(known['port']), known.get('prefixUrl'))}")
+
+
+@repair(
+    "trials that share their environment on this machine (reuseMode) kill the manager",
+    "nni.experiment.config.training_services.local:LocalConfig._canonicalize",
+    "super()._canonicalize(parents)",
+)
+def local_reuse(original: Original, self: Any, parents: Any) -> None:
+    if self.reuse_mode:
+        _logger.warning("trainingService.reuseMode: NNI's manager cannot do that on this machine; left out")
+        self.reuse_mode = False
+    original(self, parents)
+
+
+@repair(
+    "configurations of NNI 1 that ask for GPUs of this machine are refused: their defaults are not carried over",
+    "nni.experiment.config.convert:to_v2",
+    "_move_field(v1_trial, v2, 'gpuNum', 'trialGpuNumber')",
+    "_move_field(local_config, ts, 'useActiveGpu')",
+)
+def old_gpu_defaults(original: Original, v1: Any) -> Any:
+    v2 = original(v1)
+    service = v2["trainingService"]
+    if service["platform"] == "local" and v2.get("trialGpuNumber"):
+        service.setdefault("useActiveGpu", False)
+    elif service["platform"] == "local":
+        service.pop("maxTrialNumberPerGpu", None)  # NNI 1 did not look at it then
+    return v2
+
+
+def _runs(original: Original, pid: Any) -> bool:
+    """Whether a process runs; one that has ended may wait for a parent that never looks, as in a container."""
+    import psutil
+
+    try:
+        return bool(original(pid)) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+_ENDED = tuple(
+    Repair(
+        name,
+        "in a container a stopped manager is taken for a running one: nnictl waits a minute, and resumes nothing",
+        target,
+        expects,
+        _runs,
+        everywhere=True,
+    )
+    for name, target, expects in (
+        ("ended_manager", "nni.tools.nnictl.common_utils:detect_process", ("process.is_running()",)),
+        ("ended_process", "nni.tools.nnictl.command_utils:_check_pid_running", ("os.kill(pid, 0)",)),
+    )
+)
+
+NNICTL_REPAIRS = (*_TOKENS, nnictl_address, *_ENDED, local_reuse, old_gpu_defaults)

@@ -1,0 +1,1 @@
+"""Networks of a project of its own."""
