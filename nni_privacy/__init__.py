@@ -11,7 +11,9 @@ from nni_privacy.errors import PrivacyError
 from nni_privacy.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from nni_privacy.audited import AuditedEvaluator
     from nni_privacy.auditing.audit import AuditReport, audit
+    from nni_privacy.auditing.callback import AuditCallback
     from nni_privacy.auditing.estimators import audit_sklearn
     from nni_privacy.auditing.predictions import audit_predictions
     from nni_privacy.cells.darts import Cell, Edge, Genotype
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuditCallback",
     "AuditReport",
+    "AuditedEvaluator",
     "Cell",
     "CellPattern",
     "Edge",
@@ -49,7 +53,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "audited": ["AuditedEvaluator"],
         "auditing.audit": ["AuditReport", "audit"],
+        "auditing.callback": ["AuditCallback"],
         "auditing.estimators": ["audit_sklearn"],
         "auditing.predictions": ["audit_predictions"],
         "cells.darts": ["Cell", "Edge", "Genotype"],

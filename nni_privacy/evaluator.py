@@ -25,6 +25,7 @@ from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.auditing.canaries import Canaries, plant_canaries
 from nni_privacy.auditing.collect import SignalRequest, gather_signals
 from nni_privacy.auditing.epsilon import PrivacyClaim
+from nni_privacy.auditing.in_training import monitored_records
 from nni_privacy.auditing.model_record import ModelRecord, architecture_of, model_file
 from nni_privacy.auditing.notices import accuracies, balanced_accuracy, class_counts
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
@@ -43,18 +44,14 @@ from nni_privacy.training.fit import FitResult, fit, predict_logits, prepare_bat
 from nni_privacy.training.loss_trace import LossTrace, traced_epochs
 from nni_privacy.training.recipe import Recipe
 
-__all__ = ["SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text"]
-
-MONITORED_RECORDS = (128, 1024)
-"""An epoch's metrics are measured on a quarter of either side's records, but on at least and at most so many:
-measured on all of them they would cost two thirds of the training."""
+__all__ = ["IMPORTED_LATE", "SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text", "final_metrics"]
 
 EVALUATION_BATCH = 256
 
 SCORES_FILE = "scores.npz"
 
 
-_IMPORTED_LATE = (
+IMPORTED_LATE = (
     "nni_privacy.attacks.attack_models",
     "scipy.stats",
     "sklearn.linear_model",
@@ -63,6 +60,7 @@ _IMPORTED_LATE = (
     "sklearn.preprocessing",
     "threadpoolctl",
 )
+"""Modules that attacks import when they run."""
 
 _in_memory: dict[PrivacyEvaluator, tuple[Dataset, FourWaySplit]] = {}
 """Data that :meth:`PrivacyEvaluator.warm_up` has read; empty in a process that has not been told to."""
@@ -180,7 +178,7 @@ class PrivacyEvaluator(Evaluator):
         """
         for name in self.attacks:
             get_attack(name)
-        for module in _IMPORTED_LATE:
+        for module in IMPORTED_LATE:
             import_module(module)
         _in_memory[self] = self.load_data()
 
@@ -212,7 +210,7 @@ class PrivacyEvaluator(Evaluator):
         training = self._train(model, data, split, held, canaries, normalize, device, monitor)
         report = self._attack(model, data, split, normalize, device, trace)
         report = self._with_claim(report, model, data, canaries, normalize, training)
-        metrics = _final_metrics(report) | costs | _told(report, split, data, self._spent(split, canaries))
+        metrics = final_metrics(report) | costs | _told(report, split, data, self._spent(split, canaries))
         metrics |= _privacy_metrics(report)
         if self.latency:
             records = data.images[split.target_test[:LATENCY_BATCH]].to(device)
@@ -415,8 +413,7 @@ class _Monitor:
     trace: LossTrace | None = None
 
     def __call__(self, epoch: int, model: nn.Module) -> None:
-        least, most = MONITORED_RECORDS
-        count = max(least, min(len(self.split.target_train) // 4, most))
+        count = monitored_records(len(self.split.target_train))
         parts = [self.split.target_train[:count], self.split.target_test[:count]]
         records = np.concatenate(parts)
         is_member = np.arange(len(records)) < len(parts[0])
@@ -438,7 +435,8 @@ def _attacked(split: FourWaySplit) -> npt.NDArray[np.int64]:
     return np.concatenate([split.target_train, split.target_test])
 
 
-def _final_metrics(report: AuditReport) -> dict[str, Any]:
+def final_metrics(report: AuditReport) -> dict[str, Any]:
+    """An audit as a trial's final result, ``default`` being the accuracy."""
     train_accuracy, accuracy = accuracies(report.signals)
     return {
         "default": accuracy,

@@ -41,6 +41,7 @@ ROOMS = (
     "analysis",
     "strategies",
     "evaluator",
+    "audited",
     "report",
     "release",
     "nni_runtime",

@@ -22,8 +22,8 @@ from nni_privacy.data.inputs import Inputs, dense_tensor
 from nni_privacy.data.normalize import is_levels
 from nni_privacy.errors import AuditError, DataError
 
-__all__ = ["LABELS", "RecordsWarning", "check_records", "check_scale", "count_shared", "record_tensors"]
-__all__ += ["warn_of_probabilities"]
+__all__ = ["LABELS", "RecordsWarning", "check_records", "check_scale", "count_shared", "in_order", "is_map_style"]
+__all__ += ["record_tensors", "warn_of_probabilities"]
 
 Labelled = tuple[Inputs, Tensor]
 
@@ -74,7 +74,8 @@ def record_tensors(name: str, records: Any, *, scaled: bool) -> Labelled:
     Args:
         name: of the records, for messages.
         records: a pair of inputs (see :class:`~nni_privacy.data.Inputs`) and labels; a mapping that holds the labels,
-            too (see :data:`LABELS`); or a data set or loader of torch whose items or batches are such.
+            too (see :data:`LABELS`); or a data set (of torch, or what has a length and items, as those of Hugging Face)
+            or loader of torch whose items or batches are such.
         scaled: see :func:`check_records`.
 
     Raises:
@@ -102,8 +103,8 @@ def _pair(name: str, records: Any) -> tuple[Any, Any]:
     """Inputs and labels, whatever they came in."""
     if isinstance(records, Dataset):
         return records.images, records.labels
-    if isinstance(records, DataLoader | TorchDataset):
-        return _loaded(name, _in_order(records))
+    if isinstance(records, DataLoader) or is_map_style(records):
+        return _loaded(name, in_order(records))
     if isinstance(records, Mapping) or (isinstance(records, tuple | list) and len(records) == 2):
         return _apart(name, records)
     raise AuditError(
@@ -126,10 +127,20 @@ def _apart(name: str, batch: Any) -> tuple[Any, Any]:
     raise AuditError(f"{name}: records come as a {type(batch).__name__}, expected inputs and a label each")
 
 
-def _in_order(records: Any) -> Iterable[Any]:
+def is_map_style(records: Any) -> bool:
+    """Whether ``records`` is a data set of torch, or what a loader takes for one: a length, and items by number."""
+    if isinstance(records, TorchDataset):
+        return True
+    kinds = (Mapping, list, tuple, str, bytes, Dataset)
+    sized = hasattr(records, "__len__") and hasattr(records, "__getitem__")
+    return sized and not isinstance(records, kinds) and not hasattr(records, "__array__")
+
+
+def in_order(records: Any) -> DataLoader[Any]:
     """Batches of a data set; of a loader that takes all of one, in the order of the set, not in a shuffled one."""
     if not isinstance(records, DataLoader):
-        return DataLoader(records, batch_size=LOADED)
+        items: Any = records
+        return DataLoader(items, batch_size=LOADED)
     sampler = records.sampler
     whole = type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
     if records.batch_size is None or isinstance(records.dataset, IterableDataset) or not whole:
