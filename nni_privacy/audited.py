@@ -31,14 +31,14 @@ from nni_privacy.auditing.in_training import EPOCH_METRIC, AttackSettings, Train
 from nni_privacy.auditing.loader_watch import LoaderWatch
 from nni_privacy.auditing.notices import class_counts
 from nni_privacy.auditing.provenance import weights_digest
-from nni_privacy.auditing.shadows.models import CallableModel, ModelSource, ModelSpec, spec_for
+from nni_privacy.auditing.shadows.models import CallableModel, ModelSource, ModelSpec, frozen_space, spec_for
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.sources import holds_records, trainer_caveats, trainer_records
 from nni_privacy.errors import AuditError, ConfigError
 from nni_privacy.evaluator import IMPORTED_LATE, SCORES_FILE, architecture_text, final_metrics
 from nni_privacy.training.classifier import Transform
 
-__all__ = ["AuditedEvaluator", "space_model"]
+__all__ = ["AuditedEvaluator"]
 
 _PREFIXES = {"members": ("train",), "nonmembers": ("val", "valid", "validation", "test", "eval")}
 _SUFFIXES = ("dataloaders", "dataloader", "loaders", "loader", "dl", "dataset", "data", "set", "ds", "")
@@ -401,32 +401,18 @@ def _source_of(model: nn.Module) -> ModelSource | None:
         sample = getattr(nni.get_current_parameter(), "sample", None)
         if not isinstance(sample, Mapping) or not hasattr(model, "trace_kwargs"):
             return None
-    space, arguments = type(model), dict(model.trace_kwargs)
+    traced: Any = model
+    space, arguments = type(model), dict(traced.trace_kwargs)
     path = f"{space.__module__}:{space.__qualname__}"
     plain = {"space": path, "arguments": arguments, "sample": dict(sample)}
     importable = getattr(sys.modules.get(space.__module__), space.__name__, None) is space
-    if importable and space.__module__ != "__main__" and not model.trace_args:
+    if importable and space.__module__ != "__main__" and not traced.trace_args:
         with suppress(TypeError):  # what JSON does not know
             if json.loads(json.dumps(plain)) == plain:
-                return ModelSpec(space_model, plain)
+                return ModelSpec(frozen_space, plain)
 
     def build() -> nn.Module:
         with model_context(dict(sample)):
-            return space(*model.trace_args, **arguments)
+            return space(*traced.trace_args, **arguments)
 
     return CallableModel(build)
-
-
-def space_model(*, space: str, arguments: Mapping[str, Any], sample: Mapping[str, Any]) -> nn.Module:
-    """A model of any NNI space as a trial builds it: its constructor under a sample.
-
-    Args:
-        space: import path of the class, ``package.module:Class``.
-        arguments: keyword arguments of its constructor.
-        sample: what is chosen, label to value.
-
-    Raises:
-        ConfigError: if it cannot be built.
-    """
-    with model_context(dict(sample)):
-        return ModelSpec(space, arguments).build()

@@ -258,7 +258,7 @@ class TrainingAudit:
         return np.stack([self._losses[epoch - 1] for epoch in chosen]) if chosen else None
 
     def _with_records(self, shadow: ShadowOptions) -> ShadowOptions:
-        parts = {
+        parts: dict[str, Any] = {
             name: read_records(f"shadow: {name}", source, scaled=self._scaled).pair
             for name in ("train", "test")
             if (source := getattr(shadow, name)) is not None

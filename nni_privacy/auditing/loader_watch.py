@@ -63,5 +63,6 @@ class LoaderWatch:
 def _kind(loader: DataLoader[Any]) -> tuple[Any, ...]:
     """What tells loaders of different records apart: a function may make those of one set anew for every epoch."""
     size = len(loader.dataset) if hasattr(loader.dataset, "__len__") else None
-    sampler = len(loader.sampler) if hasattr(loader.sampler, "__len__") else None
+    drawn: Any = loader.sampler
+    sampler = len(drawn) if hasattr(drawn, "__len__") else None
     return type(loader.dataset), size, sampler, loader.batch_size
