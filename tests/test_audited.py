@@ -24,7 +24,8 @@ from nni.nas.experiment.config import NasExperimentConfig
 from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import GridSearch, RegularizedEvolution
 from nni.runtime.trial_command_channel import get_default_trial_command_channel
-from support_search import free_port
+from support_browser import browser, trial_table  # noqa: F401 - a fixture
+from support_search import free_port, wait_for
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -364,24 +365,48 @@ RESULTS = """
     trials = [(t.trialJobId, t.status, t.hyperParameters[0].parameters["sample"],
                [m.data for m in t.finalMetricData or []]) for t in experiment.list_trial_jobs()]
     curves = {k: [m.data for m in v if m.type == "PERIODICAL"] for k, v in experiment.get_job_metrics().items()}
-    import json; print("RESULTS", json.dumps([trials, curves]))
+    import json; print("RESULTS", json.dumps([trials, curves]), flush=True)
+    import pathlib, time  # not input(): NNI's manager shares standard input, and reads of it no longer wait
+    while not pathlib.Path("seen").exists(): time.sleep(0.1)
     experiment.stop()
 """
 
 
-def with_manager(project: str, version: str, folder: Path) -> dict[str, tuple[Any, list[Any]]]:
-    """Final and intermediate results by what was sampled; NNI's manager is the repaired one in both versions."""
+def with_manager(
+    project: str, version: str, folder: Path, look: Callable[[int], None] | None = None
+) -> dict[str, tuple[Any, list[Any]]]:
+    """Final and intermediate results by what was sampled; NNI's manager is the repaired one in both versions.
+
+    Args:
+        project: folder of the project.
+        version: its script.
+        folder: where it runs.
+        look: called with the manager's port when all trials are done.
+    """
+    port, log = free_port(), folder / f"{version}.log"
+    (folder / "seen").unlink(missing_ok=True)
     text = (PROJECTS / project / f"{version}.py").read_text()
-    text = text.replace("port=8080", f"port={free_port()}").replace("    experiment.stop()\n", RESULTS.lstrip("\n"))
-    text = f"from nni_privacy import nni_runtime as _\n_.install(warm_trials=True)\n{text}"
+    text = text.replace("port=8080", f"port={port}").replace("    experiment.stop()\n", RESULTS.lstrip("\n"))
+    text = f"from nni_privacy import nni_runtime as _\n_.install(warm_trials=True, token=False)\n{text}"
     (folder / f"{version}.py").write_text(text)
     environment = dict(os.environ, HOME=str(folder), PYTHONPATH=str(PROJECTS / project), OMP_NUM_THREADS="1")
     words = [sys.executable, f"{version}.py"]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
-    line = next((line for line in done.stdout.splitlines() if line.startswith("RESULTS ")), None)
-    assert line is not None, done.stdout + done.stderr
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            words, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            done = wait_for(lambda: "\nRESULTS " in log.read_text() or process.poll() is not None, "the results")
+            if done and look is not None and process.poll() is None:
+                look(port)
+            (folder / "seen").touch()
+            process.wait(60)
+        finally:
+            process.kill()
+    line = next((line for line in log.read_text().splitlines() if line.startswith("RESULTS ")), None)
+    assert line is not None, log.read_text()
     trials, curves = json.loads(line.removeprefix("RESULTS "))
-    assert [status for _, status, _, _ in trials] == ["SUCCEEDED"] * 2, done.stdout + done.stderr
+    assert [status for _, status, _, _ in trials] == ["SUCCEEDED"] * 2, log.read_text()
     return {
         json.dumps(sample, sort_keys=True): (decoded(*finals), [decoded(value) for value in curves[trial]])
         for trial, _, sample, finals in trials
@@ -413,6 +438,18 @@ def test_a_project_of_strangers_before_and_after(project: str, prefix: str, tmp_
         assert [epoch["default"] for epoch in epochs] == curve and len(curve) >= 4
         assert all(0 <= epoch["loss_threshold_mia_auc"] <= 1 for epoch in epochs)
         assert json.loads(final["architecture"]) == json.loads(sample)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_metrics_of_a_strangers_project_are_in_the_web_ui(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    seen: list[Any] = []
+    look = lambda port: seen.extend(trial_table(browser, f"http://127.0.0.1:{port}/detail"))  # noqa: E731
+    results = with_manager("hello", "after", tmp_path, look)
+    columns, cells = seen
+    at = columns.index("Default metric")
+    assert columns[at + 1] == "mia_auc (metric)"
+    assert len(results) == 2 and all(str(final["mia_auc"]) in cells for final, _ in results.values())
 
 
 @pytest.mark.slow
