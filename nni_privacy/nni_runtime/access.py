@@ -14,11 +14,14 @@ import os
 import re
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -258,10 +261,22 @@ def manager_token(original: Original, nni_manager_args: Any, run_mode: Any) -> A
     folder = Path(nni_manager_args.experiments_directory, nni_manager_args.experiment_id)
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    with _environment(access.variables()):
+    with _environment(access.variables()), _standard_input_kept():
         process = original(nni_manager_args, run_mode)
     _keep_token(port, access.token, process.pid)
     return process
+
+
+@contextmanager
+def _standard_input_kept() -> Iterator[None]:
+    """A manager that is started meanwhile does not share standard input, where reads would no longer wait for lines."""
+    launcher: Any = import_module("nni.experiment.launcher")
+    original = launcher.Popen
+    launcher.Popen = partial(original, stdin=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        launcher.Popen = original
 
 
 @contextmanager

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from nni.experiment import launcher
+from nni.experiment.experiment import RunMode
+from support_search import free_port
 
+from nni_privacy.nni_runtime.access import manager_token
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, manager_errors_kept, why_it_ended
 
 SHOUT = [sys.executable, "-c", "import sys; sys.stderr.write('boom')"]
+
+
+def test_a_manager_leaves_standard_input_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        launcher, "Popen", lambda *_, **options: seen.append(options) or SimpleNamespace(pid=os.getpid())
+    )
+    arguments = SimpleNamespace(
+        port=free_port(), experiments_directory=str(tmp_path), experiment_id="x", to_command_line_args=list
+    )
+    manager_token.replacement(launcher._start_rest_server, arguments, RunMode.Background)
+    assert [options["stdin"] for options in seen] == [subprocess.DEVNULL]
 
 
 def test_errors_of_what_the_launcher_starts_are_kept_in_a_file(tmp_path: Path) -> None:
