@@ -99,6 +99,12 @@ class MixedInput(nn.Module):
         super().__init__()
         self.label, self.reduction = str(choice.label), choice.reduction
         self._standings = standings
+        sizes = {len(chosen) for chosen in standings.values(self.label)}
+        if len(sizes) > 1 and self.reduction in ("none", "concat"):
+            raise ConfigError(
+                f"choice {self.label!r} takes {min(sizes)} to {max(sizes)} inputs with reduction {self.reduction!r}; "
+                "one-shot search mixes results of one shape: take 'sum' or 'mean', or a fixed n_chosen"
+            )
 
     def forward(self, inputs: Sequence[Tensor]) -> Any:
         """The candidates, of equal shapes, to one of them or a mixture; with reduction ``none``, lists of these."""
@@ -137,8 +143,11 @@ class MixedCell(nn.Module):
             edges = {}
             for source, names in sorted(used.items()):
                 # The number of the slot is always 0: the operations are shared by all.
-                candidates, _ = create_cell_op_candidates(cell.op_candidates_factory, node, 0, source)
-                edges[str(source)] = nn.ModuleDict({name: candidates[name] for name in candidates if name in names})
+                with cell.label_scope:  # choices inside are called as NNI calls them
+                    made, _ = create_cell_op_candidates(cell.op_candidates_factory, node, 0, source)
+                if not isinstance(made, dict):
+                    made = dict(enumerate(made))
+                edges[str(source)] = nn.ModuleDict({str(name): made[name] for name in made if str(name) in names})
             self.nodes.append(nn.ModuleDict(edges))
 
     def forward(self, *inputs: Any) -> Any:

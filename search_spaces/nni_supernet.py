@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nni.mutable import frozen_context
+from nni.mutable import Mutable, frozen_context
 from nni.nas.nn.pytorch import Cell, InputChoice, LayerChoice, ModelSpace, MutableModule, ParametrizedModule, Repeat
 from nni.nas.oneshot.pytorch.supermodule.operation import NATIVE_MIXED_OPERATIONS
 from torch import Tensor, nn
@@ -54,13 +54,18 @@ class _Builder:
         self.standings, self.name = standings, name
         self.shapes = Shapes(standings)
         self.placed: set[str] = set()
+        self._known: dict[int, tuple[nn.Module, nn.Module]] = {}
 
     def converted(self, module: nn.Module) -> nn.Module:
         """``module`` with all choices in it replaced, or what replaces it."""
+        if id(module) in self._known:
+            return self._known[id(module)][1]
         replaced = self._replaced(module)
-        for name, child in list(replaced.named_children()):
-            found = self.converted(child)
-            if found is not child:
+        self._known[id(module)] = (module, replaced)  # what stands in two places stays one
+        self._known[id(replaced)] = (replaced, replaced)
+        for name, child in list(replaced._modules.items()):
+            found = child if child is None else self.converted(child)
+            if found is not None and found is not child:
                 setattr(replaced, name, found)
         return replaced
 
@@ -99,6 +104,12 @@ class _Builder:
         if not labels or kind is None:
             return module
         self._place(*labels)
+        given = module.trace_kwargs
+        if given.get("padding_mode", "zeros") != "zeros" and isinstance(given.get("kernel_size"), Mutable):
+            raise ConfigError(
+                f"choice {labels[0]!r} of {self.name}: a kernel that is chosen is the middle of the largest one, which "
+                f"padding_mode {given['padding_mode']!r} makes another network; allowed is 'zeros'"
+            )
         try:
             layer = kind(dict(module.trace_kwargs))
         except (TypeError, ValueError, NotImplementedError) as error:
@@ -115,10 +126,12 @@ class _Builder:
     def check(self, choices: Mapping[str, Sequence[Any]], network: nn.Module) -> None:
         """Raises ConfigError if a choice has found no place, or a module that is left has choices of its own."""
         for module in network.modules():
-            own = [] if module is network or not isinstance(module, MutableModule) else module.mutables
+            own = module.mutables if isinstance(module, MutableModule) else []
             if own and type(module) not in set(NATIVE_MIXED_OPERATIONS):
+                label = str(next(iter(own[0].simplify()), ""))
                 raise ConfigError(
-                    f"{space_name(type(module))} in the space {self.name} chooses by itself; one-shot search takes "
+                    f"{space_name(type(module))} in the space {self.name} has a choice of its own, {label!r}, that "
+                    "stands in none of NNI's layers; one-shot search takes "
                     "LayerChoice, InputChoice, Cell, Repeat, and NNI's MutableLinear, MutableConv2d and the like"
                 )
         unplaced = sorted(set(choices) - self.placed)

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nni_privacy.data import Normalizer
-from nni_privacy.errors import ConfigError
+from nni_privacy.errors import ConfigError, PrivacyError
 from nni_privacy.files import UNREADABLE, atomic_write, writing_run
 from nni_privacy.rng import isolated, stream_seed
 from nni_privacy.runs.epochs import EpochRecord, SearchLog
@@ -187,21 +187,23 @@ class OneShotStrategy(Strategy):
             self._try(searchable, self._open_data(model_space))
 
     def _try(self, searchable: Searchable, data: SearchData) -> None:
-        """Raises ConfigError unless a supernet of a space that is not ours mixes what it chooses among."""
+        """Raises ConfigError unless a space that is not ours works as one network: mixed, and with every candidate."""
         name = space_name(searchable.space)
         with isolated(threads=self.threads), torch.no_grad():
-            supernet = searchable.supernet(seed=0).to(data.device)
-            gates = {
-                one.key: Gate(weights=torch.full((len(one.candidates),), 1 / len(one.candidates), device=data.device))
-                for one in supernet.decisions
-            }
             try:
-                logits = supernet(data.batch(data.train[:2])[0], gates)
-            except (TypeError, ValueError, RuntimeError) as error:
-                reason = " ".join(str(error).split())[:200]
+                supernet = searchable.supernet(seed=0).to(data.device)
+                images, _ = data.batch(data.train[:2])
+                sizes = {one.key: len(one.candidates) for one in supernet.decisions}
+                mixed = {key: Gate(weights=torch.full((n,), 1 / n, device=data.device)) for key, n in sizes.items()}
+                paths = ({key: Gate(active=(at % n,)) for key, n in sizes.items()} for at in range(max(sizes.values())))
+                found = [supernet(images, gates) for gates in (mixed, *paths)]
+            except PrivacyError:
+                raise
+            except (TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 raise ConfigError(f"{name} cannot be searched as one network: {reason}") from None
-            if not isinstance(logits, Tensor):
-                raise ConfigError(f"{name} returns a {type(logits).__name__}; expected logits (n, K)")
+            if not all(isinstance(logits, Tensor) and logits.ndim == 2 for logits in found):
+                raise ConfigError(f"{name} returns a {type(found[0]).__name__}; expected logits (n, K)")
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:
         self.prepare(model_space)

@@ -325,7 +325,7 @@ def rmia_confidence(
     """
     if confidence not in CONFIDENCES:
         raise ConfigError(f"confidence is {confidence!r}: {nearest(str(confidence), CONFIDENCES)}")
-    several = temperature if isinstance(temperature, tuple) else (temperature,)
+    several = (temperature,) if isinstance(temperature, int | float) else tuple(temperature)
     if not (several and all(np.isfinite(one) and one > 0 for one in several)):
         raise ConfigError(f"temperature is {temperature}: allowed are numbers above 0")
     return np.asarray(np.mean([CONFIDENCES[confidence](logits, labels, one).mean(axis=1) for one in several], axis=0))

@@ -25,18 +25,24 @@ class WeightAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        tensors = (*model.parameters(), *model.buffers())
-        self.live = [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+        self.model = model
         self.average: list[Tensor] = []
         self._move = get_ema_multi_avg_fn(decay)
+
+    @property
+    def live(self) -> list[Tensor]:
+        """The tensors as the model has them now: buffers may be others than before, and weights be laid out anew."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
 
     @torch.no_grad()
     def update(self) -> None:
         """Takes the weights after a step into the average."""
+        live = self.live
         if self.average:
-            self._move(self.average, self.live, len(self.average))
+            self._move(self.average, live, len(self.average))
         else:
-            self.average = [tensor.clone() for tensor in self.live]
+            self.average = [tensor.clone() for tensor in live]
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -222,6 +222,29 @@ class Uniform(ModelSpace):
         self.rate = ensure_frozen(self.add_mutable(nni.uniform("rate", 0.0, 1.0)))
 
 
+class InForwardToo(ModelSpace):
+    """A width that a layer has, and that is read in the forward pass, where no gate reaches it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = nni.choice("width", [4, 8])
+        self.layer = MutableLinear(36, width)
+        self.width = ensure_frozen(self.add_mutable(width))
+
+
+class Listed(ModelSpace):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs = InputChoice(3, None, "none", label="inputs")
+
+
+class Circular(ModelSpace):
+    def __init__(self) -> None:
+        super().__init__()
+        kernel = nni.choice("kernel", [1, 3])
+        self.layer = MutableConv2d(1, 4, kernel, padding=kernel // 2, padding_mode="circular")
+
+
 class ManyInputs(ModelSpace):
     def __init__(self) -> None:
         super().__init__()
@@ -231,8 +254,14 @@ class ManyInputs(ModelSpace):
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (WithNumber, r"'width' of .*test_nni_supernet\.WithNumber stands in no LayerChoice"),
-        (OfOwnKind, r"test_nni_supernet\.Chooser in the space .*OfOwnKind chooses by itself"),
+        (
+            WithNumber,
+            r"WithNumber in the space .* has a choice of its own, 'width', that stands in none",
+        ),
+        (OfOwnKind, r"test_nni_supernet\.Chooser in the space .*OfOwnKind has a choice of its own, 'factor'"),
+        (InForwardToo, r"InForwardToo in the space .* has a choice of its own, 'width'"),
+        (Listed, r"choice 'inputs' takes 1 to 3 inputs with reduction 'none'"),
+        (Circular, r"padding_mode 'circular' makes another network; allowed is 'zeros'"),
         (Uniform, r"'rate' of .*Uniform is a Numerical; one-shot search takes choices among finitely many"),
         (ManyInputs, r"'inputs' of .*ManyInputs has more than 256 sets of inputs"),
     ],
@@ -240,6 +269,50 @@ class ManyInputs(ModelSpace):
 def test_other_spaces_are_refused(space: type[ModelSpace], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_space(simplified(space())).supernet(seed=0)
+
+
+class Tied(ModelSpace):
+    """One layer of mutable shape in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = nni.choice("width", [4, 8])
+        self.first = MutableLinear(36, width)
+        layer = MutableLinear(width, width)
+        self.one, self.other = nn.Sequential(layer), nn.Sequential(layer)
+        self.again = layer
+        self.head = MutableLinear(width, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.again(self.other(self.one(self.first(images.flatten(1))))))
+
+
+def test_a_layer_in_two_places_stays_one() -> None:
+    space = opened(Tied()).network.space
+    assert space.one[0] is space.other[0] is space.again
+
+
+class Acts(ModelSpace):
+    """A cell whose operations depend on their input, and hold a choice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        def operation(node: int, slot: int, source: int | None) -> nn.Module:
+            return nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), LayerChoice([nn.ReLU(), nn.Tanh()], label="act"))
+
+        self.cell = Cell({"conv": operation, "skip": lambda *_: nn.Identity()}, 2, 1, 1, label="cell")
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.cell(images).flatten(1)
+
+
+def test_choices_inside_the_operations_of_a_cell_keep_their_labels() -> None:
+    supernet = opened(Acts())
+    labels = {f"cell/{part}_{node}_0" for part in ("input", "op") for node in (1, 2)}
+    assert set(supernet.layout.choices) == {*labels, "cell/act"}
+    sample = supernet.layout.random_sample(torch.Generator().manual_seed(0))
+    assert supernet(IMAGES, supernet.path_gates(sample)).shape == (5, 72)
 
 
 @pytest.mark.parametrize("space", [nasnet.DARTS, nasnet.PNAS], ids=lambda space: space.__name__)

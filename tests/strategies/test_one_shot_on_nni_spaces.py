@@ -9,7 +9,7 @@ import pytest
 import torch
 from nni.mutable import ensure_frozen
 from nni.nas.hub.pytorch import MobileNetV3Space, ProxylessNAS, nasnet
-from nni.nas.nn.pytorch import LayerChoice, ModelSpace, MutableConv2d, MutableLinear, Repeat
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace, MutableBatchNorm2d, MutableConv2d, MutableLinear, Repeat
 from one_shot_spaces import images_and_labels, simplified
 from torch import Tensor, nn
 
@@ -112,6 +112,19 @@ class Shapeless(ModelSpace):
         return self.layer(images)
 
 
+class WithoutAffine(ModelSpace):
+    """NNI cannot take a part of a BatchNorm without weights: a mixture works, paths do not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = nni.choice("width", [2, 4])
+        self.layers = nn.Sequential(MutableConv2d(1, width, 3), MutableBatchNorm2d(width, affine=False))
+        self.head = MutableLinear(width, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.layers(images).mean((2, 3)))
+
+
 class Unplaced(ModelSpace):
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +136,8 @@ class Unplaced(ModelSpace):
     ("space", "message"),
     [
         (Shapeless, r"\.Shapeless cannot be searched as one network: "),
-        (Unplaced, r"'rate' of .*\.Unplaced stands in no LayerChoice"),
+        (Unplaced, r"\.Unplaced in the space .* has a choice of its own, 'rate'"),
+        (WithoutAffine, r"\.WithoutAffine cannot be searched as one network: TypeError"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused_before_the_search(space: type[ModelSpace], message: str) -> None:
