@@ -255,7 +255,8 @@ class _Trial(TrialCommandChannel):
             self.finals.append(value)
             return
         known = self._trained and self._missing is None
-        auc = self._ready().after_epoch(self.model) if known else None
+        with self._cured():
+            auc = self._ready().after_epoch(self.model) if known else None
         if auc is not None:
             value = {**_mapping(value), EPOCH_METRIC: auc}
         self._channel.send_metric(
@@ -268,7 +269,8 @@ class _Trial(TrialCommandChannel):
         """Lets the evaluator work, audits, and reports."""
         told = self._missing is None
         if told:
-            self._ready()  # what cannot be audited is not trained
+            with self._cured():
+                self._ready()  # what cannot be audited is not trained
         set_default_trial_command_channel(self)
         try:
             with nullcontext() if told or self._trainer is not None else self._watch.watching():
@@ -282,12 +284,28 @@ class _Trial(TrialCommandChannel):
                 f"{type(self.inner).__name__} left the model's weights as they were: it trains nothing, or another "
                 "instance; return the trained module from evaluate()"
             )
-        report = self._ready().finish(self.model, shadow=self._shadow())
+        with self._cured():
+            report = self._ready().finish(self.model, shadow=self._shadow())
         if "NNI_OUTPUT_DIR" in os.environ:
             report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE)
         final = self._final(report, returned)
         nni.report_final_result(final)
         return final
+
+    @contextmanager
+    def _cured(self) -> Iterator[None]:
+        """Says of records that were found, not told, how to tell them."""
+        try:
+            yield
+        except AuditError as error:
+            found = [side for side in _PREFIXES if getattr(self.evaluator, side) is None]
+            if not found:
+                raise
+            options = " and ".join(f"{side}=" for side in found)
+            raise AuditError(
+                f"{error}; {' and '.join(found)} are all that its loaders yield: if the model takes something else, "
+                f"give {options} as functions that return (inputs, labels)"
+            ) from error
 
     def _final(self, report: AuditReport, returned: Any) -> dict[str, Any]:
         """What the evaluator reported, and what the audit found."""

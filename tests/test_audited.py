@@ -256,6 +256,27 @@ def test_an_evaluator_that_builds_the_model_itself_is_followed() -> None:
     assert same_weights(found.model, twin) and set(found.finals[0]) >= MIA
 
 
+def test_records_that_the_model_does_not_take_as_they_are_say_how_to_tell_them() -> None:
+    inputs, labels = digits_project.digits(train=True).tensors
+    rows = [
+        {"image": image, "label": label, "number": torch.tensor(0)} for image, label in zip(inputs, labels, strict=True)
+    ]
+
+    def work(model: Any) -> None:
+        train_loader, val_loader = DataLoader(rows[:200], 50), DataLoader(rows[200:], 50)
+        optimizer = torch.optim.Adam(model.parameters())
+        for batch in train_loader:
+            nn.functional.cross_entropy(model(batch["image"]), batch["label"]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            for batch in val_loader:
+                model(batch["image"])
+
+    cure = r"members and nonmembers are all that its loaders yield: .* give members= and nonmembers= as functions"
+    with pytest.raises(AuditError, match=cure):
+        Ran(digits_project.DigitNet(), AuditedEvaluator(FunctionalEvaluator(work)))
+
+
 # --- where the records are ---
 
 

@@ -37,6 +37,20 @@ start().then(() => {{
     },
 )
 
+_PATIENT_TUNER = Patch.of(
+    name="patient_tuner",
+    why="a tuner that needs more than ten seconds to start, as on a busy machine, ends the experiment for good",
+    edits={
+        "core/tuner_command_channel.js": {
+            "const msg = 'Tuner did not connect in 10 seconds.": "const msg = 'Tuner did not connect in 2 minutes.",
+            "            }, 10000);\n            return this.connect.promise;\n": """\
+            }, 120000);
+            return this.connect.promise;
+""",
+        },
+    },
+)
+
 _EXIT_STATUS = Patch.of(
     name="exit_status",
     why="a trial that was killed (by the system, out of memory) looks like one that a user cancelled",
@@ -97,4 +111,4 @@ _EARLY_STOPPED = Patch.of(
     },
 )
 
-LIFETIME_PATCHES = (_END_WITH_PARENT, _EXIT_STATUS, _PROMPT, _EARLY_STOPPED)
+LIFETIME_PATCHES = (_END_WITH_PARENT, _PATIENT_TUNER, _EXIT_STATUS, _PROMPT, _EARLY_STOPPED)
