@@ -17,7 +17,7 @@ from nni_privacy.attacks.signals import TargetSignals
 from nni_privacy.auditing.audit import MIN_RECORDS, AuditReport, audit
 from nni_privacy.auditing.collect import check_suitable
 from nni_privacy.auditing.forward import extract_signals
-from nni_privacy.auditing.options import Effort, Names
+from nni_privacy.auditing.options import Effort, Names, known_attacks
 from nni_privacy.auditing.records import check_records, count_shared
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.sources import SourcedRecords, read_records
@@ -93,11 +93,7 @@ class AttackSettings(Options):
     @field_validator("attacks")
     @classmethod
     def _known(cls, attacks: tuple[str, ...]) -> tuple[str, ...]:
-        for name in attacks:
-            get_attack(name)
-        if len(set(attacks)) != len(attacks):
-            raise ConfigError(f"{', '.join(attacks)}: an attack is named twice")
-        return attacks
+        return known_attacks(attacks)
 
     @field_validator("device")
     @classmethod

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nni_privacy.attacks import Attack
 
 __all__ = ["AUGMENTED_VIEWS", "MAX_VIEWS", "SMALL_CNN", "Effort", "MeasuringOptions", "Names", "ShadowCount"]
-__all__ += ["ShadowSettings", "Views", "Workers", "is_genotype"]
+__all__ += ["ShadowSettings", "Views", "Workers", "is_genotype", "known_attacks"]
 
 MAX_VIEWS = 18
 """Plain and mirrored, each unshifted and shifted by a pixel in eight directions: the 18 queries of LiRA."""
@@ -191,13 +191,7 @@ class MeasuringOptions(Options):
     @field_validator("attacks")
     @classmethod
     def _known(cls, attacks: tuple[str, ...]) -> tuple[str, ...]:
-        from nni_privacy.attacks import get_attack
-
-        for name in attacks:
-            get_attack(name)
-        if len(set(attacks)) != len(attacks):
-            raise ConfigError(f"{', '.join(attacks)}: an attack is named twice")
-        return attacks
+        return known_attacks(attacks)
 
     @field_validator("device")
     @classmethod
@@ -242,6 +236,21 @@ class MeasuringOptions(Options):
     def measuring(self) -> dict[str, Any]:
         """The arguments of a :class:`~nni_privacy.PrivacyEvaluator` that say how it trains and attacks."""
         return {field.name: getattr(self, field.name) for field in fields(MeasuringOptions)}
+
+
+def known_attacks(attacks: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of attacks, checked.
+
+    Raises:
+        ConfigError: if one is unknown, or named twice.
+    """
+    from nni_privacy.attacks import get_attack
+
+    for name in attacks:
+        get_attack(name)
+    if len(set(attacks)) != len(attacks):
+        raise ConfigError(f"{', '.join(attacks)}: an attack is named twice")
+    return attacks
 
 
 def is_genotype(reference: str) -> bool:
