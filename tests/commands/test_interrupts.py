@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,8 @@ class Command:
         return self.end()
 
     def end(self) -> int:
-        code = self.process.wait(60)
-        list(self.lines())
-        return code
+        list(self.lines())  # first: a full pipe would stop it
+        return self.process.wait(60)
 
     def check_clean(self) -> None:
         said = [line for line in self.text.splitlines() if not line.startswith("import time:")]
@@ -143,6 +143,65 @@ def test_a_signal_that_was_swallowed_counts_where_the_run_begins() -> None:
             signal.raise_signal(signal.SIGHUP)
         with pytest.raises(KeyboardInterrupt), interruptible():
             pytest.fail("it went on")
+
+
+IMPORTED = """
+import os, signal, time
+import numpy
+{signals}
+for _ in range({turns}):
+    time.sleep(0.01)
+whole = True
+"""
+
+
+@pytest.mark.parametrize(("signals", "whole"), [(1, True), (2, False)])
+def test_a_signal_amid_an_import_waits_for_its_end_and_a_second_one_does_not(
+    signals: int, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = "os.kill(os.getpid(), signal.SIGTERM)\n" * signals
+    (tmp_path / "slowly_imported.py").write_text(IMPORTED.format(signals=sent, turns=20))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "slowly_imported", raising=False)
+
+    def go() -> None:
+        with interruptible():
+            import_module("slowly_imported")
+            time.sleep(5)
+        pytest.fail("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        go()
+    assert ("slowly_imported" in sys.modules) is whole
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0 and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+def test_a_command_that_ends_before_a_signal_is_raised_is_interrupted() -> None:
+    def go() -> None:
+        with interruptible() as interrupt:
+            interrupt.ask_later()
+
+    with pytest.raises(KeyboardInterrupt):
+        go()
+
+
+class Finalised:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_a_finaliser_swallowed_is_raised_again(capsys: pytest.CaptureFixture[str]) -> None:
+    hook = sys.unraisablehook
+
+    def go() -> None:
+        with interruptible():
+            Finalised()
+            time.sleep(5)
+        pytest.fail("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        go()
+    assert capsys.readouterr().err == "" and sys.unraisablehook is hook
 
 
 def test_handlers_are_put_back_and_nohup_is_heeded() -> None:
