@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from nni_privacy.auditing.audit import AuditReport
-from nni_privacy.auditing.in_training import EPOCH_METRIC, AttackSettings, TrainingAudit, shadow_options
+from nni_privacy.auditing.in_training import EPOCH_METRIC, TrainingAudit, attack_settings, shadow_options
 from nni_privacy.auditing.loader_watch import LoaderWatch
 from nni_privacy.auditing.notices import class_counts
 from nni_privacy.auditing.provenance import weights_digest
@@ -98,7 +98,7 @@ class AuditedEvaluator(MutableEvaluator):
         if not isinstance(inner, Evaluator):
             raise ConfigError(f"inner: a {type(inner).__name__}; allowed is an evaluator of NNI")
         self.inner, self.members, self.nonmembers, self.normalize = inner, members, nonmembers, normalize
-        self.settings = AttackSettings.from_mapping({"attacks": attacks, **settings})
+        self.settings = attack_settings(AuditedEvaluator, {"attacks": attacks, **settings})
         self.shadow = shadow_options(shadow)
         self.settings.check_shadow(self.shadow)
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from nni.nas.evaluator import Evaluator
+from nni.nas.space import ExecutableModelSpace
 from torch import nn
 
 from nni_privacy.analysis.constraints import Constraints
@@ -43,6 +44,7 @@ from nni_privacy.training.early_stopping import without_held_out
 from nni_privacy.training.fit import FitResult, fit, predict_logits, prepare_batch, resolve_device, seed_everything
 from nni_privacy.training.loss_trace import LossTrace, traced_epochs
 from nni_privacy.training.recipe import Recipe
+from nni_privacy.training.recipe_checks import check_cutout, check_network, looks_at_network
 
 __all__ = ["IMPORTED_LATE", "SCORES_FILE", "PrivacyEvaluator", "architecture_text", "factors_text", "final_metrics"]
 
@@ -157,6 +159,13 @@ class PrivacyEvaluator(Evaluator):
         return (
             f"dataset={self.dataset}, {self.recipe}, attacks={self.attacks}, seed={self.seed}, device={self.device!r}"
         )
+
+    def check_space(self, model_space: ExecutableModelSpace) -> None:
+        """Raises ConfigError unless the recipe suits the space's networks and the images; a search asks first."""
+        if self.recipe.cutout:
+            check_cutout(self.recipe, self.load_data()[0].image_shape[1:])
+        if looks_at_network(self.recipe):
+            check_network(self.recipe, model_space.robust_default().executable_model())
 
     def load_data(self) -> tuple[Dataset, FourWaySplit]:
         """The data set and its four-way split.

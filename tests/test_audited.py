@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from support_search import free_port, wait_for
 from torch import nn
 from torch.utils.data import DataLoader
 
-from nni_privacy import AuditedEvaluator, audit
+from nni_privacy import AuditCallback, AuditedEvaluator, audit
 from nni_privacy.errors import AuditError, ConfigError
 from nni_privacy.nni_runtime.message_repairs import READING
 from nni_privacy.nni_runtime.messages import Trust, objects_in, trusting
@@ -290,6 +291,12 @@ def test_loaders_among_the_arguments_are_found_by_their_names(names: tuple[str, 
     evaluator = AuditedEvaluator(FunctionalEvaluator(work, **loaders), attacks="loss_threshold")
     told = Ran(digits_project.DigitNet(), audited(work))
     assert Ran(digits_project.DigitNet(), evaluator).finals[0]["mia_auc"] == told.finals[0]["mia_auc"]
+
+
+@pytest.mark.parametrize("kind", [partial(AuditedEvaluator, FunctionalEvaluator(tune)), AuditCallback])
+def test_an_unknown_option_is_told_with_all_that_there_are(kind: Any) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'memebers': did you mean 'members'\? \(known: .*nonmembers"):
+        kind(memebers=others)
 
 
 def test_where_there_is_no_loader_the_side_is_named() -> None:

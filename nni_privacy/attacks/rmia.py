@@ -140,7 +140,8 @@ def choose_setting(
     if len(references) * len(offline_as) == 1:
         return 0, offline_as[0]
     found: list[npt.NDArray[np.float64]] = []
-    for target in range(min(keep.shape[1], CHOSEN_ON)):
+    inside = np.count_nonzero(keep, axis=0)
+    for target in np.flatnonzero((inside > 0) & (inside < len(keep)))[:CHOSEN_ON]:
         others = np.flatnonzero((keep == keep[:, target, None]).any(axis=0) & (np.arange(keep.shape[1]) != target))
         curves = np.full((len(references), len(offline_as), 2), np.nan)
         for place in np.ndindex(curves.shape[:2]) if len(others) else ():

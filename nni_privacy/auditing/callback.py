@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from nni_privacy.auditing.audit import AuditReport
-from nni_privacy.auditing.in_training import EPOCH_METRIC, AttackSettings, TrainingAudit, shadow_options
+from nni_privacy.auditing.in_training import EPOCH_METRIC, TrainingAudit, attack_settings, shadow_options
 from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.sources import trainer_caveats, trainer_records
 from nni_privacy.errors import ConfigError
@@ -62,7 +62,7 @@ class AuditCallback(Callback):
         **settings: Any,
     ) -> None:
         super().__init__()
-        self.settings = AttackSettings.from_mapping({"attacks": attacks, **settings})
+        self.settings = attack_settings(AuditCallback, {"attacks": attacks, **settings})
         self.shadow = shadow_options(shadow)
         self.settings.check_shadow(self.shadow)
         self._sides, self._normalize, self._network = (members, nonmembers), normalize, network

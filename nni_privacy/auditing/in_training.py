@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from inspect import signature
 from itertools import chain
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from nni_privacy.auditing.shadows.options import ShadowOptions
 from nni_privacy.auditing.sources import SourcedRecords, read_records
 from nni_privacy.data import Normalizer
 from nni_privacy.data.inputs import Inputs
-from nni_privacy.errors import AuditError, ConfigError
+from nni_privacy.errors import AuditError, ConfigError, check_keys
 from nni_privacy.plugins import import_plugins
 from nni_privacy.rng import derived_seed, isolated
 from nni_privacy.schema import Count, Options, Seed, options
@@ -31,7 +32,7 @@ from nni_privacy.training.classifier import Outputs, Transform
 from nni_privacy.training.fit import resolve_device
 from nni_privacy.training.loss_trace import traced_epochs
 
-__all__ = ["EPOCH_METRIC", "AttackSettings", "TrainingAudit", "monitored_records", "shadow_options"]
+__all__ = ["EPOCH_METRIC", "AttackSettings", "TrainingAudit", "attack_settings", "monitored_records", "shadow_options"]
 
 EPOCH_METRIC = "loss_threshold_mia_auc"
 """What an epoch's AUC is called wherever it is reported."""
@@ -118,6 +119,14 @@ class AttackSettings(Options):
         for name in self.attacks:
             if get_attack(name).requires & _SHADOWS:
                 raise ConfigError(f"attacks: {name!r} needs shadow models: give shadow={{'recipe': {{...}}}}")
+
+
+def attack_settings(owner: type, settings: Mapping[str, Any]) -> AttackSettings:
+    """The settings among keyword arguments of ``owner``; an unknown one is told with all that it takes."""
+    taken = signature(owner.__init__).parameters.values()
+    own = [one.name for one in taken if one.kind is not one.VAR_KEYWORD and one.name != "self"]
+    check_keys(owner.__name__, settings, {*own, *(one.name for one in fields(AttackSettings))})
+    return AttackSettings.from_mapping(settings)
 
 
 def shadow_options(shadow: ShadowOptions | Mapping[str, Any] | None) -> ShadowOptions | None:

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nni_privacy.data.inputs import IMAGE_DIMS, Inputs
-from nni_privacy.errors import DataError
+from nni_privacy.data.inputs import Inputs
 from nni_privacy.rng import derived_seed
 from nni_privacy.training.recipe import Recipe
 
@@ -39,21 +38,12 @@ class BatchAugmentation:
     """Cutout, mixup and cutmix of a recipe, drawn from streams of their own.
 
     Args:
-        recipe: which of them are on.
-        inputs: of the training, as they are before they are prepared.
+        recipe: which of them are on; :mod:`nni_privacy.training.recipe_checks` looks whether the records suit it.
         seed: of the training.
-
-    Raises:
-        DataError: if one is on that needs other records.
     """
 
-    def __init__(self, recipe: Recipe, inputs: Inputs, *, seed: int) -> None:
+    def __init__(self, recipe: Recipe, *, seed: int) -> None:
         self.recipe = recipe
-        for name in ("cutout", "cutmix"):
-            if getattr(recipe, name) and (inputs.images is None or inputs.images.ndim != IMAGE_DIMS):
-                raise DataError(f"recipe: {name} needs images (n, C, H, W), found {inputs}")
-        if recipe.mixup and inputs.numbers is None:
-            raise DataError(f"recipe: mixup needs images or one tensor of floats, found {inputs}")
         self.random = np.random.default_rng(derived_seed(seed, "mixed batches"))
         self.squares = torch.Generator().manual_seed(derived_seed(seed, "cutout"))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nni_privacy.errors import ConfigError
 
-__all__ = ["drop_path", "set_drop_path"]
+__all__ = ["drop_path", "drop_path_layers", "set_drop_path"]
 
 
 def drop_path(output: Tensor, probability: float) -> Tensor:
@@ -22,8 +22,8 @@ def drop_path(output: Tensor, probability: float) -> Tensor:
     return output / (1 - probability) * kept
 
 
-def set_drop_path(model: nn.Module, probability: float) -> None:
-    """Sets the probability of all layers that drop paths.
+def drop_path_layers(model: nn.Module) -> list[Any]:
+    """The layers that drop paths.
 
     Raises:
         ConfigError: if there is none.
@@ -36,5 +36,14 @@ def set_drop_path(model: nn.Module, probability: float) -> None:
             f"recipe.drop_path: a {type(model).__name__} has no layer with a drop_prob; networks of our search spaces "
             "have some, and others with timm's or NNI's DropPath"
         )
-    for layer in found:
+    return found
+
+
+def set_drop_path(model: nn.Module, probability: float) -> None:
+    """Sets the probability of all layers that drop paths.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    for layer in drop_path_layers(model):
         layer.drop_prob = probability

@@ -111,7 +111,11 @@ def fit(
     started = time.perf_counter()
     place = resolve_device(device)
     inputs = Inputs.of(images)
-    _check_training_data(inputs, labels)
+    _check_labelled(inputs, labels)
+    if len(labels) < MIN_BATCH:
+        raise DataError(f"{len(labels)} records to train on, expected {MIN_BATCH} or more")
+    if validation is not None:
+        _check_labelled(Inputs.of(validation[0]), validation[1], whose="validation: ")
     if recipe.stop_early is not None and validation is None:
         held = torch.from_numpy(held_out(recipe, len(labels), seed=seed))
         validation = inputs[held], labels[held]
@@ -175,6 +179,9 @@ class _Training:
             raise DataError("recipe: stop_early needs records to look at: give more to train on")
         asked: dict[str, Any] = {"normalize": self.classifier.normalize, "outputs": self.classifier.outputs}
         logits = predict_logits(self.classifier.model, validation[0], device=self.place, **asked)
+        low, high, classes = int(validation[1].min()), int(validation[1].max()), logits.shape[1]
+        if low < 0 or high >= classes:
+            raise DataError(f"validation: labels run from {low} to {high}, but the model has {classes} classes")
         return functional.cross_entropy(torch.from_numpy(logits).double(), validation[1].cpu()).item()
 
     def by_own_function(self) -> FitResult:
@@ -263,11 +270,9 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _check_training_data(inputs: Inputs, labels: Tensor) -> None:
+def _check_labelled(inputs: Inputs, labels: Tensor, *, whose: str = "") -> None:
     if len(inputs) != len(labels) or labels.ndim != 1:
-        found = f"{inputs.noun} have shape {inputs.shapes}, labels {tuple(labels.shape)}"
+        found = f"{whose}{inputs.noun} have shape {inputs.shapes}, labels {tuple(labels.shape)}"
         raise DataError(f"{found}: expected (n, ...), (n,) with the same n")
-    if len(labels) < MIN_BATCH:
-        raise DataError(f"{len(labels)} records to train on, expected {MIN_BATCH} or more")
     if labels.dtype != torch.int64:
-        raise DataError(f"labels are {labels.dtype}, expected torch.int64")
+        raise DataError(f"{whose}labels are {labels.dtype}, expected torch.int64")

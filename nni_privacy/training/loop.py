@@ -27,6 +27,7 @@ from nni_privacy.training.drop_path import set_drop_path
 from nni_privacy.training.modes import evaluation_mode
 from nni_privacy.training.optimizers import Stepper, autocast, optimizer_of
 from nni_privacy.training.recipe import Recipe
+from nni_privacy.training.recipe_checks import check_network, check_records
 
 if TYPE_CHECKING:
     from nni_privacy.training.dp_sgd import DPTraining
@@ -56,9 +57,9 @@ class Task:
     def __init__(self, classifier: Classifier, inputs: Inputs, labels: Tensor, *, recipe: Recipe, seed: int) -> None:
         self.classifier, self.model = classifier, (model := classifier.model)
         self.inputs, self.labels, self.recipe = inputs, labels, recipe
-        if recipe.augmentation and inputs.images is None:
-            raise DataError(f"recipe: augmentation needs images (n, C, H, W), found {inputs}")
-        self.batch_augmentation = BatchAugmentation(recipe, inputs, seed=seed)
+        check_records(recipe, inputs)
+        check_network(recipe, model)
+        self.batch_augmentation = BatchAugmentation(recipe, seed=seed)
         parameters = [parameter for parameter in model.parameters() if recipe.dp is None or parameter.requires_grad]
         self.auxiliary = _auxiliary(classifier, inputs, seed=seed) if recipe.auxiliary else None
         if self.auxiliary is not None:

@@ -148,6 +148,10 @@ def test_the_target_has_no_part_in_what_is_chosen_and_complements_are_left_out()
     assert choose_setting(values, keep, mode="offline", offline_as=(0.3, 1.0)) is None
     assert choose_setting(values, np.zeros_like(keep), mode="offline", offline_as=(0.3, 1.0)) is None
     assert choose_setting(values[:1], keep, mode="online", offline_as=(0.5,)) == (0, 0.5)
+    kept = np.random.default_rng(1).random((200, 3)) < 0.5
+    memberless = np.concatenate([np.zeros((200, 8), dtype=bool), kept], axis=1)  # more than are attacked to choose
+    values = [np.random.default_rng(seed).random((200, 11)) for seed in range(3)]
+    assert choose_setting(values, memberless, mode="offline", offline_as=(0.3, 1.0)) is not None
     signals = planted_signals(gap=1.0, n=40)
     nobody = replace(signals.shadows, keep=np.zeros_like(signals.shadows.keep))
     signals = replace(signals, shadows=nobody)

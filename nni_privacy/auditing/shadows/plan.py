@@ -44,6 +44,7 @@ _MODULES = (
     "nni_privacy.training.classifier",
     "nni_privacy.data.inputs",
     "nni_privacy.training.recipe",
+    "nni_privacy.training.recipe_checks",
     "nni_privacy.training.auxiliary",
     "nni_privacy.training.averaging",
     "nni_privacy.training.batch_augmentation",
