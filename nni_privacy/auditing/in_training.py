@@ -123,8 +123,8 @@ class AttackSettings(Options):
 
 def attack_settings(owner: type, settings: Mapping[str, Any]) -> AttackSettings:
     """The settings among keyword arguments of ``owner``; an unknown one is told with all that it takes."""
-    taken = signature(owner.__init__).parameters.values()
-    own = [one.name for one in taken if one.kind is not one.VAR_KEYWORD and one.name != "self"]
+    taken = signature(owner).parameters.values()
+    own = [one.name for one in taken if one.kind is not one.VAR_KEYWORD]
     check_keys(owner.__name__, settings, {*own, *(one.name for one in fields(AttackSettings))})
     return AttackSettings.from_mapping(settings)
 
