@@ -24,7 +24,7 @@ from nni_privacy.schema import Count, Seed, checked
 from nni_privacy.training.classifier import Classifier, Outputs, Transform, own_type
 from nni_privacy.training.early_stopping import Patience, held_out
 from nni_privacy.training.gradients import gradients_on, make_trainable, usable
-from nni_privacy.training.loop import Task, TrainingDiverged, epoch_batches, run_epoch, steps_of
+from nni_privacy.training.loop import Task, TrainingDiverged, epoch_batches, is_finite, run_epoch, steps_of
 from nni_privacy.training.modes import evaluation_mode, kept_modes, seeded_layers
 from nni_privacy.training.recipe import MIN_BATCH, Recipe
 
@@ -106,7 +106,7 @@ def fit(
         AuditError: if the model does not take such records, or does not return logits.
         ConfigError: if DP-SGD cannot take a layer, which is named, or cannot reach the wanted epsilon; if an option
             needs another network; or if a function of the user's own fails.
-        TrainingDiverged: as soon as a batch's loss is NaN or infinite.
+        TrainingDiverged: as soon as an epoch's loss is NaN or infinite, or the final weights are.
     """
     started = time.perf_counter()
     place = resolve_device(device)
@@ -171,6 +171,8 @@ class _Training:
                         break
         if stopping is not None:
             stopping.restore()
+        if not is_finite(model):
+            raise TrainingDiverged("after the last step weights are NaN or infinite: lower the learning rate")
         return replace(result, epsilon=steps.epsilon, best_epoch=None if stopping is None else stopping.best_epoch)
 
     def _loss_on(self, validation: tuple[Any, Tensor] | None) -> float:
@@ -186,7 +188,7 @@ class _Training:
 
     def by_own_function(self) -> FitResult:
         """By the function that the recipe names."""
-        from nni_privacy.training.own_function import TrainingData, is_finite, run_own_function
+        from nni_privacy.training.own_function import TrainingData, run_own_function
 
         model, data = self.classifier.model, TrainingData(self.inputs, self.labels, self.classifier)
         given = {"model": model, "data": data, "recipe": self.recipe, "seed": self.seed, "device": self.place}

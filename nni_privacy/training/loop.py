@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nni_privacy.data.inputs import Inputs
@@ -32,11 +32,17 @@ from nni_privacy.training.recipe_checks import check_network, check_records
 if TYPE_CHECKING:
     from nni_privacy.training.dp_sgd import DPTraining
 
-__all__ = ["PlainSteps", "Task", "TrainingDiverged", "balanced_weights", "epoch_batches", "run_epoch", "steps_of"]
+__all__ = ["PlainSteps", "Task", "TrainingDiverged", "balanced_weights", "epoch_batches", "is_finite", "run_epoch"]
+__all__ += ["steps_of"]
 
 
 class TrainingDiverged(PrivacyError, ArithmeticError):  # noqa: N818 - part of the contract
     """The training loss became NaN or infinite."""
+
+
+def is_finite(model: nn.Module) -> bool:
+    """Whether all weights that are trained are finite numbers."""
+    return all(bool(torch.isfinite(one).all()) for one in model.parameters() if one.requires_grad)
 
 
 class Task:

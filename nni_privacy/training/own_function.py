@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from nni_privacy.data.inputs import Inputs
@@ -26,7 +26,7 @@ from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.plugins import import_from_here, place_of, plugin_faults, told
 from nni_privacy.training.classifier import Classifier
 
-__all__ = ["ARGUMENTS", "TrainingData", "is_finite", "own_function", "run_own_function", "source_digest"]
+__all__ = ["ARGUMENTS", "TrainingData", "own_function", "run_own_function", "source_digest"]
 
 ARGUMENTS = ("model", "data", "recipe", "seed", "device", "on_epoch")
 
@@ -123,8 +123,3 @@ def source_digest(name: str) -> str:
     function = own_function(name)
     file = getattr(sys.modules[function.__module__], "__file__", None)
     return hashlib.sha256(Path(file).read_bytes() if file else name.encode()).hexdigest()
-
-
-def is_finite(model: nn.Module) -> bool:
-    """Whether all weights are numbers."""
-    return all(bool(torch.isfinite(one).all()) for one in model.parameters() if one.is_floating_point())

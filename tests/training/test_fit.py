@@ -172,6 +172,14 @@ def test_the_steps_are_those_of_sgd_written_out(digits):
     torch.testing.assert_close(model[1].bias, bias, rtol=0, atol=1e-5)
 
 
+def test_weights_that_the_last_step_has_spoiled_are_found() -> None:
+    recipe = Recipe(epochs=1, batch_size=8, learning_rate=1e38, momentum=0.0, weight_decay=0.0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    images = torch.full((8, 1, 2, 2), 1e3)  # one step: its loss is that of the weights before it
+    with pytest.raises(TrainingDiverged, match="after the last step weights are NaN or infinite"):
+        fit(model, images, torch.arange(8) % 2, recipe=recipe, seed=0, device="cpu")
+
+
 def test_a_diverging_training_is_named(digits):
     with pytest.raises(TrainingDiverged, match="in epoch 1; try a lower learning_rate"):
         train(digits, recipe=Recipe(epochs=2, learning_rate=1e30))
