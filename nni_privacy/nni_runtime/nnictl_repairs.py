@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +20,9 @@ __all__ = ["NNICTL_REPAIRS"]
 
 _VERBS = ("get", "put", "post", "delete")
 _REQUESTS = "requests"
+
+_MARK = "__"
+"""In what NNI writes for objects that are no plain values; its own reader makes them again."""
 
 _logger = logging.getLogger("nni.experiment.config")
 """NNI's own: its command line silences all others."""
@@ -98,6 +103,20 @@ def old_gpu_defaults(original: Original, v1: Any) -> Any:
     return v2
 
 
+@repair(
+    "every start reads NNI's list of all experiments ten times, each time slowly: of a long history, for seconds",
+    "nni.tools.nnictl.config_utils:Experiments.read_file",
+    "return nni.load(fp=file)",
+)
+def listed_experiments(original: Original, self: Any) -> Any:
+    try:
+        text = Path(self.experiment_file).read_text(encoding="utf-8")
+        content = json.loads(text)
+    except (OSError, ValueError, RecursionError):
+        return original(self)
+    return original(self) if _MARK in text else content
+
+
 def _runs(original: Original, pid: Any) -> bool:
     """Whether a process runs; one that has ended may wait for a parent that never looks, as in a container."""
     import psutil
@@ -123,4 +142,4 @@ _ENDED = tuple(
     )
 )
 
-NNICTL_REPAIRS = (*_TOKENS, nnictl_address, *_ENDED, local_reuse, old_gpu_defaults)
+NNICTL_REPAIRS = (*_TOKENS, nnictl_address, *_ENDED, local_reuse, old_gpu_defaults, listed_experiments)

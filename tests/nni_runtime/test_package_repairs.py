@@ -11,7 +11,9 @@ from typing import Any
 
 import filelock
 import pytest
+from nni.tools.nnictl import config_utils
 
+from nni_privacy.nni_runtime.nnictl_repairs import NNICTL_REPAIRS
 from nni_privacy.nni_runtime.package_repairs import PACKAGE_REPAIRS
 
 LOCKS = "nni.tools.nnictl.common_utils"
@@ -86,3 +88,23 @@ print(run_nnictl(["--version"]), "pkg_resources" in sys.modules)
 def test_nnictl_runs_where_setuptools_has_no_pkg_resources_and_none_is_left_behind() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT_PKG_RESOURCES], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["pkg_resources", metadata.version("nni"), "0", "False"], done.stderr
+
+
+@pytest.mark.parametrize("tag", ["mine", {"__nni_type__": "path:nni.experiment.config.utils.PathLike"}, None])
+def test_the_list_of_experiments_is_read_as_by_nni(tag: Any, tmp_path: Path) -> None:
+    (tmp_path / ".experiment").write_text("not JSON")
+    listed = config_utils.Experiments(tmp_path)
+    repair = next(one for one in NNICTL_REPAIRS if one.name == "listed_experiments")
+    repair.apply()
+    assert listed.read_file() == {}
+    listed.add_experiment(
+        "abc", 8080, 1.5, "local", "my search", tag=[tag], pid=None, webuiUrl=["http://127.0.0.1:8080"]
+    )
+    fast = listed.read_file()
+    repair.remove()
+    try:
+        assert fast == listed.read_file() and fast["abc"]["experimentName"] == "my search"
+    finally:
+        repair.apply()
+    (tmp_path / ".experiment").unlink()
+    assert listed.read_file() == {}
