@@ -215,10 +215,10 @@ class Trial:
             print(f"the tests' packages: {fault}")
             return
         for room in left:
-            # Not `python -m pytest`, which would find the folders of the repository before the wheel.
+            # Not `python -m pytest`, nor in the repository: its folders would be found before the wheel.
             words = [self.folder / "venv/bin/pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
             paths = [str(path) for path in (ROOT / "tests").glob("test_*.py")]
-            self._run([*words, *(sorted(paths) if room == "root" else [ROOT / "tests" / room])], folder=ROOT)
+            self._run([*words, *(sorted(paths) if room == "root" else [ROOT / "tests" / room])], folder=self.folder)
             self.row.tests[room] = counts_of(self.log.read_text(encoding="utf-8", errors="replace"))
             print(f"    {room}: {self.row.tests[room]}", flush=True)
             self.save()
