@@ -43,6 +43,7 @@ ROOMS = (
     "evaluator",
     "audited",
     "report",
+    "live",
     "release",
     "nni_runtime",
     "config",

@@ -123,6 +123,9 @@ def hypervolume_growth(
     grown = np.zeros(len(up))
     front = np.zeros(0, dtype=np.intp)
     for index in range(len(up)):
+        if ((up[front] >= up[index]) & (down[front] <= down[index])).any():  # it adds nothing
+            grown[index] = grown[index - 1]
+            continue
         seen = np.append(front, index)
         front = seen[pareto_front(up[seen], down[seen])]
         grown[index] = hypervolume(up[front], down[front], reference=reference)

@@ -11,7 +11,7 @@ from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.files import read_yaml
 from nni_privacy.runs.records import CONSTRAINTS, RunInfo, TrialRecord
 
-__all__ = ["FeasibilityInfo", "feasibility_info"]
+__all__ = ["FeasibilityInfo", "feasibility_info", "violation_of"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def feasibility_info(run: RunInfo) -> FeasibilityInfo | None:
         return None
     if not constraints:
         return None
-    trials = [(trial, _off(trial, constraints)) for trial in run.succeeded]
+    trials = [(trial, violation_of(trial, constraints)) for trial in run.succeeded]
     feasible = tuple(trial for trial, off in trials if not off)
     nearest = min(trials, key=lambda one: (one[1], *_order(one[0])), default=None)
     told = _told(run)
@@ -83,7 +83,7 @@ def feasibility_info(run: RunInfo) -> FeasibilityInfo | None:
     )
 
 
-def _off(trial: TrialRecord, constraints: Constraints) -> float:
+def violation_of(trial: TrialRecord, constraints: Constraints) -> float:
     """The violation; where a trial does not tell its costs (they were known before), that of what was measured."""
     known = constraints.known
     told = constraints if all(name in trial.metrics for name in known.metrics) else constraints.measured

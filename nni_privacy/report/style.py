@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate, pairwise
@@ -53,12 +54,16 @@ DASHED: dict[str, Any] = {"color": GUESSING, "lw": 1.1, "ls": (0, (4, 3))}
 LONGEST = 44
 
 
+_drawing = threading.RLock()
+"""Held while something is drawn: Matplotlib's settings are those of the process, and a live page draws in threads."""
+
+
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Matplotlib's defaults and the report's own settings, whatever a user's matplotlibrc says."""
+    """Matplotlib's defaults and the report's own settings, whatever a user's matplotlibrc says. One thread at a time."""
     from matplotlib import style
 
-    with style.context(["default", _STYLE]):
+    with _drawing, style.context(["default", _STYLE]):
         yield
 
 

@@ -8,13 +8,13 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from nni_privacy.files import atomic_write
 
-__all__ = ["DAMAGED", "Line", "Lines", "listed", "mend", "read_lines"]
+__all__ = ["DAMAGED", "UTF16", "Line", "Lines", "lines_of", "listed", "mend", "read_lines"]
 
 DAMAGED = ".damaged"
 """After the name of a file: the file beside it into which what is not whole is set aside."""
@@ -25,7 +25,9 @@ _logger = logging.getLogger(__name__)
 
 _OBJECT = re.compile(r'\{\s*"')
 _DECODER = json.JSONDecoder()
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""What a file in such an encoding begins with."""
+
 _SHOWN = 8
 
 
@@ -74,18 +76,29 @@ def read_lines(path: Path, parse: Callable[[Any, int], T | None]) -> Lines[T]:
     """
     content = path.read_bytes() if path.is_file() else b""
     text = content.removeprefix(codecs.BOM_UTF8)
-    if content.startswith(_UTF16):
+    if content.startswith(UTF16):
         text = content.decode("utf-16", errors="replace").encode()
+    return replace(lines_of(text, parse), content=content)
+
+
+def lines_of(text: bytes, parse: Callable[[Any, int], T | None], *, first: int = 1) -> Lines[T]:
+    """Reads a part of a file, in UTF-8 and without a byte-order mark, as :func:`read_lines` reads a whole one.
+
+    Args:
+        text: whole lines; the last one need not have an end.
+        parse: as there.
+        first: number of its first line.
+    """
     whole: list[Line[T]] = []
     spoiled: dict[int, bytes] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=first):
         if not line.strip():
             continue
         found, clean = _entries(line, number, parse)
         whole += found
         if not clean:
             spoiled[number] = line
-    return Lines(content, tuple(whole), spoiled)
+    return Lines(text, tuple(whole), spoiled)
 
 
 def _entries(line: bytes, number: int, parse: Callable[[Any, int], T | None]) -> tuple[list[Line[T]], bool]:

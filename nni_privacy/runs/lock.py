@@ -48,6 +48,14 @@ class RunLock:
         if owner is not None and owner.pid != os.getpid() and owner.alive:
             raise ConfigError(f"output: {self._directory} is still running (process {owner.pid})")
 
+    def runs(self) -> bool | None:
+        """Whether a process runs this run directory; None where it is on another host, so that nobody here knows."""
+        content = self._read()
+        if content.get("host") not in (None, socket.gethostname()):
+            return None
+        owner = ProcessId.from_dict(content.get("process"))
+        return owner is not None and owner.alive
+
     def take(self) -> list[int]:
         """Takes the run directory for this process, and stops the manager and trials that an earlier start left behind.
 

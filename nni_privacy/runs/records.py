@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from nni_privacy.files import read_yaml
 from nni_privacy.runs.lines import read_lines
 
 __all__ = ["CONFIG", "CONSTRAINTS", "ENVIRONMENT", "SCORES", "STOPPED", "TRIALS", "Curves", "FixedEdges", "RunInfo"]
-__all__ += ["TrialRecord", "finite_metrics", "finite_number", "parse_record", "read_run", "read_trials"]
+__all__ += ["TrialRecord", "finite_metrics", "finite_number", "parse_record", "read_run", "read_trials", "run_of"]
 
 TRIALS = "trials.jsonl"
 CONFIG = "config.yaml"
@@ -240,8 +240,16 @@ def read_run(path: str | Path) -> RunInfo:
         raise DataError(
             f"{directory}: not a run directory; it has no trials.jsonl, nor config.yaml and environment.json"
         )
+    return run_of(directory, *read_trials(directory / TRIALS))
+
+
+def run_of(directory: Path, trials: Iterable[TrialRecord], corrupt: tuple[int, ...] = ()) -> RunInfo:
+    """A run directory whose trials have been read, in any order, with its configuration and environment.
+
+    Raises:
+        DataError: if one of these files is not what its name says.
+    """
     environment = _read_mapping(directory / ENVIRONMENT)
-    trials, corrupt = read_trials(directory / TRIALS)
     return RunInfo(
         directory=directory,
         config=_read_mapping(directory / CONFIG),

@@ -1,0 +1,129 @@
+"""The live page's WSGI application: its addresses, all of them for reading, and nothing that a request says is a path."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from nni_privacy import __version__
+from nni_privacy.errors import PrivacyError
+from nni_privacy.live.answers import PAGE, REPORT_POLICY, answer, asset, json_answer, refusal, text_answer
+from nni_privacy.live.details import details_of, report_of, table_of
+from nni_privacy.live.library import Library, View
+
+__all__ = ["LiveApp"]
+
+_logger = logging.getLogger(__name__)
+
+_METHODS = ("GET", "HEAD")
+_ADDRESSES = Map(
+    [
+        Rule("/", endpoint="page"),
+        Rule("/assets/<name>", endpoint="asset"),
+        Rule("/api/index", endpoint="index"),
+        Rule("/api/runs/<key>", endpoint="run"),
+        Rule("/api/runs/<key>/trials.csv", endpoint="table"),
+        Rule("/api/runs/<key>/trials/<name>", endpoint="trial"),
+        Rule("/api/runs/<key>/report", endpoint="report"),
+    ],
+    strict_slashes=False,
+    merge_slashes=False,
+    redirect_defaults=False,
+)
+
+
+class LiveApp:
+    """Answers every request, whatever it or the files of a run hold: an error is one line of JSON.
+
+    Args:
+        library: what is shown.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._endpoints: Mapping[str, Callable[..., Response]] = {
+            "page": lambda request: _found(asset(PAGE, request)),
+            "asset": lambda request, name: _found(asset(name, request)),
+            "index": self._index,
+            "run": self._run,
+            "table": self._table,
+            "trial": self._trial,
+            "report": self._report,
+        }
+
+    def __call__(self, environment: dict[str, Any], start: Any) -> Iterable[bytes]:
+        """Answers a WSGI request."""
+        return self._answer(Request(environment))(environment, start)
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            if request.method not in _METHODS:
+                raise MethodNotAllowed(valid_methods=_METHODS)
+            endpoint, values = _ADDRESSES.bind_to_environ(request.environ).match()
+            return self._endpoints[endpoint](request, **values)
+        except HTTPException as error:
+            response = refusal(error.code or 500, error.name)
+            if isinstance(error, MethodNotAllowed):
+                response.headers["Allow"] = ", ".join(_METHODS)
+            return response
+        except PrivacyError as error:
+            return refusal(500, str(error))
+        except Exception as error:  # whatever a file of a stranger's brings about
+            _logger.debug("while answering %s", request.path, exc_info=True)
+            return refusal(500, f"{type(error).__name__}: {error}")
+
+    def _index(self, request: Request) -> Response:
+        runs = [_entry(key, view) for key, view in self._library.views().items()]
+        return json_answer({"version": __version__, "runs": runs, "manager": self._library.beside_manager})
+
+    def _view(self, key: str) -> View:
+        view = self._library.view(key)
+        if view is None:
+            raise NotFound
+        return view
+
+    def _run(self, request: Request, key: str) -> Response:
+        snapshot = self._view(key).snapshot(request.args.get("after"))
+        return json_answer({"key": key, **snapshot})
+
+    def _trial(self, request: Request, key: str, name: str) -> Response:
+        found = details_of(self._view(key), name)
+        if found is None:
+            raise NotFound
+        return json_answer(found)
+
+    def _table(self, request: Request, key: str) -> Response:
+        disposition = f'attachment; filename="trials-{key}.csv"'
+        text = table_of(self._view(key).rows())
+        return text_answer(text, "text/csv; charset=utf-8", Content_Disposition=disposition)
+
+    def _report(self, request: Request, key: str) -> Response:
+        content = report_of(self._view(key).folder)
+        if content is None:
+            return refusal(404, "this folder has no report.html yet: nni-privacy report writes it")
+        return answer(content, "text/html; charset=utf-8", Content_Security_Policy=REPORT_POLICY)
+
+
+def _found(response: Response | None) -> Response:
+    if response is None:
+        raise NotFound
+    return response
+
+
+def _entry(key: str, view: View) -> dict[str, Any]:
+    """A line of the index; of a folder that cannot be read, why."""
+    place = {"key": key, "folder": str(view.folder)}
+    try:
+        return {**place, **view.entry()}
+    except PrivacyError as error:
+        why = " ".join(str(error).split())
+    except Exception as error:  # as above
+        why = f"{type(error).__name__}: {error}"
+    nothing = dict.fromkeys(("planned", "best_accuracy", "lowest_auc", "changed"))
+    unread = {"name": view.folder.name, "kind": "search", "state": "stopped", "trials": 0, "error": why}
+    return {**place, **unread, **nothing}
