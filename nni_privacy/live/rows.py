@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nni_privacy.analysis.constraints import Constraints
@@ -12,7 +12,7 @@ from nni_privacy.report.feasibility import violation_of
 from nni_privacy.runs.progress import Progress, RunningTrial
 from nni_privacy.runs.records import FixedEdges, RunInfo, TrialRecord, name_of
 
-__all__ = ["PHASES", "Row", "RowContext", "RunningRow", "pattern_of", "row_of", "running_rows"]
+__all__ = ["PHASES", "Row", "RowContext", "RunningRow", "judged", "pattern_of", "row_of", "running_rows"]
 
 PHASES = ("initial population", "evolution")
 """Of a strategy with a population, which draws as many trials as it holds before it breeds."""
@@ -96,9 +96,8 @@ class RowContext:
 
 
 def row_of(trial: TrialRecord, context: RowContext, *, has_weights: bool = False, nni: str | None = None) -> Row:
-    """The row of a finished trial."""
+    """The row of a finished trial, which :func:`judged` completes."""
     off = violation_of(trial, context.constraints) if context.constraints and trial.succeeded else None
-    has_pattern = not trial.missing(context.fixed) if context.fixed and trial.genotype is not None else None
     phase = None if context.population is None else PHASES[trial.sequence >= context.population]
     return Row(
         trial=trial.trial,
@@ -109,7 +108,6 @@ def row_of(trial: TrialRecord, context: RowContext, *, has_weights: bool = False
         feasible=None if off is None else off == 0,
         violation=off if off is not None and math.isfinite(off) else None,
         phase=phase,
-        pattern=has_pattern,
         factors={key: value for key, value in trial.factors.items() if not _is_no_number(value)},
         notices=trial.notices,
         error=trial.error,
@@ -118,6 +116,11 @@ def row_of(trial: TrialRecord, context: RowContext, *, has_weights: bool = False
         has_weights=has_weights,
         nni=nni,
     )
+
+
+def judged(row: Row, trial: TrialRecord, context: RowContext) -> Row:
+    """The row with whether the trial has all fixed edges."""
+    return row if trial.genotype is None else replace(row, pattern=not trial.missing(context.fixed))
 
 
 def _is_no_number(value: Any) -> bool:

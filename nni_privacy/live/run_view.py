@@ -20,7 +20,7 @@ from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.live.metrics import metric_infos
-from nni_privacy.live.rows import PHASES, Row, RowContext, pattern_of, row_of, running_rows
+from nni_privacy.live.rows import PHASES, Row, RowContext, judged, pattern_of, row_of, running_rows
 from nni_privacy.live.run_state import RunState, Stamp, State, stamp_of
 from nni_privacy.report.feasibility import feasibility_info
 from nni_privacy.runs.following import TrialFollower
@@ -31,6 +31,9 @@ from nni_privacy.runs.records import CONFIG, CONSTRAINTS, ENVIRONMENT, TRIALS, R
 __all__ = ["RunView", "holds_run"]
 
 _WORD, _NUMBER = re.compile(r"[\w-]+", re.ASCII), re.compile(r"\d{1,15}", re.ASCII)
+
+_JUDGING_SECONDS = 0.2
+"""What reading genotypes may cost one answer."""
 
 
 class RunView:
@@ -49,6 +52,7 @@ class RunView:
         self._stamps: tuple[Stamp, ...] | None = None
         self._run: RunInfo | None = None
         self._changed: set[str] = set()
+        self._unjudged: dict[str, None] = {}
         self._renewed = True
         self._kept: tuple[Stamp, frozenset[str]] = None, frozenset()
         self._generation, self._version = secrets.token_hex(4), 0
@@ -133,6 +137,7 @@ class RunView:
         stamps = tuple(stamp_of(self.folder / name) for name in (CONFIG, ENVIRONMENT, f"search/{CONSTRAINTS}"))
         self._note_weights()
         if self._run is not None and stamps == self._stamps and not (self._changed or self._renewed):
+            self._judge()
             return self._run
         if self._run is None and not holds_run(self.folder):
             raise DataError(f"{self.folder}: not a run directory; it has no trials.jsonl, nor a configuration")
@@ -143,12 +148,24 @@ class RunView:
         if self._renewed or context != self._context:
             self._generation, self._version, self._rows = secrets.token_hex(4), 0, {}
             self._changed = set(self._follower.trials)
+            self._unjudged.clear()
         self._run, self._context, self._version = run, context, self._version + 1
         for name in self._changed:
             self._rows[name] = self._version, self._row(self._follower.trials[name])
+        self._unjudged.update(dict.fromkeys(self._changed) if context.fixed else ())
         self._facts = self._computed(run)
         self._stamps, self._changed, self._renewed = stamps, set(), False
+        self._judge()
         return run
+
+    def _judge(self) -> None:
+        """Says of rows whether they have the fixed edges, for which genotypes are read: of thousands, not all at once."""
+        until = time.thread_time() + _JUDGING_SECONDS
+        self._version += bool(self._unjudged)
+        while self._unjudged and time.thread_time() < until:
+            name, _ = self._unjudged.popitem()
+            _, row = self._rows[name]
+            self._rows[name] = self._version, judged(row, self._follower.trials[name], self._context)
 
     def _note_weights(self) -> None:
         """Looks which trials' weights are kept; others may be dropped while a run goes on."""

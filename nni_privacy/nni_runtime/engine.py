@@ -44,6 +44,7 @@ TrialObserver = Callable[[TrialRecord], None]
 ScoresObserver = Callable[[str, bytes], None]
 ModelObserver = Callable[[TrialRecord, Callable[[], bytes | None]], None]
 EpochObserver = Callable[[TrialEpoch], None]
+StartObserver = Callable[[int], None]
 
 POLL_SECONDS = 1.0
 """Interval at which the engine polls for what has happened."""
@@ -111,6 +112,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
             (OSError) stops the run.
         on_scores: called before with the trial's id and the content of its ``scores.npz``, if it wrote one.
         on_model: called then with the record of a trial that succeeded, and with what reads its ``model.safetensors``.
+        on_start: called with the number of each proposal that is handed to the manager, also of one that is run again.
         on_epoch: called with each intermediate result, from that thread, too.
         folder: of the run; a trial that fails while its disk is full is run again when the run goes on.
         trial_timeout: seconds after which a running trial is stopped; None: never.
@@ -129,6 +131,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         on_trial: TrialObserver,
         on_scores: ScoresObserver,
         on_model: ModelObserver = lambda record, read: None,
+        on_start: StartObserver = lambda number: None,
         on_epoch: EpochObserver = lambda epoch: None,
         folder: Path,
         trial_timeout: float | None = None,
@@ -141,6 +144,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._on_trial = on_trial
         self._on_scores = on_scores
         self._on_model = on_model
+        self._on_start = on_start
         self._on_epoch = on_epoch
         self._manager = ManagerClient(experiment)
         self._folder = folder
@@ -263,6 +267,7 @@ class AuditedEngine(TrainingServiceExecutionEngine):
     def _send(self, trial: _Trial) -> None:
         self._sending = trial
         self._submitted += 1
+        self._on_start(trial.number)
         super().submit_models(trial.model)
 
     def _next_parameter_id(self) -> int:

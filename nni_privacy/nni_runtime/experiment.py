@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -26,6 +27,7 @@ from nni_privacy.nni_runtime import install
 from nni_privacy.nni_runtime.access import check_port, manager_access
 from nni_privacy.nni_runtime.engine import AuditedEngine
 from nni_privacy.nni_runtime.hidden_modules import check_folder
+from nni_privacy.nni_runtime.live_page import LivePage
 from nni_privacy.nni_runtime.logs import forgive_unwritable_logs, log_folder, manager_errors_kept
 from nni_privacy.nni_runtime.message_repairs import experiment_trust
 from nni_privacy.nni_runtime.model_keeper import ModelKeeper, check_keep
@@ -34,6 +36,7 @@ from nni_privacy.report import write_report
 from nni_privacy.runs.directory import RunDirectory, describe_environment
 from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.processes import leftovers, stop_processes
+from nni_privacy.runs.progress import Progress, ProgressWriter
 from nni_privacy.runs.records import TrialRecord
 from nni_privacy.runs.replay import Replay
 from nni_privacy.runs.stopping import Stopping, StopRule, stop_rule
@@ -124,6 +127,8 @@ class PrivacyExperiment(NasExperiment):
         self.config.experiment_working_directory = str(self.run_directory.path / "nni")
         self._settings, self._observers, self._trial_timeout = settings, list(observers), trial_timeout
         self._finished: list[TrialRecord] | None = None
+        self._page: LivePage | None = None
+        self._progress: ProgressWriter | None = None
 
     def start(self, port: int = 8080, debug: bool = False, run_mode: RunMode = RunMode.Background) -> None:
         """Starts the manager at 127.0.0.1 and runs the strategy to its end; see NNI's ``NasExperiment.start``.
@@ -148,7 +153,10 @@ class PrivacyExperiment(NasExperiment):
         if told:
             print(f"results in {folder}", flush=True)
         try:
-            return super()._run_impl(port, wait_completion, debug)
+            finished = super()._run_impl(port, wait_completion, debug)
+            if self._progress is not None and wait_completion:
+                self._progress.close(done=bool(finished))
+            return finished
         finally:
             if told and self.run_directory.holds_run(folder):
                 try:
@@ -193,6 +201,10 @@ class PrivacyExperiment(NasExperiment):
         if isinstance(self._engine, AuditedEngine):
             self._engine.close()
         super().stop()
+        if self._progress is not None:
+            self._progress.close(done=False)
+        if self._page is not None:
+            self._page.close()
         if self.run_directory.lock.held:
             stop_processes(leftovers(self.run_directory.path / "nni"))
             self.run_directory.lock.release()
@@ -215,11 +227,23 @@ class PrivacyExperiment(NasExperiment):
             with self._reached():
                 super()._start_nni_manager(port, debug, run_mode, *more)
             return
-        with self._reached(), manager_errors_kept(log_folder(self)):
+        self._page, self._progress = LivePage(self.run_directory.path), self._progress_writer()
+        with self._reached(), self._page.told(), manager_errors_kept(log_folder(self)):
             super()._start_nni_manager(port, debug, run_mode, *more)
         manager: Any = self._proc
         with writing_run():
             self.run_directory.lock.note_manager(manager.pid)
+
+    def _progress_writer(self) -> ProgressWriter:
+        before, left = len(self._finished or ()), self.config.max_trial_number
+        progress = Progress(
+            started=time.time(),
+            planned=None if left is None else before + left,
+            before=before,
+            concurrency=self.config.trial_concurrency,
+            experiment=self.id,
+        )
+        return ProgressWriter(self.run_directory.path, progress)
 
     def _reached(self) -> AbstractContextManager[object]:
         """Access to a manager that is started meanwhile, as the arguments say."""
@@ -249,14 +273,21 @@ class PrivacyExperiment(NasExperiment):
             on_trial=self._record,
             on_scores=run.save_scores,
             on_model=self._models.take,
+            on_start=self._started,
             on_epoch=self._tell_epoch,
             folder=run.path,
             trial_timeout=self._trial_timeout,
             stopping=None if self._stop is None else Stopping(*self._stop, self._finished or ()),
         )
 
+    def _started(self, number: int) -> None:
+        if self._progress is not None:
+            self._progress.began(number)
+
     def _record(self, record: TrialRecord) -> None:
         self.run_directory.append(record)
+        if self._progress is not None:
+            self._progress.ended(record.sequence)
         self._models.recorded(record)
         for observer in self._observers:
             try:
@@ -265,6 +296,8 @@ class PrivacyExperiment(NasExperiment):
                 _logger.exception("while telling %r of trial %s", observer, record.trial)
 
     def _tell_epoch(self, epoch: TrialEpoch) -> None:
+        if self._progress is not None:
+            self._progress.told(epoch)
         for observer in self._observers:
             if hasattr(observer, "on_trial_epoch"):
                 observer.on_trial_epoch(epoch)

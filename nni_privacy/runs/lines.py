@@ -24,6 +24,7 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 _OBJECT = re.compile(r'\{\s*"')
+_FOREIGN = re.compile("[\udc80-\udcff]")
 _DECODER = json.JSONDecoder()
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """What a file in such an encoding begins with."""
@@ -114,7 +115,7 @@ def _entries(line: bytes, number: int, parse: Callable[[Any, int], T | None]) ->
 
 def _is_utf8(text: str) -> bool:
     """Whether no byte of a text was another encoding's."""
-    return not any("\udc80" <= character <= "\udcff" for character in text)
+    return _FOREIGN.search(text) is None
 
 
 def _objects(text: str) -> Iterator[tuple[int, int, Any]]:

@@ -123,8 +123,10 @@ class ProgressWriter:
         self._change()
 
     def close(self, *, done: bool) -> None:
-        """The run has ended, or is to go on another time; what is open is written before this returns."""
+        """The run has ended, or is to go on another time; that is written before this returns. Only once."""
         with self._lock:
+            if self._progress.ended is not None:
+                return
             self._trials.clear()
             fields = {**_fields(self._progress), "ended": time.time(), "done": done}
             self._progress = Progress(**fields)

@@ -13,6 +13,7 @@ from nni_privacy.errors import RuntimeRepairError, nearest
 from nni_privacy.nni_runtime.patches.access import ACCESS_PATCHES, HOST_VARIABLE
 from nni_privacy.nni_runtime.patches.apply import Patch, patched_texts
 from nni_privacy.nni_runtime.patches.lifetime import LIFETIME_PATCHES
+from nni_privacy.nni_runtime.patches.live import LIVE_PATCHES
 from nni_privacy.nni_runtime.patches.remote import REMOTE_PATCHES
 from nni_privacy.nni_runtime.patches.routes import ROUTE_PATCHES
 from nni_privacy.nni_runtime.patches.web import WEB_PATCHES
@@ -206,6 +207,7 @@ _ALL = (
     _NO_NETRON,
     *REMOTE_PATCHES,
     *LIFETIME_PATCHES,
+    *LIVE_PATCHES,
     *WEB_PATCHES,
 )
 
