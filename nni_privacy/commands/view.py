@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,8 @@ def run_view(directories: Sequence[Path], *, port: int = VIEW_PORT, token: bool 
     with port_server(Library(directories), port, token=secret) as server:
         query = f"?token={secret}" if secret is not None else ""
         print(f"live page at http://{HERE}:{port}/{query} until Ctrl-C", flush=True)
-        try:
-            server.serve_forever()  # ends by Ctrl-C, and takes that as its end
-        except KeyboardInterrupt:
-            pass
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
     if sys.stderr.isatty():
         print(file=sys.stderr)  # behind the ^C of a terminal
     return ExitCode.DONE

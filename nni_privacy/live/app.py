@@ -1,4 +1,4 @@
-"""The live page's WSGI application: its addresses, all of them for reading, and nothing that a request says is a path."""
+"""The live page's WSGI application: its addresses, all of them for reading; no part of one is ever made a path."""
 
 from __future__ import annotations
 

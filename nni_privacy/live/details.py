@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -75,15 +74,19 @@ def _attack_details(view: AuditView, row: Row) -> dict[str, Any]:
     path = view.folder / AUDIT_SCORES
     scores = [one for one in read_score_file(path) if one.attack == row.trial]
     told = content["attacks"][row.trial].get("per_class")
-    facts = {key: content.get(key) for key in ("title", "verdict", "records", "accuracy", "privacy", "facts", "provenance")}
+    facts = {
+        key: content.get(key) for key in ("title", "verdict", "records", "accuracy", "privacy", "facts", "provenance")
+    }
     return {
         **vars(row),
         "cells": [],
         "reading": "",
         **_scored(scores),
-        **({"classes": [_class(one, {}) for one in told if isinstance(one, Mapping)]} if isinstance(told, list) else {}),
+        **(
+            {"classes": [_class(one, {}) for one in told if isinstance(one, Mapping)]} if isinstance(told, list) else {}
+        ),
         "curves": {},
-        "config": yaml.safe_dump(json.loads(json.dumps(facts)), sort_keys=False, allow_unicode=True, width=100),
+        "config": _yaml(facts),
         "log": None,
         "confirmed": None,
     }
@@ -142,13 +145,21 @@ def _scored(scores: Sequence[AttackScores], names: Mapping[int, str] | None = No
         sides = {"members": one.members, "non_members": one.non_members}
         rocs.append({"attack": one.attack, "fpr": curve.fpr[kept].tolist(), "tpr": curve.tpr[kept].tolist(), **sides})
     first = next((one for one in scores if one.labels is not None), None)
-    classes = per_class_metrics(first.scores, first.is_member, first.labels) if first and first.labels is not None else ()
+    classes = (
+        per_class_metrics(first.scores, first.is_member, first.labels) if first and first.labels is not None else ()
+    )
     exposed = exposures({"": [("", scores)]}).records[:EXPOSED] if scores else ()
     return {
         "roc": rocs,
         "classes": [_class(vars(one), names or {}) for one in classes],
         "exposed": [
-            {"index": one.index, "class": one.label, "percentile": one.percentile, "found": one.found, "of": one.attacked}
+            {
+                "index": one.index,
+                "class": one.label,
+                "percentile": one.percentile,
+                "found": one.found,
+                "of": one.attacked,
+            }
             for one in exposed
         ],
     }
@@ -173,7 +184,9 @@ def _thinned(fpr: Any, tpr: Any) -> Any:
     wanted = np.concatenate([np.linspace(0, 1, half), np.geomspace(least, 1, half)])
     found = [np.searchsorted(side[corners], wanted).clip(0, len(corners) - 1) for side in (fpr, tpr)]
     chosen = np.unique(np.concatenate([[0, len(corners) - 1], *found]))
-    return corners[chosen[:ROC_POINTS] if len(chosen) <= ROC_POINTS else np.append(chosen[: ROC_POINTS - 1], chosen[-1])]
+    return corners[
+        chosen[:ROC_POINTS] if len(chosen) <= ROC_POINTS else np.append(chosen[: ROC_POINTS - 1], chosen[-1])
+    ]
 
 
 def _class(told: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
@@ -195,7 +208,7 @@ def _class_names(directory: Path, trial: str) -> dict[int, str]:
     folder = directory / MODELS
     if not folder.is_dir():
         return {}
-    kept = [one for one in (trial, *sorted(os.listdir(folder))) if _WORD.fullmatch(one)]
+    kept = [one for one in (trial, *sorted(one.name for one in folder.iterdir())) if _WORD.fullmatch(one)]
     for name in kept[:2]:
         content = _inside(directory, folder / name / RECORD_FILE, 1 << 22)
         try:
@@ -215,8 +228,13 @@ def _configuration(run: RunInfo, trial: TrialRecord) -> str:
     """What made the trial: its own factors and architecture, then the run's configuration."""
     own: dict[str, Any] = {"trial": trial.trial, "sequence": trial.sequence, "architecture": trial.architecture}
     own |= {"factors": dict(trial.factors)} if trial.factors else {}
-    dump = {"sort_keys": False, "allow_unicode": True, "width": 100}
-    return f"{yaml.safe_dump(own, **dump)}\n# config.yaml of the run\n{yaml.safe_dump(dict(run.config), **dump)}"
+    return f"{_yaml(own)}\n# config.yaml of the run\n{_yaml(dict(run.config))}"
+
+
+def _yaml(content: Any) -> str:
+    """Plain data as YAML; what is none is written as its text."""
+    plain = json.loads(json.dumps(content, default=str))
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100))
 
 
 def _log(directory: Path, trial: str) -> str | None:

@@ -79,5 +79,7 @@ def _metric(name: str, known: Collection[str]) -> MetricInfo:
     base = next((base for base in _ATTACK if name == base or name.endswith(f"_{base}")), None)
     if base is not None:
         attack = name.removesuffix(base).rstrip("_").replace("_", " ")
-        return MetricInfo(name, f"{_ATTACK[base]}, {attack}" if attack else _ATTACK[base], "low", True, "attack", low, high)
+        return MetricInfo(
+            name, f"{_ATTACK[base]}, {attack}" if attack else _ATTACK[base], "low", True, "attack", low, high
+        )
     return MetricInfo(name, name.replace("_", " "), None, False, "other", low, high)

@@ -112,7 +112,9 @@ class RunState:
     def changed(self) -> str | None:
         """The same as a text."""
         modified = self.modified()
-        return None if modified is None else datetime.fromtimestamp(modified, timezone.utc).isoformat(timespec="seconds")
+        return (
+            None if modified is None else datetime.fromtimestamp(modified, timezone.utc).isoformat(timespec="seconds")
+        )
 
 
 def _first_start(environment: Mapping[str, Any]) -> str | None:

@@ -159,7 +159,7 @@ class RunView:
         return run
 
     def _judge(self) -> None:
-        """Says of rows whether they have the fixed edges, for which genotypes are read: of thousands, not all at once."""
+        """Says of rows whether they have the fixed edges: genotypes of thousands are not read all at once."""
         until = time.thread_time() + _JUDGING_SECONDS
         self._version += bool(self._unjudged)
         while self._unjudged and time.thread_time() < until:
@@ -206,7 +206,9 @@ class RunView:
             "metrics": [vars(one) for one in metric_infos(name for trial in run.trials for name in trial.metrics)],
             "constraints": _told_constraints(self._context.constraints),
             "pattern": pattern_of(run),
-            "fixed": {name: [[edge.source, edge.target, edge.op] for edge in edges] for name, edges in run.fixed_edges.items()},
+            "fixed": {
+                name: [[edge.source, edge.target, edge.op] for edge in edges] for name, edges in run.fixed_edges.items()
+            },
             "phases": list(PHASES) if self._context.population is not None else [],
             "strategy": name_of(run.config.get("strategy")) or None,
             "dataset": _datasets(run) or None,

@@ -141,11 +141,8 @@ class AuditedEngine(TrainingServiceExecutionEngine):
         self._curves: dict[str, Curves] = {}
         self._stopped_early: dict[str, str] = {}
         self._replay = replay
-        self._on_trial = on_trial
-        self._on_scores = on_scores
-        self._on_model = on_model
-        self._on_start = on_start
-        self._on_epoch = on_epoch
+        self._on_trial, self._on_scores, self._on_model = on_trial, on_scores, on_model
+        self._on_start, self._on_epoch = on_start, on_epoch
         self._manager = ManagerClient(experiment)
         self._folder = folder
         self._timeouts = Timeouts(trial_timeout)

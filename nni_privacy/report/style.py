@@ -60,7 +60,7 @@ _drawing = threading.RLock()
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Matplotlib's defaults and the report's own settings, whatever a user's matplotlibrc says. One thread at a time."""
+    """Matplotlib's defaults and the report's settings, whatever a user's matplotlibrc says; one thread at a time."""
     from matplotlib import style
 
     with _drawing, style.context(["default", _STYLE]):

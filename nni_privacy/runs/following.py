@@ -1,4 +1,4 @@
-"""``trials.jsonl`` followed while it grows: what has been read is not read again, unless the file has become another."""
+"""``trials.jsonl`` followed while it grows: what was read is not read again, unless the file has become another."""
 
 from __future__ import annotations
 

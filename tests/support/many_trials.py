@@ -22,7 +22,7 @@ NOISE = {"accuracy": 0.03, "mia_auc": 0.03}
 
 
 def many_rows(rows: list[dict[str, Any]], count: int, *, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """``count`` records of trials like ``rows``, with ids of five letters, drawn architectures and perturbed metrics."""
+    """``count`` records of trials like ``rows``: ids of five letters, drawn architectures, perturbed metrics."""
     rng = np.random.default_rng(seed)
     genotypes = SPACES["darts"].sample(count, seed, {"nodes": 4})
     for number in range(count):
@@ -31,7 +31,7 @@ def many_rows(rows: list[dict[str, Any]], count: int, *, seed: int = 0) -> Itera
         metrics = {name: _shifted(name, value, shifts) for name, value in row["metrics"].items()}
         yield {
             **row,
-            "trial": f"{_letters(number)}",
+            "trial": _letters(number),
             "sequence": number,
             "architecture": str(genotypes[number]),
             "metrics": metrics,

@@ -56,7 +56,7 @@ function liveRouter() {{
                 res.destroy();
             }}
             else {{
-                say(res, 503, 'The process that searches has ended or does not answer: nni-privacy view DIR shows its run.');
+                say(res, 503, 'The search has ended or does not answer: nni-privacy view DIR shows its run.');
             }}
         }});
         res.on('close', () => {{ asked.destroy(); }});
