@@ -23,7 +23,7 @@ from nni_privacy.live.run_state import stamp_of
 from nni_privacy.live.run_view import RunView
 from nni_privacy.runs.confirmed import read_confirmed
 from nni_privacy.runs.models import MODELS, RECORD_FILE
-from nni_privacy.runs.records import RunInfo, TrialRecord
+from nni_privacy.runs.records import SCORES, RunInfo, TrialRecord
 from nni_privacy.runs.scores import AttackScores, read_score_file, read_scores
 
 __all__ = ["details_of", "report_of", "table_of"]
@@ -57,16 +57,16 @@ def details_of(view: RunView | AuditView, name: str) -> dict[str, Any] | None:
 
 
 def _trial_details(run: RunInfo, trial: TrialRecord, row: Row) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "row": {**vars(row), "curves": trial.curves},
+    stamp = stamp_of(run.directory / SCORES / f"{trial.trial}.npz") if _WORD.fullmatch(trial.trial) else None
+    key = run.directory, trial.trial, stamp, trial.architecture, str(run.fixed_edges)
+    return {
+        **vars(row),
+        "curves": trial.curves,
+        **_remember(key, lambda: {**_cells(run, trial), **_leakage(run, trial)}),
         "config": _configuration(run, trial),
         "log": _log(run.directory, trial.trial),
         "confirmed": _confirmed(run.directory, trial.trial),
     }
-    stamp = stamp_of(run.directory / "scores" / f"{trial.trial}.npz") if _WORD.fullmatch(trial.trial) else None
-    key = run.directory, trial.trial, stamp, trial.architecture, str(run.fixed_edges)
-    drawn = _remember(key, lambda: {**_cells(run, trial), **_leakage(run, trial)})
-    return {**content.pop("row"), **content, **drawn}
 
 
 def _attack_details(view: AuditView, row: Row) -> dict[str, Any]:
@@ -74,6 +74,7 @@ def _attack_details(view: AuditView, row: Row) -> dict[str, Any]:
     path = view.folder / AUDIT_SCORES
     scores = [one for one in read_score_file(path) if one.attack == row.trial]
     told = content["attacks"][row.trial].get("per_class")
+    classes = [_class(one, {}) for one in told if isinstance(one, Mapping)] if isinstance(told, list) else None
     facts = {
         key: content.get(key) for key in ("title", "verdict", "records", "accuracy", "privacy", "facts", "provenance")
     }
@@ -82,9 +83,7 @@ def _attack_details(view: AuditView, row: Row) -> dict[str, Any]:
         "cells": [],
         "reading": "",
         **_scored(scores),
-        **(
-            {"classes": [_class(one, {}) for one in told if isinstance(one, Mapping)]} if isinstance(told, list) else {}
-        ),
+        **({} if classes is None else {"classes": classes}),
         "curves": {},
         "config": _yaml(facts),
         "log": None,

@@ -1,0 +1,232 @@
+"""The snapshot of a run: its numbers are those of the file, computed another way here, and it grows with the file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from live_run import CONFIG, records, write_run
+
+from nni_privacy.errors import DataError
+from nni_privacy.live.run_view import RunView
+from nni_privacy.runs.lock import LOCK
+from nni_privacy.runs.processes import ProcessId
+from nni_privacy.runs.progress import Progress, ProgressWriter
+from nni_privacy.runs.records import TrialRecord
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run", records(12))
+
+
+def frame(folder: Path) -> pd.DataFrame:
+    """The file, read by pandas."""
+    rows = pd.read_json(folder / "trials.jsonl", lines=True)
+    metrics = pd.json_normalize(rows["metrics"].map(lambda one: one if isinstance(one, dict) else {}).tolist())
+    return pd.concat([rows.drop(columns="metrics"), metrics], axis=1)
+
+
+def dominated(points: list[tuple[float, float]], at: int) -> bool:
+    accuracy, auc = points[at]
+    return any(a >= accuracy and u <= auc and (a > accuracy or u < auc) for a, u in points)
+
+
+def test_its_numbers_are_those_of_the_file(folder: Path) -> None:
+    snapshot, table = RunView(folder).snapshot(), frame(folder)
+    json.dumps(snapshot, allow_nan=False, default=dict)
+    assert [row["trial"] for row in snapshot["rows"]] == table["trial"].tolist()
+    for row, line in zip(snapshot["rows"], table.to_dict("records"), strict=True):
+        for name in ("accuracy", "mia_auc", "mia_auc_low", "parameters", "loss_threshold_mia_auc"):
+            value = row["metrics"].get(name)
+            assert math.isnan(line[name]) if value is None else value == pytest.approx(line[name], rel=1e-12)
+        assert (row["status"], row["seconds"]) == (line["status"], line["seconds"])
+    assert snapshot["planned"] == 20 and snapshot["reset"] and snapshot["kind"] == "search"
+    assert RunView(folder).entry()["best_accuracy"] == pytest.approx(table["accuracy"].max())
+    assert RunView(folder).entry()["lowest_auc"] == pytest.approx(table["mia_auc"].min())
+
+
+def test_the_front_is_what_nothing_dominates_and_the_hypervolume_is_its_area(folder: Path) -> None:
+    snapshot, table = RunView(folder).snapshot(), frame(folder).dropna(subset=["accuracy", "mia_auc"])
+    points = list(zip(table["accuracy"], table["mia_auc"], strict=True))
+    front = {trial for at, trial in enumerate(table["trial"]) if not dominated(points, at)}
+    assert set(snapshot["front"]) == front
+    # The area by counting cells of a fine grid.
+    size = 400
+    middles = [(one + 0.5) / size for one in range(size)]
+    covered = sum(any(a >= x and u <= y for a, u in points) for x in middles for y in middles) / size**2
+    assert snapshot["hypervolume"][-1][1] == pytest.approx(covered, abs=0.01)
+    values = [value for _, value in snapshot["hypervolume"]]
+    assert values == sorted(values) and snapshot["hypervolume"][-1][0] == table["sequence"].max()
+
+
+def test_what_is_feasible_is_what_keeps_all_bounds(folder: Path) -> None:
+    snapshot, table = RunView(folder).snapshot(), frame(folder)
+    keeps = table.set_index("trial").eval("mia_auc <= 0.6 and parameters <= 30000")
+    for row in snapshot["rows"]:
+        assert row["feasible"] == (bool(keeps[row["trial"]]) if row["status"] == "succeeded" else None)
+    best = table[table["trial"].map(keeps)].sort_values("accuracy").iloc[-1]
+    assert snapshot["best_feasible"] == best["trial"]
+    told = [(one["metric"], one["relation"], one["bound"]) for one in snapshot["constraints"]]
+    assert told == [("mia_auc", "<=", 0.6), ("parameters", "<=", 30000.0)]
+
+
+def test_phases_fixed_edges_and_ends_of_intervals(tmp_path: Path) -> None:
+    trials = records(6)
+    edge = trials[0].genotype.edges_by_cell()["normal"][0]  # type: ignore[union-attr]
+    fixed = {"normal": [[edge.source, edge.target, edge.op]], "reduction": []}
+    view = RunView(write_run(tmp_path / "run", trials, fixed_edges=fixed))
+    snapshot = view.snapshot()
+    for row, trial in zip(snapshot["rows"], trials, strict=True):
+        assert row["pattern"] == (
+            f"('{edge.op}', {edge.source})" in trial.architecture and not trial.missing({"normal": (edge,)})
+        )
+    assert snapshot["rows"][0]["pattern"] is True and snapshot["fixed"] == fixed
+    assert [row["phase"] for row in snapshot["rows"]] == ["initial population"] * 4 + ["evolution"] * 2
+    metrics = {one["name"]: one for one in snapshot["metrics"]}
+    assert (metrics["mia_auc"]["low"], metrics["mia_auc"]["high"]) == ("mia_auc_low", "mia_auc_high")
+    assert "mia_auc_low" not in metrics and metrics["parameters"]["group"] == "cost"
+    assert list(metrics)[:2] == ["accuracy", "mia_auc"]
+
+
+def test_only_what_is_new_is_told_again(folder: Path) -> None:
+    view = RunView(folder)
+    cursor = view.snapshot()["cursor"]
+    assert view.snapshot(cursor)["rows"] == [] and not view.snapshot(cursor)["reset"]
+    new = records(14)[12:]
+    with (folder / "trials.jsonl").open("a") as file:
+        for record in new:
+            file.write(record.to_json() + "\n")
+    told = view.snapshot(cursor)
+    assert [row["trial"] for row in told["rows"]] == ["t12", "t13"] and not told["reset"]
+    assert len(view.snapshot("another-1")["rows"]) == 14 and view.snapshot("x" * 99)["reset"]
+    # Two pages at different places get what each of them lacks.
+    assert [row["trial"] for row in view.snapshot(cursor)["rows"]] == ["t12", "t13"]
+
+
+def test_a_mended_file_is_told_as_a_whole(folder: Path) -> None:
+    view = RunView(folder)
+    cursor = view.snapshot()["cursor"]
+    lines = (folder / "trials.jsonl").read_text().splitlines(keepends=True)
+    other = folder / "other"
+    other.write_text("".join(lines[1:]))
+    other.replace(folder / "trials.jsonl")
+    told = view.snapshot(cursor)
+    assert told["reset"] and [row["trial"] for row in told["rows"]] == [f"t{number}" for number in range(1, 12)]
+
+
+def test_other_constraints_make_all_rows_new(folder: Path) -> None:
+    view = RunView(folder)
+    cursor = view.snapshot()["cursor"]
+    text = (folder / "config.yaml").read_text().replace("<= 0.6", "<= 0.99")
+    (folder / "config.yaml").write_text(text)
+    told = view.snapshot(cursor)
+    assert told["reset"] and told["constraints"][0]["bound"] == 0.99
+
+
+def test_a_broken_configuration_is_told_and_once_mended_nothing_is_lost(folder: Path) -> None:
+    view = RunView(folder)
+    cursor = view.snapshot()["cursor"]
+    good = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text("a: [")
+    with (folder / "trials.jsonl").open("a") as file:
+        file.write(records(13)[12].to_json() + "\n")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"config\.yaml"):
+            view.snapshot(cursor)
+    (folder / "config.yaml").write_text(good)
+    assert [row["trial"] for row in view.snapshot(cursor)["rows"]] == ["t12"]
+
+
+def test_weights_that_come_and_go_are_told(folder: Path) -> None:
+    view = RunView(folder)
+    cursor = view.snapshot()["cursor"]
+    (folder / "models" / "t2").mkdir(parents=True)
+    (told,) = view.snapshot(cursor)["rows"]
+    assert told["trial"] == "t2" and told["has_weights"]
+
+
+def hold(folder: Path, *, host: str | None = None) -> None:
+    """As a run does that this process runs."""
+    own = ProcessId.of(os.getpid())
+    assert own is not None
+    import socket
+
+    content = {"host": host or socket.gethostname(), "process": own.to_dict()}
+    (folder / LOCK).write_text(json.dumps(content))
+
+
+def test_a_run_that_goes_on_shows_its_trials_and_the_time_that_is_left(folder: Path) -> None:
+    import time
+
+    writer = ProgressWriter(folder, Progress(time.time() - 100.0, planned=20, before=2, concurrency=2), interval=0.0)
+    writer.began(12)
+    writer.began(3)  # has ended meanwhile, says trials.jsonl
+    until = time.monotonic() + 5
+    hold(folder)
+    view = RunView(folder)
+    while not (told := view.snapshot())["running"]:
+        assert time.monotonic() < until
+    assert told["state"] == "running" and [one["sequence"] for one in told["running"]] == [12]
+    assert told["elapsed"] == pytest.approx(100, abs=10) and told["seconds_left"] == pytest.approx(80, abs=10)
+    writer.close(done=True)
+    told = view.snapshot()
+    assert told["state"] == "finished" and told["running"] == [] and told["seconds_left"] is None
+
+
+def test_a_run_whose_process_is_gone_was_stopped_unless_it_has_all_trials(folder: Path, tmp_path: Path) -> None:
+    assert RunView(folder).entry()["state"] == "stopped"
+    (folder / LOCK).write_text(json.dumps({"process": {"pid": 2**22 + 1, "started": "x"}}))
+    assert RunView(folder).entry()["state"] == "stopped"
+    hold(folder, host="elsewhere.example")
+    assert RunView(folder).entry()["state"] == "running"  # nobody here knows, but it wrote just now
+    os.utime(folder / "trials.jsonl", (0, 0))
+    assert RunView(folder).entry()["state"] == "stopped"
+    full = write_run(tmp_path / "full", records(20))
+    assert RunView(full).entry()["state"] == "finished"
+
+
+def test_a_copied_directory_shows_the_same(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(folder, copy)
+    ours, theirs = RunView(folder).snapshot(), RunView(copy).snapshot()
+    assert {**ours, "cursor": ""} == {**theirs, "cursor": ""}
+
+
+def test_hostile_texts_stay_texts_and_numbers_stay_finite(tmp_path: Path) -> None:
+    nasty = "</script><script>alert(1)</script>\ud800\x00"
+    row: dict[str, Any] = {"trial": nasty, "status": nasty, "metrics": {nasty: 1e400, "accuracy": 0.5}, "error": nasty}
+    row["factors"] = {nasty: float("nan"), "x": nasty}
+    folder = write_run(tmp_path / "run", [], {**CONFIG, "name": nasty[:-2]})
+    (folder / "trials.jsonl").write_text(json.dumps(row) + "\n")
+    (told,) = RunView(folder).snapshot()["rows"]
+    assert told["trial"] == nasty and told["error"] == nasty and told["factors"] == {"x": nasty} and told["nni"] is None
+    json.dumps(RunView(folder).snapshot(), allow_nan=False, default=dict)
+
+
+def test_a_study_shows_its_factors(tmp_path: Path) -> None:
+    config = {
+        "name": "s",
+        "architectures": [{"sampled": 1}],
+        "datasets": [{"name": "digits"}],
+        "evaluator": {"attacks": ["rmia"]},
+    }
+    trials = [
+        TrialRecord(
+            "a", 0, "succeeded", "G", {"accuracy": 0.9, "mia_auc": 0.6}, factors={"architecture": "x", "seed": 3}
+        )
+    ]
+    snapshot = RunView(write_run(tmp_path / "study", trials, config)).snapshot()
+    assert snapshot["kind"] == "study" and snapshot["rows"][0]["factors"] == {"architecture": "x", "seed": 3}
+    assert snapshot["dataset"] == "digits" and snapshot["attacks"] == ["rmia"] and snapshot["state"] == "finished"
+
+
+def test_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a run directory"):
+        RunView(tmp_path).snapshot()
