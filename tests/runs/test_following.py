@@ -141,5 +141,5 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(path: Path, monkeypatch:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(DataError, match="trials.jsonl: cannot be read"):
+    with pytest.raises(DataError, match=r"trials\.jsonl: cannot be read"):
         TrialFollower(path).look()

@@ -12,7 +12,6 @@ import numpy as np
 from nni_privacy.cells.spaces import SPACES
 from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.records import TrialRecord
-from nni_privacy.runs.scores import AttackScores
 
 ATTACKS = ("black_box_partial", "loss_threshold")
 CONFIG: dict[str, Any] = {
@@ -80,7 +79,7 @@ def write_scores(
     return path
 
 
-def write_audit(folder: Path, scores: Iterable[AttackScores] = ()) -> Path:
+def write_audit(folder: Path) -> Path:
     """The folder of an audit with two attacks."""
     folder.mkdir(parents=True, exist_ok=True)
     attacks = {
