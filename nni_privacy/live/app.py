@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from nni_privacy import __version__
 from nni_privacy.errors import PrivacyError
 from nni_privacy.live.answers import PAGE, REPORT_POLICY, answer, asset, json_answer, refusal, text_answer
 from nni_privacy.live.details import details_of, report_of, table_of
@@ -79,7 +79,7 @@ class LiveApp:
 
     def _index(self, request: Request) -> Response:
         runs = [_entry(key, view) for key, view in self._library.views().items()]
-        return json_answer({"version": __version__, "runs": runs, "manager": self._library.beside_manager})
+        return json_answer({"version": _version(), "runs": runs, "manager": self._library.beside_manager})
 
     def _view(self, key: str) -> View:
         view = self._library.view(key)
@@ -107,6 +107,13 @@ class LiveApp:
         if content is None:
             return refusal(404, "this folder has no report.html yet: nni-privacy report writes it")
         return answer(content, "text/html; charset=utf-8", Content_Security_Policy=REPORT_POLICY)
+
+
+def _version() -> str | None:
+    try:
+        return version("nni-privacy")
+    except PackageNotFoundError:  # a folder on the path
+        return None
 
 
 def _found(response: Response | None) -> Response:

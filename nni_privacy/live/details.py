@@ -21,7 +21,6 @@ from nni_privacy.live.audit_view import AuditView
 from nni_privacy.live.rows import Row
 from nni_privacy.live.run_state import stamp_of
 from nni_privacy.live.run_view import RunView
-from nni_privacy.runs.confirmed import read_confirmed
 from nni_privacy.runs.models import MODELS, RECORD_FILE
 from nni_privacy.runs.records import SCORES, RunInfo, TrialRecord
 from nni_privacy.runs.scores import AttackScores, read_score_file, read_scores
@@ -252,6 +251,8 @@ def _log(directory: Path, trial: str) -> str | None:
 
 
 def _confirmed(directory: Path, trial: str) -> dict[str, Any] | None:
+    from nni_privacy.runs.confirmed import read_confirmed
+
     try:
         confirmed = read_confirmed(directory)
     except DataError:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nni_privacy.live.audit_view import AuditView, holds_audit
 from nni_privacy.live.run_view import RunView, holds_run
-from nni_privacy.runs.confirmed import CONFIRM
+from nni_privacy.runs.records import CONFIRM
 
 __all__ = ["Library", "View", "holds_something"]
 

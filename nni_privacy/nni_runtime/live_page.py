@@ -12,7 +12,7 @@ from nni_privacy.live.library import Library
 from nni_privacy.live.run_view import holds_run
 from nni_privacy.live.serving import SocketServer
 from nni_privacy.nni_runtime.patches.live import LIVE_VARIABLE
-from nni_privacy.runs.confirmed import CONFIRM
+from nni_privacy.runs.records import CONFIRM
 
 __all__ = ["LivePage"]
 

@@ -23,13 +23,25 @@ from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.files import read_yaml
 from nni_privacy.runs.lines import read_lines
 
-__all__ = ["CONFIG", "CONSTRAINTS", "ENVIRONMENT", "SCORES", "STOPPED", "TRIALS", "Curves", "FixedEdges", "RunInfo"]
-__all__ += ["TrialRecord", "finite_metrics", "finite_number", "parse_record", "read_run", "read_trials", "run_of"]
+__all__ = ["CONFIG", "CONFIRM", "CONSTRAINTS", "ENVIRONMENT", "SCORES", "STOPPED", "TRIALS", "Curves", "FixedEdges"]
+__all__ += [
+    "RunInfo",
+    "TrialRecord",
+    "finite_metrics",
+    "finite_number",
+    "parse_record",
+    "read_run",
+    "read_trials",
+    "run_of",
+]
 
 TRIALS = "trials.jsonl"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
 SCORES = "scores"
+CONFIRM = "confirm"
+"""Folder of a run directory that holds the run that confirms it."""
+
 CONSTRAINTS = "constraints.json"
 """In ``search/``: what a search with constraints skipped, and why it ended early if it did."""
 
