@@ -77,7 +77,9 @@ def run_view(directories: Sequence[Path], *, port: int = VIEW_PORT, token: bool 
         if not found:
             raise DataError(f"{folder}: neither a run directory, nor an audit, nor a folder that holds some")
     secret = secrets.token_urlsafe(_TOKEN_BYTES) if token else None
-    with port_server(Library(directories), port, token=secret) as server:
+    library = Library(directories)
+    with port_server(library, port, token=secret) as server:
+        library.read_ahead()
         query = f"?token={secret}" if secret is not None else ""
         print(f"live page at http://{HERE}:{port}/{query} until Ctrl-C", flush=True)
         with suppress(KeyboardInterrupt):

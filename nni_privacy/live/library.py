@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from nni_privacy.live.audit_view import AuditView, holds_audit
@@ -76,6 +77,16 @@ class Library:
     def view(self, key: str) -> View | None:
         """That of a key that has been given out; None of any other."""
         return self._views.get(key) or self.views().get(key)
+
+    def read_ahead(self) -> None:
+        """Reads all of it in a thread of its own, so that whoever opens the page soon does not wait for that."""
+
+        def read() -> None:
+            for view in self.views().values():
+                with suppress(Exception):  # whoever asks for it is told
+                    view.entry()
+
+        threading.Thread(target=read, name="read ahead", daemon=True).start()
 
     def _now(self) -> Iterator[Path]:
         for folder in self._folders:

@@ -32,7 +32,7 @@ __all__ = ["RunView", "holds_run"]
 
 _WORD, _NUMBER = re.compile(r"[\w-]+", re.ASCII), re.compile(r"\d{1,15}", re.ASCII)
 
-_JUDGING_SECONDS = 0.2
+_JUDGING_SECONDS = 0.1
 """What reading genotypes may cost one answer."""
 
 
