@@ -145,6 +145,8 @@ def main() -> int:
             print(f"first answer: {rows:,} trials, {size / 1e6:.1f} MB, {first:.2f} s ({spent:.2f} s of CPU time)")
             seen = Page(port, token)
             _, _, second = seen.poll()
+            while seen.poll()[0]:  # whether trials have the pattern's edges comes bit by bit
+                pass
             _, little, quick = seen.poll()
             print(f"second page: {second:.2f} s; nothing new: {quick * 1000:.0f} ms, {little:,} bytes")
             busy = shares(processes, options.seconds, page, grow)

@@ -41,6 +41,7 @@ _OUTCOMES: dict[str, tuple[str, Better, bool]] = {
     "accuracy": ("Accuracy", "high", True),
     "mia_auc": ("Attack AUC", "low", True),
     "predicted_mia_auc": ("Predicted attack AUC", "low", True),
+    "predicted_mia_auc_sd": ("Uncertainty of the prediction (SD)", "low", False),
     "default": ("Result", "high", False),
     "train_accuracy": ("Train accuracy", "high", True),
     "balanced_accuracy": ("Balanced test accuracy", "high", True),

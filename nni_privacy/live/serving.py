@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ class SocketServer:
 
     def __init__(self, library: Library) -> None:
         self._folder = _short_folder()
+        # Also where nobody closes it, as a manager that does not start ends the program; never by a forked child.
+        self._remove = weakref.finalize(self, _removed, self._folder, os.getpid())
         try:
             self.address = str(self._folder / _SOCKET)
             with socket.socket(socket.AF_UNIX) as listener:
@@ -102,7 +105,7 @@ class SocketServer:
                 place = f"unix://{self.address}"
                 self._server = _Server(place, 0, LiveApp(library), _Handler, fd=listener.fileno())
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove()
             raise
         self._thread = threading.Thread(target=self._server.serve_forever, name="live page", daemon=True)
         self._thread.start()
@@ -113,7 +116,12 @@ class SocketServer:
         self._thread.join(5)
         with suppress(OSError):
             self._server.server_close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._remove()
+
+
+def _removed(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _short_folder() -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from live_run import CONFIG, records, write_run
+from many_trials import make_many
 
 from nni_privacy.errors import DataError
 from nni_privacy.live.run_view import RunView
@@ -225,6 +226,27 @@ def test_a_study_shows_its_factors(tmp_path: Path) -> None:
     snapshot = RunView(write_run(tmp_path / "study", trials, config)).snapshot()
     assert snapshot["kind"] == "study" and snapshot["rows"][0]["factors"] == {"architecture": "x", "seed": 3}
     assert snapshot["dataset"] == "digits" and snapshot["attacks"] == ["rmia"] and snapshot["state"] == "finished"
+
+
+def test_of_many_trials_the_pattern_comes_bit_by_bit_and_then_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nni_privacy.live.run_view._JUDGING_SECONDS", 0.02)
+    edge = records(1)[0].genotype.edges_by_cell()["normal"][0]  # type: ignore[union-attr]
+    source = write_run(tmp_path / "run", records(6), fixed_edges={"normal": [[edge.source, edge.target, edge.op]]})
+    view = RunView(make_many(source, tmp_path / "many", 400))
+    told = view.snapshot()
+    assert len(told["rows"]) == 400
+    known: dict[str, Any] = {row["trial"]: row["pattern"] for row in told["rows"]}
+    assert None in known.values()
+    for _ in range(400):
+        told = view.snapshot(told["cursor"])
+        known |= {row["trial"]: row["pattern"] for row in told["rows"]}
+        if None not in known.values():
+            break
+    fixed = {"normal": (edge,)}
+    assert known == {trial.trial: not trial.missing(fixed) for trial in view.run.trials}
+    assert view.snapshot(told["cursor"])["rows"] == []
 
 
 def test_no_run_is_refused(tmp_path: Path) -> None:
