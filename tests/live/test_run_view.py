@@ -185,6 +185,11 @@ def test_a_run_whose_process_is_gone_was_stopped_unless_it_has_all_trials(folder
     assert RunView(folder).entry()["state"] == "stopped"
     (folder / LOCK).write_text(json.dumps({"process": {"pid": 2**22 + 1, "started": "x"}}))
     assert RunView(folder).entry()["state"] == "stopped"
+    # What a run that was killed said of its running trials is no longer true.
+    trial = {"sequence": 12, "epoch": 1, "epochs": 3, "began": 5.0, "curves": {"loss": [1.0]}}
+    (folder / "progress.json").write_text(json.dumps({"started": 1.0, "trials": [trial]}))
+    assert RunView(folder).snapshot()["running"] == [] and RunView(folder).snapshot()["state"] == "stopped"
+    (folder / "progress.json").unlink()
     hold(folder, host="elsewhere.example")
     assert RunView(folder).entry()["state"] == "running"  # nobody here knows, but it wrote just now
     os.utime(folder / "trials.jsonl", (0, 0))
