@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request, Response
 __all__ = ["PAGE", "PAGE_POLICY", "REPORT_POLICY", "asset", "json_answer", "refusal", "text_answer"]
 
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Nothing runs and nothing is asked for but what this server serves."""

@@ -28,7 +28,7 @@ _ADDRESSES = Map(
         Rule("/api/index", endpoint="index"),
         Rule("/api/runs/<key>", endpoint="run"),
         Rule("/api/runs/<key>/trials.csv", endpoint="table"),
-        Rule("/api/runs/<key>/trials/<name>", endpoint="trial"),
+        Rule("/api/runs/<key>/trials/<path:name>", endpoint="trial"),
         Rule("/api/runs/<key>/report", endpoint="report"),
     ],
     strict_slashes=False,

@@ -15,7 +15,7 @@ from nni_privacy.analysis.pareto import REFERENCE
 from nni_privacy.errors import DataError
 from nni_privacy.live.metrics import metric_infos
 from nni_privacy.live.rows import Row
-from nni_privacy.live.run_state import Stamp, stamp_of
+from nni_privacy.live.run_state import REPORT, Stamp, stamp_of
 from nni_privacy.runs.records import finite_metrics
 
 __all__ = ["AuditView", "holds_audit"]
@@ -95,6 +95,7 @@ class AuditView:
                 "state": "finished",
                 "cursor": self._cursor,
                 "reset": reset,
+                "report": (self.folder / REPORT).is_file(),
                 "metrics": [vars(one) for one in metric_infos(names)],
                 "attacks": [row.trial for row in self._rows],
                 "notices": _texts(self._content.get("notices")),

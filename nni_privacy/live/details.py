@@ -19,7 +19,7 @@ from nni_privacy.files import to_csv
 from nni_privacy.live.audit_view import SCORES as AUDIT_SCORES
 from nni_privacy.live.audit_view import AuditView
 from nni_privacy.live.rows import Row
-from nni_privacy.live.run_state import stamp_of
+from nni_privacy.live.run_state import REPORT, stamp_of
 from nni_privacy.live.run_view import RunView
 from nni_privacy.runs.models import MODELS, RECORD_FILE
 from nni_privacy.runs.records import SCORES, RunInfo, TrialRecord
@@ -30,7 +30,7 @@ __all__ = ["details_of", "report_of", "table_of"]
 ROC_POINTS = 400
 EXPOSED = 20
 LOG_BYTES = 1 << 16
-_REPORT, _LARGEST_REPORT = "report.html", 1 << 27
+_LARGEST_REPORT = 1 << 27
 _KEPT = 64
 """Trials whose details are remembered."""
 
@@ -263,7 +263,7 @@ def _confirmed(directory: Path, trial: str) -> dict[str, Any] | None:
 
 def report_of(folder: Path) -> bytes | None:
     """The report of a run or an audit; None if there is none."""
-    return _inside(folder, folder / _REPORT, _LARGEST_REPORT)
+    return _inside(folder, folder / REPORT, _LARGEST_REPORT)
 
 
 def _inside(folder: Path, path: Path, most: int, *, end: bool = False) -> bytes | None:

@@ -13,7 +13,10 @@ from nni_privacy.runs.lock import LOCK, RunLock
 from nni_privacy.runs.progress import PROGRESS, Progress, read_progress
 from nni_privacy.runs.records import TRIALS, RunInfo
 
-__all__ = ["Clock", "RunState", "Stamp", "State", "stamp_of"]
+__all__ = ["REPORT", "Clock", "RunState", "Stamp", "State", "stamp_of"]
+
+REPORT = "report.html"
+"""Of a run and of an audit."""
 
 State = Literal["running", "finished", "stopped"]
 

@@ -21,7 +21,7 @@ from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_fr
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.live.metrics import metric_infos
 from nni_privacy.live.rows import PHASES, Row, RowContext, judged, pattern_of, row_of, running_rows
-from nni_privacy.live.run_state import RunState, Stamp, State, stamp_of
+from nni_privacy.live.run_state import REPORT, RunState, Stamp, State, stamp_of
 from nni_privacy.report.feasibility import feasibility_info
 from nni_privacy.runs.following import TrialFollower
 from nni_privacy.runs.models import MODELS
@@ -117,6 +117,7 @@ class RunView:
                 "cursor": f"{self._generation}-{self._version}",
                 "reset": since is None,
                 "planned": self._state.planned(run),
+                "report": (self.folder / REPORT).is_file(),
                 "rows": [vars(row) for row in _ordered(rows)],
                 "running": [vars(row) for row in running],
             }

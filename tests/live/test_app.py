@@ -67,6 +67,20 @@ def test_keys_stay_when_runs_come_and_go(tmp_path: Path) -> None:
     assert len(told["rows"]) == 2
 
 
+def test_a_trials_id_may_hold_a_slash_and_a_run_says_whether_it_has_a_report(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", [])
+    row = {"trial": "a/b c", "status": "succeeded", "metrics": {"accuracy": 0.5}}
+    (folder / "trials.jsonl").write_text(json.dumps(row) + "\n")
+    client = Client(LiveApp(Library([folder])))
+    told: Any = client.get("/api/runs/0/trials/a%2Fb%20c").json
+    assert told["trial"] == "a/b c"
+    told = client.get("/api/runs/0").json
+    assert told["report"] is False
+    (folder / "report.html").write_text("<p>")
+    told = client.get("/api/runs/0").json
+    assert told["report"] is True
+
+
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_every_answer_has_the_headers_of_a_page_that_runs_nothing_else(client: Client, address: str) -> None:
     answer = client.get(address)
