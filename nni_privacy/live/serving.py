@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,10 @@ from nni_privacy.live.library import Library
 __all__ = ["HERE", "SocketServer", "port_server"]
 
 HERE = "127.0.0.1"
-_SOCKET = "page"
+_PREFIX, _SOCKET = "nni-privacy-page-", "socket"
+_OLD_SECONDS = 60.0
+"""A socket of this age listens, or nobody will any more."""
+
 _WAITING = 64
 """Connections that may wait to be taken."""
 
@@ -127,8 +131,24 @@ def _removed(folder: Path, owner: int) -> None:
 def _short_folder() -> Path:
     """A new folder of this user's alone, whose path is short enough for a socket."""
     for place in (None, "/tmp"):  # noqa: S108 - mkdtemp makes a folder of its own in it
-        folder = Path(tempfile.mkdtemp(prefix="nni-privacy-", dir=place))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         if len(str(folder).encode()) < _LONGEST_ADDRESS:
+            _remove_left_behind(folder.parent)
             return folder
         folder.rmdir()
     raise OSError("no folder whose path is short enough for a socket")
+
+
+def _remove_left_behind(place: Path) -> None:
+    """Removes the folders of this user's processes that were killed: nobody listens at their sockets."""
+    for address in place.glob(f"{_PREFIX}*/{_SOCKET}"):
+        with suppress(OSError):
+            state = address.stat()
+            if state.st_uid != os.getuid() or time.time() - state.st_mtime < _OLD_SECONDS:
+                continue
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(1.0)
+                try:
+                    client.connect(str(address))
+                except ConnectionRefusedError:
+                    shutil.rmtree(address.parent, ignore_errors=True)

@@ -177,6 +177,25 @@ def test_a_temporary_folder_may_lie_deep(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(deep.iterdir()) == []
 
 
+def test_what_a_killed_search_left_is_removed_and_what_listens_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    library = Library([write_run(tmp_path / "run", records(1))])
+    living = SocketServer(library)
+    sockets = {name: tmp_path / f"nni-privacy-page-{name}" / "socket" for name in ("killed", "new")}
+    for address in sockets.values():
+        address.parent.mkdir()
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(address))
+    for address in (sockets["killed"], Path(living.address)):
+        os.utime(address, (0, 0))
+    other = SocketServer(library)
+    assert not sockets["killed"].parent.exists() and sockets["new"].exists() and Path(living.address).exists()
+    living.close()
+    other.close()
+
+
 def test_where_there_can_be_no_socket_the_run_goes_on_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
