@@ -218,7 +218,10 @@ class TestOptions:
         (points,) = series(made, "AUC of the attack", "scatter")
         assert [(one["title"], one["value"]) for one in points] == [("7", [0.61, 0]), ("cat", [0.55, 1])]
         assert points[0]["lines"] == ["AUC of the attack: 0.6100 [0.5000, 0.7000]"]
-        assert series(made, "95% interval", "line") == [[[0.5, 0], [0.7, 0], [None, 0]]]
+        assert series(made, "AUC of the attack", "line") == [[[0.5, 0], [0.7, 0], [None, 0]]]
+        made = option(page, "barsOption", {"rows": [{**row, "group": f"kind {n}"} for n, row in enumerate(rows)]})
+        assert [one["name"] for one in made["legend"]["data"]] == ["kind 0", "kind 1", "guessing (AUC 0.5)"]
+        assert [one["value"] for one in series(made, "kind 1", "scatter")[0]] == [[0.55, 1]]
 
     def test_curves_and_hypervolume_keep_their_values(self, page: Any) -> None:
         made = option(page, "curvesOption", {"traces": [{"name": "loss", "values": [0.9, None, 0.5]}]})

@@ -11,8 +11,9 @@
  * hypervolumeOption({points, dark})            points: [[sequence, value]]
  * rocOption({curves, band, floor, bottom, dark})
  *   curves: [{attack, fpr, tpr, auc}]; band: {name, grid, low, high} or none; floor and bottom: least values of the axes.
- * curvesOption({traces, title, dark})          traces: [{name, values}] from epoch 1 on; null where there is none
- * barsOption({rows, title, guessing, dark})    rows: [{name or label, value or auc, low, high, lines}], the first on top
+ * curvesOption({traces, title, dark})          traces: [{name, values, epochs}]; null where there is no value; epochs from 1
+ * barsOption({rows, title, guessing, dark})    rows: [{name or label, value or auc, low, high, group, lines}], the first on
+ *   top; group is a legend's entry
  *
  * Names may be hostile: they get into a page as text nodes only, and into no template or markup.
  */
@@ -161,14 +162,16 @@
       .map(function (one) { return one.bound; });
   }
 
+  function below(constraint) { return constraint.relation.charAt(0) === "<"; }
+
   /* What lies outside of the constraints on the two axes, as rectangles of a shaded series. */
   function shades(constraints, names, x, y, colours) {
     const areas = [];
     constraints.forEach(function (one) {
       const across = one.metric === names.x, range = across ? x : y;
       if (!across && one.metric !== names.y) { return; }
-      const from = one.relation === "<=" ? Math.max(one.bound, range.min) : range.min;
-      const to = one.relation === "<=" ? range.max : Math.min(one.bound, range.max);
+      const from = below(one) ? Math.max(one.bound, range.min) : range.min;
+      const to = below(one) ? range.max : Math.min(one.bound, range.max);
       if (from >= to) { return; }
       areas.push(across ? [{ coord: [from, y.min] }, { coord: [to, y.max] }] : [{ coord: [x.min, from] }, { coord: [x.max, to] }]);
     });
@@ -380,11 +383,14 @@
     return box;
   }
 
+  function epochsOf(trace) { return trace.epochs || trace.values.map(function (_, index) { return index + 1; }); }
+
   function curvesOption(given) {
-    const colours = palette(given.dark), last = Math.max.apply(null, [1].concat(given.traces.map(function (one) { return one.values.length; })));
+    const colours = palette(given.dark), every = given.traces.flatMap(epochsOf), last = Math.max.apply(null, [1].concat(every));
     const series = given.traces.map(function (trace, place) {
-      const data = trace.values.map(function (value, index) {
-        return { value: [index + 1, finite(value) ? value : null], title: trace.name, lines: ["epoch " + (index + 1) + ": " + number(value)] };
+      const epochs = epochsOf(trace), data = trace.values.map(function (value, index) {
+        return { value: [epochs[index], finite(value) ? value : null], title: trace.name,
+          lines: ["epoch " + epochs[index] + ": " + number(value)] };
       });
       return line(trace.name, data, { color: colours.curves[place % colours.curves.length], width: 1.8 },
         { silent: false, tooltip: { show: true }, symbol: SYMBOLS[place % SYMBOLS.length], symbolSize: 6, showSymbol: last <= 40, connectNulls: true });
@@ -396,31 +402,40 @@
     });
   }
 
-  /* A row each: its value as a diamond, its interval as a bar. */
-  function barsOption(given) {
-    const colours = palette(given.dark), title = given.title || "AUC of the attack", guess = given.guessing === undefined ? 0.5 : given.guessing;
-    const rows = given.rows.map(function (row, place) {
-      const value = row.value === undefined ? row.auc : row.value;
-      const name = row.name === undefined || row.name === null || row.name === "" ? row.label : row.name;
-      return { name: String(name), value: value, low: row.low, high: row.high, lines: row.lines || [], place: place };
-    });
+  function barRow(row, place) {
+    const name = [row.name, row.label].find(function (one) { return one !== undefined && one !== null && one !== ""; });
+    return { name: String(name), value: row.value === undefined ? row.auc : row.value, low: row.low, high: row.high,
+      group: row.group, lines: row.lines || [], place: place };
+  }
+
+  /* One group of rows: values as symbols, intervals as bars of the same entry in the legend. */
+  function rowSeries(name, rows, title, colour, symbol) {
     const data = rows.filter(function (row) { return finite(row.value); }).map(function (row) {
       return { value: [row.value, row.place], title: row.name, lines: [title + ": " + number(row.value) + interval(row.low, row.high)].concat(row.lines) };
     });
     const stretches = rows.flatMap(function (row) {
       return finite(row.low) && finite(row.high) ? [[row.low, row.place], [row.high, row.place], [null, row.place]] : [];
     });
-    const values = rows.flatMap(function (row) { return [row.value, row.low, row.high]; });
-    const range = niceRange(values.concat(finite(guess) ? [guess] : []));
-    const series = [line("95% interval", stretches, { color: colours.auc, width: 2, opacity: 0.6 }), scatter(title, data, colours.auc, "diamond", 10)];
+    return [line(name, stretches, { color: colour, width: 2, opacity: 0.6 }), scatter(name, data, colour, symbol, 10)];
+  }
+
+  /* A row each, the first on top; rows of a group have a colour and a symbol. */
+  function barsOption(given) {
+    const colours = palette(given.dark), title = given.title || "AUC of the attack", guess = given.guessing === undefined ? 0.5 : given.guessing;
+    const rows = given.rows.map(barRow), kinds = Array.from(new Set(rows.map(function (row) { return row.group || title; })));
+    const series = kinds.flatMap(function (kind, place) {
+      const own = rows.filter(function (row) { return (row.group || title) === kind; });
+      return rowSeries(kind, own, title, colours.curves[place % colours.curves.length], place ? SYMBOLS[(place - 1) % SYMBOLS.length] : "diamond");
+    });
     if (finite(guess)) {
       const style = { color: colours.guessing, width: 1.4, type: "dashed" };
       series.push(line(guess === 0.5 ? "guessing (AUC 0.5)" : "no change", [], style, {
         markLine: { symbol: "none", silent: true, label: { show: false }, lineStyle: style, data: [{ xAxis: guess }] },
       }));
     }
-    const names = { type: "category", data: rows.map(function (row) { return row.name; }), inverse: true, name: "", splitLine: { show: false } };
-    const made = axis(colours, "", names);
+    const values = rows.flatMap(function (row) { return [row.value, row.low, row.high]; });
+    const range = niceRange(values.concat(finite(guess) ? [guess] : []));
+    const made = axis(colours, "", { type: "category", data: rows.map(function (row) { return row.name; }), inverse: true, splitLine: { show: false } });
     Object.assign(made.axisLabel, { width: 150, overflow: "truncate", interval: rows.length > 40 ? "auto" : 0 });
     return Object.assign(common(colours, legendNames(series)), { xAxis: axis(colours, title, range), yAxis: made, series: series });
   }
