@@ -135,7 +135,7 @@ def most_found(epsilon: float, delta: float, false_alarms: float = FALSE_ALARMS)
 def attacker_info(
     run: RunInfo, trial: TrialRecord, confirmed: ConfirmedArchitecture | None = None
 ) -> AttackerInfo | None:
-    """What the attack of highest AUC learns of a trial's network, or of its means over fresh seeds; None without one."""
+    """What the attack of highest AUC learns of a trial's network, or in the mean over fresh seeds; None without one."""
     known = _known(trial, confirmed)
     prefixes = [name.removesuffix("mia_auc") for name in known if name == "mia_auc" or name.endswith("_mia_auc")]
     if not prefixes:

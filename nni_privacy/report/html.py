@@ -31,7 +31,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 _CHART, _TABLE = 'class="chart-data"', 'class="sortable"'
 """What a page holds that needs scripts; a text from a file cannot, as its quotes are escaped."""
-_SECTION = re.compile(r'<section(?: id="(?P<id>[^"]*)")?>(?P<between>\s*)<h2>(?P<title>.*?)</h2>', re.DOTALL)
+_SECTION = re.compile(
+    r'<section(?: id="(?P<id>[^"]*)")?(?P<css> class="[^"]*")?>(?P<between>\s*)<h2>(?P<title>.*?)</h2>', re.DOTALL
+)
 
 _FIGURE = re.compile(r'<(\w+) role="img" aria-label="([^"]*)".*?</\1>', re.DOTALL)
 _LONGEST = 80
@@ -75,7 +77,7 @@ def _with_contents(sections: Markup) -> tuple[Markup, list[tuple[str, Markup]]]:
     def numbered(found: re.Match[str]) -> str:
         name = found["id"] or f"section-{len(listed) + 1}"
         listed.append((name, Markup(found["title"])))  # noqa: S704 - a heading of a template, escaped by it
-        return f'<section id="{name}">{found["between"]}<h2>{found["title"]}</h2>'
+        return f'<section id="{name}"{found["css"] or ""}>{found["between"]}<h2>{found["title"]}</h2>'
 
     return Markup(_SECTION.sub(numbered, sections)), listed  # noqa: S704 - as it was, but for the ids
 

@@ -140,10 +140,8 @@ def _by_constraints(found: FeasibilityInfo) -> Choice:
     kept = [one for one in measured if not unsound(one)]
     if kept:
         best = min(kept, key=lambda one: (-(one.accuracy or 0.0), one.mia_auc or 0.0))
-        among = (
-            f"the most accurate of {len(measured)} trials that keep" if measured[1:] else "the only trial that keeps"
-        )
-        return _sound(best, f"It is {among} {found.constraints}.")
+        among = f"most accurate of {len(measured)} trials that keep" if measured[1:] else "only trial that keeps"
+        return _sound(best, f"It is the {among} {found.constraints}.")
     if measured:
         return _sound(measured[0], "")
     return Choice(None, f"No trial keeps {found.constraints}.", found.nearest)
@@ -153,7 +151,8 @@ def _of_front(run: RunInfo, differences: DifferencesInfo | None) -> Choice:
     """The most accurate that is not told from the lowest leak; if even that costs too much accuracy, another."""
     sound = [trial for trial in run.measured if not unsound(trial)]
     if not sound:
-        return _sound(run.measured[0], "")
+        kinds = dict.fromkeys(kind for trial in run.measured for kind in unsound(trial))
+        return Choice(None, f"The numbers of all {len(run.measured)} trials may be no result: {', '.join(kinds)}.")
     accuracy, auc = (np.array([one.metrics[name] for one in sound]) for name in ("accuracy", "mia_auc"))
     front = [sound[place] for place in pareto_front(accuracy, auc)]
     lowest, best = front[-1], front[0]
@@ -165,7 +164,9 @@ def _of_front(run: RunInfo, differences: DifferencesInfo | None) -> Choice:
         told = f"trial #{lowest.sequence} leaks less, but costs more accuracy than that"
         return _sound(near[-1], f"It leaks least of those within a tenth of the best accuracy; {told}.")
     if pick is lowest:
-        return _sound(pick, "It leaks least, and every trial that is more accurate leaks more beyond doubt.")
+        known = pick.interval is not None or (differences is not None and pick in differences.trials)
+        told = "the more accurate trials leak more than chance explains" if known else "how sure that is, is not known"
+        return _sound(pick, f"It leaks least; {told}.")
     lowly = f"Its leak cannot be told from the lowest that was found (trial #{lowest.sequence})"
     return _sound(pick, f"{lowly}, and of all of which that is true it is the most accurate.")
 

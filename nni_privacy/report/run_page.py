@@ -33,7 +33,7 @@ from nni_privacy.report.html import render_page
 from nni_privacy.report.recommendation import choose
 from nni_privacy.report.roc import RocInfo, draw_roc, roc_info
 from nni_privacy.report.style import ACCURACY, AUC, DASHED, FAILED, FRONT, OTHER, drawing_style, new_figure, to_svg
-from nni_privacy.report.trials_table import columns_of
+from nni_privacy.report.trials_table import columns_of, printed_rows
 from nni_privacy.runs.confirmed import read_confirmed
 from nni_privacy.runs.records import RunInfo, TrialRecord
 
@@ -83,6 +83,7 @@ def render_run(run: RunInfo) -> str:
         roc=roc,
         front={trial.trial for trial in tradeoff.front},
         columns=columns_of(run),
+        printed_rows=printed_rows,
         appendix=appendix(run),
         exposed=_exposed(run),
         **content,

@@ -45,7 +45,7 @@ from nni_privacy.report.style import (
     row_places,
     to_svg,
 )
-from nni_privacy.report.trials_table import columns_of
+from nni_privacy.report.trials_table import columns_of, printed_rows
 from nni_privacy.runs.notices import notices_of
 from nni_privacy.runs.records import RunInfo
 
@@ -104,6 +104,7 @@ def render_study(run: RunInfo) -> str:
         missing=_some([(architecture, dataset) for architecture, dataset, _ in study.missing]),
         facts=study_facts(run, study),
         columns=columns_of(run),
+        printed_rows=printed_rows,
         appendix=appendix(run),
         **content,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from nni_privacy.cells.operations import OPERATION_KINDS
 from nni_privacy.report.html import interval
 from nni_privacy.runs.records import RunInfo, TrialRecord
 
-__all__ = ["Column", "TableCell", "columns_of", "operation_counts"]
+__all__ = ["Column", "TableCell", "columns_of", "operation_counts", "printed_rows"]
 
 FACTORS = {
     "architecture": "Measured",
@@ -33,6 +33,8 @@ COSTS = {
     "violation": "Violation",
 }
 """Costs of a network, and how far it is off the constraints, to the column's title."""
+PRINTED = 30
+"""Rows of the table on paper, at most."""
 FRACTION = 3
 """Digits of a fraction."""
 NOTHING, NOT_RESOLVABLE = "–", "not resolvable"
@@ -62,6 +64,13 @@ class Column:
     kind: Literal["number", "text"]
     cell: Callable[[TrialRecord], TableCell]
     css: str = ""
+
+
+def printed_rows(run: RunInfo, front: Collection[str] = ()) -> set[str]:
+    """Names of the trials that the table has on paper: all of a few; of many those on the front, or else the first."""
+    names = [trial.trial for trial in run.trials]
+    chosen = names if len(names) <= PRINTED or not front else [name for name in names if name in front]
+    return set(chosen[:PRINTED])
 
 
 def operation_counts(trial: TrialRecord, name: str) -> tuple[int, int, int] | None:
