@@ -152,7 +152,9 @@ def _of_front(run: RunInfo, differences: DifferencesInfo | None) -> Choice:
     sound = [trial for trial in run.measured if not unsound(trial)]
     if not sound:
         kinds = dict.fromkeys(kind for trial in run.measured for kind in unsound(trial))
-        return Choice(None, f"The numbers of all {len(run.measured)} trials may be no result: {', '.join(kinds)}.")
+        count = len(run.measured)
+        whose = "the only trial" if count == 1 else f"all {count} trials"
+        return Choice(None, f"The numbers of {whose} may be no result: {', '.join(kinds)}.")
     accuracy, auc = (np.array([one.metrics[name] for one in sound]) for name in ("accuracy", "mia_auc"))
     front = [sound[place] for place in pareto_front(accuracy, auc)]
     lowest, best = front[-1], front[0]

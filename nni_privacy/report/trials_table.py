@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nni_privacy.cells.darts import CELL_TYPES
@@ -58,12 +58,26 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the table."""
+    """One column of the table.
+
+    Attributes:
+        title: its heading.
+        kind: what it sorts by.
+        cell: what it has for a trial.
+        css: a further class of its cells.
+        paper: whether it has room on paper.
+    """
 
     title: str
     kind: Literal["number", "text"]
     cell: Callable[[TrialRecord], TableCell]
     css: str = ""
+    paper: bool = True
+
+    @property
+    def classes(self) -> str:
+        """Classes of its cells."""
+        return " ".join(name for name in (self.kind, self.css, "" if self.paper else "on-screen") if name)
 
 
 def printed_rows(run: RunInfo, front: Collection[str] = ()) -> set[str]:
@@ -92,7 +106,7 @@ def columns_of(run: RunInfo) -> list[Column]:
     if any(trial.metrics.get("default") not in (None, trial.accuracy) for trial in run.trials):
         further.insert(0, _metric("Result", "default"))
     if "balanced_accuracy" in names:
-        further.append(_metric("Balanced test accuracy", "balanced_accuracy"))
+        further.append(replace(_metric("Balanced test accuracy", "balanced_accuracy"), paper=False))
     further += [_metric(title, name) for name, title in COSTS.items() if name in names]
     if "epsilon" in names:
         further.append(_metric("ε (DP)", "epsilon"))
@@ -104,10 +118,10 @@ def columns_of(run: RunInfo) -> list[Column]:
         Column("Status", "text", lambda trial: _text(trial.status)),
         *_factors(run),
         _metric("Accuracy", "accuracy"),
-        _metric("Train accuracy", "train_accuracy"),
+        replace(_metric("Train accuracy", "train_accuracy"), paper=False),
         _metric("Over- fitting", "overfitting"),
         Column("Attack AUC [95% interval]", "number", _auc),
-        _metric("Balanced accuracy", "mia_balanced_accuracy"),
+        replace(_metric("Balanced accuracy", "mia_balanced_accuracy"), paper=False),
         _metric("TPR at 1% FPR", "mia_tpr_at_1pct_fpr", NOT_RESOLVABLE),
         _metric("TPR at 0.1% FPR", "mia_tpr_at_01pct_fpr", NOT_RESOLVABLE),
         *further,
@@ -166,4 +180,4 @@ def _operations(name: str) -> Column:
         counts = operation_counts(trial, name)
         return TableCell("", NOTHING) if counts is None else TableCell(str(counts[0]), "·".join(map(str, counts)))
 
-    return Column(f"{name.capitalize()} C·P·S", "number", cell)
+    return Column(f"{name.capitalize()} C·P·S", "number", cell, paper=False)
