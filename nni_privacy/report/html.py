@@ -60,14 +60,13 @@ def _scripts_for(sections: Markup) -> list[Markup]:
         scripts.append(render_part("report.js"))
     if _TABLE in sections:
         scripts.append(render_part("sorting.js"))
-    return scripts
+    return [*scripts, render_part("scrolling.js")]
 
 
 def _policy_for(scripts: Sequence[Markup]) -> str:
     """The policy under which these scripts run, and no other."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return f"{POLICY}; script-src {sources}" if sources else POLICY
+    return "; script-src ".join([POLICY, " ".join(f"'sha256-{digest}'" for digest in digests)])
 
 
 def _with_contents(sections: Markup) -> tuple[Markup, list[tuple[str, Markup]]]:
