@@ -123,7 +123,7 @@ def out_of_100(share: float) -> str:
 def most_found(epsilon: float, delta: float, false_alarms: float = FALSE_ALARMS) -> float:
     """The largest share of members that any attack finds at a rate of false alarms, under differential privacy.
 
-    Kairouz, Oh and Viswanath (2015), theorem 2.1: neither error rate can be low while the other is.
+    Kairouz, Oh and Viswanath (2015, arXiv 1311.0776): neither error rate can be low while the other is.
     """
     if epsilon > 700:
         return 1.0

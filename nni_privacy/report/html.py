@@ -31,10 +31,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 _CHART, _TABLE = 'class="chart-data"', 'class="sortable"'
 """What a page holds that needs scripts; a text from a file cannot, as its quotes are escaped."""
-_SECTION = re.compile(
-    r'<section(?: id="(?P<id>[^"]*)")?(?P<css> class="[^"]*")?>(?P<between>\s*)<h2>(?P<title>.*?)</h2>', re.DOTALL
-)
-
+_SECTION = re.compile(r'<(?:section) id="(?P<id>[^"]*)"[^>]*>\s*<(?:h2)>(?P<heading>.*?)</(?:h2)>', re.DOTALL)
 _FIGURE = re.compile(r'<(\w+) role="img" aria-label="([^"]*)".*?</\1>', re.DOTALL)
 _LONGEST = 80
 
@@ -46,9 +43,7 @@ def render_page(template: str, **content: Any) -> str:
         template: name of a template that extends ``base.html.jinja``.
         content: what the template shows.
     """
-    return render_part(
-        template, scripts_for=_scripts_for, policy_for=_policy_for, with_contents=_with_contents, **content
-    )
+    return render_part(template, scripts_for=_scripts_for, policy_for=_policy_for, contents_of=_contents_of, **content)
 
 
 def _scripts_for(sections: Markup) -> list[Markup]:
@@ -69,16 +64,9 @@ def _policy_for(scripts: Sequence[Markup]) -> str:
     return "; script-src ".join([POLICY, " ".join(f"'sha256-{digest}'" for digest in digests)])
 
 
-def _with_contents(sections: Markup) -> tuple[Markup, list[tuple[str, Markup]]]:
-    """The sections, each with an id; and of each its id and heading."""
-    listed: list[tuple[str, Markup]] = []
-
-    def numbered(found: re.Match[str]) -> str:
-        name = found["id"] or f"section-{len(listed) + 1}"
-        listed.append((name, Markup(found["title"])))  # noqa: S704 - a heading of a template, escaped by it
-        return f'<section id="{name}"{found["css"] or ""}>{found["between"]}<h2>{found["title"]}</h2>'
-
-    return Markup(_SECTION.sub(numbered, sections)), listed  # noqa: S704 - as it was, but for the ids
+def _contents_of(sections: Markup) -> list[tuple[str, str]]:
+    """Id and heading of each section."""
+    return [(found["id"], Markup(found["heading"]).striptags()) for found in _SECTION.finditer(sections)]  # noqa: S704
 
 
 def render_part(template: str, **content: Any) -> Markup:

@@ -139,9 +139,8 @@ def _bars(infos: Sequence[BarsInfo], titles: Sequence[str], name: str, label: st
 
 def _charted(figures: Sequence[Markup], charts: Sequence[Chart]) -> list[Markup]:
     """All figures of a section in the place of the first chart, and the other charts after it."""
-    together = Markup().join(Markup('<div class="scroll">{}</div>').format(figure) for figure in figures)
     first, *others = charts
-    return [with_chart(together, first), *(with_chart(Markup(), one) for one in others)]
+    return [with_chart(Markup().join(figures), first), *(with_chart(Markup(), one) for one in others)]
 
 
 def _accuracy(study: StudyInfo) -> dict[str, Any] | None:
