@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from report.effects_samples import study_rows, variants
 from report.effects_samples import write_study as write_effects
@@ -17,7 +18,10 @@ from report.samples import make_run, write_rows
 from support_browser import open_browser
 
 from nni_privacy.analysis.pareto import pareto_front
+from nni_privacy.attacks import TargetSignals
+from nni_privacy.auditing.audit import audit_signals
 from nni_privacy.report import read_run, write_report
+from nni_privacy.report.audit_page import write_audit
 
 pytestmark = pytest.mark.browser
 
@@ -46,7 +50,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "many": numbered(folder / "many", 500),
         "study": write_effects(folder / "study", rows),
     }
-    return {name: write_report(directory) for name, directory in made.items()}
+    generator = np.random.default_rng(0)
+    signals = TargetSignals.from_logits(
+        generator.normal(size=(400, 4)), generator.integers(0, 4, 400), np.arange(400) < 200
+    )
+    audit = write_audit(audit_signals(signals, attacks=["loss_threshold", "gap"]), folder / "audit")
+    return {"audit": audit, **{name: write_report(directory) for name, directory in made.items()}}
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +184,7 @@ def test_a_report_takes_at_most_six_pages_and_says_what_they_leave_out(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390])
-@pytest.mark.parametrize("name", ["few", "study"])
+@pytest.mark.parametrize("name", ["few", "study", "audit"])
 def test_axe_finds_no_serious_fault(chromium: Any, pages: dict[str, Path], name: str, width: int, scheme: str) -> None:
     axe = pytest.importorskip("support_axe")
     show(chromium, pages[name], width=width, scheme=scheme)

@@ -21,7 +21,8 @@
     option.legend.data.forEach(function (one) {
       const button = document.createElement("button"), mark = document.createElement("span");
       const series = option.series.filter(function (other) { return other.name === one.name; });
-      const shown = series[series.length - 1], style = shown.lineStyle || shown.itemStyle;
+      const points = series.find(function (other) { return other.type === "scatter"; });
+      const shown = points || series[series.length - 1], style = shown.lineStyle || shown.itemStyle;
       mark.className = "chart-mark";
       mark.style.backgroundColor = style.color;
       mark.style.clipPath = MARKS[shown.markArea ? "area" : shown.type === "line" ? "line" : shown.symbol] || "circle()";
