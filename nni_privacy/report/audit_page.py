@@ -32,6 +32,7 @@ from nni_privacy.auditing.audit import AuditReport
 from nni_privacy.auditing.notices import balanced_accuracy, class_counts
 from nni_privacy.errors import DataError
 from nni_privacy.files import to_csv
+from nni_privacy.report.chart_data import roc_chart, with_chart
 from nni_privacy.report.exposed import exposed_html
 from nni_privacy.report.html import render_page, replace_text
 from nni_privacy.report.roc import RocInfo, draw_roc, trial_rocs
@@ -272,6 +273,7 @@ def render_audit(info: AuditInfo, *, title: str = "audit", facts: Mapping[str, s
     label = f"ROC curves of {len(info.roc.attacks)} attacks, log-log"
     with drawing_style():
         figure = to_svg(draw_attack_rocs(info.roc), prefix="roc", label=label)
+        figure = with_chart(figure, roc_chart(_widest(info.roc), label=label))
         histograms = []
         for index, attack in enumerate(info.attacks):
             label = f"Scores of {attack.report.name}, members and non-members"
@@ -315,8 +317,7 @@ def draw_attack_rocs(info: RocInfo) -> Figure:
 
     Attacks may have been asked about more or fewer records: the axes reach down to what the most of them can show.
     """
-    members, non_members = (max(getattr(curve, name) for curve in info.curves) for name in ("members", "nonmembers"))
-    figure = draw_roc(replace(info, members=members, non_members=non_members))
+    figure = draw_roc(_widest(info))
     axes = figure.axes[0]
     for index, line in enumerate(axes.get_lines()[1:]):  # the first is the diagonal
         if index >= len(CURVES):
@@ -324,6 +325,12 @@ def draw_attack_rocs(info: RocInfo) -> Figure:
     frame = {"frameon": True, "framealpha": 0.9, "edgecolor": "none", "borderaxespad": 0.2}
     axes.legend(loc="lower right", fontsize=8.5 if len(info.attacks) <= 6 else 7.2, **frame).set_zorder(5)
     return figure
+
+
+def _widest(info: RocInfo) -> RocInfo:
+    """The info with the most records that any attack was asked about, which its axes reach down to."""
+    members, non_members = (max(getattr(curve, name) for curve in info.curves) for name in ("members", "nonmembers"))
+    return replace(info, members=members, non_members=non_members)
 
 
 def draw_histogram(info: HistogramInfo) -> Figure:

@@ -16,6 +16,7 @@ from nni_privacy.cells.genotypes import AnyCell, cell_title, cells_of, genotype_
 from nni_privacy.cells.spaces import AnyGenotype
 from nni_privacy.errors import DataError
 from nni_privacy.report.cell import CellFigure, cell_figure, reading
+from nni_privacy.report.chart_data import curves_chart, with_chart
 from nni_privacy.report.html import render_part
 from nni_privacy.report.style import new_figure, no_formula, to_svg
 from nni_privacy.runs.epochs import EPOCHS_FILE, EpochRecord, read_epochs
@@ -57,13 +58,16 @@ def evolution_html(run: RunInfo) -> Markup:
         seconds=sum(record.seconds for record in info.records),
         fixed=sum(map(len, run.fixed_edges.values())),
         metrics=list(dict.fromkeys(name for record in info.records for name in record.metrics)),
-        panels=[
-            to_svg(draw_panel(panel, epochs), prefix=f"evolution{index}", label=f"{panel.title} by epoch of the search")
-            for index, panel in enumerate(info.panels)
-        ],
+        panels=[_panel(panel, epochs, index) for index, panel in enumerate(info.panels)],
         drawings=_drawings(info, run.fixed_edges),
         reading=reading([one.genotype for one in info.snapshots], prefix="evolutionlegend") if info.snapshots else None,
     )
+
+
+def _panel(panel: Panel, epochs: Sequence[int], index: int) -> Markup:
+    label = f"{panel.title} by epoch of the search"
+    figure = to_svg(draw_panel(panel, epochs), prefix=f"evolution{index}", label=label)
+    return with_chart(figure, curves_chart(panel.lines, epochs, title=panel.title, label=label))
 
 
 def _drawings(info: EvolutionInfo, fixed: FixedEdges) -> list[dict[str, CellFigure | None]]:

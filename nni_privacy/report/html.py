@@ -9,6 +9,7 @@ import base64
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
 from html import unescape
 from pathlib import Path
@@ -20,31 +21,52 @@ from markupsafe import Markup
 from nni_privacy.cells.genotypes import cell_title
 from nni_privacy.errors import DataError
 from nni_privacy.files import atomic_write
+from nni_privacy.report.chart_scripts import SCRIPTS, chart_script
 from nni_privacy.runs.records import TrialRecord
 
 __all__ = ["duration", "figure_files", "interval", "render_page", "render_part", "replace_text"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""Nothing runs, but for the script whose digest is added, whatever a file contains."""
+"""Nothing runs, but for the scripts whose digests are added, whatever a file contains."""
 
+_CHART, _TABLE = 'class="chart-data"', 'class="sortable"'
+"""What a page holds that needs scripts; a text from a file cannot, as its quotes are escaped."""
+_SECTION = re.compile(r'<(?:section) id="(?P<id>[^"]*)"[^>]*>\s*<(?:h2)>(?P<heading>.*?)</(?:h2)>', re.DOTALL)
 _FIGURE = re.compile(r'<(\w+) role="img" aria-label="([^"]*)".*?</\1>', re.DOTALL)
 _LONGEST = 80
 
 
-def render_page(template: str, *, sortable: bool = False, **content: Any) -> str:
-    """A whole page.
+def render_page(template: str, **content: Any) -> str:
+    """A whole page: with its contents list, the scripts that its parts need, and a policy that lets no other run.
 
     Args:
         template: name of a template that extends ``base.html.jinja``.
-        sortable: whether the page brings the script that sorts tables; no other can run in it.
         content: what the template shows.
     """
-    script, policy = Markup(), POLICY
-    if sortable:
-        script = render_part("sorting.js")
-        source = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        policy = f"{POLICY}; script-src 'sha256-{source}'"
-    return render_part(template, script=script, policy=policy, **content)
+    return render_part(template, scripts_for=_scripts_for, policy_for=_policy_for, contents_of=_contents_of, **content)
+
+
+def _scripts_for(sections: Markup) -> list[Markup]:
+    """The scripts of a page with these sections, in the order in which they run."""
+    scripts = []
+    if _CHART in sections:
+        # Trusted files of the package; none of them holds what would end a script's element.
+        scripts += [Markup(chart_script(name)) for name in SCRIPTS]  # noqa: S704
+        scripts.append(render_part("report.js"))
+    if _TABLE in sections:
+        scripts.append(render_part("sorting.js"))
+    return [*scripts, render_part("scrolling.js")]
+
+
+def _policy_for(scripts: Sequence[Markup]) -> str:
+    """The policy under which these scripts run, and no other."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    return "; script-src ".join([POLICY, " ".join(f"'sha256-{digest}'" for digest in digests)])
+
+
+def _contents_of(sections: Markup) -> list[tuple[str, str]]:
+    """Id and heading of each section."""
+    return [(found["id"], Markup(found["heading"]).striptags()) for found in _SECTION.finditer(sections)]  # noqa: S704
 
 
 def render_part(template: str, **content: Any) -> Markup:

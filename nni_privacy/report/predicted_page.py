@@ -12,8 +12,11 @@ import numpy.typing as npt
 from nni_privacy.cells.darts import CELL_TYPES, Edge, Genotype
 from nni_privacy.cells.genotypes import cells_of
 from nni_privacy.report.cell import cell_figure, reading
+from nni_privacy.report.chart_data import predicted_chart, with_chart
 from nni_privacy.report.facts import appendix, facts_of, summary_info
+from nni_privacy.report.first_page import first_page
 from nni_privacy.report.html import render_page
+from nni_privacy.report.recommendation import choose
 from nni_privacy.report.style import drawing_style, new_figure, no_formula, to_svg
 from nni_privacy.runs.records import RunInfo, TrialRecord
 from nni_privacy.surrogate.search import PredictedArchitecture, PredictedSearch
@@ -54,10 +57,13 @@ def render_predicted_run(run: RunInfo) -> str:
         content = _content([group] if len(group.predicted_mia_auc) else [])
         if predicted:
             figure = draw_predicted_progress(predicted)
-            content["progress"] = to_svg(figure, prefix="progress", label="Predicted AUC by trial")
+            label = "Predicted AUC by trial"
+            chart = predicted_chart(predicted, label=label)
+            content["progress"] = with_chart(to_svg(figure, prefix="progress", label=label), chart)
     return render_page(
         "predicted.html.jinja",
         title=run.name,
+        first=first_page(run, summary, choose(run)),
         facts={"Surrogate": "the one that ships" if surrogate is None else str(surrogate), **facts_of(run, summary)},
         run=run,
         summary=summary,

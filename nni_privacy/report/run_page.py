@@ -14,15 +14,27 @@ from nni_privacy.analysis.exposed import exposures_of_run
 from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
 from nni_privacy.cells.genotypes import cells_of
 from nni_privacy.report.cell import cell_figure, reading
+from nni_privacy.report.chart_data import (
+    Chart,
+    hypervolume_chart,
+    progress_chart,
+    roc_chart,
+    tradeoff_chart,
+    with_chart,
+)
 from nni_privacy.report.confirmed_page import confirmed_html
 from nni_privacy.report.differences import differences_info
 from nni_privacy.report.evolution_page import evolution_html
 from nni_privacy.report.exposed import exposed_html, images_of_run
 from nni_privacy.report.facts import appendix, facts_of, summary_info
+from nni_privacy.report.feasibility import FeasibilityInfo
+from nni_privacy.report.first_page import first_page
 from nni_privacy.report.html import render_page
+from nni_privacy.report.recommendation import choose
 from nni_privacy.report.roc import RocInfo, draw_roc, roc_info
 from nni_privacy.report.style import ACCURACY, AUC, DASHED, FAILED, FRONT, OTHER, drawing_style, new_figure, to_svg
-from nni_privacy.report.trials_table import columns_of
+from nni_privacy.report.trials_table import columns_of, printed_rows
+from nni_privacy.runs.confirmed import read_confirmed
 from nni_privacy.runs.records import RunInfo, TrialRecord
 
 if TYPE_CHECKING:
@@ -43,27 +55,35 @@ def render_run(run: RunInfo) -> str:
     """The page of a search whose trials were measured."""
     summary, tradeoff = summary_info(run), tradeoff_info(run)
     progress, hypervolume, roc = progress_info(run), hypervolume_info(run), roc_info(run)
+    differences = differences_info(run, tradeoff.front)
+    choice = choose(
+        run,
+        confirmed=read_confirmed(run.directory),
+        feasibility=summary.feasibility,
+        differences=differences,
+    )
     with drawing_style():
         content = {
-            "figures": _figures(tradeoff, progress, hypervolume, roc),
+            "figures": _figures(run, tradeoff, progress, hypervolume, roc, summary.feasibility),
             "evolution": evolution_html(run),
             "confirmed": confirmed_html(run),
             **_best_cells(run, tradeoff),
         }
     return render_page(
         "run.html.jinja",
-        sortable=True,
         run=run,
         summary=summary,
         facts=facts_of(run, summary),
         tradeoff=tradeoff,
-        differences=differences_info(run, tradeoff.front),
+        differences=differences,
+        first=first_page(run, summary, choice),
         most_differences=MOST_DIFFERENCES,
         progress=progress,
         hypervolume=hypervolume,
         roc=roc,
         front={trial.trial for trial in tradeoff.front},
         columns=columns_of(run),
+        printed_rows=printed_rows,
         appendix=appendix(run),
         exposed=_exposed(run),
         **content,
@@ -76,19 +96,33 @@ def _exposed(run: RunInfo) -> Markup:
 
 
 def _figures(
-    tradeoff: TradeoffInfo, progress: ProgressInfo, hypervolume: HypervolumeInfo, roc: RocInfo | None
+    run: RunInfo,
+    tradeoff: TradeoffInfo,
+    progress: ProgressInfo,
+    hypervolume: HypervolumeInfo,
+    roc: RocInfo | None,
+    feasibility: FeasibilityInfo | None,
 ) -> dict[str, Markup]:
-    """What can be drawn, by name."""
-    drawn: dict[str, tuple[Figure, str]] = {}
+    """What can be drawn, by name: figures with their charts."""
+    drawn: dict[str, tuple[Figure, Chart]] = {}
     if tradeoff.trials:
         front = f"{len(tradeoff.front)} of them on the Pareto front"
         label = f"Accuracy against attack AUC of {len(tradeoff.trials)} trials, {front}"
-        drawn["tradeoff"] = draw_tradeoff(tradeoff), label
-        drawn["progress"] = draw_progress(progress), "Accuracy and attack AUC by trial"
-        drawn["hypervolume"] = draw_hypervolume(hypervolume), "Hypervolume by trial"
+        constraints = None if feasibility is None else feasibility.constraints
+        drawn["tradeoff"] = draw_tradeoff(tradeoff), tradeoff_chart(tradeoff, constraints, label=label)
+        label = "Accuracy and attack AUC by trial"
+        drawn["progress"] = draw_progress(progress), progress_chart(run.trials, label=label)
+        drawn["hypervolume"] = (
+            draw_hypervolume(hypervolume),
+            hypervolume_chart(hypervolume, label="Hypervolume by trial"),
+        )
     if roc is not None:
-        drawn["roc"] = draw_roc(roc), f"ROC curves of trial {roc.trial.sequence}, log-log"
-    return {name: to_svg(figure, prefix=name, label=label) for name, (figure, label) in drawn.items()}
+        label = f"ROC curves of trial {roc.trial.sequence}, log-log"
+        drawn["roc"] = draw_roc(roc), roc_chart(roc, label=label)
+    return {
+        name: with_chart(to_svg(figure, prefix=name, label=chart.label), chart)
+        for name, (figure, chart) in drawn.items()
+    }
 
 
 def _best_cells(run: RunInfo, tradeoff: TradeoffInfo) -> dict[str, Any]:

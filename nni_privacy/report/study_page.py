@@ -29,6 +29,7 @@ from nni_privacy.analysis.study import (
     table1_rows,
 )
 from nni_privacy.files import Row, to_csv
+from nni_privacy.report.chart_data import Chart, bars_chart, overfitting_chart, with_chart
 from nni_privacy.report.contour_page import contours_html
 from nni_privacy.report.effects_page import effects_html
 from nni_privacy.report.facts import Facts, appendix, data_facts, epochs_of
@@ -44,7 +45,7 @@ from nni_privacy.report.style import (
     row_places,
     to_svg,
 )
-from nni_privacy.report.trials_table import columns_of
+from nni_privacy.report.trials_table import columns_of, printed_rows
 from nni_privacy.runs.notices import notices_of
 from nni_privacy.runs.records import RunInfo
 
@@ -96,7 +97,6 @@ def render_study(run: RunInfo) -> str:
         }
     return render_page(
         "study.html.jinja",
-        sortable=True,
         run=run,
         study=study,
         notices=notices_of(run.trials),
@@ -104,6 +104,7 @@ def render_study(run: RunInfo) -> str:
         missing=_some([(architecture, dataset) for architecture, dataset, _ in study.missing]),
         facts=study_facts(run, study),
         columns=columns_of(run),
+        printed_rows=printed_rows,
         appendix=appendix(run),
         **content,
     )
@@ -136,10 +137,18 @@ def _bars(infos: Sequence[BarsInfo], titles: Sequence[str], name: str, label: st
     return figures
 
 
+def _charted(figures: Sequence[Markup], charts: Sequence[Chart]) -> list[Markup]:
+    """All figures of a section in the place of the first chart, and the other charts after it."""
+    first, *others = charts
+    return [with_chart(Markup().join(figures), first), *(with_chart(Markup(), one) for one in others)]
+
+
 def _accuracy(study: StudyInfo) -> dict[str, Any] | None:
     infos = [info for name in study.measured_datasets if not (info := bars_info(study, name, ACCURACY)).empty]
-    figures = _bars(infos, [info.dataset for info in infos], "accuracy", "Test accuracy of every architecture")
-    return {"figures": figures, "whiskers": whiskers(infos)} if figures else None
+    label = "Test accuracy of every architecture"
+    figures = _bars(infos, [info.dataset for info in infos], "accuracy", label)
+    charts = [bars_chart(info, title=f"test accuracy, {info.dataset}", guessing=None, label=label) for info in infos]
+    return {"figures": _charted(figures, charts), "whiskers": whiskers(infos)} if figures else None
 
 
 def _attacks(study: StudyInfo, place: int) -> dict[str, Any] | None:
@@ -148,7 +157,8 @@ def _attacks(study: StudyInfo, place: int) -> dict[str, Any] | None:
     label = f"AUC of {len(infos)} attacks on every architecture, {plain_label(dataset)}"
     figures = _bars(infos, [info.quantity for info in infos], f"attacks{place}-", label)
     section = {"place": place, "dataset": dataset, "number": NUMBERS[place] if place < len(NUMBERS) else ""}
-    return {**section, "figures": figures, "whiskers": whiskers(infos)} if figures else None
+    charts = [bars_chart(info, title=f"AUC of {info.quantity}", guessing=0.5, label=label) for info in infos]
+    return {**section, "figures": _charted(figures, charts), "whiskers": whiskers(infos)} if figures else None
 
 
 def _overfitting(study: StudyInfo) -> dict[str, Any]:
@@ -158,7 +168,8 @@ def _overfitting(study: StudyInfo) -> dict[str, Any]:
     figures = {}
     for place, (dataset, found) in enumerate(grouped((info.dataset, info) for info in infos).items()):
         label = f"Overfitting against AUC, {plain_label(dataset)}"
-        figures[dataset] = to_svg(draw_overfitting(found), prefix=f"overfitting{place}", label=label)
+        figure = to_svg(draw_overfitting(found), prefix=f"overfitting{place}", label=label)
+        figures[dataset] = Markup().join(_charted([figure], [overfitting_chart(info, label=label) for info in found]))
     return {"overfitting": infos, "overfitting_figures": figures}
 
 

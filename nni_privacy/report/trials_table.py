@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nni_privacy.cells.darts import CELL_TYPES
@@ -13,7 +13,7 @@ from nni_privacy.cells.operations import OPERATION_KINDS
 from nni_privacy.report.html import interval
 from nni_privacy.runs.records import RunInfo, TrialRecord
 
-__all__ = ["Column", "TableCell", "columns_of", "operation_counts"]
+__all__ = ["Column", "TableCell", "columns_of", "operation_counts", "printed_rows"]
 
 FACTORS = {
     "architecture": "Measured",
@@ -33,6 +33,8 @@ COSTS = {
     "violation": "Violation",
 }
 """Costs of a network, and how far it is off the constraints, to the column's title."""
+PRINTED = 30
+"""Rows of the table on paper, at most."""
 FRACTION = 3
 """Digits of a fraction."""
 NOTHING, NOT_RESOLVABLE = "–", "not resolvable"
@@ -56,12 +58,33 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the table."""
+    """One column of the table.
+
+    Attributes:
+        title: its heading.
+        kind: what it sorts by.
+        cell: what it has for a trial.
+        css: a further class of its cells.
+        paper: whether it has room on paper.
+    """
 
     title: str
     kind: Literal["number", "text"]
     cell: Callable[[TrialRecord], TableCell]
     css: str = ""
+    paper: bool = True
+
+    @property
+    def classes(self) -> str:
+        """Classes of its cells."""
+        return " ".join(name for name in (self.kind, self.css, "" if self.paper else "on-screen") if name)
+
+
+def printed_rows(run: RunInfo, front: Collection[str] = ()) -> set[str]:
+    """Names of the trials that the table has on paper: all of a few; of many those on the front, or else the first."""
+    names = [trial.trial for trial in run.trials]
+    chosen = names if len(names) <= PRINTED or not front else [name for name in names if name in front]
+    return set(chosen[:PRINTED])
 
 
 def operation_counts(trial: TrialRecord, name: str) -> tuple[int, int, int] | None:
@@ -83,7 +106,7 @@ def columns_of(run: RunInfo) -> list[Column]:
     if any(trial.metrics.get("default") not in (None, trial.accuracy) for trial in run.trials):
         further.insert(0, _metric("Result", "default"))
     if "balanced_accuracy" in names:
-        further.append(_metric("Balanced test accuracy", "balanced_accuracy"))
+        further.append(replace(_metric("Balanced test accuracy", "balanced_accuracy"), paper=False))
     further += [_metric(title, name) for name, title in COSTS.items() if name in names]
     if "epsilon" in names:
         further.append(_metric("ε (DP)", "epsilon"))
@@ -95,10 +118,10 @@ def columns_of(run: RunInfo) -> list[Column]:
         Column("Status", "text", lambda trial: _text(trial.status)),
         *_factors(run),
         _metric("Accuracy", "accuracy"),
-        _metric("Train accuracy", "train_accuracy"),
+        replace(_metric("Train accuracy", "train_accuracy"), paper=False),
         _metric("Over- fitting", "overfitting"),
         Column("Attack AUC [95% interval]", "number", _auc),
-        _metric("Balanced accuracy", "mia_balanced_accuracy"),
+        replace(_metric("Balanced accuracy", "mia_balanced_accuracy"), paper=False),
         _metric("TPR at 1% FPR", "mia_tpr_at_1pct_fpr", NOT_RESOLVABLE),
         _metric("TPR at 0.1% FPR", "mia_tpr_at_01pct_fpr", NOT_RESOLVABLE),
         *further,
@@ -157,4 +180,4 @@ def _operations(name: str) -> Column:
         counts = operation_counts(trial, name)
         return TableCell("", NOTHING) if counts is None else TableCell(str(counts[0]), "·".join(map(str, counts)))
 
-    return Column(f"{name.capitalize()} C·P·S", "number", cell)
+    return Column(f"{name.capitalize()} C·P·S", "number", cell, paper=False)

@@ -76,7 +76,7 @@ def check_whole(html: str) -> dict[str, str]:
     page = Page(html)
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    sections = dict(re.findall(r'<section id="([^"]+)">(.*?)</section>', html, flags=re.DOTALL))
+    sections = dict(re.findall(r'<section id="([^"]+)"[^>]*>(.*?)</section>', html, flags=re.DOTALL))
     for content in sections.values():
         drawings = re.findall(r"<svg.*?</svg>", content, flags=re.DOTALL)
         tables = re.findall(r"<tbody>(.*?)</tbody>", content, flags=re.DOTALL)

@@ -149,12 +149,12 @@ def test_the_page_draws_the_cells_with_their_fixed_edges(tmp_path: Path, genotyp
     page = Page(text)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    section = text[text.index("How the cell evolved") : text.index("How to read the numbers")]
+    section = text[text.index('<section id="evolution">') : text.index('<section id="reading">')]
     assert section.count(f"reduction cell, {len(FIXED)} of 8 edges fixed") == 1  # drawn once: it never changes
     assert section.count("reduction cell: as before") == 3
     assert "Epoch 9 – no edge changed since epoch 7" in section
     assert "It is the same since epoch 7." in section
-    assert section.count("by epoch of the search") == 5
+    assert section.count('by epoch of the search"') == 10  # five figures with their charts
     assert section.count('<td class="wide">') == 9
     assert write_report(run).read_text(encoding="utf-8") == text
 
@@ -164,7 +164,7 @@ def test_the_page_draws_nasbench201(tmp_path: Path) -> None:
     environment = {"fixed_edges": {"cell": [[0, 1, "nor_conv_3x3"]]}}
     (run / "environment.json").write_text(json.dumps(environment))
     text = write_report(run).read_text(encoding="utf-8")
-    section = text[text.index("How the cell evolved") : text.index("How to read the numbers")]
+    section = text[text.index('<section id="evolution">') : text.index('<section id="reading">')]
     assert "1 of 4 epochs so far" in section
     assert "cell, 1 of 4 edges fixed" in section
 

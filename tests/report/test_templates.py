@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, nodes
 from markupsafe import Markup
-from report.pages import HOSTILE, Page
+from report.pages import HOSTILE, Page, running
 
 from nni_privacy.report.html import render_page, render_part
 
@@ -32,8 +32,9 @@ ELEMENTS = (
 TAG = re.compile(rf"</?(?:{ELEMENTS})(?=[\s/>]|$)", re.IGNORECASE)
 FILLED = "\N{OBJECT REPLACEMENT CHARACTER}"
 
-MADE_SAFE = {"html.py": 1, "style.py": 1}
-"""Calls of ``Markup`` with an argument: of what a template has made, and of a figure of matplotlib."""
+MADE_SAFE = {"chart_data.py": 1, "html.py": 3, "style.py": 1}
+"""Calls of ``Markup`` with an argument: of escaped JSON, of what a template has made, of its headings (whose text is
+taken), of the package's scripts, and of a figure of matplotlib."""
 
 
 def strings(node: ast.AST) -> Iterator[tuple[int, str]]:
@@ -121,12 +122,11 @@ def test_texts_are_escaped_and_parts_are_not() -> None:
     assert page.tags[0][1]["aria-label"] == HOSTILE.replace("\0", "\ufffd")
 
 
-def test_a_page_without_a_table_to_sort_runs_nothing() -> None:
+def test_a_page_without_tables_and_charts_runs_what_makes_boxes_scroll_by_keyboard() -> None:
     text = render_page(
         "predicted.html.jinja", title=HOSTILE, facts={HOSTILE: HOSTILE}, run=None, groups=(), progress=None
     )
     page = Page(text)
-    policy = next(attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes)
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img"})
+    assert running(page) == [str(render_part("scrolling.js"))]
+    assert "img" not in {tag for tag, _ in page.tags}
     assert page.text.count(HOSTILE.replace("\0", "\ufffd")) == 2

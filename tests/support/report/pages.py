@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
+from nni_privacy.report.chart_scripts import SCRIPTS, chart_script
+from nni_privacy.report.html import render_part
+
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>$title ${style} \0&"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+def running(page: Page) -> list[str]:
+    """The texts of the scripts that a browser runs, each of which the page's policy must name, and no other."""
+    scripts = [one for one in page.root.all("script") if one.attributes.get("type") != "application/json"]
+    assert all(one.attributes == {} and len(one.content) == 1 for one in scripts)
+    texts = [str(one.content[0]) for one in scripts]
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
+    policy = next(attributes["content"] for _, attributes in page.tags if "http-equiv" in attributes)
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {sources}"
+    return texts
+
+
+def own_scripts() -> set[str]:
+    """The texts of all scripts that pages may run."""
+    written = {str(render_part(name)) for name in ("report.js", "scrolling.js", "sorting.js")}
+    return written | {chart_script(name) for name in SCRIPTS}
 
 
 class Element:
