@@ -1,0 +1,61 @@
+/** The bar on the left and the header, as NNI's own pages have them. */
+
+import { fill, h, icon, setOptions, setText, show } from "./dom.js";
+import { DARK, LIGHT, OVERVIEW, PRIVACY, REPORT, RUNS, TRIALS } from "./icons.js";
+import { plain } from "./numbers.js";
+
+export class Head {
+  constructor({ bar, head, route, theme }) {
+    Object.assign(this, { bar, route, theme });
+    this.name = h("span", { class: "run-name" });
+    this.title = h("h1", {}, "Privacy", this.name);
+    this.state = h("span", { class: "chip" });
+    const onchange = (event) => route.open(event.target.value === "" ? null : event.target.value);
+    this.runs = h("select", { name: "run", onchange });
+    this.runsField = h("label", { class: "field inline", hidden: true }, h("span", {}, "Run"), this.runs);
+    this.report = h("a", { class: "tool", hidden: true, target: "_blank", rel: "noopener" }, icon(REPORT), h("span", {}, "Report"));
+    this.switch = h("button", { type: "button", class: "tool icon-only", onclick: () => theme.toggle() });
+    head.append(this.title, this.state, h("div", { class: "head-tools" }, this.runsField, this.report, this.switch));
+    theme.addEventListener("change", () => this.renderTheme());
+    this.renderTheme();
+  }
+
+  renderTheme() {
+    const label = this.theme.dark ? "Switch to light" : "Switch to dark";
+    fill(this.switch, icon(this.theme.dark ? LIGHT : DARK));
+    this.switch.setAttribute("aria-label", label);
+    this.switch.title = label;
+  }
+
+  /** What does not depend on a run: links of the bar, the choice of runs. */
+  renderIndex(index, key) {
+    const several = index.runs.length > 1;
+    show(this.runsField, several);
+    setOptions(this.runs, [["", "All runs"], ...index.runs.map((run) => [run.key, plain(run.name, 40)])], key ?? "");
+    const links = index.manager
+      ? [["../oview", "Overview", OVERVIEW, false], ["../detail", "Trials detail", TRIALS, false], ["#", "Privacy", PRIVACY, true]]
+      : [["#", "Runs", RUNS, key === null && several], ["#", "Privacy", PRIVACY, key !== null || !several]];
+    const signature = JSON.stringify([links, key, several]);
+    if (signature === this.signature) return;
+    this.signature = signature;
+    const shown = links.filter(([, title]) => title !== "Runs" || several);
+    fill(this.bar, shown.map(([href, title, paths, current]) => h("a", {
+      href: current && key !== null ? `#run=${encodeURIComponent(key)}` : href, title, "aria-label": title,
+      "aria-current": current ? "page" : null, class: current ? "current" : null,
+      onclick: title === "Runs" ? (event) => { event.preventDefault(); this.route.open(null); } : null,
+    }, icon(paths, 22))));
+  }
+
+  renderRun(run, shownState) {
+    const name = run === null ? "" : plain(run.info.name, 80);
+    setText(this.name, name);
+    document.title = name ? `${name} - Privacy` : "Privacy";
+    show(this.state, run !== null);
+    const has = run !== null && run.info.report === true;
+    show(this.report, has);
+    if (run === null) return;
+    this.report.href = `api/runs/${encodeURIComponent(run.key)}/report`;
+    setText(this.state, shownState);
+    this.state.className = `chip ${shownState.replace(/\W/g, "-")}`;
+  }
+}
