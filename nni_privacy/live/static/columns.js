@@ -2,10 +2,10 @@
 
 import { h } from "./dom.js";
 import { NONE, duration, full, number, plain } from "./numbers.js";
-import { textOf, varying } from "./filters.js";
+import { mainFactors, textOf, varying } from "./filters.js";
 
 const MOST_FACTORS = 6;
-const MOST_METRICS = 6;
+const MOST_METRICS = 5;
 const RATE = /tpr_at_1pct_fpr$/;
 
 /** All columns of a run: `{key, title, value(row), cell(row), numeric, always}`. */
@@ -23,7 +23,7 @@ export function columnsOf(run) {
   for (const name of varying(run)) {
     const value = (row) => row.factors?.[name] ?? null;
     found.push({ key: `f.${name}`, title: plain(name, 30), factor: true, numeric: false, value,
-      cell: (row) => plain(textOf(value(row)) ?? NONE, 40) });
+      cell: (row) => factorCell(textOf(value(row)) ?? NONE) });
   }
   for (const metric of run.shown) found.push(metricColumn(run, metric));
   if (info.constraints.length) {
@@ -36,6 +36,10 @@ export function columnsOf(run) {
   found.push({ key: "seconds", title: "Time", numeric: true, value: (row) => row.seconds,
     cell: (row) => h("span", { title: row.seconds === null ? null : `${row.seconds} s` }, duration(row.seconds)) });
   return found;
+}
+
+function factorCell(text) {
+  return text.length > 24 ? h("span", { class: "wrapped", title: plain(text, 400) }, plain(text, 120)) : plain(text);
 }
 
 function metricColumn(run, metric) {
@@ -56,7 +60,7 @@ export function firstColumns(run, columns) {
   const rest = run.audit ? metrics : [...others, ...rates, ...metrics.filter(({ key }) => key === "overfitting")];
   const keys = [...new Set([...wanted, ...rest.map((column) => column.key)])]
     .filter((key) => metrics.some((column) => column.key === key));
-  const factors = columns.filter((column) => column.factor).slice(0, MOST_FACTORS).map((column) => column.key);
+  const factors = mainFactors(run).slice(0, MOST_FACTORS).map((name) => `f.${name}`);
   const plainOnes = columns.filter((column) => !column.metric && !column.factor).map((column) => column.key);
   const same = new Set(run.ordered.map((row) => row.pattern)).size < 2 ? ["pattern"] : [];
   const dropped = run.audit ? ["sequence", "status", "seconds"] : same;

@@ -27,7 +27,8 @@ export function saveText(text, name, type) {
 
 /** Rows as CSV: numbers whole, ends of intervals as columns of their own, all factors. */
 export function rowsAsCsv(run, rows) {
-  const metrics = run.info.metrics.map((metric) => metric.name);
+  const named = run.info.metrics.flatMap(({ name, low, high }) => [name, low, high].filter(Boolean));
+  const metrics = [...new Set([...named, ...rows.flatMap((row) => Object.keys(row.metrics))])];
   const factors = [...new Set(rows.flatMap((row) => Object.keys(row.factors ?? {})))];
   const plain = ["trial", "sequence", "status", "phase", "feasible", "violation", "pattern", "seconds"];
   const head = [...plain, ...factors.map((name) => `factor ${name}`), ...metrics, "architecture", "error"];

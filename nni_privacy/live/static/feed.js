@@ -12,7 +12,7 @@ const PATIENCE = 15000;
 const SAID = {
   401: "The server wants its token: open the address that the command printed.",
   403: "The server refuses: open the address that the command printed.",
-  404: "The server does not know this run any more.",
+  404: "The server does not know this run or trial (any more).",
 };
 
 export class Feed {
@@ -99,5 +99,13 @@ export async function getJson(address, abort = new AbortController()) {
   } finally {
     clearTimeout(timer);
   }
-  throw new Refused(SAID[answer.status] ?? `The server answers with an error (${answer.status}).`);
+  throw new Refused(SAID[answer.status] ?? `The server answers with an error: ${await reasonOf(answer)}`);
+}
+
+async function reasonOf(answer) {
+  try {
+    return String((await answer.json()).error).slice(0, 400);
+  } catch {
+    return String(answer.status);
+  }
 }

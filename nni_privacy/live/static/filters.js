@@ -1,7 +1,7 @@
 /** Filters: one `select` for each thing that rows differ in, and a search in their names. Kept in the address. */
 
 import { h, setOptions, setText } from "./dom.js";
-import { plain } from "./numbers.js";
+import { plain, whole as count } from "./numbers.js";
 
 const MOST_VALUES = 60;
 const ALL = ["", "all"];
@@ -16,8 +16,7 @@ function questions(run) {
     { key: "front", label: "On the front", of: (row) => yes(run.front.has(row.trial)), when: !run.audit },
     { key: "pattern", label: "Has the pattern", of: (row) => yes(row.pattern), when: run.info.pattern },
   ].filter((question) => question.when === undefined || question.when);
-  const factors = new Set(run.ordered.flatMap((row) => Object.keys(row.factors ?? {})));
-  for (const name of factors) {
+  for (const name of mainFactors(run)) {
     asked.push({ key: `f.${name}`, label: plain(name, 30), of: (row) => textOf(row.factors?.[name]) });
   }
   return asked;
@@ -39,6 +38,12 @@ export function varying(run) {
     }
   }
   return [...values].filter(([, different]) => different.size > 1).map(([name]) => name);
+}
+
+/** Those of a study; of a search whose size is searched, the size alone, as the others say the same again. */
+export function mainFactors(run) {
+  const names = varying(run);
+  return run.study ? names : names.slice(0, 1);
 }
 
 export class Filters {
@@ -77,7 +82,8 @@ export class Filters {
       active.every((question) => question.of(row) === this.route.get(question.key)) && (!text || matches(row, text)));
     this.active = active.length > 0 || text !== "";
     this.clear.hidden = !this.active;
-    setText(this.shown, this.active ? `${rows.length} of ${run.ordered.length} shown` : `All ${run.ordered.length} shown`);
+    const all = run.ordered.length;
+    setText(this.shown, this.active ? `${count(rows.length)} of ${count(all)} shown` : `All ${count(all)} shown`);
     return rows;
   }
 
@@ -90,7 +96,8 @@ export class Filters {
     }
     const chosen = this.route.get(question.key) ?? "";
     if (chosen) values.add(chosen);
-    if ((values.size < 2 && !chosen) || values.size > MOST_VALUES) return false;
+    const alone = values.size > 2 && values.size === run.ordered.length; // a value each is a name, not a group
+    if (!chosen && (values.size < 2 || alone || values.size > MOST_VALUES)) return false;
     const field = this.field(question);
     const sorted = [...values].sort((one, two) => one.localeCompare(two, "en", { numeric: true }));
     setOptions(field.select, [ALL, ...sorted.map((value) => [value, plain(value)])], chosen);

@@ -9,7 +9,7 @@ export class Head {
     Object.assign(this, { bar, route, theme });
     this.name = h("span", { class: "run-name" });
     this.title = h("h1", {}, "Privacy", this.name);
-    this.state = h("span", { class: "chip" });
+    this.state = h("span", { class: "chip", hidden: true });
     const onchange = (event) => route.open(event.target.value === "" ? null : event.target.value);
     this.runs = h("select", { name: "run", onchange });
     this.runsField = h("label", { class: "field inline", hidden: true }, h("span", {}, "Run"), this.runs);
@@ -34,11 +34,12 @@ export class Head {
     setOptions(this.runs, [["", "All runs"], ...index.runs.map((run) => [run.key, plain(run.name, 40)])], key ?? "");
     const links = index.manager
       ? [["../oview", "Overview", OVERVIEW, false], ["../detail", "Trials detail", TRIALS, false], ["#", "Privacy", PRIVACY, true]]
-      : [["#", "Runs", RUNS, key === null && several], ["#", "Privacy", PRIVACY, key !== null || !several]];
+      : [["#", "Runs", RUNS, key === null && several], ["#", "Privacy", PRIVACY, true]];
     const signature = JSON.stringify([links, key, several]);
     if (signature === this.signature) return;
     this.signature = signature;
-    const shown = links.filter(([, title]) => title !== "Runs" || several);
+    const here = (title) => ({ Runs: several, Privacy: index.manager || key !== null })[title] ?? true;
+    const shown = links.filter(([, title]) => here(title));
     fill(this.bar, shown.map(([href, title, paths, current]) => h("a", {
       href: current && key !== null ? `#run=${encodeURIComponent(key)}` : href, title, "aria-label": title,
       "aria-current": current ? "page" : null, class: current ? "current" : null,

@@ -117,6 +117,7 @@ class App {
     if (key !== (this.run?.key ?? null)) this.change(key);
     this.head.renderIndex(this.index, key);
     show(this.runs.element, key === null);
+    show(document.getElementById("waiting"), key !== null && !this.run?.info);
     if (this.run?.info) this.render();
     else this.panel.render(null);
   }
@@ -130,7 +131,6 @@ class App {
     this.gone.delete("run");
     show(this.lost, this.gone.size > 0);
     show(this.runBox, false);
-    show(document.getElementById("waiting"), key !== null);
     this.head.renderRun(null);
     if (key === null) return;
     const run = new Run(key);

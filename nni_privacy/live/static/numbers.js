@@ -54,6 +54,11 @@ export function roughly(seconds) {
   return duration(Math.round(seconds / 60) * 60);
 }
 
+/** A count with its thousands set apart. */
+export function whole(amount) {
+  return COUNTS.format(amount);
+}
+
 /** "1 trial", "2 trials". */
 export function count(amount, one, many = `${one}s`) {
   return `${COUNTS.format(amount)} ${amount === 1 ? one : many}`;
@@ -69,4 +74,9 @@ export function moment(iso) {
 export function plain(text, longest = 60) {
   const clean = String(text).replace(/[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
   return clean.length <= longest ? clean : `${clean.slice(0, longest - 1)}…`;
+}
+
+/** A title inside of a sentence: "Attack AUC" as "attack AUC", "TPR at 1% FPR" as it is. */
+export function inText(title) {
+  return /^\p{Lu}\p{Ll}/u.test(title) ? title[0].toLowerCase() + title.slice(1) : title;
 }

@@ -2,7 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { fill, h, labelledSelect, setOptions, show } from "./dom.js";
-import { count, duration, number, plain, short } from "./numbers.js";
+import { count, duration, inText, number, plain, short } from "./numbers.js";
 
 const FEASIBLE = "best_feasible";
 
@@ -70,7 +70,7 @@ export class BestSoFar {
     if (this.element.hidden) return;
     const bounded = info.constraints.length > 0;
     const first = bounded
-      ? { metric: FEASIBLE, title: `feasible ${run.title(info.x)}`, better: run.better(info.x) }
+      ? { metric: FEASIBLE, title: `Feasible ${inText(run.title(info.x))}`, better: run.better(info.x) }
       : panelOf(run, info.x);
     const panels = [first, panelOf(run, info.y)];
     const rows = run.ordered.map((row) => ({ trial: row.trial, sequence: row.sequence, status: row.status,
@@ -98,7 +98,7 @@ export class Hypervolume {
 
   render(run, version) {
     const points = run.info.hypervolume ?? [];
-    show(this.element, points.length > 1);
+    show(this.element, !run.audit && !run.study && points.length > 1);
     if (this.element.hidden) return;
     const build = (dark) => window.privacyCharts.hypervolumeOption({ points, dark });
     const label = `Hypervolume of the front, from ${short(points[0][1])} to ${short(points.at(-1)[1])} after trial ${points.at(-1)[0]}.`;

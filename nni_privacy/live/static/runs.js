@@ -1,7 +1,7 @@
 /** All runs that this page is served for: one row each, to be opened. */
 
 import { fill, h } from "./dom.js";
-import { NONE, count, moment, number, plain } from "./numbers.js";
+import { NONE, moment, number, plain } from "./numbers.js";
 
 const WORDS = { running: "running", finished: "finished", stopped: "stopped" };
 const KINDS = { search: "search", predicted: "search, predicted", study: "study", audit: "audit" };
@@ -32,7 +32,7 @@ function runRow(run) {
   const trials = typeof run.planned === "number" ? `${run.trials} of ${run.planned}` : String(run.trials);
   return h("tr", {},
     h("th", { scope: "row", class: "text" }, h("a", { href: `#run=${encodeURIComponent(run.key)}` }, plain(run.name, 60)),
-      h("div", { class: "soft" }, plain(run.folder ?? "", 80))),
+      h("div", { class: "soft" }, plain(run.folder ?? "", 120)), run.error && h("div", { class: "no" }, plain(run.error, 300))),
     h("td", { class: "text" }, KINDS[run.kind] ?? plain(run.kind, 20)), h("td", { class: "text" }, stateChip(run.state)),
     h("td", { class: "numeric" }, trials), h("td", { class: "numeric" }, number(run.best_accuracy)),
     h("td", { class: "numeric" }, number(run.lowest_auc)), h("td", { class: "text" }, run.changed ? moment(run.changed) : NONE));
@@ -40,9 +40,4 @@ function runRow(run) {
 
 export function stateChip(state) {
   return h("span", { class: `chip ${WORDS[state] ?? ""}` }, WORDS[state] ?? plain(state, 20));
-}
-
-/** "3 runs". */
-export function countRuns(index) {
-  return count(index.runs.length, "run");
 }

@@ -1,9 +1,10 @@
 /** What a run comes to so far: its facts, cards with the best of it, notices. */
 
 import { fill, h, setText, show } from "./dom.js";
-import { count, duration, full, plain, roughly, short } from "./numbers.js";
+import { count, duration, full, inText, plain, roughly, short, whole } from "./numbers.js";
 
 const MOST_NOTICES = 3;
+const MOST_ATTACKS = 4;
 
 export class Summary {
   constructor({ open }) {
@@ -45,7 +46,7 @@ export class Summary {
     const { info, ordered } = this.run;
     const planned = info.planned;
     const ended = ordered.length;
-    const value = typeof planned === "number" ? `${ended} of ${planned}` : String(ended);
+    const value = typeof planned === "number" ? `${whole(ended)} of ${whole(planned)}` : whole(ended);
     const left = info.state !== "running" ? null : typeof info.seconds_left === "number" ? `about ${roughly(info.seconds_left)} left` : "time left not known yet";
     const failed = ordered.filter((row) => row.status === "failed").length;
     const parts = [left, typeof info.elapsed === "number" && `${duration(info.elapsed)} so far`, failed > 0 && `${failed} failed`];
@@ -69,7 +70,7 @@ export class Summary {
       const better = run.better(name);
       if (!better || !run.metrics.has(name)) continue;
       this.card(`best ${name}`, {
-        what: `${better === "low" ? "Lowest" : "Best"} ${run.title(name)}`, ...this.valueOf(row, name),
+        what: `${better === "low" ? "Lowest" : "Best"} ${inText(run.title(name))}`, ...this.valueOf(row, name),
         more: row ? this.also(row, name === x ? y : x, name) : "none yet",
       });
     }
@@ -86,7 +87,7 @@ export class Summary {
     const { low, high } = this.run.interval(row, own);
     const range = low === null ? "" : `${short(low)} to ${short(high)}; `;
     const value = this.run.value(row, other);
-    return value === null ? range : `${range}${this.run.title(other)} ${short(value)}`;
+    return value === null ? range : `${range}${inText(this.run.title(other))} ${short(value)}`;
   }
 
   feasibleCard() {
@@ -112,23 +113,24 @@ export class Summary {
     this.card("front", { what: "On the front", value: count(front.length, "trial"), title: full(last), more });
   }
 
+  /** An audit: a card for each of the attacks that learn most. */
   attackCards() {
     const { run } = this;
     const name = run.metrics.has(run.info.y) ? run.info.y : "mia_auc";
-    const known = run.ordered.filter((row) => run.value(row, name) !== null);
-    const worst = known.reduce((most, row) => (most === null || run.value(row, name) > run.value(most, name) ? row : most), null);
-    if (worst) {
-      const { low, high } = run.interval(worst, name);
-      const more = low === null ? "" : `95% interval ${short(low)} to ${short(high)}; .5 is guessing`;
-      this.card("worst", { what: `Strongest attack's ${run.title(name)}`, ...this.valueOf(worst, name), more });
+    const known = run.ordered.filter((row) => run.value(row, name) !== null)
+      .sort((one, two) => run.value(two, name) - run.value(one, name));
+    for (const [place, row] of known.slice(0, MOST_ATTACKS).entries()) {
+      const { low, high } = run.interval(row, name);
+      const more = low === null ? "" : `95% interval ${short(low)} to ${short(high)}`;
+      const title = inText(run.title(name));
+      this.card(`attack ${place}`, { what: place ? title.replace(/^a/, "A") : `Highest ${title}`, ...this.valueOf(row, name), more });
     }
-    this.card("attacks", { what: "Attacks", value: String(run.ordered.length) });
   }
 
   renderFacts() {
     const { info, noun } = this.run;
     const pattern = info.pattern && `${info.pattern.name}${info.pattern.budget ? `, ${count(info.pattern.budget, "edge")} fixed` : ""}`;
-    const parts = [["Strategy", info.strategy], ["Data set", info.dataset], ["Attacks", (info.attacks ?? []).join(", ")],
+    const parts = [["Strategy", info.strategy], ["Data set", info.dataset], ["Attacks", this.run.audit ? null : (info.attacks ?? []).join(", ")],
       ["Pattern", pattern], ["Constraints", info.constraints.map((one) => one.text).join(", ")],
       ["Side by side", info.concurrency > 1 ? count(info.concurrency, noun) : null]].filter(([, value]) => value);
     const signature = JSON.stringify(parts);

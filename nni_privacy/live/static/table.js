@@ -7,7 +7,7 @@
 
 import { fill, h, setText } from "./dom.js";
 import { columnsOf, compare, firstColumns } from "./columns.js";
-import { plain } from "./numbers.js";
+import { plain, whole } from "./numbers.js";
 
 const PAGE = 50;
 
@@ -230,7 +230,7 @@ export class TrialTable {
   updatePager(count) {
     const from = this.page * PAGE;
     const total = this.sorted.length;
-    setText(this.pager.text, `${from + 1} to ${from + count} of ${total}`);
+    setText(this.pager.text, `${whole(from + 1)} to ${whole(from + count)} of ${whole(total)}`);
     for (const [name, off] of [["first", !this.page], ["back", !this.page],
       ["next", from + count >= total], ["last", from + count >= total]]) this.pager[name].disabled = off;
     this.pager.element.hidden = total <= PAGE;

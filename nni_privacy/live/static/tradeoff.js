@@ -36,6 +36,8 @@ export class Tradeoff {
   render(run, rows, { selected, version }) {
     this.run = run;
     show(this.fields, !run.audit && run.shown.length > 1);
+    this.element.classList.toggle("bars", run.audit);
+    if (!run.audit) this.chart.canvas.style.height = "";
     if (run.audit) this.renderAttacks(rows, version);
     else if (run.shown.length) this.renderPoints(rows, selected, version);
     else this.chart.say("The chart begins with the first trial that has metrics.");
@@ -56,7 +58,8 @@ export class Tradeoff {
     const known = rows.filter((row) => run.value(row, x) !== null && run.value(row, y) !== null);
     const own = x === run.info.x && y === run.info.y && known.length === run.ordered.length;
     const front = own ? run.info.front : frontOf(run, known, x, y);
-    const points = known.map((row) => this.point(row, x, y, groups.get(by).of));
+    const points = known.map((row) => this.point(row, x, y, groups.get(by).of))
+      .sort((one, two) => String(one.group).localeCompare(String(two.group), "en", { numeric: true })); // colours stay theirs
     const { info } = run;
     const build = (dark) => window.privacyCharts.tradeoffOption({
       points, xName: x, yName: y, xTitle: run.title(x), yTitle: run.title(y), front, selected, dark,
@@ -106,6 +109,7 @@ export class Tradeoff {
     const build = (dark) => window.privacyCharts.barsOption({ rows: bars, title: run.title(name), dark });
     const label = `${run.title(name)} of ${count(rows.length, "attack")}; the table below has all numbers.`;
     this.chart.title.textContent = "What each attack learns";
+    this.chart.canvas.style.height = `${90 + 44 * bars.length}px`;
     this.chart.show(build, { label, signature: [version, run.key, bars] });
     this.chart.say(GUESSING);
   }
