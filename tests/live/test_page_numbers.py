@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from live_page import Page, made_search, rows_of, served
-from report.effects_samples import study_rows, variants
-from report.effects_samples import write_study
-from support_browser import open_browser
+from report.effects_samples import study_rows, variants, write_study
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_search(tmp_path_factory.mktemp("live") / "run")
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Iterator[Page]:
-    with served(run) as address, open_browser(tmp_path_factory.mktemp("profile")) as driver:
-        yield Page(driver, address)
 
 
 NUMBERS = """
@@ -111,24 +97,19 @@ def test_why_a_trial_failed_is_told(page: Page) -> None:
     assert "the loss is not finite in epoch 3" in page.text("#panel .error")
 
 
-def test_a_study_has_its_factors_as_filters_and_columns(browser_: Any, tmp_path: Path) -> None:
+def test_a_study_has_its_factors_as_filters_and_columns(chromium: Any, tmp_path: Path) -> None:
     rows = study_rows(treated=variants(budgets=(2, 4)), architectures=3)
     with served(write_study(tmp_path / "study", rows)) as address:
-        page = Page(browser_, address).open()
+        page = Page(chromium, address).open()
         assert page.text(".panel h2:first-child") and "All measurements" in page.texts("h2")
         labels = page.texts(".filters label:not([hidden]) span")
         assert {"architecture", "variant", "seed"} <= set(labels)
         page.choose("f.variant", "original")
-        wanted = {row["trial"] for row in rows if row["factors"]["variant"] == "original"}
+        wanted = {row["trial"] for row in rows_of(tmp_path / "study") if row["factors"]["variant"] == "original"}
         assert set(page.trials) == wanted and page.cells(page.trials[0])["f.variant"] == "original"
 
 
-@pytest.fixture
-def browser_(page: Page) -> Any:
-    return page.driver
-
-
-def test_an_audit_opens_with_a_row_for_each_attack(browser_: Any, tmp_path: Path) -> None:
+def test_an_audit_opens_with_a_row_for_each_attack(chromium: Any, tmp_path: Path) -> None:
     import numpy as np
 
     from nni_privacy.attacks import TargetSignals
@@ -141,7 +122,7 @@ def test_an_audit_opens_with_a_row_for_each_attack(browser_: Any, tmp_path: Path
     report = audit_signals(signals, attacks=["loss_threshold", "gap"])
     write_audit(report, tmp_path / "audit", title="Audit of mine", facts={})
     with served(tmp_path / "audit") as address:
-        page = Page(browser_, address).open()
+        page = Page(chromium, address).open()
         assert sorted(page.trials) == ["gap", "loss_threshold"]
         assert page.text(".tradeoff h2") == "What each attack learns"
         page.click(".trials tbody tr")
@@ -149,9 +130,9 @@ def test_an_audit_opens_with_a_row_for_each_attack(browser_: Any, tmp_path: Path
         assert page.text("#panel-title") == f"Attack {page.trials[0]}"
 
 
-def test_several_runs_have_an_index_and_are_switched_between(browser_: Any, run: Path, tmp_path: Path) -> None:
+def test_several_runs_have_an_index_and_are_switched_between(chromium: Any, run: Path, tmp_path: Path) -> None:
     with served(run, made_search(tmp_path / "second", trials=3, failed=(), name="second")) as address:
-        page = Page(browser_, address).open()
+        page = Page(chromium, address).open()
         assert [text.split("\n")[0] for text in page.texts(".runs tbody th")] == ["made", "second"]
         page.click(".runs tbody tr:nth-child(2) a")
         page.wait(lambda: len(page.trials) == 3, "the second run")

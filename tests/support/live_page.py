@@ -18,7 +18,7 @@ from support_search import free_port
 from nni_privacy.live.library import Library
 from nni_privacy.live.serving import port_server
 
-CONSTRAINTS = {"mia_auc": {"max": 0.66}}
+CONSTRAINTS = {"mia_auc": "<= 0.66"}
 SECONDS = 15.0
 
 
