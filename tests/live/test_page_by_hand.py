@@ -26,7 +26,9 @@ def test_pointing_at_a_trial_tells_its_numbers(page: Page, run: Path) -> None:
     row = rows_of(run)[2]
     place = page.open().point(row["trial"])
     page.mouse("mouseMoved", place)
-    told = page.wait(lambda: next((text for text in page.texts(".tradeoff .canvas div") if "Accuracy:" in text), ""), "a tooltip")
+    told = page.wait(
+        lambda: next((text for text in page.texts(".tradeoff .canvas div") if "Accuracy:" in text), ""), "a tooltip"
+    )
     assert f"#2 {row['trial']}" in told and f"Accuracy: {row['metrics']['accuracy']:.4f}" in told
     assert f"Attack AUC: {row['metrics']['mia_auc']:.4f}" in told and "phase: initial population" in told
 
@@ -62,7 +64,12 @@ def test_any_two_metrics_can_be_axes(page: Page, run: Path) -> None:
     assert "x=overfitting" in page.fragment and "Better is to the left and down" in page.text(".tradeoff")
     low = min((row for row in rows_of(run) if row["metrics"]), key=lambda row: row["metrics"]["overfitting"])
     series = page.js("return echarts.getInstanceByDom(document.querySelector('.tradeoff .canvas')).getOption().series")
-    front = {one["trial"] for part in series if part["name"] == "Pareto front" and part["type"] == "scatter" for one in part["data"]}
+    front = {
+        one["trial"]
+        for part in series
+        if part["name"] == "Pareto front" and part["type"] == "scatter"
+        for one in part["data"]
+    }
     assert low["trial"] in front
 
 
@@ -106,7 +113,9 @@ def test_columns_are_added_and_taken_away(page: Page) -> None:
     titles = page.texts(".trials thead button")
     assert "Train accuracy" not in titles
     page.click(".columns summary")
-    page.js("[...document.querySelectorAll('.menu label')].find(one => one.innerText === 'Train accuracy').querySelector('input').click()")
+    page.js(
+        "[...document.querySelectorAll('.menu label')].find(one => one.innerText === 'Train accuracy').querySelector('input').click()"
+    )
     assert "Train accuracy" in page.texts(".trials thead button")
     page.js("document.querySelector('.menu input').focus()")
     page.press(Keys.ESCAPE)
@@ -117,13 +126,22 @@ def test_two_trials_stand_side_by_side_with_what_differs(page: Page, run: Path) 
     first, second = rows_of(run)[1], rows_of(run)[4]
     page.open()
     for row in (first, second):
-        page.js("[...document.querySelectorAll('tr')].find(one => one.dataset.trial === arguments[0]).querySelector('input').click()", row["trial"])
+        page.js(
+            "[...document.querySelectorAll('tr')].find(one => one.dataset.trial === arguments[0]).querySelector('input').click()",
+            row["trial"],
+        )
     page.click(".pairs .primary")
     page.wait_for_panel()
-    rows = {cells[0]: cells for cells in page.js(
-        "return [...document.querySelectorAll('.comparison tbody tr')].map(tr => [...tr.cells].map(cell => cell.innerText))")}
+    rows = {
+        cells[0]: cells
+        for cells in page.js(
+            "return [...document.querySelectorAll('.comparison tbody tr')].map(tr => [...tr.cells].map(cell => cell.innerText))"
+        )
+    }
     accuracies = [row["metrics"]["accuracy"] for row in (first, second)]
-    assert rows["Accuracy"][1].startswith(f"{accuracies[0]:.4f}") and rows["Accuracy"][2].startswith(f"{accuracies[1]:.4f}")
+    assert rows["Accuracy"][1].startswith(f"{accuracies[0]:.4f}") and rows["Accuracy"][2].startswith(
+        f"{accuracies[1]:.4f}"
+    )
     better = 1 + (accuracies[1] > accuracies[0])
     assert "better" in rows["Accuracy"][better] and "better" not in rows["Accuracy"][3 - better]
     assert rows["Attack AUC"][4] == "intervals overlap"
@@ -146,7 +164,9 @@ def test_keys_alone_are_enough(page: Page, run: Path) -> None:
     assert page.js("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.press(Keys.ENTER)
     page.wait_for_panel()
-    assert newest[1] in page.text("#panel-title") and page.js("return document.activeElement.closest('dialog') !== null")
+    assert newest[1] in page.text("#panel-title") and page.js(
+        "return document.activeElement.closest('dialog') !== null"
+    )
     page.press(Keys.ARROW_RIGHT)
     page.wait(lambda: newest[2] in page.text("#panel-title"), "the next trial")
     page.press(Keys.ESCAPE)
@@ -179,7 +199,9 @@ def test_charts_are_saved_as_png_and_svg(page: Page) -> None:
     (png, png_data), (svg, svg_data) = page.js("return window.saved")
     assert (png, svg) == ("made-tradeoff.png", "made-tradeoff.svg")
     assert base64.b64decode(png_data.partition("base64,")[2])[:8] == b"\x89PNG\r\n\x1a\n"
-    drawn = page.js("const text = decodeURIComponent(arguments[0].slice(arguments[0].indexOf(',') + 1)); return text", svg_data)
+    drawn = page.js(
+        "const text = decodeURIComponent(arguments[0].slice(arguments[0].indexOf(',') + 1)); return text", svg_data
+    )
     assert drawn.lstrip().startswith("<svg") and "Accuracy" in drawn
 
 
@@ -195,5 +217,6 @@ def test_the_rows_that_are_shown_are_saved_as_csv(page: Page, run: Path) -> None
         if row["trial"] in rows:
             assert float(rows[row["trial"]]["mia_auc_low"]) == row["metrics"]["mia_auc_low"]
     everything = page.driver.execute_async_script(
-        "fetch([...document.querySelectorAll('a')].find(one => one.innerText === 'CSV of all').href).then(one => one.text()).then(arguments[0])")
+        "fetch([...document.querySelectorAll('a')].find(one => one.innerText === 'CSV of all').href).then(one => one.text()).then(arguments[0])"
+    )
     assert len(list(csv.DictReader(io.StringIO(everything)))) == 12

@@ -48,14 +48,18 @@ def test_a_finished_trial_is_shown_within_five_seconds_everywhere(chromium: Any,
 def test_trials_under_way_are_listed_with_their_epochs_and_curves(chromium: Any, going: Any) -> None:
     folder, _, writer = going
     for epoch in (1, 2, 3):
-        writer.told(TrialEpoch(8, epoch, 30, {"accuracy": 0.3 + epoch / 10, "loss_threshold_mia_auc": 0.5 + epoch / 100}))
+        writer.told(
+            TrialEpoch(8, epoch, 30, {"accuracy": 0.3 + epoch / 10, "loss_threshold_mia_auc": 0.5 + epoch / 100})
+        )
     writer.began(9)
     with served(folder) as address:
         page = Page(chromium, address).open()
         page.wait(lambda: len(page.texts(".under-way li")) == 2, "both trials")
         first, second = page.texts(".under-way li")
         assert "No. 8" in first and "epoch 3 of 30" in first and "0.5300" in first and "No. 9" in second
-        series = page.js("return echarts.getInstanceByDom(document.querySelector('.under-way-panel .canvas')).getOption().series")
+        series = page.js(
+            "return echarts.getInstanceByDom(document.querySelector('.under-way-panel .canvas')).getOption().series"
+        )
         assert [one["value"] for one in series[0]["data"]] == [[1, 0.51], [2, 0.52], [3, 0.53]]
         writer.told(TrialEpoch(8, 4, 30, {"accuracy": 0.7, "loss_threshold_mia_auc": 0.54}))
         page.wait(lambda: "epoch 4 of 30" in page.texts(".under-way li")[0], "the next epoch", 5)
@@ -68,10 +72,13 @@ def test_focus_selection_scroll_and_an_open_menu_stay_while_trials_are_added(chr
     with served(folder) as address:
         page = Page(chromium, address).open()
         trial = page.trials[3]
-        page.js("""const tr = [...document.querySelectorAll('.trials tbody tr')].find(one => one.dataset.trial === arguments[0]);
+        page.js(
+            """const tr = [...document.querySelectorAll('.trials tbody tr')].find(one => one.dataset.trial === arguments[0]);
             window.row = tr; tr.querySelector('input').click(); tr.focus(); getSelection().selectAllChildren(tr.cells[2]);
             window.selected = getSelection().toString(); document.querySelector('.columns').open = true; scrollBy(0, 40);
-            window.top = tr.getBoundingClientRect().top""", trial)
+            window.top = tr.getBoundingClientRect().top""",
+            trial,
+        )
         append(folder, later[0])
         page.wait(lambda: later[0]["trial"] in page.trials, "the new row", 5)
         assert page.js("return document.activeElement === window.row")
@@ -88,10 +95,17 @@ def test_an_open_trial_stays_open_and_is_not_drawn_anew(chromium: Any, going: An
     with served(folder) as address:
         page = Page(chromium, address).open(f"#trial={rows_of(folder)[0]['trial']}")
         page.wait_for_panel()
-        page.js("window.view = document.querySelector('#panel .trial'); document.querySelector('#panel').scrollTop = 200")
+        page.js(
+            "window.view = document.querySelector('#panel .trial'); document.querySelector('#panel').scrollTop = 200"
+        )
         append(folder, later[0])
         page.wait(lambda: "9 of 12" in page.text(".card"), "the news", 5)
-        assert page.js("return document.querySelector('#panel .trial') === window.view && document.querySelector('#panel').scrollTop") == 200
+        assert (
+            page.js(
+                "return document.querySelector('#panel .trial') === window.view && document.querySelector('#panel').scrollTop"
+            )
+            == 200
+        )
 
 
 def test_the_page_says_when_the_server_is_gone_and_goes_on_when_it_is_back(chromium: Any, going: Any) -> None:

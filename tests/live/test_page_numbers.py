@@ -19,7 +19,9 @@ for (const tr of document.querySelectorAll('.trials tbody tr'))
 return found"""
 
 
-def test_every_number_of_the_table_is_that_of_the_file_with_four_digits_and_whole_on_hover(page: Page, run: Path) -> None:
+def test_every_number_of_the_table_is_that_of_the_file_with_four_digits_and_whole_on_hover(
+    page: Page, run: Path
+) -> None:
     shown = page.open().js(NUMBERS)
     rows = rows_of(run)
     assert set(shown) == {row["trial"] for row in rows}
@@ -48,23 +50,40 @@ def test_cards_name_the_best_trials(page: Page, run: Path) -> None:
     assert cards[0].startswith("Trials finished\n12 of 12") and "1 failed" in cards[0]
     assert f"{best['metrics']['accuracy']:.4f}\n{best['trial']}" in cards[1]
     assert f"{lowest['metrics']['mia_auc']:.4f}\n{lowest['trial']}" in cards[2]
-    assert f"{feasible['metrics']['accuracy']:.4f}\n{feasible['trial']}" in cards[3] and f"{len(kept)} trials keep" in cards[3]
+    assert (
+        f"{feasible['metrics']['accuracy']:.4f}\n{feasible['trial']}" in cards[3]
+        and f"{len(kept)} trials keep" in cards[3]
+    )
 
 
-def test_the_chart_has_every_measured_trial_the_front_and_what_breaks_the_constraint_shaded(page: Page, run: Path) -> None:
+def test_the_chart_has_every_measured_trial_the_front_and_what_breaks_the_constraint_shaded(
+    page: Page, run: Path
+) -> None:
     page.open()
     option = page.js("return echarts.getInstanceByDom(document.querySelector('.tradeoff .canvas')).getOption().series")
     rows = {row["trial"]: row["metrics"] for row in rows_of(run) if row["metrics"]}
-    points = {one["trial"]: one["value"] for series in option if series["type"] == "scatter" for one in series["data"]
-              if isinstance(one, dict)}
+    points = {
+        one["trial"]: one["value"]
+        for series in option
+        if series["type"] == "scatter"
+        for one in series["data"]
+        if isinstance(one, dict)
+    }
     assert points == {trial: [metrics["accuracy"], metrics["mia_auc"]] for trial, metrics in rows.items()}
-    beaten = {one for one in rows for other in rows
-              if rows[other]["accuracy"] >= rows[one]["accuracy"] and rows[other]["mia_auc"] < rows[one]["mia_auc"]}
+    beaten = {
+        one
+        for one in rows
+        for other in rows
+        if rows[other]["accuracy"] >= rows[one]["accuracy"] and rows[other]["mia_auc"] < rows[one]["mia_auc"]
+    }
     front = next(series for series in option if series["type"] == "scatter" and series["name"] == "Pareto front")
     assert {one["trial"] for one in front["data"]} == set(rows) - beaten
     (area,) = next(series["markArea"]["data"] for series in option if series.get("markArea", {}).get("data"))
     assert area[0]["coord"][1] == 0.66 and area[1]["coord"][1] > 0.66
-    assert {name for name in page.texts(".tradeoff .chart-legend button")} >= {"keeps the constraints", "breaks a constraint"}
+    assert {name for name in page.texts(".tradeoff .chart-legend button")} >= {
+        "keeps the constraints",
+        "breaks a constraint",
+    }
 
 
 def test_a_trial_has_its_cells_curves_classes_records_log_and_configuration(page: Page, run: Path) -> None:
@@ -74,7 +93,9 @@ def test_a_trial_has_its_cells_curves_classes_records_log_and_configuration(page
     assert f"{row['metrics']['mia_auc']:.4f}" in page.text("#panel .main-numbers")
     assert page.texts("#panel .cell figcaption") == ["normal cell", "reduction cell"]
     drawn = "return [...document.querySelectorAll('#panel .cell img')].map(one => [one.complete, one.naturalWidth > 100, one.alt])"
-    pictures = page.wait(lambda: [one for one in page.js(drawn) if one[0] and one[1]][1:] and page.js(drawn), "drawings")
+    pictures = page.wait(
+        lambda: [one for one in page.js(drawn) if one[0] and one[1]][1:] and page.js(drawn), "drawings"
+    )
     assert "8 edges, 4 of them fixed by the pattern" in pictures[1][2]
     assert page.texts("#panel .chart h3") == ["ROC", "By class", "Epoch by epoch"]
     roc = page.js("return echarts.getInstanceByDom(document.querySelector('#panel .canvas')).getOption()")

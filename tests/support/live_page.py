@@ -32,7 +32,10 @@ def made_search(folder: Path, *, trials: int = 12, failed: tuple[int, ...] = (5,
     rows = rows_of(folder)
     for row in rows:
         if row["status"] == "succeeded":
-            row["curves"] = {"accuracy": [0.5, 0.7, row["metrics"]["accuracy"]], "loss_threshold_mia_auc": [0.5, 0.55, 0.6]}
+            row["curves"] = {
+                "accuracy": [0.5, 0.7, row["metrics"]["accuracy"]],
+                "loss_threshold_mia_auc": [0.5, 0.55, 0.6],
+            }
     write(folder, rows)
     return folder
 
@@ -101,7 +104,9 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         self.driver.get("about:blank")
         self.driver.get(f"{self.address}{fragment}")
-        self.wait(lambda: self.js("return document.querySelectorAll('.trials tbody tr, .runs:not([hidden]) tbody tr').length"))
+        self.wait(
+            lambda: self.js("return document.querySelectorAll('.trials tbody tr, .runs:not([hidden]) tbody tr').length")
+        )
         return self
 
     def js(self, script: str, *arguments: Any) -> Any:
@@ -119,7 +124,9 @@ class Page:
         return str(self.js("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
 
     def texts(self, selector: str) -> list[str]:
-        return list(self.js("return [...document.querySelectorAll(arguments[0])].map(one => one.innerText.trim())", selector))
+        return list(
+            self.js("return [...document.querySelectorAll(arguments[0])].map(one => one.innerText.trim())", selector)
+        )
 
     def click(self, selector: str) -> None:
         self.js("document.querySelector(arguments[0]).click()", selector)
@@ -171,4 +178,6 @@ class Page:
 
     def faults(self) -> list[str]:
         """What the browser complained of since it was asked last: errors of scripts, blocked content."""
-        return [f"{one['level']}: {one['message']}" for one in self.driver.get_log("browser") if one["level"] == "SEVERE"]
+        return [
+            f"{one['level']}: {one['message']}" for one in self.driver.get_log("browser") if one["level"] == "SEVERE"
+        ]

@@ -28,8 +28,15 @@ export function textOf(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-/** Factors that the rows differ in: the columns and filters of a study. */
+const differing = new WeakMap();
+
+/** Factors that the rows differ in: the columns and filters of a study. Looked for once as long as no row changes. */
 export function varying(run) {
+  if (!differing.has(run.ordered)) differing.set(run.ordered, lookedFor(run));
+  return differing.get(run.ordered);
+}
+
+function lookedFor(run) {
   const values = new Map();
   for (const row of run.ordered) {
     for (const [name, value] of Object.entries(row.factors ?? {})) {

@@ -142,7 +142,8 @@ class App {
     const { first, changed, fresh } = run.apply(snapshot);
     if (changed) this.version += 1;
     if (first) this.startRun(run);
-    this.announce(fresh.length);
+    this.announce(run.info.state === "running" || run.info.state !== this.before ? fresh.length : 0);
+    this.before = run.info.state;
     const ids = first ? new Set() : new Set(snapshot.rows.map((row) => row.trial));
     this.head.renderRun(run, run.info.state);
     this.summary.render(run);
@@ -176,10 +177,15 @@ class App {
     this.rows = this.filters.apply(run);
     const selected = ["trial", "with"].map((key) => this.route.get(key)).filter((one) => one !== null);
     this.tradeoff.render(run, this.rows, { selected, version });
-    this.best.render(run, version);
-    this.hypervolume.render(run, version);
     this.renderTable();
     this.panel.render(run, { changed });
+    // What stands below comes after what is looked at first.
+    clearTimeout(this.later);
+    this.later = setTimeout(() => {
+      if (this.run !== run) return;
+      this.hypervolume.render(run, version);
+      this.best.render(run, version);
+    });
   }
 
   renderTable() {

@@ -12,7 +12,7 @@ const MOST_CLASSES = 40;
 export function cellFigures(cells) {
   return h("div", { class: "cells" }, cells.map((cell) => h("figure", { class: "cell" },
     h("figcaption", {}, plain(cell.name, 40)),
-    h("div", { class: "scroll" }, h("img", { src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(cell.svg)}`, alt: plain(cell.label ?? cell.name, 400) })))));
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": plain(cell.name, 40) }, h("img", { src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(cell.svg)}`, alt: plain(cell.label ?? cell.name, 400) })))));
 }
 
 /** Least values of the axes of ROC curves: what so many records can resolve. */

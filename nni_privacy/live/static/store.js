@@ -8,6 +8,7 @@ export class Run {
     this.rows = new Map();
     this.ordered = [];
     this.metrics = new Map();
+    this.shownOf = null;
   }
 
   /** Where to ask for what has changed. */
@@ -73,6 +74,14 @@ export class Run {
 
   /** Metrics that may stand on an axis or in a column: those that are not ends of others' intervals. */
   get shown() {
+    if (this.shownOf !== this.ordered) {
+      this.shownOf = this.ordered;
+      this.shownOnes = this.lookForShown();
+    }
+    return this.shownOnes;
+  }
+
+  lookForShown() {
     const ends = new Set(this.info.metrics.flatMap((metric) => [metric.low, metric.high]));
     const measured = new Set(this.ordered.flatMap((row) => Object.keys(row.metrics)));
     return this.info.metrics.filter((metric) => !ends.has(metric.name) && measured.has(metric.name));

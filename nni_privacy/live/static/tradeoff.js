@@ -58,8 +58,7 @@ export class Tradeoff {
     const known = rows.filter((row) => run.value(row, x) !== null && run.value(row, y) !== null);
     const own = x === run.info.x && y === run.info.y && known.length === run.ordered.length;
     const front = own ? run.info.front : frontOf(run, known, x, y);
-    const points = known.map((row) => this.point(row, x, y, groups.get(by).of))
-      .sort((one, two) => String(one.group).localeCompare(String(two.group), "en", { numeric: true })); // colours stay theirs
+    const points = inGroups(known.map((row) => this.point(row, x, y, groups.get(by).of)));
     const { info } = run;
     const build = (dark) => window.privacyCharts.tradeoffOption({
       points, xName: x, yName: y, xTitle: run.title(x), yTitle: run.title(y), front, selected, dark,
@@ -113,6 +112,14 @@ export class Tradeoff {
     this.chart.show(build, { label, signature: [version, run.key, bars] });
     this.chart.say(GUESSING);
   }
+}
+
+/** Points in the order of their groups' names, so that a group keeps its colour whichever trial came first. */
+function inGroups(points) {
+  const names = [...new Set(points.map((point) => point.group ?? ""))]
+    .sort((one, two) => one.localeCompare(two, "en", { numeric: true }));
+  const places = new Map(names.map((name, place) => [name, place]));
+  return points.sort((one, two) => places.get(one.group ?? "") - places.get(two.group ?? ""));
 }
 
 /** What points can be coloured by, each with few enough values. */

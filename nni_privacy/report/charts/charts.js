@@ -32,6 +32,7 @@
     curves: ["#fb923c", "#56b4e9", "#4ade80", "#c4b5fd", "#facc15", "#f472b6", "#22d3ee", "#cbd5e1"],
   };
   const SYMBOLS = ["circle", "triangle", "rect", "roundRect", "pin", "arrow"];
+  const COUNTS = new Intl.NumberFormat("en-US"); // made once: it takes longer than all else of a point
   const OTHERS = "other trials", FRONT = "Pareto front", OUTSIDE = "outside the constraints", SELECTED = "selected";
 
   function palette(dark) { return dark ? DARK : LIGHT; }
@@ -41,8 +42,8 @@
   /* A number for people: four digits of a fraction, thousands set apart. */
   function number(value) {
     if (!finite(value)) { return "–"; }
-    if (Number.isInteger(value)) { return value.toLocaleString("en-US"); }
-    return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en-US")
+    if (Number.isInteger(value)) { return COUNTS.format(value); }
+    return Math.abs(value) >= 1000 ? COUNTS.format(Math.round(value))
       : Math.abs(value) < 10 ? value.toFixed(4) : value.toPrecision(5);
   }
 

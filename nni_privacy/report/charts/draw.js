@@ -1,7 +1,8 @@
 /*
  * Draws what charts.js builds, with ECharts; needs both before it, and adds to window.privacyCharts:
  *
- * draw(element, option, {label, pick})           shows it, with a legend of buttons (.chart-legend) before the element
+ * draw(element, option, {label, pick, renderer}) shows it, with a legend of buttons (.chart-legend) before the element;
+ *                                                renderer: "svg", or "canvas", which is lighter for thousands of points
  * image(option, "png" | "svg", {width, height})  a data URL
  */
 (function (root) {
@@ -65,8 +66,8 @@
   }
 
   /* A new chart in an element: follows its size, goes through its points by the arrow keys, and tells of what is picked. */
-  function start(element) {
-    const chart = root.echarts.init(element, null, { renderer: "svg" }), spoken = document.createElement("span");
+  function start(element, renderer) {
+    const chart = root.echarts.init(element, null, { renderer: renderer || "svg" }), spoken = document.createElement("span");
     const state = { chart: chart, spoken: spoken, legend: document.createElement("div"), stops: [], at: -1, pick: null };
     spoken.setAttribute("role", "status");
     spoken.style.cssText = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap";
@@ -86,7 +87,7 @@
    */
   function draw(element, option, settings) {
     let state = drawn.get(element);
-    if (!state || state.chart.isDisposed()) { state = start(element); drawn.set(element, state); }
+    if (!state || state.chart.isDisposed()) { state = start(element, settings && settings.renderer); drawn.set(element, state); }
     const before = state.chart.getOption(), selected = (before && before.legend && before.legend[0].selected) || {};
     const list = legend(element, state.chart, option, selected);
     state.legend.replaceWith(list);
