@@ -33,6 +33,7 @@
   };
   const SYMBOLS = ["circle", "triangle", "rect", "roundRect", "pin", "arrow"];
   const COUNTS = new Intl.NumberFormat("en-US"); // made once: it takes longer than all else of a point
+  const MANY = 500;
   const OTHERS = "other trials", FRONT = "Pareto front", OUTSIDE = "outside the constraints", SELECTED = "selected";
 
   function palette(dark) { return dark ? DARK : LIGHT; }
@@ -133,6 +134,7 @@
     return Object.assign({
       name: name, type: "scatter", data: data, symbol: symbol, symbolSize: size, z: 4,
       itemStyle: { color: colour, borderWidth: 0 }, emphasis: { scale: 1.5 },
+      large: data.length > MANY, largeThreshold: MANY, progressive: 0, // one path for all, in place of a shape each
     }, more);
   }
 
