@@ -59,7 +59,8 @@ def test_any_two_metrics_can_be_axes(page: Page, run: Path) -> None:
     page.open()
     page.choose("x", "overfitting")
     page.choose("y", "mia_tpr_at_1pct_fpr")
-    axes = "const one = echarts.getInstanceByDom(document.querySelector('.tradeoff .canvas')).getOption(); return [one.xAxis[0].name, one.yAxis[0].name]"
+    axes = """const one = echarts.getInstanceByDom(document.querySelector('.tradeoff .canvas')).getOption();
+        return [one.xAxis[0].name, one.yAxis[0].name]"""
     assert page.js(axes) == ["Overfitting", "TPR at 1% FPR"]
     assert "x=overfitting" in page.fragment and "Better is to the left and down" in page.text(".tradeoff")
     low = min((row for row in rows_of(run) if row["metrics"]), key=lambda row: row["metrics"]["overfitting"])
@@ -114,7 +115,8 @@ def test_columns_are_added_and_taken_away(page: Page) -> None:
     assert "Train accuracy" not in titles
     page.click(".columns summary")
     page.js(
-        "[...document.querySelectorAll('.menu label')].find(one => one.innerText === 'Train accuracy').querySelector('input').click()"
+        """[...document.querySelectorAll('.menu label')].find(one => one.innerText === 'Train accuracy')
+            .querySelector('input').click()"""
     )
     assert "Train accuracy" in page.texts(".trials thead button")
     page.js("document.querySelector('.menu input').focus()")
@@ -127,7 +129,8 @@ def test_two_trials_stand_side_by_side_with_what_differs(page: Page, run: Path) 
     page.open()
     for row in (first, second):
         page.js(
-            "[...document.querySelectorAll('tr')].find(one => one.dataset.trial === arguments[0]).querySelector('input').click()",
+            """[...document.querySelectorAll('tr')].find(one => one.dataset.trial === arguments[0])
+                .querySelector('input').click()""",
             row["trial"],
         )
     page.click(".pairs .primary")
@@ -135,7 +138,8 @@ def test_two_trials_stand_side_by_side_with_what_differs(page: Page, run: Path) 
     rows = {
         cells[0]: cells
         for cells in page.js(
-            "return [...document.querySelectorAll('.comparison tbody tr')].map(tr => [...tr.cells].map(cell => cell.innerText))"
+            """return [...document.querySelectorAll('.comparison tbody tr')].map(
+                tr => [...tr.cells].map(cell => cell.innerText))"""
         )
     }
     accuracies = [row["metrics"]["accuracy"] for row in (first, second)]
@@ -186,7 +190,8 @@ def test_every_control_can_be_reached_by_the_tabulator_and_has_a_name(page: Page
             break
     kinds = {tag for tag, _ in seen}
     assert {"A", "BUTTON", "SELECT", "INPUT", "SUMMARY", "TR"} <= kinds
-    names = """return [...document.querySelectorAll('button, select, input, a[href], summary')].filter(one => one.checkVisibility()
+    names = """return [...document.querySelectorAll('button, select, input, a[href], summary')].filter(one =>
+        one.checkVisibility()
         && !(one.innerText || one.getAttribute('aria-label') || one.labels?.length || one.title)).length"""
     assert page.js(names) == 0
 
@@ -217,6 +222,7 @@ def test_the_rows_that_are_shown_are_saved_as_csv(page: Page, run: Path) -> None
         if row["trial"] in rows:
             assert float(rows[row["trial"]]["mia_auc_low"]) == row["metrics"]["mia_auc_low"]
     everything = page.driver.execute_async_script(
-        "fetch([...document.querySelectorAll('a')].find(one => one.innerText === 'CSV of all').href).then(one => one.text()).then(arguments[0])"
+        """fetch([...document.querySelectorAll('a')].find(one => one.innerText === 'CSV of all').href)
+            .then(one => one.text()).then(arguments[0])"""
     )
     assert len(list(csv.DictReader(io.StringIO(everything)))) == 12

@@ -73,9 +73,14 @@ def test_focus_selection_scroll_and_an_open_menu_stay_while_trials_are_added(chr
         page = Page(chromium, address).open()
         trial = page.trials[3]
         page.js(
-            """const tr = [...document.querySelectorAll('.trials tbody tr')].find(one => one.dataset.trial === arguments[0]);
-            window.row = tr; tr.querySelector('input').click(); tr.focus(); getSelection().selectAllChildren(tr.cells[2]);
-            window.selected = getSelection().toString(); document.querySelector('.columns').open = true; scrollBy(0, 40);
+            """const rows = [...document.querySelectorAll('.trials tbody tr')];
+            const tr = window.row = rows.find(one => one.dataset.trial === arguments[0]);
+            tr.querySelector('input').click();
+            tr.focus();
+            getSelection().selectAllChildren(tr.cells[2]);
+            window.selected = getSelection().toString();
+            document.querySelector('.columns').open = true;
+            scrollBy(0, 40);
             window.top = tr.getBoundingClientRect().top""",
             trial,
         )
@@ -102,7 +107,8 @@ def test_an_open_trial_stays_open_and_is_not_drawn_anew(chromium: Any, going: An
         page.wait(lambda: "9 of 12" in page.text(".card"), "the news", 5)
         assert (
             page.js(
-                "return document.querySelector('#panel .trial') === window.view && document.querySelector('#panel').scrollTop"
+                """const panel = document.querySelector('#panel');
+                return panel.querySelector('.trial') === window.view && panel.scrollTop"""
             )
             == 200
         )

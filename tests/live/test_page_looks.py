@@ -15,7 +15,8 @@ pytestmark = pytest.mark.browser
 
 WIDE = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 BEYOND = """return [...document.querySelectorAll('body *')].filter(one => {
-    if (one.closest('svg') && one.tagName !== 'svg' || !one.checkVisibility() || one.closest('.visually-hidden, .skip')) return false;
+    if (one.closest('svg') && one.tagName !== 'svg' || !one.checkVisibility()) return false;
+    if (one.closest('.visually-hidden, .skip')) return false;
     for (let box = one.parentElement; box && box.tagName !== 'BODY'; box = box.parentElement)
         if (getComputedStyle(box).overflowX !== 'visible') return false;
     return one.getBoundingClientRect().right > document.documentElement.clientWidth + 1;
@@ -33,7 +34,8 @@ def test_the_page_is_never_wider_than_the_window(page: Page, run: Path, width: i
         page.open(fragment, width=width).wait_for_panel()
         assert page.js("const one = document.querySelector('#panel'); return one.scrollWidth - one.clientWidth") <= 0
         assert page.js(
-            "const box = document.querySelector('#panel').getBoundingClientRect(); return [box.left >= 0, box.right <= innerWidth]"
+            """const box = document.querySelector('#panel').getBoundingClientRect();
+            return [box.left >= 0, box.right <= innerWidth]"""
         ) == [True, True]
 
 
@@ -80,7 +82,8 @@ def test_nothing_moves_for_who_does_not_want_it(page: Page) -> None:
 
 def test_charts_have_a_text_that_names_their_alternative(page: Page) -> None:
     labels = page.open().js(
-        "return [...document.querySelectorAll('.canvas')].filter(one => one.checkVisibility()).map(one => one.ariaLabel)"
+        """return [...document.querySelectorAll('.canvas')].filter(one => one.checkVisibility())
+            .map(one => one.ariaLabel)"""
     )
     assert len(labels) == 3 and all(labels)
     assert (

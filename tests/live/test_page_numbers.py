@@ -80,7 +80,7 @@ def test_the_chart_has_every_measured_trial_the_front_and_what_breaks_the_constr
     assert {one["trial"] for one in front["data"]} == set(rows) - beaten
     (area,) = next(series["markArea"]["data"] for series in option if series.get("markArea", {}).get("data"))
     assert area[0]["coord"][1] == 0.66 and area[1]["coord"][1] > 0.66
-    assert {name for name in page.texts(".tradeoff .chart-legend button")} >= {
+    assert set(page.texts(".tradeoff .chart-legend button")) >= {
         "keeps the constraints",
         "breaks a constraint",
     }
@@ -92,7 +92,8 @@ def test_a_trial_has_its_cells_curves_classes_records_log_and_configuration(page
     assert page.text("#panel-title") == f"Trial {row['trial']}, No. 3"
     assert f"{row['metrics']['mia_auc']:.4f}" in page.text("#panel .main-numbers")
     assert page.texts("#panel .cell figcaption") == ["normal cell", "reduction cell"]
-    drawn = "return [...document.querySelectorAll('#panel .cell img')].map(one => [one.complete, one.naturalWidth > 100, one.alt])"
+    drawn = """return [...document.querySelectorAll('#panel .cell img')].map(
+        one => [one.complete, one.naturalWidth > 100, one.alt])"""
     pictures = page.wait(
         lambda: [one for one in page.js(drawn) if one[0] and one[1]][1:] and page.js(drawn), "drawings"
     )

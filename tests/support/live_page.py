@@ -140,7 +140,9 @@ class Page:
     def choose(self, name: str, value: str) -> None:
         """Chooses in a ``select``, as a person does."""
         script = """const select = document.querySelector(`select[name="${arguments[0]}"]`);
-            select.value = arguments[1]; select.dispatchEvent(new Event('change', {bubbles: true})); return select.value"""
+            select.value = arguments[1];
+            select.dispatchEvent(new Event('change', {bubbles: true}));
+            return select.value"""
         assert self.js(script, name, value) == value
 
     @property
@@ -154,7 +156,8 @@ class Page:
 
     def cells(self, trial: str) -> dict[str, str]:
         """What a row says, by the key of the column."""
-        script = """const tr = [...document.querySelectorAll('.trials tbody tr')].find(one => one.dataset.trial === arguments[0]);
+        script = """const rows = [...document.querySelectorAll('.trials tbody tr')];
+            const tr = rows.find(one => one.dataset.trial === arguments[0]);
             const keys = [...document.querySelectorAll('.trials thead button')].map(one => one.dataset.key);
             return Object.fromEntries(keys.map((key, at) => [key, tr.cells[at + 1].innerText]))"""
         return dict(self.js(script, trial))

@@ -1,4 +1,4 @@
-"""Deque's axe-core on a page that is open: the file that the package axe-playwright-python ships, put in by selenium."""
+"""Deque's axe-core on a page that is open: the file that axe-playwright-python ships, put in by selenium."""
 
 from __future__ import annotations
 

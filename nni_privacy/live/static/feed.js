@@ -103,9 +103,10 @@ export async function getJson(address, abort = new AbortController()) {
 }
 
 async function reasonOf(answer) {
+  const text = (await answer.text()).slice(0, 400);
   try {
-    return String((await answer.json()).error).slice(0, 400);
+    return String(JSON.parse(text).error);
   } catch {
-    return String(answer.status);
+    return text || String(answer.status);
   }
 }
