@@ -45,6 +45,20 @@ def test_a_finished_trial_is_shown_within_five_seconds_everywhere(chromium: Any,
         assert "10 of 12" in page.text(".card") and "left" in page.text(".card")
 
 
+def test_a_page_that_is_opened_before_the_first_trial_ends_shows_all_of_it_later(chromium: Any, going: Any) -> None:
+    folder, later, _ = going
+    write(folder, [])
+    with served(folder) as address:
+        page = Page(chromium, address).open(rows=0)
+        page.wait(lambda: "No trial has finished yet" in page.text(".table-box"), "the empty table")
+        append(folder, later[0])
+        page.wait(lambda: page.trials == [later[0]["trial"]], "the first row", 5)
+        cells = page.cells(later[0]["trial"])
+        for name in ("accuracy", "mia_auc"):
+            assert cells[name].startswith(f"{later[0]['metrics'][name]:.4f}")
+        page.point(later[0]["trial"])
+
+
 def test_trials_under_way_are_listed_with_their_epochs_and_curves(chromium: Any, going: Any) -> None:
     folder, _, writer = going
     for epoch in (1, 2, 3):

@@ -81,6 +81,7 @@ for (const [index, series] of option.series.entries()) {
     return [box.left + at[0], box.top + at[1]];
 }
 return null"""
+_ROWS = "return document.querySelectorAll('.trials tbody tr, .runs:not([hidden]) tbody tr').length"
 TRADEOFF = ".tradeoff .canvas"
 
 
@@ -96,17 +97,15 @@ class Page:
     driver: Any
     address: str
 
-    def open(self, fragment: str = "", *, width: int = 1400, scheme: str = "light") -> Page:
-        """Opens it anew, as a browser of that width and colour scheme does, and waits for its rows."""
+    def open(self, fragment: str = "", *, width: int = 1400, scheme: str = "light", rows: int = 1) -> Page:
+        """Opens it anew, as a browser of that width and colour scheme does, and waits for that many rows."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         self.driver.get("about:blank")
         self.driver.get(f"{self.address}{fragment}")
-        self.wait(
-            lambda: self.js("return document.querySelectorAll('.trials tbody tr, .runs:not([hidden]) tbody tr').length")
-        )
+        self.wait(lambda: self.js(_ROWS) >= rows, "the rows")
         return self
 
     def js(self, script: str, *arguments: Any) -> Any:

@@ -18,7 +18,7 @@ export class TrialTable {
     this.page = 0;
     this.current = null;
     this.bodies = new Map();
-    this.chosen = null;
+    this.wishes = new Map();
     this.shownFor = null;
     this.head = h("tr");
     this.body = h("tbody", { onkeydown: (event) => this.key(event), onclick: (event) => this.click(event) });
@@ -38,7 +38,7 @@ export class TrialTable {
     Object.assign(this, { run, rows, flags });
     if (this.shownFor !== run.key) this.startRun();
     this.columns = columnsOf(run);
-    this.chosen ??= firstColumns(run, this.columns);
+    this.chosen = this.chooseColumns();
     this.visible = this.columns.filter((column) => column.always && column.key !== "sequence" || this.chosen.has(column.key));
     this.sorted = this.sort(rows);
     this.page = Math.max(0, Math.min(this.page, Math.ceil(this.sorted.length / PAGE) - 1));
@@ -47,9 +47,16 @@ export class TrialTable {
     this.renderBody();
   }
 
+  /** Those that are shown first, which grow with what the run's trials report, and what somebody changed of it. */
+  chooseColumns() {
+    const chosen = firstColumns(this.run, this.columns);
+    for (const [key, shown] of this.wishes) chosen[shown ? "add" : "delete"](key);
+    return chosen;
+  }
+
   startRun() {
     this.shownFor = this.run.key;
-    this.chosen = null;
+    this.wishes.clear();
     this.page = 0;
     this.current = null;
     this.bodies.clear();
@@ -117,13 +124,13 @@ export class TrialTable {
   }
 
   renderMenu() {
-    const signature = this.columns.map((column) => column.key).join("\u0000");
-    if (signature === this.menuSignature) return;
+    const signature = this.columns.map((column) => `${column.key} ${this.chosen.has(column.key)}`).join("\u0000");
+    if (signature === this.menuSignature || this.menu.contains(document.activeElement)) return;
     this.menuSignature = signature;
     const optional = this.columns.filter((column) => !column.always || column.key === "sequence");
     fill(this.menu, optional.map((column) => h("label", { class: "check" },
       h("input", { type: "checkbox", checked: this.chosen.has(column.key), onchange: (event) => {
-        this.chosen[event.target.checked ? "add" : "delete"](column.key);
+        this.wishes.set(column.key, event.target.checked);
         this.render(this.run, this.rows, this.flags);
       } }), column.title)));
   }
