@@ -112,9 +112,13 @@ def test_two_thousand_trials_open_in_a_page_that_stays_small(chromium: Any, tmp_
         page.js("[...document.querySelectorAll('.pager button')].at(-1).click()")
         assert "1,951 to 2,000 of 2,000" in page.text(".pager")
         alone = min(rows_of(folder), key=lambda row: row["metrics"]["accuracy"])
-        page.mouse("mouseMoved", page.point(alone["trial"]))
         told = f"Accuracy: {alone['metrics']['accuracy']:.4f}"
-        page.wait(lambda: any(told in text for text in page.texts(".tradeoff .canvas div")), "a tooltip")
+
+        def pointed_at() -> bool:  # a chart that is drawn anew meanwhile hides its tooltip
+            page.mouse("mouseMoved", page.point(alone["trial"]))
+            return any(told in text for text in page.texts(".tradeoff .canvas div"))
+
+        page.wait(pointed_at, "a tooltip")
         for kind in ("mousePressed", "mouseReleased"):
             page.mouse(kind, page.point(alone["trial"]))
         page.wait_for_panel()

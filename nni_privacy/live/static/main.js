@@ -27,7 +27,6 @@ class App {
     this.route = new Route();
     this.index = null;
     this.run = null;
-    this.version = 0;
     this.unspoken = 0;
     this.spokenAt = 0;
     this.gone = new Set();
@@ -140,7 +139,6 @@ class App {
 
   told(run, snapshot) {
     const { first, changed, fresh } = run.apply(snapshot);
-    if (changed) this.version += 1;
     if (first) this.startRun(run);
     this.announce(run.info.state === "running" || run.info.state !== this.before ? fresh.length : 0);
     this.before = run.info.state;
@@ -173,18 +171,18 @@ class App {
   }
 
   render(changed = new Set()) {
-    const { run, version } = this;
+    const { run } = this;
     this.rows = this.filters.apply(run);
     const selected = ["trial", "with"].map((key) => this.route.get(key)).filter((one) => one !== null);
-    this.tradeoff.render(run, this.rows, { selected, version });
+    this.tradeoff.render(run, this.rows, { selected });
     this.renderTable();
     this.panel.render(run, { changed });
     // What stands below comes after what is looked at first.
     clearTimeout(this.later);
     this.later = setTimeout(() => {
       if (this.run !== run) return;
-      this.hypervolume.render(run, version);
-      this.best.render(run, version);
+      this.hypervolume.render(run);
+      this.best.render(run);
     });
   }
 

@@ -51,7 +51,7 @@ export function duration(seconds) {
 export function roughly(seconds) {
   if (typeof seconds !== "number" || !Number.isFinite(seconds) || seconds < 0) return NONE;
   if (seconds < 60) return "less than 1 min";
-  return duration(Math.round(seconds / 60) * 60);
+  return `about ${duration(Math.round(seconds / 60) * 60)}`;
 }
 
 /** A count with its thousands set apart. */

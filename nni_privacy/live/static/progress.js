@@ -63,7 +63,7 @@ export class BestSoFar {
     this.element = this.chart.element;
   }
 
-  render(run, version) {
+  render(run) {
     const { info } = run;
     const measured = run.ordered.some((row) => run.value(row, info.x) !== null || run.value(row, info.y) !== null);
     show(this.element, !run.audit && !run.study && measured);
@@ -73,12 +73,14 @@ export class BestSoFar {
       ? { metric: FEASIBLE, title: `Feasible ${inText(run.title(info.x))}`, better: run.better(info.x) }
       : panelOf(run, info.x);
     const panels = [first, panelOf(run, info.y)];
+    const names = panels.flatMap((panel) => [panel.metric, panel.low, panel.high]).filter(Boolean);
     const rows = run.ordered.map((row) => ({ trial: row.trial, sequence: row.sequence, status: row.status,
-      metrics: { ...row.metrics, [FEASIBLE]: row.feasible ? run.value(row, info.x) : null } }));
+      metrics: { ...Object.fromEntries(names.map((name) => [name, row.metrics[name]])),
+        ...(bounded && { [FEASIBLE]: row.feasible ? run.value(row, info.x) : null }) } }));
     const build = (dark) => window.privacyCharts.progressOption({ rows, panels, dark });
     const best = run.rows.get(info.best_feasible);
     const word = best ? `The best${bounded ? " that keeps the constraints" : ""} is ${plain(best.trial, 20)} with ${short(run.value(best, info.x))}.` : "";
-    this.chart.show(build, { label: `Best values so far over ${count(rows.length, "trial")}. ${word}`, signature: [version, run.key] });
+    this.chart.show(build, { label: `Best values so far over ${count(rows.length, "trial")}. ${word}`, signature: [run.key, panels, rows] });
   }
 }
 
@@ -96,12 +98,12 @@ export class Hypervolume {
     this.element = this.chart.element;
   }
 
-  render(run, version) {
+  render(run) {
     const points = run.info.hypervolume ?? [];
     show(this.element, !run.audit && !run.study && points.length > 1);
     if (this.element.hidden) return;
     const build = (dark) => window.privacyCharts.hypervolumeOption({ points, dark });
     const label = `Hypervolume of the front, from ${short(points[0][1])} to ${short(points.at(-1)[1])} after trial ${points.at(-1)[0]}.`;
-    this.chart.show(build, { label, signature: [version, run.key, points.length, points.at(-1)] });
+    this.chart.show(build, { label, signature: [run.key, points] });
   }
 }

@@ -47,7 +47,7 @@ export class Summary {
     const planned = info.planned;
     const ended = ordered.length;
     const value = typeof planned === "number" ? `${whole(ended)} of ${whole(planned)}` : whole(ended);
-    const left = info.state !== "running" ? null : typeof info.seconds_left === "number" ? `about ${roughly(info.seconds_left)} left` : "time left not known yet";
+    const left = info.state !== "running" ? null : typeof info.seconds_left === "number" ? `${roughly(info.seconds_left)} left` : "time left not known yet";
     const failed = ordered.filter((row) => row.status === "failed").length;
     const parts = [left, typeof info.elapsed === "number" && `${duration(info.elapsed)} so far`, failed > 0 && `${failed} failed`];
     const words = info.state === "running" ? parts : parts.map((one) => one && one.replace(" so far", " in all"));

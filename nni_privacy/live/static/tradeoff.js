@@ -32,19 +32,19 @@ export class Tradeoff {
     return { x, y: known("y") ?? names.find((name) => name !== x) ?? x };
   }
 
-  /** Draws rows that passed the filters; `selected` are trials with a ring, `version` counts changes of the rows. */
-  render(run, rows, { selected, version }) {
+  /** Draws rows that passed the filters; `selected` are trials with a ring. */
+  render(run, rows, { selected }) {
     this.run = run;
     show(this.fields, !run.audit && run.shown.length > 1);
     this.element.classList.toggle("bars", run.audit);
     if (!run.audit) this.chart.canvas.style.height = "";
-    if (run.audit) this.renderAttacks(rows, version);
-    else if (run.shown.length) this.renderPoints(rows, selected, version);
+    if (run.audit) this.renderAttacks(rows);
+    else if (run.shown.length) this.renderPoints(rows, selected);
     else this.chart.say("The chart begins with the first trial that has metrics.");
     show(this.chart.canvas, run.shown.length > 0);
   }
 
-  renderPoints(rows, selected, version) {
+  renderPoints(rows, selected) {
     const { run } = this;
     const { x, y } = this.axes;
     const metrics = run.shown.map((metric) => [metric.name, plain(metric.title)]);
@@ -64,7 +64,7 @@ export class Tradeoff {
       points, xName: x, yName: y, xTitle: run.title(x), yTitle: run.title(y), front, selected, dark,
       constraints: info.constraints, better: { x: run.better(x), y: run.better(y) },
     });
-    const signature = [version, run.key, x, y, by, this.bars.checked, selected, known.map((row) => row.trial)];
+    const signature = [run.key, x, y, selected, points, front, info.constraints, info.metrics];
     this.chart.show(build, { label: this.label(known, front, x, y), signature });
     this.chart.say(this.note(rows.length - known.length, x, y));
   }
@@ -101,7 +101,7 @@ export class Tradeoff {
       + "The table below has all numbers; arrow keys go from point to point, Enter opens one.";
   }
 
-  renderAttacks(rows, version) {
+  renderAttacks(rows) {
     const { run } = this;
     const name = run.metrics.has(run.info.y) ? run.info.y : run.shown[0]?.name;
     const bars = rows.map((row) => ({ name: plain(row.trial, 40), value: run.value(row, name), ...run.interval(row, name) }));
@@ -109,7 +109,7 @@ export class Tradeoff {
     const label = `${run.title(name)} of ${count(rows.length, "attack")}; the table below has all numbers.`;
     this.chart.title.textContent = "What each attack learns";
     this.chart.canvas.style.height = `${90 + 44 * bars.length}px`;
-    this.chart.show(build, { label, signature: [version, run.key, bars] });
+    this.chart.show(build, { label, signature: [run.key, bars] });
     this.chart.say(GUESSING);
   }
 }
