@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the live page, which ``nni-privacy view DIR --no-token`` serves, of a run that goes on.
+"""Takes the README's pictures of the live page, as ``nni-privacy view DIR --no-token`` serves it while a run goes on.
 
 python docs/live_screenshots.py [--port 8121] [--run 0] docs/images
 """
