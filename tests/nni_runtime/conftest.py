@@ -11,11 +11,15 @@ import pytest
 from support_manager import Manager, run_manager
 
 from nni_privacy.nni_runtime.overlay import MARKER
+from nni_privacy.nni_runtime.patches.web import WEB_PATCHES
 from nni_privacy.nni_runtime.repairing import Repair
 from nni_privacy.nni_runtime.repairs import REPAIRS
 
 # NNI as it is published, as far as the slow tests go: each of them is shown to fail on it.
-LEFT_OUT = "pairing,routes,loopback,traversal,mia_auc_column,chart_parameters,chart_search_space,chart_numeric_metrics"
+LEFT_OUT = ",".join(
+    ("pairing", "routes", "loopback", "traversal", "chart_parameters", "chart_search_space")
+    + tuple(patch.name for patch in WEB_PATCHES)
+)
 
 
 @pytest.fixture
@@ -54,6 +58,14 @@ def broken_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     """The same, shorter, on NNI as it is published."""
     folder = tmp_path_factory.mktemp("broken")
     with run_manager("nas", folder / "run", trials=4, concurrency=2, delay=3, without=LEFT_OUT) as manager:
+        yield manager
+
+
+@pytest.fixture(scope="session")
+def darts_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
+    """24 architectures of the DARTS space, two edges of them fixed; nothing is trained."""
+    folder = tmp_path_factory.mktemp("darts")
+    with run_manager("darts", folder / "run", trials=24, concurrency=2) as manager:
         yield manager
 
 
