@@ -111,11 +111,11 @@ class Page:
             return found !== undefined;"""
         assert wait_for(lambda: self.run(script, selector, text)), (selector, text)
 
-    def choose(self, selector: str, option: str) -> None:
-        """Chooses an option of a drop-down."""
-        self.click(selector)
+    def choose(self, selector: str, option: str, *, shown: str = "") -> None:
+        """Chooses an option of the first drop-down of a selector that shows ``shown``."""
+        self.click(selector, shown)
         self.click("[role=option]", option)
-        assert wait_for(lambda: option in self.texts(selector)[0])
+        assert wait_for(lambda: option in self.texts(selector))
 
     def texts(self, selector: str) -> list[str]:
         """What the elements of a selector show."""

@@ -236,7 +236,7 @@ self.nniPrivacy = (() => {
         return [...searched, ...[...metrics.axes.keys()].filter((name) => isAxis(name, metrics.axes))];
     }
 
-    const AXIS_ROOM = 78;
+    const AXIS_ROOM = 90;
     // Room for the labels left of the first axis and in two rows above all of them.
     const MARGIN = { top: 58, right: 52, bottom: 20, left: 92 };
 
