@@ -89,10 +89,12 @@ def _is_fixed(mutable: Any) -> bool:
 def chart_parameters(original: Original, self: Any) -> dict[str, Any]:
     dumped = original(self)
     if dumped.get("sample"):
-        dumped[_SUMMARY], fixed = {}, {}
+        searched: dict[str, int | float | str] = {}
+        fixed: dict[str, int | float | str] = {}
         for label, value in dumped["sample"].items():
-            place = fixed if _is_fixed(self.mutables.mutables.get(label)) else dumped[_SUMMARY]
+            place = fixed if _is_fixed(self.mutables.mutables.get(label)) else searched
             place[chart_label(label)] = chart_value(value)
+        dumped[_SUMMARY] = searched
         if fixed:
             dumped[_FIXED] = fixed
     return dumped

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
-from support_browser import open_browser
+from support_browser import open_browser, shown
 from support_manager import Manager, final_metrics, parameters
 from support_pages import Page, serve_pages, wait_for
 
@@ -55,11 +55,6 @@ def best(run: Manager, key: str, *, low: bool = False) -> tuple[str, float]:
     return (min if low else max)(found, key=lambda one: one[1])
 
 
-def digits(value: float) -> str:
-    """Four digits, as the pages are meant to show them."""
-    return f"{value:.4g}"
-
-
 # --- navigation ---
 
 
@@ -100,11 +95,11 @@ def test_metrics_have_four_digits_and_the_whole_number_as_title(page: Page, dart
     page.open("detail")
     cell = "#tableList [data-automation-key='metric/mia_auc'] .name"
     values = [final_metrics(trial)["mia_auc"] for trial in darts_run.trials][:20]
-    assert page.texts(cell) == [digits(value) for value in values]
+    assert page.texts(cell) == [shown(value) for value in values]
     assert page.titles(cell) == [str(value) for value in values]
     default = "#tableList [data-automation-key=latestAccuracy] .name"
     values = [final_metrics(trial)["default"] for trial in darts_run.trials][:20]
-    assert page.texts(default) == [f"{digits(value)} (FINAL)" for value in values]
+    assert page.texts(default) == [f"{shown(value)} (FINAL)" for value in values]
     assert page.titles(default) == [str(value) for value in values]
     assert long_numbers(page.texts("body")) == []
     page.open("oview")
@@ -122,19 +117,21 @@ def tooltip(page: Page, selector: str) -> tuple[str, str | None]:
     """Text of the first point's tooltip, and the title of the number in it."""
     page.chart(selector, "dispatchAction({type: 'showTip', seriesIndex: 0, dataIndex: 0})")
     assert wait_for(lambda: page.texts(".tooldetailAccuracy"))
-    return page.texts(".tooldetailAccuracy")[0], page.run("return document.querySelector('.tooldetailAccuracy b')?.title")
+    return page.texts(".tooldetailAccuracy")[0], page.run(
+        "return document.querySelector('.tooldetailAccuracy b')?.title"
+    )
 
 
-def test_tooltips_have_four_digits(page: Page, darts_run: Manager) -> None:
+def test_tooltips_have_four_shown(page: Page, darts_run: Manager) -> None:
     first = darts_run.trials[0]
     page.open("detail")
     text, whole = tooltip(page, ".default-metric-graph")
-    assert f"default: {digits(final_metrics(first)['default'])}\n" in text
+    assert f"default: {shown(final_metrics(first)['default'])}\n" in text
     assert whole == str(final_metrics(first)["default"])
     page.click("[role=tab]", "Intermediate")
     assert wait_for(lambda: page.texts(".intermediate-graph"))
     text, whole = tooltip(page, ".intermediate-graph")
-    assert whole and f"Intermediate: {digits(float(whole))}\n" in text
+    assert whole and f"Intermediate: {shown(float(whole))}\n" in text
 
 
 @pytest.mark.parametrize("unrepaired", [["tooltips_of_charts"]], indirect=True)
@@ -150,8 +147,8 @@ def test_cards_show_best_accuracy_and_lowest_auc_with_their_trials(page: Page, d
     page.open("oview")
     (high, accuracy), (low, auc) = best(darts_run, "accuracy"), best(darts_run, "mia_auc", low=True)
     assert [text.split("\n") for text in page.texts(CARDS)[1:]] == [
-        [digits(accuracy), "Best accuracy", f"trial {high}"],
-        [digits(auc), "Lowest AUC", f"trial {low}"],
+        [shown(accuracy), "Best accuracy", f"trial {high}"],
+        [shown(auc), "Lowest AUC", f"trial {low}"],
     ]
     assert page.titles(f"{CARDS} .bestMetric > [title]") == [str(accuracy), str(auc)]
 
@@ -171,7 +168,7 @@ def test_top_trials_have_both_columns_and_can_be_ordered_by_the_auc(page: Page, 
     page.choose(ORDER, "mia_auc")
     aucs = sorted((final_metrics(trial)["mia_auc"], str(trial["sequenceId"])) for trial in darts_run.succeeded)[:10]
     assert wait_for(lambda: page.texts(numbers) == [number for _, number in aucs])
-    assert page.texts("#succTable [data-automation-key=mia_auc]") == [digits(auc) for auc, _ in aucs]
+    assert page.texts("#succTable [data-automation-key=mia_auc]") == [shown(auc) for auc, _ in aucs]
     assert "Minimize" in page.texts(".overviewBestMetric .active")[0]
     assert page.chart(".overviewChart", "getOption().yAxis[0].name") == "mia_auc"
     drawn = page.chart(".overviewChart", "getOption().series[0].data.map(point => [point[1], String(point[0])])")
@@ -311,8 +308,8 @@ def test_parameters_show_what_the_pattern_fixed(page: Page, darts_run: Manager, 
     assert fixed["reduction_2_op1"] == fixed["reduction_2_op2"] == "avg_pool_3x3"
     page.click(".ms-DetailsRow [data-icon-name=ChevronRight]")
     assert wait_for(lambda: page.texts(".bgHyper"))
-    shown = page.texts(".bgHyper")[0].partition("fixed:")[2]
-    assert all(re.search(rf'{label}:\s*"{re.escape(value)}"', shown) for label, value in fixed.items())
+    tree = page.texts(".bgHyper")[0].partition("fixed:")[2]
+    assert all(re.search(rf'{label}:\s*"{re.escape(value)}"', tree) for label, value in fixed.items())
     assert "reduction_5_op1" in page.texts(".bgHyper")[0].partition("fixed:")[0]
 
 
@@ -378,7 +375,7 @@ def test_top_trials_can_be_sorted_by_either_metric(page: Page, darts_run: Manage
     top = page.texts("#succTable [data-automation-key=sequenceId]")
     by_number = {str(trial["sequenceId"]): final_metrics(trial) for trial in darts_run.succeeded}
     for column, key in (("accuracy", "default"), ("mia_auc", "mia_auc")):
-        order = sorted(top, key=lambda number: by_number[number][key])  # noqa: B023
+        order = sorted(top, key=lambda number: by_number[number][key])
         sort_by(page, "#succTable", column)
         first = wait_for(lambda: one_of(page, order, order[::-1]))  # noqa: B023
         sort_by(page, "#succTable", column)
@@ -387,8 +384,8 @@ def test_top_trials_can_be_sorted_by_either_metric(page: Page, darts_run: Manage
 
 def one_of(page: Page, *orders: list[str]) -> list[str]:
     """The order in which Top trials stand, if it is one of these."""
-    shown = page.texts("#succTable [data-automation-key=sequenceId]")
-    return shown if shown in orders else []
+    order = page.texts("#succTable [data-automation-key=sequenceId]")
+    return order if order in orders else []
 
 
 # --- the dialog that compares ---
@@ -417,8 +414,8 @@ def test_compared_trials_have_four_digits_and_no_name_lies_over_a_value(page: Pa
     compare(page)
     assert overlapping_rows(page) == 0
     assert long_numbers(page.texts(".compare-modal-table")) == []
-    shown = " ".join(page.titles(".compare-modal-table td"))  # type: ignore[arg-type]
-    assert all(str(final_metrics(trial)["mia_auc"]) in shown for trial in darts_run.trials[:2])
+    titles = " ".join(page.titles(".compare-modal-table td"))  # type: ignore[arg-type]
+    assert all(str(final_metrics(trial)["mia_auc"]) in titles for trial in darts_run.trials[:2])
     page.choose(".selectKeys .ms-Dropdown-title", "loss_threshold_mia_auc")
     name = "getOption().yAxis[0].name"
     assert wait_for(lambda: page.chart(".compare-modal", name) == "loss_threshold_mia_auc")
@@ -452,4 +449,3 @@ def test_without_the_patch_pages_are_as_wide_as_a_screen(unrepaired: Page) -> No
     for name in ("oview", "detail", "experiment"):
         unrepaired.open(name)
         assert unrepaired.run("return document.documentElement.scrollWidth") > 1000
-

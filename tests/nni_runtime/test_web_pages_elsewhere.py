@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_browser import browser  # noqa: F401
+from support_browser import browser, shown  # noqa: F401
 from support_manager import Manager, final_metrics, run_manager
 from support_pages import Page, serve_pages, wait_for
 
@@ -39,7 +39,7 @@ def test_pages_of_plain_numbers_are_as_ever(browser: Any, plain_run: Manager) ->
     value, number = max(found)
     page.open("oview")
     (card,) = page.texts(".focus-status-metric > div")[1:]
-    assert card.split("\n") == [f"{value:.4g}", "Best metric", f"trial {number}"]
+    assert card.split("\n") == [shown(value), "Best metric", f"trial {number}"]
     assert page.texts(".top-order") == [] and page.texts("#succTable [role=columnheader]")[-1] == "Default metric"
     assert page.texts("#succTable [data-automation-key=sequenceId]") == [one for _, one in sorted(found, reverse=True)]
     assert "Tuner" in page.texts(".overviewBasicInfo")[0]
@@ -49,9 +49,13 @@ def test_pages_of_plain_numbers_are_as_ever(browser: Any, plain_run: Manager) ->
     page.open("detail")
     assert page.texts(".default-metric .ms-Dropdown-title") == ["Maximize"]
     assert page.run("return document.querySelectorAll('[title=\"Customized trial\"]').length") == 4
-    for tab, shown in (("Hyper-parameter", ".parcoords .dimension"), ("Duration", "canvas"), ("Intermediate", "canvas")):
+    for tab, drawn in (
+        ("Hyper-parameter", ".parcoords .dimension"),
+        ("Duration", "canvas"),
+        ("Intermediate", "canvas"),
+    ):
         page.click("[role=tab]", tab)
-        assert wait_for(lambda: page.texts(shown))  # noqa: B023
+        assert wait_for(lambda: page.texts(drawn))  # noqa: B023
     page.click(".ms-DetailsRow [data-icon-name=ChevronRight]")
     assert wait_for(lambda: "x:" in "".join(page.texts(".bgHyper")))
     assert page.errors() == []

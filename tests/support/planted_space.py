@@ -1,4 +1,4 @@
-"""The DARTS space with an evaluator that trains nothing: its metrics are planted, so that pages of a run fill in seconds.
+"""The DARTS space with an evaluator that trains nothing: its metrics are planted, so that pages fill in seconds.
 
 A trial's accuracy comes from the operation at node 3 of the normal cell, its AUC from that at node 5 of the reduction
 cell, with little noise: of all choices these two vary most with them.
@@ -13,8 +13,8 @@ import nni
 from nni.nas.evaluator import FunctionalEvaluator
 
 from nni_privacy.cells.darts import DARTS_OPERATIONS
-from nni_privacy.search_spaces import DARTS
 from nni_privacy.evaluator import architecture_text
+from nni_privacy.search_spaces import DARTS
 
 EPOCHS, BUDGET = 3, 2
 DECIDES_ACCURACY, DECIDES_AUC = ("normal", 3), ("reduction", 5)

@@ -119,10 +119,8 @@ class Page:
 
     def texts(self, selector: str) -> list[str]:
         """What the elements of a selector show."""
-        return list(self.run(
-            "return [...document.querySelectorAll(arguments[0])].map(one => (one.innerText ?? one.textContent).trim())",
-            selector,
-        ))
+        show = "one => (one.innerText ?? one.textContent).trim()"
+        return list(self.run(f"return [...document.querySelectorAll(arguments[0])].map({show})", selector))
 
     def titles(self, selector: str) -> list[str | None]:
         return list(self.run("return [...document.querySelectorAll(arguments[0])].map(one => one.title)", selector))

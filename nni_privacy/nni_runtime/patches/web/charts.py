@@ -10,12 +10,12 @@ __all__ = ["CHART_PATCHES"]
 _GRID = '({grid:{left:"8%"},tooltip:{trigger:"item",enterable:e,'
 _GRID_WITH_LABELS = '({grid:{left:"4%",right:60,containLabel:!0},tooltip:{trigger:"item",enterable:e,'
 _Y_AXIS = 'yAxis:{name:"Default metric",type:"value",scale:!0}'
-_NAMED_Y_AXIS = (
-    'yAxis:{name:"default"===t?"Default metric":t,nameTextStyle:{align:"left"},type:"value",scale:!0}'
-)
+_NAMED_Y_AXIS = 'yAxis:{name:"default"===t?"Default metric":t,nameTextStyle:{align:"left"},type:"value",scale:!0}'
+
+Hooks = tuple[str, str, str, str, str]
 
 
-def _metric_graph(file: str, *, trials: str, kept: str, draw: str, hooks: str, change: str) -> tuple[Edit, ...]:
+def _metric_graph(file: str, *, trials: str, kept: str, draw: str, hooks: Hooks, change: str) -> tuple[Edit, ...]:
     """The edits of one of the two copies of the graph, whose variables have names of their own.
 
     Args:
@@ -51,7 +51,9 @@ def _metric_graph(file: str, *, trials: str, kept: str, draw: str, hooks: str, c
             'styles:{dropdown:{width:100}},className:"para-filter-percent"})),',
             'styles:{dropdown:{width:220}},className:"para-filter-percent metric-key"})),',
         ),
-        Edit(file, 'theme:"nni_theme",lazyUpdate:!0,onEvents:', 'theme:"nni_theme",notMerge:!0,lazyUpdate:!0,onEvents:'),
+        Edit(
+            file, 'theme:"nni_theme",lazyUpdate:!0,onEvents:', 'theme:"nni_theme",notMerge:!0,lazyUpdate:!0,onEvents:'
+        ),
     )
 
 
@@ -80,8 +82,8 @@ CHART_PATCHES = (
         why="the graph of a metric says 'Default metric' whatever it shows, draws 0 where there is none, and prefers "
         "the highest AUC",
         edits=(
-            *_metric_graph(DETAIL, trials="c", kept="r", draw="h", hooks="SNxvg", change="f"),
-            *_metric_graph(OVERVIEW, trials="o", kept="l", draw="E", hooks="xybhv", change="g"),
+            *_metric_graph(DETAIL, trials="c", kept="r", draw="h", hooks=("S", "N", "x", "v", "g"), change="f"),
+            *_metric_graph(OVERVIEW, trials="o", kept="l", draw="E", hooks=("x", "y", "b", "h", "v"), change="g"),
             Edit(
                 DETAIL,
                 'data:a},yAxis:{type:"value",name:"Metric",scale:!0},series:l}',
@@ -114,7 +116,7 @@ CHART_PATCHES = (
     ),
     Patch.of(
         name="chart_numeric_metrics",
-        why="a metric that is a text (the trained architecture) becomes an unreadable axis of the hyper-parameter chart",
+        why="a metric that is a text (the architecture) becomes an unreadable axis of the hyper-parameter chart",
         edits={
             DETAIL: {
                 "for(const[l,r]of n.axes){const a=A(r);if(l===d": (
@@ -160,7 +162,11 @@ CHART_PATCHES = (
                 "options:e,onChange:P,styles:{root:{width:150}}",
                 'options:e,onChange:P,className:"metric-key",styles:{root:{width:220}}',
             ),
-            Edit(DETAIL_STYLE, ".parameter{height:100%}", ".parameter{height:100%;overflow-x:auto;overflow-y:hidden;position:relative}"),
+            Edit(
+                DETAIL_STYLE,
+                ".parameter{height:100%}",
+                ".parameter{height:100%;overflow-x:auto;overflow-y:hidden;position:relative}",
+            ),
         ),
     ),
 )

@@ -12,7 +12,8 @@ _LIBRARY = "static/static/js/964.*.js"
 
 # Unicode symbols for the icons that the page and its widgets use, by the widget library's names.
 _GLYPHS = {
-    "Add": "+", "Calendar": "▦", "Blocked": "⊘", "Blocked2": "⊘", "BarChartHorizontal": "☷", "BulletedList": "☰", "Cancel": "✕",
+    "Add": "+", "Blocked": "⊘", "Blocked2": "⊘", "BarChartHorizontal": "☷", "BulletedList": "☰", "Calendar": "▦",
+    "Cancel": "✕",
     "CheckMark": "✓", "ChevronDown": "▾", "ChevronDownSmall": "▾", "ChevronLeft": "‹", "ChevronRight": "›",
     "ChevronRightMed": "›", "ChevronUp": "▴", "ChevronUpSmall": "▴", "CircleRing": "○", "Clear": "✕",
     "Completed": "✔", "Copy": "❐", "CustomList": "≣", "Delete": "✕", "DisableUpdates": "⊘", "DoubleChevronLeft": "«",

@@ -44,7 +44,8 @@ margin:0 0 14px;max-height:none;position:static}
 .nni #tableList .idCopy,.nni #tableList .detail-button{flex-wrap:nowrap}
 .ms-Panel-main,.logPanel .ms-Panel-main{width:96%!important}
 .panel{padding:0 12px}
-.compare-modal .compare-modal-table .column{max-width:110px;min-width:110px;overflow-wrap:anywhere;padding:0 8px;white-space:normal}
+.compare-modal .compare-modal-table .column{max-width:110px;min-width:110px;
+overflow-wrap:anywhere;padding:0 8px;white-space:normal}
 .compare-modal .compare-modal-table{width:98%}
 .nni.experiments-info .headerCon{width:100%}
 .nni.experiments-info .nav{justify-content:space-between}

@@ -11,7 +11,8 @@ _LAST_PAGE = 'n.createElement("img",{src:o,alt:"Details icon"}))))'
 # A shield, of the size, the grey and the blue of the icons beside it, which are pictures of 36 pixels.
 _SHIELD = (
     'n.createElement("svg",{width:36,height:36,viewBox:"-8 -8 36 36",fill:"none",strokeWidth:1.6,"aria-hidden":!0},'
-    'n.createElement("path",{d:"M10 2 17 4.5V9.5C17 14 14 16.8 10 18.2 6 16.8 3 14 3 9.5V4.5Z",strokeLinejoin:"round"}),'
+    'n.createElement("path",{d:"M10 2 17 4.5V9.5C17 14 14 16.8 10 18.2 6 16.8 3 14 3 9.5V4.5Z",'
+    'strokeLinejoin:"round"}),'
     'n.createElement("path",{d:"M7 10 9.2 12.2 13.2 7.8",strokeLinecap:"round",strokeLinejoin:"round"}))'
 )
 _LINK = (

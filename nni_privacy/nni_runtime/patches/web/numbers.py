@@ -18,7 +18,7 @@ _LATEST = "n.createElement(Oe.Z,{value:e._formattedLatestAccuracy})"
 
 _PARAMETERS = "${JSON.stringify((0,m.cJ)(e.data[3]),null,4)}"
 _POINT = {
-    "<div><span>Trial ID: </span>${e.data[2]}</div>": "<div><span>Trial ID: </span>${self.nniPrivacy.html(e.data[2])}</div>",
+    "<span>Trial ID: </span>${e.data[2]}": "<span>Trial ID: </span>${self.nniPrivacy.html(e.data[2])}",
     _PARAMETERS: "${self.nniPrivacy.html(JSON.stringify((0,m.cJ)(e.data[3]),null,4))}",
     "${t}: </span>${e.data[1]}": "${self.nniPrivacy.html(t)}: </span>${self.nniPrivacy.numberHtml(e.data[1])}",
 }
@@ -53,7 +53,7 @@ NUMBER_PATCHES = (
             OVERVIEW: _POINT,
             DETAIL: {
                 **_POINT,
-                "<div><span>Trial ID: </span>${a}</div>": "<div><span>Trial ID: </span>${self.nniPrivacy.html(a)}</div>",
+                "<span>Trial ID: </span>${a}": "<span>Trial ID: </span>${self.nniPrivacy.html(a)}",
                 "<span>Intermediate: </span>${t.data}": (
                     "<span>Intermediate: </span>${self.nniPrivacy.numberHtml(t.data)}"
                 ),

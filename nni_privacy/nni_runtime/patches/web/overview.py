@@ -79,7 +79,8 @@ OVERVIEW_PATCHES = (
             Edit(
                 OVERVIEW,
                 "n.createElement(v.W,{columns:T,items:D,",
-                'n.createElement(v.W,{columns:T.filter((e=>"mia_auc"!==e.key||D.some((e=>void 0!==e.mia_auc)))),items:D,',
+                'n.createElement(v.W,{columns:T.filter((e=>"mia_auc"!==e.key||D.some((e=>void 0!==e.mia_auc)))),'
+                "items:D,",
             ),
             # Room for one more column beside them.
             Edit(OVERVIEW, 'fieldName:"sequenceId",minWidth:133', 'fieldName:"sequenceId",minWidth:80'),

@@ -12,9 +12,7 @@ _SORTED = (
     'Object.is(e[n],1/0)||Object.is(e[n],-1/0)||"object"===typeof e[n]?1:void 0===t[n]||Object.is(t[n],NaN)||'
     'Object.is(t[n],1/0)||Object.is(t[n],-1/0)||"object"===typeof t[n]?-1:(r?e[n]<t[n]:e[n]>t[n])?1:-1}))}'
 )
-_CLICKED = (
-    "const a=!p.slice().filter((e=>t.key===e.key))[0].isSortedDescending;M({field:t.key,isDescend:a})"
-)
+_CLICKED = "const a=!p.slice().filter((e=>t.key===e.key))[0].isSortedDescending;M({field:t.key,isDescend:a})"
 _PARAMETER = "JSON.parse(this.info.hyperParameters[0]).parameters}"
 
 TABLE_PATCHES = (
@@ -52,10 +50,12 @@ TABLE_PATCHES = (
                 "for(const t of this.trials.values()){if(!t.initialized())continue;const r=[];"
                 "for(const e of t.intermediates.filter(Boolean))",
             ),
+            Edit(DETAIL, "of e.parameters(t))l[`space/", "of self.nniPrivacy.parametersOf(e,t))l[`space/"),
             Edit(
-                DETAIL, "of e.parameters(t))l[`space/", "of self.nniPrivacy.parametersOf(e,t))l[`space/"
+                DETAIL,
+                "Array.from(a.parameters(e).entries())",
+                "Array.from(self.nniPrivacy.parametersOf(a,e).entries())",
             ),
-            Edit(DETAIL, "Array.from(a.parameters(e).entries())", "Array.from(self.nniPrivacy.parametersOf(a,e).entries())"),
             Edit(DETAIL, "parameters:a(t.parameters(e))", "parameters:a(self.nniPrivacy.parametersOf(t,e))"),
         ),
     ),

@@ -1,4 +1,4 @@
-"""What unfolds of a trial, and the dialog that compares trials: fixed choices, room for labels, nothing that is dead."""
+"""What unfolds of a trial, and the dialog that compares trials: fixed choices, room for labels, no dead button."""
 
 from __future__ import annotations
 
