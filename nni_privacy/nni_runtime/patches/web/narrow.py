@@ -50,7 +50,7 @@ overflow-wrap:anywhere;padding:0 8px;white-space:normal}
 .nni.experiments-info .headerCon{width:100%}
 .nni.experiments-info .nav{justify-content:space-between}
 .nni.experiments-info .nav .logoTitle{display:none}
-.nni.experiments-info .nav>*{flex:0 1 auto;width:auto!important}
+.nni.experiments-info .nav>*{flex:0 1 auto;min-width:0!important;width:auto!important}
 .nni.experiments-info .nav .navOptions *{min-width:0;width:auto!important}
 .nni.experiments-info .contentBox{margin:0;width:100%}
 .nni.experiments-info .content{margin:12px 6px;width:auto}

@@ -62,7 +62,7 @@ TRIAL_PATCHES = (
             Edit(
                 DETAIL_STYLE,
                 ".compare-modal .ms-Dialog-main{min-width:450px;width:50%}",
-                ".compare-modal .ms-Dialog-main{max-width:900px;min-width:min(450px,96vw);width:60%}",
+                ".compare-modal .ms-Dialog-main{max-width:900px;min-width:min(450px,92vw);width:60%}",
             ),
             Edit(DETAIL_STYLE, ".selectKeys .ms-Dropdown{width:120px}", ".selectKeys .ms-Dropdown{width:220px}"),
         ),
