@@ -6,9 +6,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from support_browser import open_browser
 from support_manager import Manager, run_manager
+from support_pages import Page, serve_pages
 
 from nni_privacy.nni_runtime.overlay import MARKER
 from nni_privacy.nni_runtime.patches.web import WEB_PATCHES
@@ -69,6 +72,34 @@ def darts_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     folder = tmp_path_factory.mktemp("darts")
     with run_manager("darts", folder / "run", trials=24, concurrency=2) as manager:
         yield manager
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for all tests of NNI's own pages."""
+    with open_browser(tmp_path_factory.mktemp("browser") / "profile") as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(driver: Any, darts_run: Manager) -> Page:
+    """The pages as the manager serves them, 1400 pixels wide, with nothing remembered."""
+    made = Page(driver, f"http://127.0.0.1:{darts_run.port}")
+    made.resize(1400)
+    driver.get(f"{made.address}/logo.png")
+    made.run("localStorage.clear()")
+    made.errors()
+    return made
+
+
+@pytest.fixture
+def unrepaired(request: pytest.FixtureRequest, driver: Any, darts_run: Manager) -> Iterator[Page]:
+    """The same pages without the patches that a test names."""
+    with serve_pages(darts_run.port, without=request.param) as address:
+        made = Page(driver, address)
+        made.resize(1400)
+        driver.get_log("browser")
+        yield made
 
 
 @pytest.fixture

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
-from support_browser import open_browser, shown
+from support_browser import shown
 from support_manager import Manager, final_metrics, parameters
 from support_pages import Page, serve_pages, wait_for
 
@@ -19,34 +18,6 @@ CARDS = ".focus-status-metric > div"
 ORDER, KEY = ".top-order .ms-Dropdown-title", ".metric-key .ms-Dropdown-title"
 MODE, MODES = ".para-filter .ms-Dropdown-title", ".default-metric .ms-Dropdown-title"
 SEARCHED = 6
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One browser for all tests of this file."""
-    with open_browser(tmp_path_factory.mktemp("browser") / "profile") as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(driver: Any, darts_run: Manager) -> Page:
-    """The pages as the manager serves them, 1400 pixels wide, with nothing remembered."""
-    made = Page(driver, f"http://127.0.0.1:{darts_run.port}")
-    made.resize(1400)
-    driver.get(f"{made.address}/logo.png")
-    made.run("localStorage.clear()")
-    made.errors()
-    return made
-
-
-@pytest.fixture
-def unrepaired(request: pytest.FixtureRequest, driver: Any, darts_run: Manager) -> Iterator[Page]:
-    """The same pages without the patches that a test names."""
-    with serve_pages(darts_run.port, without=request.param) as address:
-        made = Page(driver, address)
-        made.resize(1400)
-        driver.get_log("browser")
-        yield made
 
 
 def best(run: Manager, key: str, *, low: bool = False) -> tuple[str, float]:

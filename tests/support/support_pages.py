@@ -7,10 +7,11 @@ prefix, and passes questions on. That each repair is needed is shown that way wi
 from __future__ import annotations
 
 import http.client
+import json
 import mimetypes
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,16 +20,24 @@ from nni_privacy.nni_runtime.overlay import find_node_package
 from nni_privacy.nni_runtime.patches.registry import PATCHES, patched_texts
 
 PASSED_ON = ("/api/", "/logs/", "/privacy/")
+NOTHING: Mapping[str, Callable[[Any], Any]] = {}
 
 
 @contextmanager
-def serve_pages(manager_port: int, *, without: Collection[str] = (), prefix: str = "") -> Iterator[str]:
+def serve_pages(
+    manager_port: int,
+    *,
+    without: Collection[str] = (),
+    prefix: str = "",
+    changed: Mapping[str, Callable[[Any], Any]] = NOTHING,
+) -> Iterator[str]:
     """Serves the pages of the manager's web UI.
 
     Args:
         manager_port: of the manager that answers for the run.
         without: names of patches that the pages lack.
         prefix: first part of all addresses, such as ``/lab``.
+        changed: end of an address to what becomes of the manager's answer, for what no short run shows.
 
     Yields:
         The address of the pages, without a slash at its end.
@@ -41,6 +50,9 @@ def serve_pages(manager_port: int, *, without: Collection[str] = (), prefix: str
             path = self.path.removeprefix(prefix)
             if path.startswith(PASSED_ON):
                 status, kind, body = _ask(manager_port, path)
+                for end, change in changed.items():
+                    if path.endswith(end):
+                        body = json.dumps(change(json.loads(body))).encode()
             else:
                 status, kind, body = 200, *_page(path.partition("?")[0])
             self.send_response(status)
