@@ -165,7 +165,7 @@ CHART_PATCHES = (
             Edit(
                 DETAIL_STYLE,
                 ".parameter{height:100%}",
-                ".parameter{height:100%;overflow-x:auto;overflow-y:hidden;position:relative}",
+                ".parameter{overflow-x:auto;overflow-y:hidden;position:relative}",
             ),
         ),
     ),
