@@ -165,7 +165,7 @@ CHART_PATCHES = (
             Edit(
                 DETAIL_STYLE,
                 ".parameter{height:100%}",
-                ".parameter{overflow-x:auto;overflow-y:hidden;position:relative}",
+                ".parameter{overflow:auto hidden;position:relative}",
             ),
         ),
     ),
