@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 
 # Where NNI's web UI looks for the choices of an architecture (RETIARIIPARAMETERS in webui/src/static/const.ts).
 _SUMMARY = "mutation_summary"
+# Ours: what was fixed beforehand, which the page shows among the parameters of a trial; no axis is made of it.
+_FIXED = "fixed_choices"
 START_SECONDS = 60
 """Time that NNI's manager may take to start."""
 _LOOK_SECONDS = 0.1
@@ -87,11 +89,14 @@ def _is_fixed(mutable: Any) -> bool:
 def chart_parameters(original: Original, self: Any) -> dict[str, Any]:
     dumped = original(self)
     if dumped.get("sample"):
-        dumped[_SUMMARY] = {
-            chart_label(label): chart_value(value)
-            for label, value in dumped["sample"].items()
-            if not _is_fixed(self.mutables.mutables.get(label))
-        }
+        searched: dict[str, int | float | str] = {}
+        fixed: dict[str, int | float | str] = {}
+        for label, value in dumped["sample"].items():
+            place = fixed if _is_fixed(self.mutables.mutables.get(label)) else searched
+            place[chart_label(label)] = chart_value(value)
+        dumped[_SUMMARY] = searched
+        if fixed:
+            dumped[_FIXED] = fixed
     return dumped
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support_browser import browser  # noqa: F401
+from support_browser import browser, shown  # noqa: F401
 from support_search import SMALL, Search, wait_for
 
 from nni_privacy.cells.darts import Genotype
@@ -38,22 +38,15 @@ def test_the_page_shows_the_audited_architectures(browser: Any, finished: Search
     assert len(finished.trials) == TOP_K
     browser.get(finished.page("detail"))
 
-    def shown() -> list[str]:
+    def cells_now() -> list[str]:
         return browser.execute_script(CELLS)
 
     names = [trial["trial"] for trial in finished.trials]
-    assert wait_for(lambda: all(any(name in cell.split() for cell in shown()) for name in names), "the table", 30)
-    cells = shown()
+    assert wait_for(lambda: all(any(name in cell.split() for cell in cells_now()) for name in names), "the table", 30)
+    cells = cells_now()
     for trial in finished.trials:
         for metric in ("mia_auc", "accuracy"):
-            assert any(_shows(cell, trial["metrics"][metric]) for cell in cells), (metric, cells)
-
-
-def _shows(cell: str, value: float) -> bool:
-    try:
-        return abs(float(cell.split()[0]) - value) < 1e-5
-    except (ValueError, IndexError):
-        return False
+            assert any(cell.split()[:1] == [shown(trial["metrics"][metric])] for cell in cells), (metric, cells)
 
 
 def test_its_architectures_are_trials_like_others(finished: Search) -> None:

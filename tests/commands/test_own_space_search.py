@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support_browser import browser, trial_table  # noqa: F401
+from support_browser import browser, shown, trial_table  # noqa: F401
 from support_search import Search
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def test_accuracy_and_auc_are_seen_in_the_web_ui(browser: Any, finished: Search)
     assert columns[at + 1] == "mia_auc (metric)"
     assert len(finished.trials) == 2
     for trial in finished.trials:
-        assert trial["trial"] in cells and str(trial["metrics"]["mia_auc"]) in cells
+        assert trial["trial"] in cells and shown(trial["metrics"]["mia_auc"]) in cells
 
 
 def test_the_report_names_the_space_and_what_was_chosen(finished: Search) -> None:

@@ -39,6 +39,18 @@ def test_a_dumped_model_repeats_its_choices_where_the_web_ui_looks(repaired: Non
     assert dumped["sample"] == {"op": "tanh", "width": 8, "pair": [0, 2]}
 
 
+def test_what_was_fixed_is_told_beside_what_was_searched(repaired: None) -> None:
+    from nni.mutable import Categorical
+    from nni.nas.space import SimplifiedModelSpace
+
+    model = frozen_model()
+    narrowed = {**model.mutables.mutables, "op": Categorical(["tanh"], label="op")}
+    dumped = SimplifiedModelSpace(model.model, narrowed, model.evaluator).freeze(model.sample)._dump()
+    assert dumped["mutation_summary"] == {"width": 8, "pair": "0,2"}
+    assert dumped["fixed_choices"] == {"op": "tanh"}
+    assert "fixed_choices" not in model._dump()
+
+
 def test_a_space_that_is_not_frozen_has_no_choices_to_repeat(repaired: None) -> None:
     import tiny_space
     from nni.nas.space import SimplifiedModelSpace

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support_browser import browser  # noqa: F401
+from support_browser import browser, shown  # noqa: F401
 from support_manager import Manager, final_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -66,11 +66,11 @@ def test_mia_auc_is_a_default_column_beside_the_default_metric(browser: Any, rep
     screenshot(browser, "detail")
     at = headers.index("Default metric") + 1
     assert headers[at : at + 2] == ["mia_auc (metric)", "notices (metric)"]
-    shown = " ".join(cell for row in browser.execute_script(ROWS) for cell in row)
+    cells = " ".join(cell for row in browser.execute_script(ROWS) for cell in row)
     for trial in repaired_run.succeeded:
-        assert trial["trialJobId"] in shown
-        assert str(final_metrics(trial)["mia_auc"]) in shown
-        assert final_metrics(trial)["notices"] in shown
+        assert trial["trialJobId"] in cells
+        assert shown(final_metrics(trial)["mia_auc"]) in cells
+        assert final_metrics(trial)["notices"] in cells
 
 
 def test_without_the_patch_mia_auc_is_hidden(browser: Any, broken_run: Manager) -> None:  # noqa: F811

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["nas", "hpo"])
+    parser.add_argument("kind", choices=["nas", "hpo", "darts"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--trials", type=int, required=True)
@@ -25,8 +25,9 @@ def main() -> None:
     parser.add_argument("--without", default="")
     parser.add_argument("--token", action="store_true")
     args = parser.parse_args()
-    overlay = install(without=[name for name in args.without.split(",") if name], token=args.token)
-    experiment = {"nas": nas, "hpo": hpo}[args.kind](args)
+    without = [name for name in args.without.split(",") if name]
+    overlay = install(without=without, token=args.token, warm_trials=args.kind == "darts")
+    experiment = {"nas": nas, "hpo": hpo, "darts": darts}[args.kind](args)
     try:
         experiment.run(args.port)
         say({"id": experiment.id, "manager": experiment._proc.pid, "overlay": str(overlay)})
@@ -55,6 +56,20 @@ def nas(args: argparse.Namespace) -> Any:
     from nni.nas.strategy import Random
 
     experiment = NasExperiment(tiny_space.TinySpace(), tiny_space.evaluator(), Random(seed=1))
+    common(experiment.config, args)
+    return experiment
+
+
+def darts(args: argparse.Namespace) -> Any:
+    """A search of the DARTS space with edges fixed, from warm trials: dozens of them in seconds."""
+    import planted_space
+    from nni.nas.experiment import NasExperiment
+    from nni.nas.strategy import Random
+
+    from nni_privacy.strategies import FixedPattern
+
+    strategy = FixedPattern(Random(seed=1), "demotion-reduction", budget=planted_space.BUDGET)
+    experiment = NasExperiment(planted_space.space(), planted_space.evaluator(), strategy)
     common(experiment.config, args)
     return experiment
 

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import ROUND_HALF_UP, Context
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,12 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     """A fresh browser for one test."""
     with open_browser(tmp_path / "profile") as driver:
         yield driver
+
+
+def shown(value: float) -> str:
+    """A metric as the web UI shows it: four digits, of a tie the larger number, as in JavaScript."""
+    rounded = Context(prec=4, rounding=ROUND_HALF_UP).create_decimal_from_float(value)
+    return f"{rounded.normalize():f}"
 
 
 _HEADERS = "return [...document.querySelectorAll('[role=columnheader]')].map(header => header.innerText.trim())"
