@@ -321,6 +321,25 @@ def sort_by(page: Page, table: str, column: str) -> list[str]:
     return wait_for(lambda: page.texts(f"{table} [data-automation-key=sequenceId]"))
 
 
+def numbers_of_rows(page: Page) -> list[str]:
+    return page.texts("[data-automation-key=sequenceId]")
+
+
+def test_an_address_leads_to_the_row_of_a_trial(page: Page, darts_run: Manager) -> None:
+    wanted = darts_run.succeeded[3]
+    page.open(f"detail?trial={wanted['trialJobId']}")
+    assert wait_for(lambda: numbers_of_rows(page) == [str(wanted["sequenceId"])]), numbers_of_rows(page)
+    assert page.run("return document.querySelector('input[placeholder=Search]').value").startswith("Trial id:")
+    page.open("detail?trial=%3Cscript%3E")
+    assert wait_for(lambda: len(numbers_of_rows(page)) > 1)
+
+
+@pytest.mark.parametrize("unrepaired", [["linked_trial"]], indirect=True)
+def test_without_the_patch_an_address_shows_all_trials(unrepaired: Page, darts_run: Manager) -> None:
+    unrepaired.open(f"detail?trial={darts_run.succeeded[3]['trialJobId']}")
+    assert wait_for(lambda: len(numbers_of_rows(unrepaired)) > 1)
+
+
 @pytest.mark.parametrize("column", ["latestAccuracy", "metric/mia_auc"])
 def test_each_click_on_a_title_sorts(page: Page, darts_run: Manager, column: str) -> None:
     key = {"latestAccuracy": "default", "metric/mia_auc": "mia_auc"}[column]

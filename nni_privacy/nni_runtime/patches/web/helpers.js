@@ -303,6 +303,14 @@ self.nniPrivacy = (() => {
         });
     }
 
+    // --- links ---
+
+    // The condition of the table of trials that an address sets: ?trial=ID, as the Privacy page links to a row.
+    function linkedTrial() {
+        const trial = new URLSearchParams(self.location.search).get('trial') ?? '';
+        return /^\w+$/.test(trial) ? [{ name: 'Trial id', value1: trial, isChoice: false }] : [];
+    }
+
     // --- logs ---
 
     // The content of a log; null where there is none: the manager answers such an address with its page.
@@ -311,7 +319,7 @@ self.nniPrivacy = (() => {
     }
 
     return {
-        MARGIN, cards, chartWidth, compared, digits, full, has, html, isAxis, log, metric, mode, number, numberHtml, numericKeys,
+        MARGIN, cards, chartWidth, compared, digits, full, has, html, isAxis, linkedTrial, log, metric, mode, number, numberHtml, numericKeys,
         parametersOf, rows, shownParameters, sorted, startingAxes, strength, tidyChart, top, useOwnMode,
     };
 })();

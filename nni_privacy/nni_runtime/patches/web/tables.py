@@ -13,6 +13,7 @@ _SORTED = (
     'Object.is(t[n],1/0)||Object.is(t[n],-1/0)||"object"===typeof t[n]?-1:(r?e[n]<t[n]:e[n]>t[n])?1:-1}))}'
 )
 _CLICKED = "const a=!p.slice().filter((e=>t.key===e.key))[0].isSortedDescending;M({field:t.key,isDescend:a})"
+_SEARCH = "changeSearchFilterList:a}=e,{updateDetailPage:l}=(0,n.useContext)(o.Il)"
 _PARAMETER = "JSON.parse(this.info.hyperParameters[0]).parameters}"
 
 TABLE_PATCHES = (
@@ -36,6 +37,16 @@ TABLE_PATCHES = (
             # The columns belong to a moment when there were none; what was clicked is one of those that are shown.
             DETAIL: {_CLICKED: "M({field:t.key,isDescend:!t.isSortedDescending})"},
             OVERVIEW: {"O(a),x(r),C({field:": "O(a),C({field:"},
+        },
+    ),
+    Patch.of(
+        name="linked_trial",
+        why="no address leads to the row of a trial: the Privacy page can only name it",
+        edits={
+            DETAIL: {
+                "[D,K]=(0,n.useState)([])": "[D,K]=(0,n.useState)(self.nniPrivacy.linkedTrial())",
+                f'{_SEARCH},[r,c]=(0,n.useState)("")': f"{_SEARCH},[r,c]=(0,n.useState)(U(t))",
+            },
         },
     ),
     Patch(
