@@ -17,12 +17,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SOON = 5.0
 LINK = "a[aria-label='Privacy']"
+SETTINGS: dict[str, Any] = {**SMALL, "constraints": {"mia_auc": "<= 0.9"}, "trials": 5}
 
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
-    settings = {**SMALL, "constraints": {"mia_auc": "<= 0.9"}, "trials": 5}
-    run = Search(tmp_path_factory.mktemp("search"), settings)
+    run = Search(tmp_path_factory.mktemp("search"), SETTINGS)
     try:
         yield run
     finally:
@@ -90,7 +90,14 @@ def test_a_click_opens_the_trial_with_its_log_and_its_row_in_nni_s_pages(page: P
     assert page.texts("#panel .cell figcaption") == ["normal cell", "reduction cell"]
     assert "--- trial." in page.js("return document.querySelector('#panel .texts').textContent")
     link = "return document.querySelector('#panel .trial-facts a').href"
-    assert urlsplit(page.js(link)).path == "/detail" and trial in page.js(link)
+    address = page.js(link)
+    assert urlsplit(address).path == "/detail"
+    back = page.driver.current_url
+    page.driver.get(address)
+    numbers = "return [...document.querySelectorAll('[data-automation-key=sequenceId]')].map(one => one.textContent)"
+    page.wait(lambda: page.js(numbers) == [str(search.trials[0]["sequence"])], "its row alone", 30)
+    page.driver.get(back)
+    page.wait_for_panel()
 
 
 def test_the_bar_leads_back_to_nni_s_own_pages(page: Page, seen: Any) -> None:
@@ -107,3 +114,17 @@ def test_no_request_has_left_this_machine(page: Page, seen: Any) -> None:
     asked = {one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"}
     hosts = {urlsplit(url).hostname for url in asked if url.startswith(("http", "ws"))}
     assert hosts == {"127.0.0.1"}
+
+
+def test_a_resumed_run_shows_all_trials(page: Page, search: Search, seen: Any) -> None:
+    search.stop()
+    resumed = Search(search.folder, {**SETTINGS, "trials": 7}, "--resume")
+    try:
+        wait_for(lambda: "web UI at" in resumed.text, "the address")
+        wait_for(lambda: opened(page.driver, resumed), "NNI's overview", 60)
+        page.driver.get(resumed.page("privacy/"))
+        wait_for(lambda: len(resumed.trials) == 7, "the trials")
+        page.wait(lambda: len(page.trials) == 7, "their rows", 30)
+        assert set(page.trials) == {row["trial"] for row in resumed.trials} and set(seen) < set(page.trials)
+    finally:
+        resumed.stop()
