@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.report.feasibility import violation_of
+from nni_privacy.runs.epochs import EPOCHS_FILE, longer, read_epochs
 from nni_privacy.runs.progress import Progress, RunningTrial
-from nni_privacy.runs.records import FixedEdges, RunInfo, TrialRecord, name_of
+from nni_privacy.runs.records import Curves, FixedEdges, RunInfo, TrialRecord, finite_number, name_of
 
 __all__ = ["PHASES", "Row", "RowContext", "RunningRow", "judged", "pattern_of", "row_of", "running_rows"]
+__all__ += ["supernet_rows"]
 
 PHASES = ("initial population", "evolution")
 """Of a strategy with a population, which draws as many trials as it holds before it breeds."""
+
+_LARGEST = 1 << 24
+"""Bytes; no log of a search has more."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class RunningRow:
         epochs: how many there will be; None where nobody knows.
         curves: what it told after each.
         since: seconds since it was handed out.
+        title: what it is called; None: by its number.
     """
 
     sequence: int
@@ -76,6 +83,7 @@ class RunningRow:
     epochs: int | None
     curves: Mapping[str, tuple[float | None, ...]]
     since: float
+    title: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,31 @@ def running_rows(progress: Progress | None, finished: Iterable[TrialRecord], now
         for one in trials
         if one.sequence not in ended
     )
+
+
+def supernet_rows(folder: Path) -> tuple[RunningRow, ...]:
+    """The supernet of a one-shot search, trained before there is any trial; nothing when that is done.
+
+    Args:
+        folder: ``search/`` of the run directory.
+    """
+    try:
+        path = folder / EPOCHS_FILE
+        epochs = read_epochs(folder) if path.is_file() and path.stat().st_size < _LARGEST else []
+    except (OSError, ValueError, TypeError, RecursionError):  # a torn line is whole at the next look
+        return ()
+    if not epochs or not all(type(one.epoch) is type(one.epochs) is int for one in epochs):
+        return ()
+    last = epochs[-1]
+    if last.epoch >= last.epochs:
+        return ()
+    curves: Curves = {}
+    for one in epochs:
+        told = one.metrics if isinstance(one.metrics, Mapping) else {}
+        numbers = {str(name): finite_number(value) for name, value in {**told, "entropy": one.entropy}.items()}
+        curves = longer(curves, {name: value for name, value in numbers.items() if value is not None})
+    since = sum(finite_number(one.seconds) or 0.0 for one in epochs)
+    return (RunningRow(0, last.epoch, last.epochs, curves, since, "Supernet"),)
 
 
 def pattern_of(run: RunInfo) -> dict[str, Any] | None:

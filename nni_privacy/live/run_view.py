@@ -20,7 +20,7 @@ from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.live.metrics import metric_infos
-from nni_privacy.live.rows import PHASES, Row, RowContext, judged, pattern_of, row_of, running_rows
+from nni_privacy.live.rows import PHASES, Row, RowContext, judged, pattern_of, row_of, running_rows, supernet_rows
 from nni_privacy.live.run_state import REPORT, RunState, Stamp, State, stamp_of
 from nni_privacy.report.feasibility import feasibility_info
 from nni_privacy.runs.following import TrialFollower
@@ -29,6 +29,9 @@ from nni_privacy.runs.notices import notices_of
 from nni_privacy.runs.records import CONFIG, CONSTRAINTS, ENVIRONMENT, TRIALS, RunInfo, TrialRecord, name_of, run_of
 
 __all__ = ["RunView", "holds_run"]
+
+_SEARCH = "search"
+"""Folder of a run directory with what a strategy has written."""
 
 _WORD, _NUMBER = re.compile(r"[\w-]+", re.ASCII), re.compile(r"\d{1,15}", re.ASCII)
 
@@ -109,7 +112,8 @@ class RunView:
             since = int(number) if generation == self._generation and _NUMBER.fullmatch(number) else None
             rows = self._rows.values() if since is None else [one for one in self._rows.values() if one[0] > since]
             now, state = time.time(), self._now(run)
-            running = running_rows(self._state.progress, run.trials, now) if state == "running" else ()
+            supernet = supernet_rows(self.folder / _SEARCH)
+            running = (*supernet, *running_rows(self._state.progress, run.trials, now)) if state == "running" else ()
             return {
                 **self._facts,
                 **vars(self._state.clock(run, state, now)),
@@ -135,7 +139,7 @@ class RunView:
         news = self._follower.look()
         self._renewed = self._renewed or news.reset or bool(news.gone)
         self._changed |= news.changed
-        stamps = tuple(stamp_of(self.folder / name) for name in (CONFIG, ENVIRONMENT, f"search/{CONSTRAINTS}"))
+        stamps = tuple(stamp_of(self.folder / name) for name in (CONFIG, ENVIRONMENT, f"{_SEARCH}/{CONSTRAINTS}"))
         self._note_weights()
         if self._run is not None and stamps == self._stamps and not (self._changed or self._renewed):
             self._judge()

@@ -16,6 +16,7 @@ from many_trials import make_many
 
 from nni_privacy.errors import DataError
 from nni_privacy.live.run_view import RunView
+from nni_privacy.runs.epochs import EpochRecord, SearchLog
 from nni_privacy.runs.lock import LOCK
 from nni_privacy.runs.processes import ProcessId
 from nni_privacy.runs.progress import Progress, ProgressWriter
@@ -179,6 +180,25 @@ def test_a_run_that_goes_on_shows_its_trials_and_the_time_that_is_left(folder: P
     writer.close(done=True)
     told = view.snapshot()
     assert told["state"] == "finished" and told["running"] == [] and told["seconds_left"] is None
+
+
+def test_the_supernet_of_a_one_shot_search_is_under_way_before_its_trials(folder: Path) -> None:
+    log, losses = SearchLog(folder / "search"), (2.5, 2.25, 1.5)
+    hold(folder)
+    view = RunView(folder)
+    assert view.snapshot()["running"] == []
+    for epoch, loss in enumerate(losses, start=1):
+        with log:
+            log.write(EpochRecord(epoch, 3, "cell", 1, metrics={"train_loss": loss, "odd": float("nan")}, seconds=2.0))
+        running = view.snapshot()["running"]
+        if epoch < 3:
+            (row,) = running
+            assert (row["title"], row["epoch"], row["epochs"], row["since"]) == ("Supernet", epoch, 3, 2.0 * epoch)
+            assert row["curves"] == {"train_loss": losses[:epoch]}
+    assert running == []
+    for torn in ('{"epoch": 1', '{"epoch": "x", "epochs": 3, "architecture": "", "skip_connections": 0}', "[]"):
+        (folder / "search" / "epochs.jsonl").write_text(torn)
+        assert view.snapshot()["running"] == []
 
 
 def test_a_run_whose_process_is_gone_was_stopped_unless_it_has_all_trials(folder: Path, tmp_path: Path) -> None:

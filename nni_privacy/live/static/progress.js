@@ -26,15 +26,17 @@ export class UnderWay {
     this.draw();
   }
 
+  name(trial) { return trial.title ?? `No. ${trial.sequence}`; }
+
   item(trial) {
     const { epoch, epochs, since } = trial;
     const known = typeof epoch === "number" && typeof epochs === "number" && epochs > 0;
-    const bar = known && h("progress", { max: epochs, value: epoch, "aria-label": `Trial ${trial.sequence}` });
+    const bar = known && h("progress", { max: epochs, value: epoch, "aria-label": this.name(trial) });
     const words = typeof epoch === "number" ? `epoch ${epoch}${known ? ` of ${epochs}` : ""}` : "starting";
     const time = typeof since === "number" ? `, ${duration(since)}` : "";
     const last = Object.entries(trial.curves ?? {}).map(([name, values]) => [name, values.at(-1)])
       .filter(([, value]) => typeof value === "number").slice(0, 3);
-    return h("li", {}, h("strong", {}, `No. ${trial.sequence}`), bar, h("span", {}, `${words}${time}`),
+    return h("li", {}, h("strong", {}, this.name(trial)), bar, h("span", {}, `${words}${time}`),
       last.length > 0 && h("span", { class: "latest" }, last.map(([name, value], at) =>
         [at ? ", " : "", `${plain(this.run.title(name), 30)} `, number(value)])));
   }
@@ -48,7 +50,7 @@ export class UnderWay {
     show(this.chart.canvas.parentElement, names.length > 0);
     if (!names.length) return;
     const traces = running.filter((trial) => trial.curves?.[metric]?.length)
-      .map((trial) => ({ name: `No. ${trial.sequence}`, values: trial.curves[metric] }));
+      .map((trial) => ({ name: this.name(trial), values: trial.curves[metric] }));
     const title = this.run.title(metric);
     const build = (dark) => window.privacyCharts.curvesOption({ traces, title, dark });
     const label = `${title} after each epoch of ${count(traces.length, "trial")} under way; the list above has the last values.`;
