@@ -28,6 +28,7 @@ def mode(path: Path) -> int:
 
 def test_all_caches_are_in_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
     for variable, value, expected in (
         (CACHE_VARIABLE, "~/c", tmp_path / "c"),
         (CACHE_VARIABLE, str(tmp_path / "d"), tmp_path / "d"),
