@@ -216,7 +216,7 @@ def test_shadow_models_are_trained_where_they_are_told_of() -> None:
         ({"attacks": ["gap", "gap"]}, "named twice"),
         ({"limit": 3}, "limit: 3"),
         ({"monitored": -1}, "monitored: -1"),
-        ({"monitor": 1}, "monitor: unknown key; did you mean 'monitored'?"),
+        ({"monitor": 1}, "unknown key 'monitor': did you mean 'monitored'?"),
         ({"attacks": ["lira"]}, "'lira' needs shadow models: give shadow="),
         ({"attacks": ["lira"], "shadow": {"recipe": {}, "count": 1}}, "shadow.count: 1"),
         ({"shadow": {"count": 4}}, "shadow.recipe: missing"),

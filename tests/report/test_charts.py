@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support_browser import open_browser
+from support_search import wait_for
 
 from nni_privacy.analysis.pareto import pareto_front
 from nni_privacy.report.chart_scripts import SCRIPTS, chart_script
@@ -307,7 +308,7 @@ class TestDrawings:
         assert page.execute_script(f"return {find}.getAttribute('aria-pressed')") == "false"
         assert page.execute_script(count) < before
         page.execute_script(f"{find}.click()")
-        assert page.execute_script(count) == before
+        wait_for(lambda: page.execute_script(count) == before, "what was hidden")
 
     def test_pictures_are_png_and_svg(self, page: Any) -> None:
         for kind, start in (("png", "data:image/png;base64,"), ("svg", "data:image/svg+xml;")):

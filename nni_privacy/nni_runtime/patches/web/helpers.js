@@ -7,6 +7,9 @@ self.nniPrivacy = (() => {
     const SECONDARY =
         /(_low|_high|_fpr|_balanced_accuracy|.(?<!predicted)_mia_auc|_mia_auc_sd|^(balanced_)?accuracy|^seconds)$/;
 
+    // A duration of less than a second, as the page writes others.
+    const NO_TIME = '<b>0</b><span>s</span>';
+
     // --- numbers ---
 
     // Four digits of a number, integers as they are; anything else as React can show it.
@@ -319,7 +322,7 @@ self.nniPrivacy = (() => {
     }
 
     return {
-        MARGIN, cards, chartWidth, compared, digits, full, has, html, isAxis, linkedTrial, log, metric, mode, number, numberHtml, numericKeys,
+        MARGIN, NO_TIME, cards, chartWidth, compared, digits, full, has, html, isAxis, linkedTrial, log, metric, mode, number, numberHtml, numericKeys,
         parametersOf, rows, shownParameters, sorted, startingAxes, strength, tidyChart, top, useOwnMode,
     };
 })();

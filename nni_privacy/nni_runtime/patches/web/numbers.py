@@ -18,9 +18,10 @@ _LATEST = "n.createElement(Oe.Z,{value:e._formattedLatestAccuracy})"
 
 _PARAMETERS = "${JSON.stringify((0,m.cJ)(e.data[3]),null,4)}"
 _POINT = {
-    "<span>Trial ID: </span>${e.data[2]}": "<span>Trial ID: </span>${self.nniPrivacy.html(e.data[2])}",
+    "${e.data[2]}": "${self.nniPrivacy.html(e.data[2])}",
     _PARAMETERS: "${self.nniPrivacy.html(JSON.stringify((0,m.cJ)(e.data[3]),null,4))}",
-    "${t}: </span>${e.data[1]}": "${self.nniPrivacy.html(t)}: </span>${self.nniPrivacy.numberHtml(e.data[1])}",
+    "${t}: ": "${self.nniPrivacy.html(t)}: ",
+    "${e.data[1]}": "${self.nniPrivacy.numberHtml(e.data[1])}",
 }
 
 NUMBER_PATCHES = (
@@ -53,12 +54,10 @@ NUMBER_PATCHES = (
             OVERVIEW: _POINT,
             DETAIL: {
                 **_POINT,
-                "<span>Trial ID: </span>${a}": "<span>Trial ID: </span>${self.nniPrivacy.html(a)}",
-                "<span>Intermediate: </span>${t.data}": (
-                    "<span>Intermediate: </span>${self.nniPrivacy.numberHtml(t.data)}"
-                ),
-                "<pre>${JSON.stringify((0,d.cJ)(n),null,4)}</pre>": (
-                    "<pre>${self.nniPrivacy.html(JSON.stringify((0,d.cJ)(n),null,4))}</pre>"
+                "span>${a}": "span>${self.nniPrivacy.html(a)}",
+                "${t.data}": "${self.nniPrivacy.numberHtml(t.data)}",
+                "${JSON.stringify((0,d.cJ)(n),null,4)}": (
+                    "${self.nniPrivacy.html(JSON.stringify((0,d.cJ)(n),null,4))}"
                 ),
                 '"Intermediate metric: ",r)': (
                     '"Intermediate metric: ",n.createElement("span",{title:self.nniPrivacy.full(r)},'

@@ -95,13 +95,7 @@ OVERVIEW_PATCHES = (
         why="a search has no tuner, but an icon for it; and a trial of less than a second has no duration",
         edits={
             OVERVIEW: {_NO_TUNER: f"l.length>0&&{_NO_TUNER}"},
-            MAIN: {
-                "return a>0&&(t+=`<b>${a}</b><span>m</span>`),e-=60*a,Math.floor(e)>0&&"
-                "(t+=`<b>${Math.floor(e)}</b><span>s</span>`),t}": (
-                    "return a>0&&(t+=`<b>${a}</b><span>m</span>`),e-=60*a,Math.floor(e)>0&&"
-                    '(t+=`<b>${Math.floor(e)}</b><span>s</span>`),t||"<b>0</b><span>s</span>"}'
-                ),
-            },
+            MAIN: {"span>`),t}": "span>`),t||self.nniPrivacy.NO_TIME}"},
         },
     ),
     Patch.of(
