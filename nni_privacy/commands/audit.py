@@ -345,3 +345,5 @@ def _print(report: AuditReport) -> None:
     claimed = report.claim.epsilon
     print(str(report.epsilon) + ("" if claimed is None else f"; claimed is at most {claimed:.3f}"))
     print(f"verdict: {report.verdict}")
+    if report.verdict.leak and report.notices:
+        print("mind the notices above: what they say may be all that the attacks have found")

@@ -22,6 +22,7 @@ __all__ = ["AuditView", "holds_audit"]
 
 METRICS, SCORES = AUDIT_FILES
 _LARGEST = 1 << 26
+_COMBINED = "combined"
 """Bytes of a file of metrics; an audit of a thousand classes writes far less."""
 
 
@@ -69,7 +70,6 @@ class AuditView:
     def entry(self) -> dict[str, Any]:
         """The line of the index."""
         rows = self.rows()
-        primary = rows[0].metrics if rows else {}
         modified = self._stamp[2] / 1e9 if self._stamp else 0.0
         return {
             "name": self._name(),
@@ -78,7 +78,7 @@ class AuditView:
             "trials": len(rows),
             "planned": None,
             "best_accuracy": _accuracy(self._content),
-            "lowest_auc": primary.get("mia_auc"),
+            "lowest_auc": None,  # a model, not many: the page has what leaks most
             "changed": datetime.fromtimestamp(modified, timezone.utc).isoformat(timespec="seconds"),
         }
 
@@ -99,6 +99,8 @@ class AuditView:
                 "metrics": [vars(one) for one in metric_infos(names)],
                 "attacks": [row.trial for row in self._rows],
                 "notices": _texts(self._content.get("notices")),
+                "verdict": _text_of(self._content.get("verdict")),
+                "epsilon": _text_of(self._content.get("privacy")),
                 "rows": [vars(row) for row in self._rows] if reset else [],
             }
 
@@ -115,6 +117,10 @@ class AuditView:
         told = attacks.items() if isinstance(attacks, Mapping) else ()
         found = [(str(name), one) for name, one in told if isinstance(one, Mapping)]
         found.sort(key=lambda pair: pair[1].get("primary") is not True)
+        if isinstance(combined := content.get(_COMBINED), Mapping):
+            found.append(
+                (_COMBINED, {"description": "All attacks together: the strongest practical attacker.", **combined})
+            )
         self._rows = tuple(_row(name, number, one) for number, (name, one) in enumerate(found))
         self._content, self._stamp, self._cursor = content, stamp, secrets.token_hex(6)
 
@@ -141,6 +147,12 @@ def _row(name: str, number: int, told: Mapping[str, Any]) -> Row:
     description = told.get("description")
     factors = {"description": description} if isinstance(description, str) and description else {}
     return Row(name, number, "succeeded", metrics, factors=factors, notices=tuple(notices))
+
+
+def _text_of(told: Any) -> str | None:
+    """The sentence of a part of the audit; None if it has none."""
+    text = told.get("text") if isinstance(told, Mapping) else None
+    return text if isinstance(text, str) else None
 
 
 def _texts(value: Any) -> list[str]:

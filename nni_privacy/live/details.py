@@ -72,7 +72,9 @@ def _attack_details(view: AuditView, row: Row) -> dict[str, Any]:
     content = view.content
     path = view.folder / AUDIT_SCORES
     scores = [one for one in read_score_file(path) if one.attack == row.trial]
-    told = content["attacks"][row.trial].get("per_class")
+    attacks = content.get("attacks")
+    own = attacks.get(row.trial) if isinstance(attacks, Mapping) else None
+    told = own.get("per_class") if isinstance(own, Mapping) else None
     classes = [_class(one, {}) for one in told if isinstance(one, Mapping)] if isinstance(told, list) else None
     facts = {
         key: content.get(key) for key in ("title", "verdict", "records", "accuracy", "privacy", "facts", "provenance")

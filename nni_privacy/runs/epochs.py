@@ -75,7 +75,7 @@ class TrialEpoch:
         name = next((name for name in ("loss", "default") if isinstance(said.get(name), int | float)), None)
         number = "" if name is None else f", {name} {said[name]:.3f}"
         total = "" if self.epochs is None else f"/{self.epochs}"
-        return f"trial {self.sequence + 1}: epoch {self.epoch}{total}{number}"
+        return f"trial {self.sequence}: epoch {self.epoch}{total}{number}"
 
 
 def longer(curves: Curves, numbers: Mapping[str, float | None]) -> Curves:

@@ -54,11 +54,11 @@ def done(sequence: int) -> TrialRecord:
 @pytest.mark.parametrize(
     ("record", "text"),
     [
-        (TrialEpoch(0, 12, 30, {"default": 0.5, "loss": 0.4123}), "trial 1: epoch 12/30, loss 0.412"),
-        (TrialEpoch(3, 2, None, {"default": 0.5}), "trial 4: epoch 2, default 0.500"),
-        (TrialEpoch(0, 1, None, 0.75), "trial 1: epoch 1, default 0.750"),
-        (TrialEpoch(0, 1, 3, {"note": "text"}), "trial 1: epoch 1/3"),
-        (TrialEpoch(0, 1, 3, "text"), "trial 1: epoch 1/3"),
+        (TrialEpoch(0, 12, 30, {"default": 0.5, "loss": 0.4123}), "trial 0: epoch 12/30, loss 0.412"),
+        (TrialEpoch(3, 2, None, {"default": 0.5}), "trial 3: epoch 2, default 0.500"),
+        (TrialEpoch(0, 1, None, 0.75), "trial 0: epoch 1, default 0.750"),
+        (TrialEpoch(0, 1, 3, {"note": "text"}), "trial 0: epoch 1/3"),
+        (TrialEpoch(0, 1, 3, "text"), "trial 0: epoch 1/3"),
     ],
 )
 def test_an_epoch_in_words(record: TrialEpoch, text: str) -> None:
@@ -74,7 +74,7 @@ def test_a_log_has_the_epochs_of_the_first_trial_until_it_ends() -> None:
         search(done(0))
         search.on_trial_epoch(epoch(1, 2))
     lines = shown(search).splitlines()
-    assert lines[:2] == ["trial 1: epoch 1/30, loss 0.250", "trial 1: epoch 2/30, loss 0.125"]
+    assert lines[:2] == ["trial 0: epoch 1/30, loss 0.250", "trial 0: epoch 2/30, loss 0.125"]
     assert len(lines) == 3 and lines[2].startswith("1/12 trials") and lines[2].endswith("left")
 
 
@@ -82,7 +82,7 @@ def test_before_the_first_result_the_line_has_an_epoch_and_no_question_mark() ->
     search = progress(width=200, terminal=True)
     assert "?" not in str(search._line()) and "starting" in str(search._line())
     search.on_trial_epoch(epoch(0, 12))
-    assert "trial 1: epoch 12/30, loss 0.250" in str(search._line()) and "?" not in str(search._line())
+    assert "trial 0: epoch 12/30, loss 0.250" in str(search._line()) and "?" not in str(search._line())
     search(done(0))
     assert "epoch" not in str(search._line()) and " left" in str(search._line())
 
@@ -91,7 +91,7 @@ def test_after_a_resumption_the_first_trial_is_the_first_of_this_start() -> None
     search = progress(width=200, terminal=True)
     search.resumed([done(0), done(1)])
     search.on_trial_epoch(epoch(2, 4))
-    assert str(search._line()).startswith("2/12 trials") and "trial 3: epoch 4/30" in str(search._line())
+    assert str(search._line()).startswith("2/12 trials") and "trial 2: epoch 4/30" in str(search._line())
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 200])

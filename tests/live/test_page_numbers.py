@@ -145,7 +145,8 @@ def test_an_audit_opens_with_a_row_for_each_attack(chromium: Any, tmp_path: Path
     write_audit(report, tmp_path / "audit", title="Audit of mine", facts={})
     with served(tmp_path / "audit") as address:
         page = Page(chromium, address).open()
-        assert sorted(page.trials) == ["gap", "loss_threshold"]
+        assert sorted(page.trials) == ["combined", "gap", "loss_threshold"]
+        assert str(report.verdict) in page.text(".facts") and "epsilon is at least" in page.text(".facts")
         assert page.text(".tradeoff h2") == "What each attack learns"
         page.click(".trials tbody tr")
         page.wait_for_panel()

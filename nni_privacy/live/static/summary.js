@@ -130,7 +130,7 @@ export class Summary {
   renderFacts() {
     const { info, noun } = this.run;
     const pattern = info.pattern && `${info.pattern.name}${info.pattern.budget ? `, ${count(info.pattern.budget, "edge")} fixed` : ""}`;
-    const parts = [["Strategy", info.strategy], ["Data set", info.dataset], ["Attacks", this.run.audit ? null : (info.attacks ?? []).join(", ")],
+    const parts = [["Verdict", info.verdict], ["Epsilon", info.epsilon], ["Strategy", info.strategy], ["Data set", info.dataset], ["Attacks", this.run.audit ? null : (info.attacks ?? []).join(", ")],
       ["Pattern", pattern], ["Constraints", info.constraints.map((one) => one.text).join(", ")],
       ["Side by side", info.concurrency > 1 ? count(info.concurrency, noun) : null]].filter(([, value]) => value);
     const signature = JSON.stringify(parts);
