@@ -179,6 +179,9 @@ def test_an_architecture_without_the_fixed_edges_is_told(run_directory, tmp_path
     summary = summary_info(read_run(run_directory))
     assert (summary.fixed, summary.constrained, [trial.sequence for trial in summary.strays]) == (4, 10, [0])
     assert "lacks an edge" in read_page(run_directory)
+    write_rows(run_directory, [{**rows[0], "trial": f"t{number}", "sequence": number} for number in range(40)])
+    text = read_page(run_directory)
+    assert "#11 (t11) and 28 more." in text and "#12 (t12)," not in text
 
 
 def test_operations_are_counted(run_directory):
