@@ -31,6 +31,7 @@ def table_of(rows: Sequence[Row]) -> str:
     infos = metric_infos(name for row in rows for name in row.metrics)
     named = [name for one in infos for name in (one.name, one.low, one.high) if name is not None]
     metrics = dict.fromkeys([*named, *(name for row in rows for name in row.metrics)])
+    metrics = {name: None for name in metrics if name not in (*_FIRST, *_LAST)}
     factors = dict.fromkeys(name for row in rows for name in row.factors)
     columns = [*_FIRST, *(f"{_FACTOR}{name}" for name in factors), *metrics, *_LAST]
     return to_csv([_line(row) for row in rows], columns)

@@ -166,7 +166,7 @@ def test_the_table_has_a_line_a_trial_and_no_formula(tmp_path: Path) -> None:
 
 
 def test_the_table_has_whole_numbers_and_truths_as_the_page_writes_them() -> None:
-    metrics = {"parameters": 1200.0, "mia_auc": 0.5, "mia_auc_low": 0.00002, "accuracy": 1e-7}
+    metrics = {"parameters": 1200.0, "mia_auc": 0.5, "mia_auc_low": 0.00002, "accuracy": 1e-7, "violation": 0.0}
     row = Row("a", 3, "succeeded", metrics, 2.0, True, 0.0, None, False, {"seed": 1, "shift": "-1", "dp": True})
     assert table_of([row]).splitlines() == [
         "trial,sequence,status,phase,feasible,violation,pattern,seconds,factor seed,factor shift,factor dp,"

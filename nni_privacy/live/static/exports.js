@@ -32,9 +32,11 @@ export function saveText(text, name, type) {
  */
 export function rowsAsCsv(run, rows) {
   const named = run.info.metrics.flatMap(({ name, low, high }) => [name, low, high].filter(Boolean));
-  const metrics = [...new Set([...named, ...run.ordered.flatMap((row) => Object.keys(row.metrics))])];
   const factors = [...new Set(run.ordered.flatMap((row) => Object.keys(row.factors ?? {})))];
   const plain = ["trial", "sequence", "status", "phase", "feasible", "violation", "pattern", "seconds"];
+  // Trials report their violation, too: it has its column already.
+  const metrics = [...new Set([...named, ...run.ordered.flatMap((row) => Object.keys(row.metrics))])]
+    .filter((name) => ![...plain, "architecture", "error"].includes(name));
   const head = [...plain, ...factors.map((name) => `factor ${name}`), ...metrics, "architecture", "error"];
   const lines = rows.map((row) => [
     ...plain.map((key) => row[key]), ...factors.map((name) => textOf(row.factors?.[name])),
