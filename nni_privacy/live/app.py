@@ -13,8 +13,9 @@ from werkzeug.wrappers import Request, Response
 
 from nni_privacy.errors import PrivacyError
 from nni_privacy.live.answers import PAGE, REPORT_POLICY, answer, asset, json_answer, refusal, text_answer
-from nni_privacy.live.details import details_of, report_of, table_of
+from nni_privacy.live.details import details_of, report_of
 from nni_privacy.live.library import Library, View
+from nni_privacy.live.table import disposition_of, table_of
 
 __all__ = ["LiveApp"]
 
@@ -98,9 +99,9 @@ class LiveApp:
         return json_answer(found)
 
     def _table(self, request: Request, key: str) -> Response:
-        disposition = f'attachment; filename="trials-{key}.csv"'
-        text = table_of(self._view(key).rows())
-        return text_answer(text, "text/csv; charset=utf-8", Content_Disposition=disposition)
+        view = self._view(key)
+        disposition = disposition_of(view.entry()["name"])
+        return text_answer(table_of(view.rows()), "text/csv; charset=utf-8", Content_Disposition=disposition)
 
     def _report(self, request: Request, key: str) -> Response:
         content = report_of(self._view(key).folder)

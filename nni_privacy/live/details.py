@@ -15,7 +15,6 @@ import numpy as np
 import yaml
 
 from nni_privacy.errors import DataError
-from nni_privacy.files import to_csv
 from nni_privacy.live.audit_view import SCORES as AUDIT_SCORES
 from nni_privacy.live.audit_view import AuditView
 from nni_privacy.live.rows import Row
@@ -25,7 +24,7 @@ from nni_privacy.runs.models import MODELS, RECORD_FILE
 from nni_privacy.runs.records import SCORES, RunInfo, TrialRecord
 from nni_privacy.runs.scores import AttackScores, read_score_file, read_scores
 
-__all__ = ["details_of", "report_of", "table_of"]
+__all__ = ["details_of", "report_of"]
 
 ROC_POINTS = 400
 EXPOSED = 20
@@ -289,22 +288,3 @@ def _inside(folder: Path, path: Path, most: int, *, end: bool = False) -> bytes 
             return file.read(most)
     except (OSError, RuntimeError):  # a circle of links
         return None
-
-
-def table_of(rows: Sequence[Row]) -> str:
-    """The rows as CSV: a column a metric and a factor."""
-    fixed = ("seconds", "feasible", "violation", "phase", "pattern", "error", "stopped", "architecture")
-    return to_csv(
-        [
-            {
-                "sequence": row.sequence,
-                "trial": row.trial,
-                "status": row.status,
-                **row.metrics,
-                **{f"factor_{name}": value for name, value in row.factors.items()},
-                **{name: getattr(row, name) for name in fixed if getattr(row, name) is not None},
-            }
-            for row in rows
-        ],
-        ("sequence", "trial", "status"),
-    )

@@ -15,8 +15,10 @@ from live_run import ATTACKS, records, write_audit, write_run, write_scores
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from nni_privacy.live.audit_view import AuditView
-from nni_privacy.live.details import LOG_BYTES, ROC_POINTS, details_of, report_of, table_of
+from nni_privacy.live.details import LOG_BYTES, ROC_POINTS, details_of, report_of
+from nni_privacy.live.rows import Row
 from nni_privacy.live.run_view import RunView
+from nni_privacy.live.table import disposition_of, table_of
 
 KEY = "f" * 64
 
@@ -161,6 +163,29 @@ def test_the_table_has_a_line_a_trial_and_no_formula(tmp_path: Path) -> None:
     table = list(csv.DictReader(io.StringIO(table_of(RunView(folder).rows()))))
     assert [one["trial"] for one in table] == ["t0", "t1", "t2", "t3", "t4", "'=1+1"]
     assert float(table[0]["accuracy"]) == records(5)[0].metrics["accuracy"] and table[5]["error"] == "'@x"
+
+
+def test_the_table_has_whole_numbers_and_truths_as_the_page_writes_them() -> None:
+    metrics = {"parameters": 1200.0, "mia_auc": 0.5, "mia_auc_low": 0.00002, "accuracy": 1e-7, "violation": 0.0}
+    row = Row("a", 3, "succeeded", metrics, 2.0, True, 0.0, None, False, {"seed": 1, "shift": "-1", "dp": True})
+    assert table_of([row]).splitlines() == [
+        "trial,sequence,status,phase,feasible,violation,pattern,seconds,factor seed,factor shift,factor dp,"
+        "accuracy,mia_auc,mia_auc_low,parameters,architecture,error",
+        "a,3,succeeded,,true,0,false,2,1,-1,true,1e-7,0.5,0.00002,1200,,",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "coded"),
+    [
+        ("my run", "my-run-all.csv", "my-run-all.csv"),
+        ('../"x"\r\ny', "x-y-all.csv", "x-y-all.csv"),
+        ("später", "sp_ter-all.csv", "sp%C3%A4ter-all.csv"),
+        ("...", "privacy-all.csv", "privacy-all.csv"),
+    ],
+)
+def test_the_table_is_named_after_the_run(run: str, name: str, coded: str) -> None:
+    assert disposition_of(run) == f"attachment; filename=\"{name}\"; filename*=UTF-8''{coded}"
 
 
 def test_the_report_is_the_folders_own(folder: Path, tmp_path: Path) -> None:

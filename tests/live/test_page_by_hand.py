@@ -6,9 +6,10 @@ import base64
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
-from live_page import Page, rows_of
+from live_page import Page, made_search, rows_of, served, write
 from selenium.webdriver.common.keys import Keys
 
 pytestmark = pytest.mark.browser
@@ -146,14 +147,31 @@ def test_two_trials_stand_side_by_side_with_what_differs(page: Page, run: Path) 
     assert rows["Accuracy"][1].startswith(f"{accuracies[0]:.4f}") and rows["Accuracy"][2].startswith(
         f"{accuracies[1]:.4f}"
     )
-    better = 1 + (accuracies[1] > accuracies[0])
-    assert "better" in rows["Accuracy"][better] and "better" not in rows["Accuracy"][3 - better]
-    assert rows["Attack AUC"][4] == "intervals overlap"
+    assert "better" not in "".join(rows["Accuracy"]) and rows["Accuracy"][4] == ""
+    assert rows["Attack AUC"][4] == "intervals overlap" and "better" not in "".join(rows["Attack AUC"])
     assert page.js("return document.querySelectorAll('#panel .cell img').length") == 4
     assert page.js("return document.querySelectorAll('#panel mark').length") > 2
     assert f"with={second['trial']}" in page.fragment
     page.press(Keys.ESCAPE)
     page.wait(lambda: not page.panel, "the panel to close")
+
+
+def test_better_is_said_of_intervals_that_lie_apart_and_of_costs(chromium: Any, tmp_path: Path) -> None:
+    folder = made_search(tmp_path / "run", trials=2, failed=())
+    rows = rows_of(folder)
+    for at, row in enumerate(rows):
+        low = 0.5 + at / 5
+        row["metrics"] |= {"mia_auc": low + 0.05, "mia_auc_low": low, "mia_auc_high": low + 0.1, "parameters": 900 - at}
+    write(folder, rows)
+    said = (
+        "return [...document.querySelectorAll('.comparison .badge')].map(one => one.closest('tr').cells[0].innerText)"
+    )
+    bold = "return [...document.querySelectorAll('.comparison tr.differs')].map(one => one.cells[0].innerText)"
+    with served(folder) as address:
+        page = Page(chromium, address).open(f"#trial={rows[0]['trial']}&with={rows[1]['trial']}")
+        page.wait_for_panel()
+        assert page.js(said) == ["Attack AUC", "Weights"]
+        assert {"Attack AUC", "Weights"} <= set(page.js(bold)) and "Accuracy" not in page.js(bold)
 
 
 def test_keys_alone_are_enough(page: Page, run: Path) -> None:
@@ -226,3 +244,4 @@ def test_the_rows_that_are_shown_are_saved_as_csv(page: Page, run: Path) -> None
             .then(one => one.text()).then(arguments[0])"""
     )
     assert len(list(csv.DictReader(io.StringIO(everything)))) == 12
+    assert set(text.splitlines()) < set(everything.splitlines())

@@ -39,6 +39,18 @@ def test_the_page_is_never_wider_than_the_window(page: Page, run: Path, width: i
         ) == [True, True]
 
 
+def test_numbers_of_two_trials_are_not_broken_on_a_telephone(page: Page, run: Path) -> None:
+    first, second = (rows_of(run)[number]["trial"] for number in (0, 1))
+    page.open(f"#trial={first}&with={second}", width=390).wait_for_panel()
+    lines = """return [...document.querySelectorAll('.comparison .number, .comparison .interval')]
+        .map(one => one.getClientRects().length)"""
+    assert set(page.js(lines)) == {1}
+    widths = (
+        "return [...document.querySelectorAll('.comparison thead th')].map(one => one.getBoundingClientRect().width)"
+    )
+    assert min(page.js(widths)) >= 100
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1400])
 def test_axe_finds_no_serious_fault(page: Page, run: Path, scheme: str, width: int) -> None:

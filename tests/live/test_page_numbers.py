@@ -164,3 +164,26 @@ def test_several_runs_have_an_index_and_are_switched_between(chromium: Any, run:
         page.wait(lambda: len(page.trials) == 12, "the first run")
         page.driver.back()
         page.wait(lambda: len(page.trials) == 3, "the second run again")
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(chromium: Any, run: Path, tmp_path: Path) -> None:
+    other = made_search(tmp_path / "second", trials=3, failed=())
+    with served(run, other) as address:
+        page = Page(chromium, address).open("#run=1")
+        page.wait(lambda: page.text(".run-name") == "made (second)", "the name")
+        options = page.js(
+            "return [...document.querySelectorAll('select[name=run] option')].map(one => [one.text, one.title])"
+        )
+        assert options[1:] == [[f"made ({run.name})", str(run)], ["made (second)", str(other)]]
+        assert page.js("return document.querySelector('.run-name').title") == str(other)
+
+
+def test_an_address_of_nothing_is_told_in_a_line(chromium: Any, run: Path, tmp_path: Path) -> None:
+    with served(run, made_search(tmp_path / "second", trials=3, failed=())) as address:
+        page = Page(chromium, address).open("#trial=nosuch")
+        assert "There is no such trial here: nosuch." in page.text("main")
+        page.open("#run=0&trial=nosuch")
+        page.wait(lambda: "There is no finished trial nosuch in this run." in page.text("#panel"), "the line")
+        page.open("#run=999", rows=0)
+        page.wait(lambda: "The server does not know this run" in page.text("main"), "the line")
+        assert "Asking" not in page.text("body")

@@ -202,6 +202,15 @@ class TestOptions:
         assert [[one["trial"] for one in data] for data in series(made, "failed", "scatter")] == [["t4"], ["t4"]]
         assert {one["xAxisIndex"] for one in made["series"]} == {0, 1}
 
+    def test_panels_of_the_progress_share_their_left_edge_and_width(self, page: Any) -> None:
+        panels = [{"metric": "accuracy", "title": "accuracy"}, {"metric": "parameters", "title": "weights"}]
+        rows = [{**row, "metrics": {**row["metrics"], "parameters": 10**6 + row["sequence"]}} for row in ROWS[:4]]
+        draw(page, "progressOption", {"rows": rows, "panels": panels})
+        places = """const chart = echarts.getInstanceByDom(document.getElementById('chart'));
+            return [0, 1].map(at => [0, 3].map(x => chart.convertToPixel({xAxisIndex: at}, x)))"""
+        above, below = page.execute_script(places)
+        assert above == below
+
     def test_a_roc_curve_starts_at_the_floor_of_its_axes(self, page: Any) -> None:
         curves = [{"attack": "loss", "fpr": [0, 0, 0.5, 1], "tpr": [0, 0.2, 0.8, 1], "auc": 0.7}]
         band = {"name": "95% band", "grid": [0.01, 1], "low": [0, 1], "high": [0.3, 1]}

@@ -47,13 +47,14 @@ export class CompareView {
     const values = rows.map((row) => run.value(row, metric.name));
     const ranges = rows.map((row) => run.interval(row, metric.name));
     const difference = values.includes(null) ? null : values[1] - values[0];
-    const better = difference === null || difference === 0 || !metric.better ? null
-      : Number((metric.better === "high") === (difference > 0));
     const apart = ranges.every((one) => one.low !== null)
       ? ranges[0].high < ranges[1].low || ranges[1].high < ranges[0].low : null;
+    // A cost is counted, not estimated: it needs no interval to be other. How far constraints are broken is estimated.
+    const sure = Boolean(difference) && (apart ?? (metric.group === "cost" && metric.name !== "violation"));
+    const better = sure && metric.better ? Number((metric.better === "high") === (difference > 0)) : null;
     const words = { true: "intervals lie apart", false: "intervals overlap" }[apart] ?? "";
     const sign = difference > 0 ? "+" : "";
-    return h("tr", { class: difference ? (apart === false ? "differs weakly" : "differs") : null },
+    return h("tr", { class: sure ? "differs" : null },
       h("th", { scope: "row", class: "text" }, metric.title),
       values.map((value, at) => h("td", { class: at === better ? "numeric better" : "numeric" }, number(value, ranges[at]),
         at === better && h("span", { class: "badge" }, "better"))),

@@ -85,7 +85,7 @@ export function ownLink(address) {
   }
 }
 
-/** A `select` with a label; options are `[value, text]`. */
+/** A `select` with a label; options are `[value, text]` or `[value, text, title]`. */
 export function labelledSelect({ label, options, value, onchange, name }) {
   const select = h("select", { name, onchange: (event) => onchange(event.target.value) });
   setOptions(select, options, value);
@@ -96,6 +96,6 @@ export function labelledSelect({ label, options, value, onchange, name }) {
 export function setOptions(select, options, value) {
   const same = select.options.length === options.length
     && options.every(([key, text], at) => select.options[at].value === key && select.options[at].text === text);
-  if (!same) select.replaceChildren(...options.map(([key, text]) => h("option", { value: key }, text)));
+  if (!same) select.replaceChildren(...options.map(([key, text, title]) => h("option", { value: key, title }, text)));
   if (select.value !== value) select.value = value;
 }

@@ -25,23 +25,30 @@ export function saveText(text, name, type) {
   setTimeout(() => URL.revokeObjectURL(address), 60000);
 }
 
-/** Rows as CSV: numbers whole, ends of intervals as columns of their own, all factors. */
+/**
+ * Rows as CSV: numbers whole, ends of intervals as columns of their own, all factors.
+ *
+ * Columns are those of all rows of the run, as in the server's CSV (`live/table.py`).
+ */
 export function rowsAsCsv(run, rows) {
   const named = run.info.metrics.flatMap(({ name, low, high }) => [name, low, high].filter(Boolean));
-  const metrics = [...new Set([...named, ...rows.flatMap((row) => Object.keys(row.metrics))])];
-  const factors = [...new Set(rows.flatMap((row) => Object.keys(row.factors ?? {})))];
+  const factors = [...new Set(run.ordered.flatMap((row) => Object.keys(row.factors ?? {})))];
   const plain = ["trial", "sequence", "status", "phase", "feasible", "violation", "pattern", "seconds"];
+  // Trials report their violation, too: it has its column already.
+  const metrics = [...new Set([...named, ...run.ordered.flatMap((row) => Object.keys(row.metrics))])]
+    .filter((name) => ![...plain, "architecture", "error"].includes(name));
   const head = [...plain, ...factors.map((name) => `factor ${name}`), ...metrics, "architecture", "error"];
   const lines = rows.map((row) => [
     ...plain.map((key) => row[key]), ...factors.map((name) => textOf(row.factors?.[name])),
     ...metrics.map((name) => row.metrics[name]), row.architecture, row.error]);
-  return [head, ...lines].map((line) => line.map(field).join(",")).join("\r\n") + "\r\n";
+  return [head, ...lines].map((line) => line.map(field).join(",")).join("\n") + "\n";
 }
 
 /** A field; a text that a spreadsheet would take for a formula gets an apostrophe, as a name may be anybody's. */
 function field(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "number" || typeof value === "boolean") return String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+  const formula = /^[=+\-@\t\r]/.test(value) && !/^[-+]?\d+(\.\d+)?$/.test(value);
+  const text = formula ? `'${value}` : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -3,10 +3,11 @@
 import { fill, h, icon, setOptions, setText, show } from "./dom.js";
 import { DARK, LIGHT, OVERVIEW, PRIVACY, REPORT, RUNS, TRIALS } from "./icons.js";
 import { plain } from "./numbers.js";
+import { labelsOf } from "./runs.js";
 
 export class Head {
   constructor({ bar, head, route, theme }) {
-    Object.assign(this, { bar, route, theme });
+    Object.assign(this, { bar, route, theme, labels: new Map(), run: null });
     this.name = h("span", { class: "run-name" });
     this.title = h("h1", {}, "Privacy", this.name);
     this.state = h("span", { class: "chip", hidden: true });
@@ -31,7 +32,12 @@ export class Head {
   renderIndex(index, key) {
     const several = index.runs.length > 1;
     show(this.runsField, several);
-    setOptions(this.runs, [["", "All runs"], ...index.runs.map((run) => [run.key, plain(run.name, 40)])], key ?? "");
+    this.labels = labelsOf(index.runs);
+    setOptions(this.runs, [["", "All runs"], ...index.runs.map(({ key: one }) => {
+      const { text, title } = this.labels.get(one);
+      return [one, text, title];
+    })], key ?? "");
+    this.renderName();
     const links = index.manager
       ? [["../oview", "Overview", OVERVIEW, false], ["../detail", "Trials detail", TRIALS, false], ["#", "Privacy", PRIVACY, true]]
       : [["#", "Runs", RUNS, key === null && several], ["#", "Privacy", PRIVACY, true]];
@@ -47,10 +53,17 @@ export class Head {
     }, icon(paths, 22))));
   }
 
+  /** The name of the run in the heading, told apart from its namesakes. */
+  renderName() {
+    const label = this.run === null ? null : this.labels.get(this.run.key) ?? { text: plain(this.run.info.name, 80), title: "" };
+    setText(this.name, label?.text ?? "");
+    this.name.title = label?.title ?? "";
+    document.title = label ? `${label.text} - Privacy` : "Privacy";
+  }
+
   renderRun(run, shownState) {
-    const name = run === null ? "" : plain(run.info.name, 80);
-    setText(this.name, name);
-    document.title = name ? `${name} - Privacy` : "Privacy";
+    this.run = run;
+    this.renderName();
     show(this.state, run !== null);
     const has = run !== null && run.info.report === true;
     show(this.report, has);

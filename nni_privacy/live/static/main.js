@@ -5,7 +5,7 @@ import { nameFiles, rowsAsCsv, save, saveText } from "./exports.js";
 import { Feed } from "./feed.js";
 import { Filters } from "./filters.js";
 import { Head } from "./head.js";
-import { count } from "./numbers.js";
+import { count, plain } from "./numbers.js";
 import { Pairs } from "./pairs.js";
 import { Panel } from "./panel.js";
 import { BestSoFar, Hypervolume, UnderWay } from "./progress.js";
@@ -44,6 +44,7 @@ class App {
     const { route, theme } = this;
     const open = (trial) => route.set({ trial, with: null }, { step: true });
     this.lost = h("p", { class: "notice lost", role: "status", hidden: true });
+    this.stray = h("p", { class: "notice", role: "status", hidden: true });
     this.runs = new RunsView();
     this.summary = new Summary({ open });
     this.tradeoff = new Tradeoff({ route, theme, open });
@@ -59,7 +60,7 @@ class App {
     this.charts = h("div", { class: "charts" }, this.tradeoff.element, this.underWay.element, this.hypervolume.element, this.best.element);
     this.runBox = h("div", { class: "run", hidden: true }, this.summary.element,
       this.charts, this.tablePanel());
-    fill(this.main, this.lost, document.getElementById("waiting"), this.runs.element, this.runBox);
+    fill(this.main, this.lost, this.stray, document.getElementById("waiting"), this.runs.element, this.runBox);
   }
 
   tablePanel() {
@@ -77,10 +78,12 @@ class App {
       this.gone.add(name);
       setText(this.lost, message);
       show(this.lost, true);
+      this.renderWaiting();
     };
     const onBack = () => {
       this.gone.delete(name);
       show(this.lost, this.gone.size > 0);
+      this.renderWaiting();
       if (!this.gone.size) this.say("The server is back.");
     };
     return { onLost, onBack };
@@ -116,9 +119,23 @@ class App {
     if (key !== (this.run?.key ?? null)) this.change(key);
     this.head.renderIndex(this.index, key);
     show(this.runs.element, key === null);
-    show(document.getElementById("waiting"), key !== null && !this.run?.info);
+    this.renderWaiting();
+    this.renderStray();
     if (this.run?.info) this.render();
     else this.panel.render(null);
+  }
+
+  /** Says that the server is asked, unless it has said that it has nothing. */
+  renderWaiting() {
+    const asked = this.index === null || (this.key !== null && !this.run?.info);
+    show(document.getElementById("waiting"), asked && !this.gone.size);
+  }
+
+  /** Says that the list of runs has no trial, where the address names one without its run. */
+  renderStray() {
+    const trial = this.key === null ? this.route.get("trial") : null;
+    setText(this.stray, trial === null ? "" : `There is no such trial here: ${plain(trial, 60)}. Open the run that it belongs to.`);
+    show(this.stray, trial !== null);
   }
 
   /** Leaves a run and asks for another. */

@@ -38,6 +38,24 @@ function runRow(run) {
     h("td", { class: "numeric" }, number(run.lowest_auc)), h("td", { class: "text" }, run.changed ? moment(run.changed) : NONE));
 }
 
+/** What each run is called where it stands alone, by key: its name; and as much of its folder as tells namesakes apart. */
+export function labelsOf(runs) {
+  return new Map(runs.map((run) => {
+    const folder = String(run.folder ?? "");
+    const others = runs.filter((one) => one !== run && one.name === run.name).map((one) => String(one.folder ?? ""));
+    const text = others.length ? `${plain(run.name, 40)} (${plain(tailOf(folder, others), 40)})` : plain(run.name, 80);
+    return [run.key, { text, title: plain(folder, 400) }];
+  }));
+}
+
+/** The last parts of a folder, as many as no other one has, and at least one. */
+function tailOf(folder, others) {
+  const parts = folder.split("/").filter(Boolean);
+  const tail = (of, many) => of.split("/").filter(Boolean).slice(-many).join("/");
+  const many = parts.findIndex((_, at) => others.every((other) => tail(other, at + 1) !== tail(folder, at + 1))) + 1;
+  return many ? tail(folder, many) : folder;
+}
+
 export function stateChip(state) {
   return h("span", { class: `chip ${WORDS[state] ?? ""}` }, WORDS[state] ?? plain(state, 20));
 }

@@ -122,6 +122,16 @@
     }, more);
   }
 
+  /* The axis below a chart: its title stands clear of the numbers at its ticks. */
+  function level(colours, title, more) { return Object.assign(axis(colours, title, more), { nameGap: 28 }); }
+
+  /* About as wide as the numbers beside an axis of these ends are drawn, in pixels. */
+  function labelWidth(range) {
+    const count = Math.round((range.max - range.min) / range.interval), texts = [range.max];
+    for (let place = 0; place <= count; place += 1) { texts.push(rounded(range.min + place * range.interval)); }
+    return 7.5 * Math.max.apply(null, texts.map(function (one) { return one.toLocaleString("en-US", { maximumFractionDigits: 12 }).length; }));
+  }
+
   /* A line that nothing is told of: intervals, steps and bounds. */
   function line(name, data, style, more) {
     return Object.assign({
@@ -244,7 +254,7 @@
       .concat(shown ? [guessLine(guessName(given.yName), x, guess, colours)] : [])
       .concat(ringed(points, given.selected, colours));
     return Object.assign(common(colours, legendNames(series)), {
-      xAxis: axis(colours, given.xTitle, x), yAxis: axis(colours, given.yTitle, y), series: series,
+      xAxis: level(colours, given.xTitle, x), yAxis: axis(colours, given.yTitle, y), series: series,
     });
   }
 
@@ -297,15 +307,19 @@
     const panels = given.panels.map(function (panel, place) { return panelSeries(given.rows, panel, place, colours, x); });
     const series = panels.flatMap(function (one) { return one.series; });
     const height = 86 / count;
+    // One left edge for all, whatever their numbers: a trial stands at the same place in each.
+    const beside = Math.ceil(Math.max.apply(null, [0].concat(panels.map(function (one) { return labelWidth(one.range); })))) + 14;
     return Object.assign(common(colours, legendNames(series)), {
       grid: given.panels.map(function (_, place) {
-        return { left: 12, right: 18, top: 9 + place * (height + 2) + "%", height: height - 3 + "%" };
+        return { left: beside + 20, right: 18, top: 9 + place * (height + 2) + "%", height: height - 3 + "%" };
       }),
       xAxis: given.panels.map(function (_, place) {
-        return axis(colours, place === count - 1 ? "trial, in the order of the search" : "", Object.assign({ gridIndex: place }, x));
+        const made = level(colours, place === count - 1 ? "trial, in the order of the search" : "", Object.assign({ gridIndex: place }, x));
+        made.axisLabel = Object.assign({ show: place === count - 1 }, made.axisLabel);
+        return made;
       }),
       yAxis: given.panels.map(function (panel, place) {
-        return axis(colours, panel.title, Object.assign({ gridIndex: place }, panels[place].range));
+        return axis(colours, panel.title, Object.assign({ gridIndex: place, nameGap: beside }, panels[place].range));
       }),
       series: series,
     });
@@ -326,7 +340,7 @@
       step: "end", silent: false, tooltip: { show: true }, symbol: "diamond", symbolSize: 7, showSymbol: data.length <= 60,
     });
     return Object.assign(common(colours, []), {
-      xAxis: axis(colours, "trial, in the order of the search", niceSequence(given.points.map(function (one) { return one[0]; }))),
+      xAxis: level(colours, "trial, in the order of the search", niceSequence(given.points.map(function (one) { return one[0]; }))),
       yAxis: axis(colours, name, niceRange(given.points.map(function (one) { return one[1]; }))), series: [steps],
       grid: { left: 12, right: 18, top: 12, bottom: 12 },
     });
@@ -372,7 +386,7 @@
     }
     given.curves.forEach(function (curve, place) { series.push(rocLine(curve, place, floor, bottom, colours)); });
     return Object.assign(common(colours, legendNames(series)), {
-      xAxis: logAxis(colours, "false-positive rate (log)", floor), yAxis: logAxis(colours, "true-positive rate (log)", bottom),
+      xAxis: Object.assign(logAxis(colours, "false-positive rate (log)", floor), { nameGap: 28 }), yAxis: logAxis(colours, "true-positive rate (log)", bottom),
       series: series, tooltip: Object.assign(common(colours, []).tooltip, { trigger: "axis", formatter: nearest }),
     });
   }
@@ -399,7 +413,7 @@
         { silent: false, tooltip: { show: true }, symbol: SYMBOLS[place % SYMBOLS.length], symbolSize: 6, showSymbol: last <= 40, connectNulls: true });
     });
     return Object.assign(common(colours, legendNames(series)), {
-      xAxis: axis(colours, "epoch", { min: 1, max: Math.max(last, 2), minInterval: 1 }),
+      xAxis: level(colours, "epoch", { min: 1, max: Math.max(last, 2), minInterval: 1 }),
       yAxis: axis(colours, given.title || "", niceRange(given.traces.flatMap(function (one) { return one.values; }))),
       series: series, tooltip: Object.assign(common(colours, []).tooltip, { trigger: "axis", formatter: nearest }),
     });
@@ -440,7 +454,7 @@
     const range = niceRange(values.concat(finite(guess) ? [guess] : []));
     const made = axis(colours, "", { type: "category", data: rows.map(function (row) { return row.name; }), inverse: true, splitLine: { show: false } });
     Object.assign(made.axisLabel, { width: 150, overflow: "truncate", interval: rows.length > 40 ? "auto" : 0 });
-    return Object.assign(common(colours, legendNames(series)), { xAxis: axis(colours, title, range), yAxis: made, series: series });
+    return Object.assign(common(colours, legendNames(series)), { xAxis: level(colours, title, range), yAxis: made, series: series });
   }
 
   root.privacyCharts = {
