@@ -17,7 +17,7 @@ from nni_privacy.errors import DataError
 from nni_privacy.files import to_csv
 from nni_privacy.live.audit_view import SCORES as AUDIT_SCORES
 from nni_privacy.live.audit_view import AuditView
-from nni_privacy.live.inside import is_inside, read_inside, scores_inside
+from nni_privacy.live.inside import LARGEST, is_inside, read_inside, scores_inside
 from nni_privacy.live.rows import Row
 from nni_privacy.live.run_state import REPORT, stamp_of
 from nni_privacy.live.run_view import RunView
@@ -32,7 +32,6 @@ ROC_POINTS = 400
 EXPOSED = 20
 LOG_BYTES = 1 << 16
 CONFIG_BYTES = 1 << 16
-_LARGEST_REPORT = 1 << 27
 _LARGEST_CONFIRMED = 1 << 26
 _MOST_NODES, _DEEPEST = 20_000, 40
 """Of what is shown as YAML."""
@@ -299,7 +298,7 @@ def _confirmed(directory: Path, trial: str) -> dict[str, Any] | None:
 
 def report_of(folder: Path) -> bytes | None:
     """The report of a run or an audit; None if there is none."""
-    return read_inside(folder, folder / REPORT, _LARGEST_REPORT)
+    return read_inside(folder, folder / REPORT, LARGEST)
 
 
 _FIRST = ("sequence", "trial", "status")
