@@ -78,6 +78,8 @@ UNREADABLE: tuple[type[Exception], ...] = (OSError, *CORRUPT_FILE)
 _SIZE_LIMIT = 1 << 20
 """No configuration and no pattern is larger, in bytes."""
 
+_EXPANDED_LIMIT = 4 << 20
+
 _DEEPEST = 200
 """Brackets inside of brackets that a YAML file may have."""
 
@@ -193,7 +195,7 @@ def to_csv(rows: Sequence[Row], first: Sequence[str] = ()) -> str:
     names = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
+    csv.writer(buffer, lineterminator="\n").writerow(map(_safe, names))
     writer.writerows({name: _safe(value) for name, value in row.items()} for row in rows)
     return buffer.getvalue()
 
@@ -461,6 +463,12 @@ def _yaml_fault(fault: Exception, text: str) -> str:
 class _StrictLoader(yaml.SafeLoader):
     """YAML's safe loader, which also refuses a key that is given twice and brackets that would take minutes."""
 
+    def get_single_node(self) -> yaml.Node | None:
+        """The document, unless its aliases make it huge."""
+        node = super().get_single_node()
+        _ = node and _expanded(node, {})
+        return node
+
     def fetch_flow_collection_start(self, TokenClass: type) -> None:
         """Each bracket costs as much time as there are open ones around it."""
         if self.flow_level >= _DEEPEST:
@@ -475,3 +483,18 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
+    """Nodes and characters of a node with its aliases written out; ``known``: what was counted, 0 of what is being."""
+    size = known.get(id(node))
+    if size is None:
+        known[id(node)] = 0
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in pairs for part in pair]
+        text = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        size = known[id(node)] = 1 + text + sum(_expanded(part, known) for part in parts)
+    if size == 0 or size > _EXPANDED_LIMIT:
+        why = "more than a file may hold, by its aliases" if size else "an alias of what it stands in"
+        raise yaml.constructor.ConstructorError(None, None, why, node.start_mark)
+    return size

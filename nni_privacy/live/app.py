@@ -22,6 +22,7 @@ __all__ = ["LiveApp"]
 _logger = logging.getLogger(__name__)
 
 _METHODS = ("GET", "HEAD")
+_NO_TRIAL = "there is no trial of that id, or its id is one that no address can hold"
 _ADDRESSES = Map(
     [
         Rule("/", endpoint="page"),
@@ -89,13 +90,15 @@ class LiveApp:
         return view
 
     def _run(self, request: Request, key: str) -> Response:
+        if request.path.endswith("/"):  # a browser has made it of ".../trials/.."
+            return refusal(404, _NO_TRIAL)
         snapshot = self._view(key).snapshot(request.args.get("after"))
         return json_answer({"key": key, **snapshot})
 
     def _trial(self, request: Request, key: str, name: str) -> Response:
         found = details_of(self._view(key), name)
         if found is None:
-            raise NotFound
+            return refusal(404, _NO_TRIAL)
         return json_answer(found)
 
     def _table(self, request: Request, key: str) -> Response:

@@ -13,6 +13,7 @@ from typing import Any
 from nni_privacy.analysis.exposed import AUDIT_FILES
 from nni_privacy.analysis.pareto import REFERENCE
 from nni_privacy.errors import DataError
+from nni_privacy.live.inside import check_inside, is_inside
 from nni_privacy.live.metrics import metric_infos
 from nni_privacy.live.rows import Row
 from nni_privacy.live.run_state import REPORT, Stamp, stamp_of
@@ -22,8 +23,9 @@ __all__ = ["AuditView", "holds_audit"]
 
 METRICS, SCORES = AUDIT_FILES
 _LARGEST = 1 << 26
-_COMBINED = "combined"
 """Bytes of a file of metrics; an audit of a thousand classes writes far less."""
+
+_COMBINED = "combined"
 
 
 def holds_audit(folder: Path) -> bool:
@@ -95,7 +97,7 @@ class AuditView:
                 "state": "finished",
                 "cursor": self._cursor,
                 "reset": reset,
-                "report": (self.folder / REPORT).is_file(),
+                "report": is_inside(self.folder, self.folder / REPORT),
                 "metrics": [vars(one) for one in metric_infos(names)],
                 "attacks": [row.trial for row in self._rows],
                 "notices": _texts(self._content.get("notices")),
@@ -109,9 +111,12 @@ class AuditView:
         return str(title) if title and title != "audit" else self.folder.resolve().name
 
     def _look(self) -> None:
+        if not holds_audit(self.folder):
+            raise DataError(f"{self.folder}: the audit is gone; this is no folder of one any longer")
         stamp = stamp_of(self.folder / METRICS)
         if stamp is not None and stamp == self._stamp:
             return
+        check_inside(self.folder, self.folder / METRICS, _LARGEST)
         content = _read(self.folder / METRICS)
         attacks = content.get("attacks")
         told = attacks.items() if isinstance(attacks, Mapping) else ()
@@ -127,8 +132,6 @@ class AuditView:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path}: larger than what an audit writes")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from None

@@ -7,7 +7,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from stat import S_ISREG
 from threading import Lock
 from typing import Any
 
@@ -17,19 +16,25 @@ import yaml
 from nni_privacy.errors import DataError
 from nni_privacy.live.audit_view import SCORES as AUDIT_SCORES
 from nni_privacy.live.audit_view import AuditView
+from nni_privacy.live.inside import LARGEST, is_inside, read_inside, scores_inside
 from nni_privacy.live.rows import Row
 from nni_privacy.live.run_state import REPORT, stamp_of
 from nni_privacy.live.run_view import RunView
+from nni_privacy.runs.confirmed import CONFIRMED, read_confirmed
 from nni_privacy.runs.models import MODELS, RECORD_FILE
-from nni_privacy.runs.records import SCORES, RunInfo, TrialRecord
-from nni_privacy.runs.scores import AttackScores, read_score_file, read_scores
+from nni_privacy.runs.records import CONFIG, SCORES, RunInfo, TrialRecord
+from nni_privacy.runs.scores import AttackScores
 
 __all__ = ["details_of", "report_of"]
 
 ROC_POINTS = 400
 EXPOSED = 20
 LOG_BYTES = 1 << 16
-_LARGEST_REPORT = 1 << 27
+CONFIG_BYTES = 1 << 16
+_LARGEST_CONFIRMED = 1 << 26
+_MOST_NODES, _DEEPEST = 20_000, 40
+"""Of what is shown as YAML."""
+
 _KEPT = 64
 """Trials whose details are remembered."""
 
@@ -70,7 +75,7 @@ def _trial_details(run: RunInfo, trial: TrialRecord, row: Row) -> dict[str, Any]
 def _attack_details(view: AuditView, row: Row) -> dict[str, Any]:
     content = view.content
     path = view.folder / AUDIT_SCORES
-    scores = [one for one in read_score_file(path) if one.attack == row.trial]
+    scores = [one for one in scores_inside(view.folder, path) if one.attack == row.trial]
     attacks = content.get("attacks")
     own = attacks.get(row.trial) if isinstance(attacks, Mapping) else None
     told = own.get("per_class") if isinstance(own, Mapping) else None
@@ -92,14 +97,16 @@ def _attack_details(view: AuditView, row: Row) -> dict[str, Any]:
 
 
 def _remember(key: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What was made for a key last; drawing takes half a second, and one drawing at a time is enough."""
+    """What was made for a key last; whoever asks for another one does not wait while it is made."""
     with _lock:
-        if key not in _remembered:
-            _remembered[key] = make()
+        found = _remembered.get(key)
+    made = make() if found is None else found
+    with _lock:
+        _remembered[key] = made
         _remembered.move_to_end(key)
         while len(_remembered) > _KEPT:
             _remembered.popitem(last=False)
-        return _remembered[key]
+    return made
 
 
 # --- cells ---
@@ -129,7 +136,11 @@ def _cells(run: RunInfo, trial: TrialRecord) -> dict[str, Any]:
 
 
 def _leakage(run: RunInfo, trial: TrialRecord) -> dict[str, Any]:
-    return _scored(read_scores(run.directory, trial.trial, run.attacks), _class_names(run.directory, trial.trial))
+    name = f"{trial.trial}.npz"
+    if Path(name).name != name:  # "../x": a trial's name is never a way out of the folder
+        return _scored(())
+    scores = scores_inside(run.directory, run.directory / SCORES / name, run.attacks)
+    return _scored(scores, _class_names(run.directory, trial.trial))
 
 
 def _scored(scores: Sequence[AttackScores], names: Mapping[int, str] | None = None) -> dict[str, Any]:
@@ -205,11 +216,13 @@ def _class(told: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
 def _class_names(directory: Path, trial: str) -> dict[int, str]:
     """The names of the classes, where the trial's model or another one's of the run is kept."""
     folder = directory / MODELS
-    if not folder.is_dir():
+    try:
+        others = sorted(one.name for one in folder.iterdir())
+    except OSError:  # there is none, or it is closed to this user
         return {}
-    kept = [one for one in (trial, *sorted(one.name for one in folder.iterdir())) if _WORD.fullmatch(one)]
+    kept = [one for one in (trial, *others) if _WORD.fullmatch(one)]
     for name in kept[:2]:
-        content = _inside(directory, folder / name / RECORD_FILE, 1 << 22)
+        content = read_inside(directory, folder / name / RECORD_FILE, 1 << 22)
         try:
             told = json.loads(content or b"null")
         except (ValueError, RecursionError):
@@ -224,16 +237,36 @@ def _class_names(directory: Path, trial: str) -> dict[int, str]:
 
 
 def _configuration(run: RunInfo, trial: TrialRecord) -> str:
-    """What made the trial: its own factors and architecture, then the run's configuration."""
+    """What made the trial: its own factors and architecture, then the text of the run's configuration."""
     own: dict[str, Any] = {"trial": trial.trial, "sequence": trial.sequence, "architecture": trial.architecture}
     own |= {"factors": dict(trial.factors)} if trial.factors else {}
-    return f"{_yaml(own)}\n# config.yaml of the run\n{_yaml(dict(run.config))}"
+    text = read_inside(run.directory, run.directory / CONFIG, CONFIG_BYTES, start=True)
+    told = "{}\n" if text is None else text.decode("utf-8", errors="replace")
+    return f"{_yaml(own)}\n# config.yaml of the run\n{told}"
 
 
 def _yaml(content: Any) -> str:
-    """Plain data as YAML; what is none is written as its text."""
-    plain = json.loads(json.dumps(content, default=str))
+    """Plain data as YAML; what is none is written as its text, and of very much the beginning."""
+    plain = _cut(content, [_MOST_NODES, CONFIG_BYTES], 0)
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _cut(value: Any, left: list[int], depth: int) -> Any:
+    """A copy without aliases of at most as many nodes and characters as are left; dots stand for the rest."""
+    left[0] -= 1
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping | list | tuple) and depth > _DEEPEST:
+        return "..."
+    if isinstance(value, Mapping):
+        pairs = value.items()
+        return {_cut(str(key), left, depth): _cut(one, left, depth + 1) for key, one in pairs if min(left) > 0}
+    if isinstance(value, list | tuple):
+        return [_cut(one, left, depth + 1) for one in value if min(left) > 0]
+    text = str(value)
+    kept = text if len(text) <= left[1] else f"{text[: max(left[1], 0)]}..."
+    left[1] -= len(kept)
+    return kept
 
 
 def _log(directory: Path, trial: str) -> str | None:
@@ -245,15 +278,15 @@ def _log(directory: Path, trial: str) -> str | None:
         if folder.parents[3].name == "_latest":  # a link to one of the others
             continue
         for name in ("trial.log", "trial.stdout", "trial.stderr"):
-            content = _inside(directory, folder / name, LOG_BYTES, end=True)
+            content = read_inside(directory, folder / name, LOG_BYTES, end=True)
             if content:
                 parts.append(f"--- {name}\n{content.decode('utf-8', errors='replace').rstrip()}\n")
     return _KEY.sub(r"\1...", "".join(parts))[-LOG_BYTES:] or None
 
 
 def _confirmed(directory: Path, trial: str) -> dict[str, Any] | None:
-    from nni_privacy.runs.confirmed import read_confirmed
-
+    if not is_inside(directory, directory / CONFIRMED, _LARGEST_CONFIRMED):
+        return None
     try:
         confirmed = read_confirmed(directory)
     except DataError:
@@ -264,27 +297,5 @@ def _confirmed(directory: Path, trial: str) -> dict[str, Any] | None:
 
 def report_of(folder: Path) -> bytes | None:
     """The report of a run or an audit; None if there is none."""
-    return _inside(folder, folder / REPORT, _LARGEST_REPORT)
+    return read_inside(folder, folder / REPORT, LARGEST)
 
-
-def _inside(folder: Path, path: Path, most: int, *, end: bool = False) -> bytes | None:
-    """A file that lies in a folder also after all links are followed; None of any other, and of one that is larger.
-
-    Args:
-        folder: the run directory.
-        path: of the file.
-        most: bytes.
-        end: whether the last bytes are wanted where there are more.
-    """
-    try:
-        real = path.resolve(strict=True)
-        if not real.is_relative_to(folder.resolve()) or not S_ISREG(real.stat().st_mode):
-            return None
-        size = real.stat().st_size
-        if size > most and not end:
-            return None
-        with real.open("rb") as file:
-            file.seek(max(size - most, 0))
-            return file.read(most)
-    except (OSError, RuntimeError):  # a circle of links
-        return None

@@ -18,33 +18,64 @@ View = RunView | AuditView
 MOST = 1000
 """Folders of one folder of runs that are looked at."""
 
+_RUN, _AUDIT, _CLOSED = "run", "audit", "closed"
+"""What a folder is; the last: nobody can tell, as it cannot be read."""
+
+Place = tuple[Path, str]
+
 
 def holds_something(folder: Path) -> bool:
     """Whether a folder is a run or an audit, or one that holds some."""
-    return any(_places(folder))
+    return any(kind != _CLOSED for _, kind in _places(folder))
 
 
-def _places(folder: Path) -> Iterator[Path]:
+def _places(folder: Path) -> Iterator[Place]:
     """The runs and audits of a folder: itself with what confirms it, or those that lie in it."""
-    if holds_run(folder) or holds_audit(folder):
-        yield from _with_confirmation(folder)
+    if (kind := _kind(folder)) is not None:
+        yield from _with_confirmation(folder, kind)
         return
-    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    inside = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and _is_folder(path))
     for path in inside[:MOST]:
-        if holds_run(path) or holds_audit(path):
-            yield from _with_confirmation(path)
+        try:
+            kind = _kind(path)
+        except OSError:  # it is listed with its error: those behind it are not its fault
+            kind = _CLOSED
+        if kind is not None:
+            yield from _with_confirmation(path, kind)
 
 
-def _with_confirmation(folder: Path) -> Iterator[Path]:
-    yield folder
-    if holds_run(folder / CONFIRM):
-        yield folder / CONFIRM
+def _kind(folder: Path) -> str | None:
+    if holds_audit(folder):
+        return _AUDIT
+    return _RUN if holds_run(folder) else None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _with_confirmation(folder: Path, kind: str) -> Iterator[Place]:
+    yield folder, kind
+    if kind != _CLOSED and _holds_confirmation(folder):
+        yield folder / CONFIRM, _RUN
+
+
+def _holds_confirmation(folder: Path) -> bool:
+    """Whether the run that confirms it lies in it; a link that leads out is none."""
+    try:
+        return holds_run(folder / CONFIRM) and (folder / CONFIRM).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 class Library:
     """Everything that is shown. Safe among threads.
 
-    A place is known by a key, its number in the order in which it was seen first; no request names a path.
+    A place is known by a key, its number in the order in which it was seen first as what it is: an audit in the place
+    of a run has a key of its own. No request names a path.
 
     Args:
         folders: runs, audits, or folders of these; one may appear later or be gone for a while.
@@ -55,7 +86,7 @@ class Library:
         self._folders, self._nni = [folder.absolute() for folder in folders], nni and nni.absolute()
         self._lock = threading.Lock()
         self._views: dict[str, View] = {}
-        self._keys: dict[Path, str] = {}
+        self._keys: dict[Place, str] = {}
 
     @property
     def beside_manager(self) -> bool:
@@ -66,11 +97,12 @@ class Library:
         """What there is now, by its key."""
         with self._lock:
             found = {}
-            for path in self._now():
-                key = self._keys.get(path)
+            for place in self._now():
+                key = self._keys.get(place)
                 if key is None:
-                    key = self._keys[path] = str(len(self._views))
-                    self._views[key] = AuditView(path) if holds_audit(path) else RunView(path, nni=path == self._nni)
+                    key = self._keys[place] = str(len(self._views))
+                    path, kind = place
+                    self._views[key] = AuditView(path) if kind == _AUDIT else RunView(path, nni=path == self._nni)
                 found[key] = self._views[key]
             return found
 
@@ -88,7 +120,7 @@ class Library:
 
         threading.Thread(target=read, name="read ahead", daemon=True).start()
 
-    def _now(self) -> Iterator[Path]:
+    def _now(self) -> Iterator[Place]:
         for folder in self._folders:
             try:
                 yield from _places(folder)

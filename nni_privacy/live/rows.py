@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_privacy.analysis.constraints import Constraints
+from nni_privacy.live.inside import is_inside
 from nni_privacy.report.feasibility import violation_of
 from nni_privacy.runs.epochs import EPOCHS_FILE, longer, read_epochs
 from nni_privacy.runs.progress import Progress, RunningTrial
@@ -154,7 +155,7 @@ def supernet_rows(folder: Path) -> tuple[RunningRow, ...]:
     """
     try:
         path = folder / EPOCHS_FILE
-        epochs = read_epochs(folder) if path.is_file() and path.stat().st_size < _LARGEST else []
+        epochs = read_epochs(folder) if is_inside(folder.parent, path, _LARGEST) else []
     except (OSError, ValueError, TypeError, RecursionError):  # a torn line is whole at the next look
         return ()
     if not epochs or not all(type(one.epoch) is type(one.epochs) is int for one in epochs):

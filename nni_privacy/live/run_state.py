@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from nni_privacy.live.inside import is_inside
 from nni_privacy.runs.lock import LOCK, RunLock
 from nni_privacy.runs.progress import PROGRESS, Progress, read_progress
 from nni_privacy.runs.records import TRIALS, RunInfo
@@ -21,6 +22,9 @@ REPORT = "report.html"
 State = Literal["running", "finished", "stopped"]
 
 Stamp = tuple[int, int, int] | None
+
+_LARGEST_PROGRESS, _LARGEST_LOCK = 1 << 24, 1 << 20
+"""Bytes; no run writes more."""
 
 _SILENT_SECONDS = 900.0
 """A run on another machine that has written nothing for so long is taken to have ended."""
@@ -68,7 +72,8 @@ class RunState:
         """What the run told last; None if it tells nothing."""
         stamp = stamp_of(self._folder / PROGRESS)
         if stamp != self._progress[0]:
-            self._progress = stamp, read_progress(self._folder)
+            readable = is_inside(self._folder, self._folder / PROGRESS, _LARGEST_PROGRESS)
+            self._progress = stamp, read_progress(self._folder) if readable else None
         return self._progress[1]
 
     def planned(self, run: RunInfo) -> int | None:
@@ -88,7 +93,7 @@ class RunState:
         progress, planned = self.progress, self.planned(run)
         if (progress is not None and progress.done) or (planned is not None and len(run.trials) >= planned):
             return "finished"
-        locked = (self._folder / LOCK).is_file()
+        locked = is_inside(self._folder, self._folder / LOCK, _LARGEST_LOCK)
         runs = RunLock(self._folder).runs() if locked else False
         if runs or (runs is None and time.time() - (self.modified() or 0.0) < _SILENT_SECONDS):
             return "running"

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from nni_privacy.analysis.constraints import Constraints
 from nni_privacy.analysis.pareto import REFERENCE, hypervolume_growth, pareto_front
 from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.live.inside import LARGEST, check_inside, is_inside
 from nni_privacy.live.metrics import metric_infos
 from nni_privacy.live.rows import PHASES, Row, RowContext, judged, pattern_of, row_of, running_rows, supernet_rows
 from nni_privacy.live.run_state import REPORT, RunState, Stamp, State, stamp_of
@@ -32,6 +33,9 @@ __all__ = ["RunView", "holds_run"]
 
 _SEARCH = "search"
 """Folder of a run directory with what a strategy has written."""
+
+_READ = {TRIALS: LARGEST, CONFIG: 1 << 20, ENVIRONMENT: 1 << 24}
+"""Files that a run is read from, and how many bytes each may have."""
 
 _WORD, _NUMBER = re.compile(r"[\w-]+", re.ASCII), re.compile(r"\d{1,15}", re.ASCII)
 
@@ -121,7 +125,7 @@ class RunView:
                 "cursor": f"{self._generation}-{self._version}",
                 "reset": since is None,
                 "planned": self._state.planned(run),
-                "report": (self.folder / REPORT).is_file(),
+                "report": is_inside(self.folder, self.folder / REPORT),
                 "rows": [vars(row) for row in _ordered(rows)],
                 "running": [vars(row) for row in running],
             }
@@ -136,6 +140,11 @@ class RunView:
 
         What could not be taken in, as another file is broken, is taken in once that is mended.
         """
+        if not holds_run(self.folder):
+            gone = "the run is gone; " if self._run is not None else ""
+            raise DataError(f"{self.folder}: {gone}not a run directory; it has no trials.jsonl, nor a configuration")
+        for name, most in _READ.items():
+            check_inside(self.folder, self.folder / name, most)
         news = self._follower.look()
         self._renewed = self._renewed or news.reset or bool(news.gone)
         self._changed |= news.changed
@@ -144,8 +153,6 @@ class RunView:
         if self._run is not None and stamps == self._stamps and not (self._changed or self._renewed):
             self._judge()
             return self._run
-        if self._run is None and not holds_run(self.folder):
-            raise DataError(f"{self.folder}: not a run directory; it has no trials.jsonl, nor a configuration")
         ordered = tuple(sorted(self._follower.trials.values(), key=lambda trial: (trial.sequence, trial.trial)))
         old = self._run if stamps == self._stamps else None
         run = run_of(self.folder, ordered) if old is None else replace(old, trials=ordered)
@@ -176,7 +183,8 @@ class RunView:
         """Looks which trials' weights are kept; others may be dropped while a run goes on."""
         stamp, (known, before) = stamp_of(self.folder / MODELS), self._kept
         if stamp != known:
-            with os.scandir(self.folder / MODELS) if stamp is not None else nullcontext(()) as entries:
+            kept: frozenset[str] = frozenset()
+            with suppress(OSError), os.scandir(self.folder / MODELS) as entries:  # none, no folder, or a closed one
                 kept = frozenset(one.name for one in entries)
             self._kept = stamp, kept
             self._changed |= (kept ^ before) & self._follower.trials.keys()

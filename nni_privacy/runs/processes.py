@@ -39,7 +39,7 @@ class ProcessId:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
             return cls(pid, _start_of(process))
-        except (psutil.Error, OSError):
+        except (psutil.Error, OSError, ValueError, OverflowError):  # the last two: of a number that is no id
             return None
 
     @classmethod
@@ -47,7 +47,7 @@ class ProcessId:
         """Reads what :meth:`to_dict` gave; None of anything else."""
         try:
             return cls(int(content["pid"]), str(content["started"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def to_dict(self) -> dict[str, Any]:

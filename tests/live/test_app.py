@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from live_run import records, write_audit, write_run
 from werkzeug.test import Client, TestResponse
 
+from nni_privacy.live import library
 from nni_privacy.live.app import LiveApp
 from nni_privacy.live.guard import TOKEN_HEADER, Guard
 from nni_privacy.live.library import Library
@@ -175,6 +178,50 @@ def test_a_damaged_audit_costs_one_line_and_never_the_server(tmp_path: Path, con
     (tmp_path / "audit" / "metrics.json").write_text(content)
     for address in ("/api/runs/0", "/api/runs/0/trials/rmia", "/api/index", "/api/runs/0/trials/y"):
         assert client.get(address).status_code in (200, 404, 500)
+
+
+def error_of(client: Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code in (404, 500) and set(answer.json or {}) == {"error"}, answer.text
+    return str((answer.json or {})["error"])
+
+
+def test_a_folder_that_cannot_be_read_hides_no_run_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        write_run(tmp_path / name, records(1))
+    real = library.holds_audit
+
+    def closed(folder: Path) -> bool:
+        if folder.name == "b":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(library, "holds_audit", closed)
+    monkeypatch.setattr("nni_privacy.live.run_view.holds_run", closed)
+    told: Any = Client(LiveApp(Library([tmp_path]))).get("/api/index").json
+    assert [Path(run["folder"]).name for run in told["runs"]] == ["a", "b", "c"]
+    assert "Permission denied" in told["runs"][1]["error"]
+
+
+def test_a_run_that_is_gone_is_said_to_be_and_what_takes_its_place_has_a_key_of_its_own(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", records(2))
+    client = Client(LiveApp(Library([tmp_path])))
+    assert client.get("/api/index").status_code == client.get("/api/runs/0").status_code == 200
+    shutil.rmtree(folder)
+    assert "is gone" in error_of(client, "/api/runs/0") and "is gone" in error_of(client, "/api/runs/0/trials.csv")
+    write_audit(folder)
+    told: Any = client.get("/api/index").json
+    assert [(run["key"], run["kind"]) for run in told["runs"]] == [("1", "audit")]
+    assert "is gone" in error_of(client, "/api/runs/0") and client.get("/api/runs/1").status_code == 200
+    (folder / "metrics.json").unlink()
+    os.mkfifo(folder / "metrics.json")
+    assert "is gone" in error_of(client, "/api/runs/1")
+
+
+def test_an_id_that_no_address_holds_is_answered_in_a_sentence(client: Client) -> None:
+    # What a browser makes of ".../trials/..", and of half a character.
+    for address in ("/api/runs/0/", "/api/runs/0/trials/%ED%A0%80", "/api/runs/0/trials/nothing"):
+        assert "no trial of that id" in error_of(client, address)
 
 
 # --- who may read it ---

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,6 +17,8 @@ import pytest
 from live_run import ATTACKS, records, write_audit, write_run, write_scores
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from nni_privacy.errors import DataError
+from nni_privacy.live import details as module
 from nni_privacy.live.audit_view import AuditView
 from nni_privacy.live.details import LOG_BYTES, ROC_POINTS, details_of, report_of
 from nni_privacy.live.rows import Row
@@ -105,8 +110,6 @@ def test_the_log_is_the_trials_own_without_the_key_of_its_channel(folder: Path, 
 
 
 def test_a_log_is_not_waited_for(folder: Path) -> None:
-    import os
-
     place = folder / "nni" / "abc" / "environments" / "local-env" / "trials" / "t0"
     place.mkdir(parents=True)
     os.mkfifo(place / "trial.log")
@@ -196,3 +199,85 @@ def test_the_report_is_the_folders_own(folder: Path, tmp_path: Path) -> None:
     (folder / "report.html").unlink()
     (folder / "report.html").write_text("<p>")
     assert report_of(folder) == b"<p>"
+
+
+BOMB = "name: x\na0: &a0 [x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize("text", [BOMB, BOMB.replace("x, x, x", "{k: x}").replace("name: x", "name: &n [*n]")])
+def test_aliases_that_make_a_configuration_huge_are_refused_in_a_line(folder: Path, text: str) -> None:
+    (folder / "config.yaml").write_text(text)
+    with pytest.raises(DataError, match="alias") as caught:
+        details(folder, "t0")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_a_configuration_is_shown_as_it_stands_in_its_file(folder: Path) -> None:
+    text = "# why\nname: &n live\nagain: *n\n"
+    (folder / "config.yaml").write_text(text + "#" * 2 * LOG_BYTES)
+    found = details(folder, "t0")["config"]
+    assert text in found and len(found) < 2 * LOG_BYTES
+
+
+def test_an_audits_facts_are_cut(tmp_path: Path) -> None:
+    view = AuditView(write_audit(tmp_path / "audit"))
+    content = json.loads((view.folder / "metrics.json").read_text())
+    deep: Any = []
+    for _ in range(200):
+        deep = [deep]
+    content |= {"facts": ["x" * 100] * 100_000, "provenance": list(range(10**5)), "privacy": deep}
+    (view.folder / "metrics.json").write_text(json.dumps(content))
+    found = details_of(view, "lira")
+    assert found is not None and len(found["config"]) < 1 << 18
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link", "sparse", "packed"])
+def test_scores_that_are_no_file_of_the_run_or_too_large_cost_the_curves_only(
+    folder: Path, tmp_path: Path, kind: str
+) -> None:
+    path = write_scores(folder, "t0")
+    outside = path.rename(tmp_path / "outside.npz")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(outside)
+    elif kind == "sparse":
+        outside.replace(path)
+        os.truncate(path, 1 << 30)
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("a/scores.npy", "w") as entry:
+            for _ in range(257):
+                entry.write(bytes(1 << 20))
+    found = details(folder, "t0")
+    assert found["roc"] == [] and len(found["cells"]) == 2
+
+
+def test_what_takes_long_for_one_trial_does_not_hold_up_another(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, free = threading.Event(), threading.Event()
+    real = module.scores_inside
+
+    def slow(directory: Path, path: Path, attacks: Any = ()) -> Any:
+        if path.name == "t0.npz":
+            began.set()
+            free.wait(60)
+        return real(directory, path, attacks)
+
+    monkeypatch.setattr(module, "scores_inside", slow)
+    waiting = threading.Thread(target=lambda: details(folder, "t0"))
+    waiting.start()
+    assert began.wait(30) and details(folder, "t1")["trial"] == "t1" and waiting.is_alive()
+    free.set()
+    waiting.join(30)
+
+
+def test_a_metric_with_the_name_of_another_column_has_one_of_its_own(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", [])
+    metrics = {"trial": 0.1, "status": 0.2, "seconds": 0.3, "=1+1": 0.4, "accuracy": 0.5}
+    (folder / "trials.jsonl").write_text(json.dumps({"trial": "t", "status": "succeeded", "metrics": metrics}) + "\n")
+    (row,) = csv.DictReader(io.StringIO(table_of(RunView(folder).rows())))
+    assert (row["trial"], row["status"], row["seconds"]) == ("t", "succeeded", "")
+    assert row["'=1+1"] == "0.4" and "=1+1" not in row and row["accuracy"] == "0.5"

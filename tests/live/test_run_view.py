@@ -277,3 +277,57 @@ def test_of_many_trials_the_pattern_comes_bit_by_bit_and_then_for_all(
 def test_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a run directory"):
         RunView(tmp_path).snapshot()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *('{"process": {"pid": 1e400, "started": "x"}}', '{"process": {"pid": -1, "started": "x"}}', "[" * 100_000),
+        '{"process": {"pid": 99999999999999999999, "started": "x"}}',
+    ],
+)
+def test_a_lock_that_says_nothing_costs_no_trial(tmp_path: Path, content: str) -> None:
+    folder = write_run(tmp_path / "run", records(3))
+    (folder / "running.json").write_text(content)
+    assert RunView(folder).snapshot()["state"] == "stopped" and RunView(folder).entry()["trials"] == 3
+
+
+@pytest.mark.parametrize("name", ["running.json", "progress.json", "confirmed.json", "models", "search", "scores"])
+@pytest.mark.parametrize("kind", ["pipe", "file", "link", "sparse"])
+def test_a_file_beside_the_trials_costs_none_of_them(tmp_path: Path, name: str, kind: str) -> None:
+    folder = write_run(tmp_path / "run", records(3))
+    _put(folder / name, kind)
+    view = RunView(folder)
+    assert len(view.snapshot()["rows"]) == 3 and view.entry()["trials"] == 3
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "config.yaml", "environment.json"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "sparse"])
+def test_a_file_that_is_none_of_the_run_or_too_large_is_told_in_a_line(tmp_path: Path, name: str, kind: str) -> None:
+    folder = write_run(tmp_path / "run", records(3))
+    _put(folder / name, kind)
+    with pytest.raises(DataError, match="it is not read") as caught:
+        RunView(folder).snapshot()
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_run_that_a_link_leads_to_is_read(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(write_run(tmp_path / "run", records(3)))
+    assert len(RunView(tmp_path / "link").rows()) == 3
+
+
+def _put(path: Path, kind: str) -> None:
+    """Something else in the place of a file: a pipe, a text, a link to a file elsewhere, or a gigabyte of nothing."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        outside = path.parents[1] / "outside"
+        outside.write_text('{"started": 1}')
+        path.symlink_to(outside)
+    else:
+        path.write_text("x")
+        if kind == "sparse":
+            os.truncate(path, 1 << 30)
