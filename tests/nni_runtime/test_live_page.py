@@ -83,6 +83,12 @@ def test_the_manager_passes_the_page_and_its_data_on(port: int) -> None:
     assert ask(port, "/privacy/", headers={**HERE, "If-None-Match": etag}).status == 304
 
 
+@pytest.mark.parametrize("path", ["/privacy/%zz", "/privacy/%", "/privacy/api/runs/%E0%A4", "/privacy/api/runs/%2"])
+def test_an_address_that_cannot_be_decoded_is_answered_in_a_sentence(port: int, path: str) -> None:
+    answer = ask(port, path)
+    assert answer.status in (400, 404) and "node_modules" not in str(answer.body) and "<" not in str(answer.body)
+
+
 def test_without_its_last_slash_the_address_leads_to_the_page(port: int) -> None:
     answer = ask(port, "/privacy?x=1")
     assert answer.status == 308 and answer.headers["Location"] == "privacy/?x=1"

@@ -17,7 +17,8 @@ const liveDropped = new Set(['connection', 'date', 'keep-alive', 'server', 'tran
 function liveRouter() {{
     const router = (0, express_1.Router)();
     const say = (res, status, text) => res.status(status).type('text/plain').send(text);
-    router.all('*', (req, res) => {{
+    // Not all('*'): Express would decode the path itself, and fail with a trace where it cannot.
+    router.use((req, res) => {{
         if (!['GET', 'HEAD'].includes(req.method)) {{
             say(res.set('Allow', 'GET, HEAD'), 405, 'The Privacy page only shows: GET.');
             return;
@@ -25,6 +26,10 @@ function liveRouter() {{
         const [path, query] = req.originalUrl.split('?', 2);
         if (!liveSocket) {{
             say(res, 404, 'There is no Privacy page here: this experiment has no run directory of nni-privacy.');
+            return;
+        }}
+        if (/%(?![0-9a-f]{{2}})/i.test(path)) {{
+            say(res, 400, 'The address has a % that no two hexadecimal digits follow.');
             return;
         }}
         if (path === req.baseUrl) {{
