@@ -298,4 +298,3 @@ def _confirmed(directory: Path, trial: str) -> dict[str, Any] | None:
 def report_of(folder: Path) -> bytes | None:
     """The report of a run or an audit; None if there is none."""
     return read_inside(folder, folder / REPORT, LARGEST)
-
