@@ -88,7 +88,9 @@ def test_the_hyper_parameter_chart_draws_a_line_for_each_trial(browser: Any, fin
     wait_for(lambda: browser.execute_script(OPEN_CHART), "the tab", 30)
     assert wait_for(lambda: browser.execute_script(DRAWN_PIXELS), "lines", 30) > 0
     screenshot(browser, "chart")
-    assert {"normal_3_sources", "reduction_5_op2", "mia_auc"} <= set(browser.execute_script(AXES))
+    axes = set(browser.execute_script(AXES))
+    choices = {axis for axis in axes if axis.startswith(("normal_", "reduction_"))}
+    assert "mia_auc" in axes and len(choices) == 6
 
 
 def test_every_trial_is_constrained_and_reported(finished: Search) -> None:

@@ -12,7 +12,7 @@ import pytest
 from live_page import Page, made_search, rows_of, served, write
 from selenium.webdriver.common.keys import Keys
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 FOCUS = "const one = document.activeElement; return [one.tagName, one.dataset.trial ?? one.innerText ?? '']"
 SAVED = """

@@ -15,7 +15,7 @@ from nni_privacy.runs.epochs import TrialEpoch
 from nni_privacy.runs.lock import RunLock
 from nni_privacy.runs.progress import Progress, ProgressWriter
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from live_page import Page, made_search, rows_of, served, write
 from many_trials import many_rows
 from support_axe import axe_faults
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 WIDE = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 BEYOND = """return [...document.querySelectorAll('body *')].filter(one => {

@@ -14,7 +14,7 @@ from live_page import Page, made_search, rows_of, served, write
 
 from nni_privacy.live import answers
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 STATIC = Path(answers.__file__).with_name("static")
 

@@ -23,7 +23,7 @@ from nni_privacy.auditing.audit import audit_signals
 from nni_privacy.report import read_run, write_report
 from nni_privacy.report.audit_page import write_audit
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 MOST_PAGES = 6
 NASTY = f"</script><!--{HOSTILE}"
