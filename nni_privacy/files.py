@@ -495,6 +495,6 @@ def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
         text = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
         size = known[id(node)] = 1 + text + sum(_expanded(part, known) for part in parts)
     if size == 0 or size > _EXPANDED_LIMIT:
-        why = "more than a file may hold, by its aliases" if size else "an alias of what it stands in"
+        why = "more than a file may hold, by its aliases" if size else "a value contains itself"
         raise yaml.constructor.ConstructorError(None, None, why, node.start_mark)
     return size

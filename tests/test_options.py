@@ -295,13 +295,15 @@ def valid(kind: Any) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional=found)
 
 
-def with_room_for_its_warm_up(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The one option whose limit is another's value."""
+def that_go_together(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The two options whose limit is another's value."""
     epochs = recipe.get("epochs", Recipe().epochs)
-    return {**recipe, "warm_up": min(recipe["warm_up"], epochs - 1)} if "warm_up" in recipe else recipe
+    if "warm_up" in recipe:
+        recipe = {**recipe, "warm_up": min(recipe["warm_up"], epochs - 1)}
+    return {**recipe, "nesterov": False} if recipe.get("momentum") == 0 else recipe
 
 
-@given(valid(Recipe).map(with_room_for_its_warm_up), valid(Effort), valid(ShadowSettings))
+@given(valid(Recipe).map(that_go_together), valid(Effort), valid(ShadowSettings))
 def test_what_is_valid_is_taken_by_both_alike(
     recipe: dict[str, Any], effort: dict[str, Any], shadow: dict[str, Any]
 ) -> None:

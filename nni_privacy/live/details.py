@@ -20,9 +20,8 @@ from nni_privacy.live.inside import LARGEST, is_inside, read_inside, scores_insi
 from nni_privacy.live.rows import Row
 from nni_privacy.live.run_state import REPORT, stamp_of
 from nni_privacy.live.run_view import RunView
-from nni_privacy.runs.confirmed import CONFIRMED, read_confirmed
 from nni_privacy.runs.models import MODELS, RECORD_FILE
-from nni_privacy.runs.records import CONFIG, SCORES, RunInfo, TrialRecord
+from nni_privacy.runs.records import CONFIG, CONFIRMED, SCORES, RunInfo, TrialRecord
 from nni_privacy.runs.scores import AttackScores
 
 __all__ = ["details_of", "report_of"]
@@ -287,6 +286,8 @@ def _log(directory: Path, trial: str) -> str | None:
 def _confirmed(directory: Path, trial: str) -> dict[str, Any] | None:
     if not is_inside(directory, directory / CONFIRMED, _LARGEST_CONFIRMED):
         return None
+    from nni_privacy.runs.confirmed import read_confirmed  # pydantic, which a page without a confirmation never needs
+
     try:
         confirmed = read_confirmed(directory)
     except DataError:

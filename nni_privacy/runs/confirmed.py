@@ -9,13 +9,11 @@ from typing import Any
 
 from nni_privacy.errors import ConfigError, DataError
 from nni_privacy.files import atomic_write
-from nni_privacy.runs.records import CONFIRM
+from nni_privacy.runs.records import CONFIRM, CONFIRMED
 from nni_privacy.schema import Section, validated
 
 __all__ = ["CONFIRM", "CONFIRMED", "Confirmed", "ConfirmedArchitecture", "ConfirmedMean", "Difference", "Shrunken"]
 __all__ += ["ShrunkenTrial", "label_of", "means_of", "read_confirmed", "write_confirmed"]
-
-CONFIRMED = "confirmed.json"
 
 
 def label_of(sequence: int) -> str:

@@ -23,7 +23,18 @@ from nni_privacy.errors import DataError, GenotypeError
 from nni_privacy.files import read_yaml
 from nni_privacy.runs.lines import read_lines
 
-__all__ = ["CONFIG", "CONFIRM", "CONSTRAINTS", "ENVIRONMENT", "SCORES", "STOPPED", "TRIALS", "Curves", "FixedEdges"]
+__all__ = [
+    "CONFIG",
+    "CONFIRM",
+    "CONFIRMED",
+    "CONSTRAINTS",
+    "ENVIRONMENT",
+    "SCORES",
+    "STOPPED",
+    "TRIALS",
+    "Curves",
+    "FixedEdges",
+]
 __all__ += [
     "RunInfo",
     "TrialRecord",
@@ -41,6 +52,9 @@ ENVIRONMENT = "environment.json"
 SCORES = "scores"
 CONFIRM = "confirm"
 """Folder of a run directory that holds the run that confirms it."""
+
+CONFIRMED = "confirmed.json"
+"""In a run directory: what the run that confirms it found; see :mod:`nni_privacy.runs.confirmed`."""
 
 CONSTRAINTS = "constraints.json"
 """In ``search/``: what a search with constraints skipped, and why it ended early if it did."""
