@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ from nni.nas.space import ExecutableModelSpace
 from torch import nn
 
 from nni_privacy.analysis.constraints import Constraints
-from nni_privacy.attacks import TargetSignals, get_attack, roc_curve
+from nni_privacy.attacks import get_attack
 from nni_privacy.auditing.audit import AuditReport, audit_signals
 from nni_privacy.auditing.canaries import Canaries, plant_canaries
 from nni_privacy.auditing.collect import SignalRequest, gather_signals
 from nni_privacy.auditing.epsilon import PrivacyClaim
-from nni_privacy.auditing.in_training import monitored_records
 from nni_privacy.auditing.model_record import ModelRecord, architecture_of, model_file
+from nni_privacy.auditing.monitor import Monitor, Watcher
 from nni_privacy.auditing.notices import accuracies, balanced_accuracy, class_counts
 from nni_privacy.auditing.options import Effort, MeasuringOptions, ShadowSettings
 from nni_privacy.auditing.records import count_shared
@@ -215,9 +215,10 @@ class PrivacyEvaluator(Evaluator):
         if self.canaries:
             canaries, split = plant_canaries(data, split, self.canaries, seed=self.seed)
         trace = self._loss_trace(data, split, normalize, device)
-        monitor = _Monitor(data, split, normalize, device, trace)
-        training = self._train(model, data, split, held, canaries, normalize, device, monitor)
-        report = self._attack(model, data, split, normalize, device, trace)
+        monitor = Monitor(nni.report_intermediate_result, data, split, normalize, device, trace)
+        watchers = (monitor, *self.watchers(model, data, split, normalize, device))
+        training = self._train(model, data, split, held, canaries, normalize, device, watchers)
+        report = self.attack(model, data, split, normalize, device, losses=None if trace is None else trace.losses)
         report = self._with_claim(report, model, data, canaries, normalize, training)
         metrics = final_metrics(report) | costs | _told(report, split, data, self._spent(split, canaries))
         metrics |= _privacy_metrics(report)
@@ -228,6 +229,8 @@ class PrivacyEvaluator(Evaluator):
         if self.constraints:
             metrics["violation"] = violation if violation < math.inf else None
         metrics |= self.describe(model)
+        for watcher in watchers:
+            metrics |= watcher.finish(model, report)
         further = self.further_arrays(model, data, split, normalize, device)
         if canaries is not None and report.canaries is not None:
             further |= canaries.arrays(report.canaries)
@@ -247,6 +250,12 @@ class PrivacyEvaluator(Evaluator):
         factors = getattr(model, "factors", None)
         size = {"factors": factors_text(factors)} if factors else {}
         return {"architecture": architecture_text(model), **size}
+
+    def watchers(
+        self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
+    ) -> Sequence[Watcher]:
+        """What else looks at the untrained ``model`` now, after each epoch and at the end."""
+        return ()
 
     def shadow_model(self, data: Dataset) -> ModelSource | None:
         """How more models of the architecture are built; None: the network itself tells, as those of our spaces do."""
@@ -288,8 +297,12 @@ class PrivacyEvaluator(Evaluator):
         canaries: Canaries | None,
         normalize: Normalizer,
         device: torch.device,
-        monitor: _Monitor,
+        watchers: Sequence[Watcher],
     ) -> FitResult:
+        def on_epoch(epoch: int, network: nn.Module) -> None:
+            for watcher in watchers:
+                watcher(epoch, network)
+
         rows = split.target_train
         images, labels = (data.images[rows], data.labels[rows]) if canaries is None else canaries.records(data, rows)
         return fit(
@@ -300,7 +313,7 @@ class PrivacyEvaluator(Evaluator):
             seed=self.seed,
             device=device,
             normalize=normalize,
-            on_epoch=monitor,
+            on_epoch=on_epoch,
             validation=(data.images[held], data.labels[held]) if len(held) else None,
         )
 
@@ -342,15 +355,29 @@ class PrivacyEvaluator(Evaluator):
         epochs = traced_epochs(self.recipe.epochs, self.effort.trace_epochs)
         return LossTrace(data.images[records], data.labels[records], epochs=epochs, normalize=normalize, device=device)
 
-    def _attack(
+    def attack(
         self,
         model: nn.Module,
         data: Dataset,
         split: FourWaySplit,
         normalize: Normalizer,
         device: torch.device,
-        trace: LossTrace | None,
+        *,
+        attacks: Sequence[str] | None = None,
+        losses: npt.NDArray[np.float32] | None = None,
     ) -> AuditReport:
+        """The audit of ``model`` as it is.
+
+        Args:
+            model: trained on target-train, at least in part.
+            data: the data set.
+            split: of its records.
+            normalize: what the model's images go through.
+            device: of the forward passes.
+            attacks: names; by default all of the evaluator's.
+            losses: ``(E, n)`` of the attacked records after epochs before the last, for attacks that need them.
+        """
+        attacks = self.attacks if attacks is None else attacks
         records = _attacked(split)
         halves = [(data.images[part], data.labels[part]) for part in (split.shadow_train, split.shadow_test)]
         request = SignalRequest(
@@ -371,12 +398,12 @@ class PrivacyEvaluator(Evaluator):
                 test=halves[1],
                 **self.shadow.to_dict(),
             ),
-            loss_trace=None if trace is None else trace.losses,
+            loss_trace=losses,
         )
-        requires = frozenset().union(*(get_attack(name).requires for name in self.attacks))
+        requires = frozenset().union(*(get_attack(name).requires for name in attacks))
         signals = gather_signals(request, requires=requires)
         shared = count_shared(*request.images.tensor_split([len(split.target_train)]))
-        return audit_signals(signals, attacks=self.attacks, seed=self.seed, shared=shared, effort=self.effort)
+        return audit_signals(signals, attacks=attacks, seed=self.seed, shared=shared, effort=self.effort)
 
     def _execute(self, model: Any) -> Any:
         # The initial weights are drawn while NNI builds the model, which is before ``evaluate``.
@@ -409,34 +436,6 @@ class PrivacyEvaluator(Evaluator):
 
     def __hash__(self) -> int:
         return hash(json.dumps(self._dump(), sort_keys=True))
-
-
-@dataclass(frozen=True)
-class _Monitor:
-    """Reports accuracy, the members' loss and the loss-threshold attack's AUC after every epoch."""
-
-    data: Dataset
-    split: FourWaySplit
-    normalize: Normalizer
-    device: torch.device
-    trace: LossTrace | None = None
-
-    def __call__(self, epoch: int, model: nn.Module) -> None:
-        count = monitored_records(len(self.split.target_train))
-        parts = [self.split.target_train[:count], self.split.target_test[:count]]
-        records = np.concatenate(parts)
-        is_member = np.arange(len(records)) < len(parts[0])
-        traced = None if self.trace is None else self.trace(epoch, model)
-        if traced is None:
-            logits = predict_logits(model, self.data.images[records], device=self.device, normalize=self.normalize)
-        else:  # of all records, these among them
-            logits = np.concatenate([side[:count] for side in np.split(traced, [len(self.split.target_train)])])
-        signals = TargetSignals.from_logits(logits, self.data.labels[records].numpy(), is_member)
-        accuracy = float(signals.correct[~is_member].mean())
-        auc = roc_curve(-signals.losses, is_member).auc
-        loss = float(signals.losses[is_member].mean())
-        found = {"default": accuracy, "accuracy": accuracy, "loss": loss, "loss_threshold_mia_auc": auc}
-        nni.report_intermediate_result(found)
 
 
 def _attacked(split: FourWaySplit) -> npt.NDArray[np.int64]:

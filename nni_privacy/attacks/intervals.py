@@ -39,7 +39,8 @@ from nni_privacy.errors import AuditError
 if TYPE_CHECKING:
     from nni_privacy.attacks.metrics import RocCurve
 
-__all__ = ["auc_interval", "clopper_pearson", "nonmembers_for", "rate_interval", "roc_band"]
+__all__ = ["auc_interval", "auc_standard_error", "clopper_pearson", "nonmembers_for", "rate_interval"]
+__all__ += ["rate_standard_error", "roc_band"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,6 +56,7 @@ REACH = 6.0
 """Standard deviations of that count that are looked at."""
 HALVINGS = 24
 """In the search for a quantile, which is found to within 1e-7."""
+_ONE_DEVIATION = math.erf(math.sqrt(0.5))
 
 
 def check_confidence(confidence: float) -> None:
@@ -88,20 +90,11 @@ def auc_interval(curve: RocCurve, *, confidence: float = 0.95) -> tuple[float, f
     It covers the choice of records, not the randomness of training. O(points of the curve).
     """
     check_confidence(confidence)
-    auc, members, others = curve.auc, curve.members, curve.nonmembers
-    found, accused = curve.true_positives, curve.false_positives
-    # Placement values: the share of the other side that a record of each tie group beats, ties as halves.
-    of_members = 1 - (accused[:-1] + accused[1:]) / (2 * others)
-    of_others = (found[:-1] + found[1:]) / (2 * members)
-    pairs = min(members, others)
+    auc, pairs = curve.auc, min(curve.members, curve.nonmembers)
     largest = auc * (1 - auc)  # no placement value has more variance
     level = (1 + confidence) / 2
-    variance, noise = NormalDist().inv_cdf(level) ** 2 * largest / pairs**2, 0.0
-    for counts, placements, size in ((found, of_members, members), (accused, of_others, others)):
-        squares, times = (placements - auc) ** 2, np.diff(counts) / size
-        spread = float(np.dot(times, squares))
-        variance += spread / size
-        noise += (float(np.dot(times, squares**2)) - spread**2) / size**3
+    variance, noise = _delong(curve)
+    variance += NormalDist().inv_cdf(level) ** 2 * largest / pairs**2
     low, high = 0.0, 1.0
     if largest > 0:
         freedom = 2 * variance**2 / noise if noise > 0 else math.inf
@@ -110,6 +103,27 @@ def auc_interval(curve: RocCurve, *, confidence: float = 0.95) -> tuple[float, f
         low, high = ((1 + math.tanh(end / 2)) / 2 for end in (odds - margin, odds + margin))
     floor, ceiling = clopper_pearson(min(auc * pairs, pairs), pairs, confidence=confidence)
     return min(max(low, floor), auc), max(min(high, ceiling), auc)
+
+
+def auc_standard_error(curve: RocCurve) -> float:
+    """Standard error of a curve's AUC over records by DeLong's variance; 0 where all placement values are equal."""
+    return math.sqrt(_delong(curve)[0])
+
+
+def _delong(curve: RocCurve) -> tuple[float, float]:
+    """DeLong's variance of the AUC, and the variance of that estimate."""
+    auc, members, others = curve.auc, curve.members, curve.nonmembers
+    found, accused = curve.true_positives, curve.false_positives
+    # Placement values: the share of the other side that a record of each tie group beats, ties as halves.
+    of_members = 1 - (accused[:-1] + accused[1:]) / (2 * others)
+    of_others = (found[:-1] + found[1:]) / (2 * members)
+    variance = noise = 0.0
+    for counts, placements, size in ((found, of_members, members), (accused, of_others, others)):
+        squares, times = (placements - auc) ** 2, np.diff(counts) / size
+        spread = float(np.dot(times, squares))
+        variance += spread / size
+        noise += (float(np.dot(times, squares**2)) - spread**2) / size**3
+    return variance, noise
 
 
 def _student(level: float, freedom: float) -> float:
@@ -144,6 +158,15 @@ def rate_interval(curve: RocCurve, target_fpr: float, *, confidence: float = 0.9
     tail = (1 - confidence) / 2
     low, median, high = (float(ends[0]) for ends in _quantiles(curve, np.array([target_fpr]), (tail, 0.5, 1 - tail)))
     return low, median, high
+
+
+def rate_standard_error(curve: RocCurve, target_fpr: float) -> float:
+    """Standard error over records of the TPR at a fixed FPR, the threshold being chosen on the same records.
+
+    Half of the width of the interval of :func:`rate_interval` that a normal distribution has within one deviation.
+    """
+    low, _, high = rate_interval(curve, target_fpr, confidence=_ONE_DEVIATION)
+    return (high - low) / 2
 
 
 def roc_band(curve: RocCurve, grid: npt.ArrayLike, *, confidence: float = 0.95) -> tuple[Floats, Floats]:

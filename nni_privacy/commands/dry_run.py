@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from nni_privacy.config import DatasetConfig, RunConfig, SearchConfig
     from nni_privacy.evaluator import PrivacyEvaluator
     from nni_privacy.studies.config import StudyConfig
+    from nni_privacy.studies.forecast import Forecast
     from nni_privacy.studies.plan import Measurement
+    from nni_privacy.studies.snapshots import SnapshotOptions
 
 __all__ = ["search_plan", "study_plan", "without_downloads"]
 
@@ -71,8 +73,8 @@ def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = Non
     return _lines(settings, f"{settings.trials} trial{'s'[: settings.trials > 1]}", parts)
 
 
-def study_plan(settings: StudyConfig, planned: Sequence[Measurement]) -> str:
-    """The lines of a study, of all its measurements."""
+def study_plan(settings: StudyConfig, planned: Sequence[Measurement], cost: Forecast) -> str:
+    """The lines of a study, of all its measurements and what they will cost."""
     factors = [one.factors for one in planned]
     parts = {
         "architectures": _names(factor["architecture"] for factor in factors),
@@ -80,8 +82,15 @@ def study_plan(settings: StudyConfig, planned: Sequence[Measurement]) -> str:
         "data sets": _names(section.called for section in settings.datasets),
         "seeds": _names(map(str, settings.seeds)),
         "trial": _trial(settings),
+        **({} if settings.snapshots is None else {"snapshots": _snapshots(settings.snapshots)}),
+        "cost": str(cost),
     }
     return _lines(settings, f"{len(planned)} measurements", parts)
+
+
+def _snapshots(settings: SnapshotOptions) -> str:
+    when = ", ".join(map(str, settings.epochs)) or "none before the end"
+    return f"after epochs {when}: {', '.join(settings.attacks)}"
 
 
 def _measured(settings: SearchConfig, evaluator: PrivacyEvaluator) -> dict[str, str]:

@@ -14,6 +14,7 @@ from nni_privacy.plugins import is_plugins
 
 if TYPE_CHECKING:
     from nni_privacy.commands.session import Session
+    from nni_privacy.data import Dataset
     from nni_privacy.studies.config import StudyConfig
     from nni_privacy.studies.evaluator import MeasurementEvaluator
     from nni_privacy.studies.plan import Measurement
@@ -102,11 +103,13 @@ def carry_out(
     from nni_privacy.commands.dry_run import study_plan, without_downloads
 
     with without_downloads(settings.datasets) if dry_run else nullcontext():
-        planned = _plan(settings)
+        planned, data = _plan(settings)
     session.trials = len(planned)
     if dry_run:
         session.check_parts(*_build_parts(settings, session, planned))
-        print(study_plan(settings, planned), session.plan_of_run(), sep="\n")
+        from nni_privacy.studies.forecast import forecast_study
+
+        print(study_plan(settings, planned, forecast_study(settings, planned, data)), session.plan_of_run(), sep="\n")
         return ExitCode.DONE
     if session.conclude_complete():
         if summary is not None:
@@ -151,8 +154,8 @@ def _check(settings: StudyConfig, session: Session, *, resume: bool) -> None:
     session.check()
 
 
-def _plan(settings: StudyConfig) -> list[Measurement]:
-    """All measurements of the study; its data sets are loaded and split and attacks of plugins called, as a check."""
+def _plan(settings: StudyConfig) -> tuple[list[Measurement], dict[str, Dataset]]:
+    """All measurements of the study, and its data sets, loaded and split, and attacks of plugins called, as a check."""
     from nni_privacy.attacks.dry_call import call_dry
     from nni_privacy.cells.spaces import SPACES
     from nni_privacy.commands.build import build_space, check_split
@@ -166,7 +169,7 @@ def _plan(settings: StudyConfig) -> list[Measurement]:
         call_dry(settings.evaluator.attacks, classes=dataset.num_classes)
         if is_plugins(SPACES[settings.search_space.name].model_space):
             build_space(settings, dataset)
-    return plan_study(settings, data)
+    return plan_study(settings, data), data
 
 
 def _build_parts(
@@ -182,6 +185,7 @@ def _build_parts(
             factors=measurement.factors,
             source=measurement.source.to_dict(),
             contours=settings.contours,
+            snapshots=settings.snapshots,
             folder=str(session.directory),
             seed=measurement.seed,
             weights=settings.keep != "none",

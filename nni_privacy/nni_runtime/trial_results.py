@@ -9,14 +9,14 @@ from typing import Any
 from nni.nas.space import ExecutableModelSpace
 
 from nni_privacy.evaluator import factors_text
-from nni_privacy.runs.records import STOPPED, Curves, TrialRecord, finite_metrics, finite_number
+from nni_privacy.runs.records import STOPPED, Curves, TrialRecord, finite_metrics, finite_number, snapshot_rows
 from nni_privacy.search_spaces.space import architecture_of, size_of
 
 __all__ = ["identity_of", "mismatch", "proposed_architecture", "record_of"]
 
 _NOT_METRICS = ("seconds", "architecture", "factors")
 """Keys of a trial's result that are no metrics."""
-_TEXTS = ("data", "notices")
+_TEXTS = ("data", "notices", "snapshots")
 """Keys that are none where they are texts, as :class:`~nni_privacy.PrivacyEvaluator` reports them."""
 
 
@@ -60,9 +60,10 @@ def record_of(
         finite_number(final.get("seconds")),
         factors=factors,
         unresolved=unresolved,
-        data=_from_json(texts.get("data")),
+        data=found if isinstance(found := _from_json(texts.get("data")), dict) else {},
         notices=tuple(texts["notices"].split("; ")) if texts.get("notices") else (),
         curves=curves,
+        snapshots=snapshot_rows(_from_json(texts.get("snapshots"))),
     )
 
 
@@ -96,13 +97,12 @@ def _as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {"default": value}
 
 
-def _from_json(text: str | None) -> Mapping[str, Any]:
-    """The object of a JSON text; empty if it is none."""
+def _from_json(text: str | None) -> Any:
+    """The value of a JSON text; None if it is none."""
     try:
-        found = json.loads(text or "")
+        return json.loads(text or "")
     except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
 
 
 def _factors(model: ExecutableModelSpace) -> dict[str, Any] | None:

@@ -44,6 +44,7 @@ __all__ += [
     "read_run",
     "read_trials",
     "run_of",
+    "snapshot_rows",
 ]
 
 TRIALS = "trials.jsonl"
@@ -88,6 +89,8 @@ class TrialRecord:
         notices: why the metrics may be no result; each begins with its kind and a colon.
         curves: what it reported after each epoch; empty if it reported nothing.
         stopped: why it was stopped early; None if it was not.
+        snapshots: of a trial of a study that takes some: what it measured after each of some epochs, its last included
+            (docs/studies.md); None is what was not measured.
     """
 
     trial: str
@@ -103,6 +106,7 @@ class TrialRecord:
     notices: tuple[str, ...] = ()
     curves: Curves = field(default_factory=dict)
     stopped: str | None = None
+    snapshots: tuple[Mapping[str, float | None], ...] = ()
 
     def to_json(self) -> str:
         """One line of JSON: an unresolved metric is null, other fields without a value are left out."""
@@ -122,6 +126,7 @@ class TrialRecord:
         sequence, error, notices = row.get("sequence"), row.get("error"), row.get("notices")
         curves, stopped = _mapping(row.get("curves")), row.get("stopped")
         metrics, unresolved = finite_metrics(_mapping(row.get("metrics")))
+        snapshots = row.get("snapshots")
         return cls(
             trial=str(row.get("trial") or f"line {line}"),
             sequence=sequence if type(sequence) is int else line - 1,
@@ -136,6 +141,7 @@ class TrialRecord:
             notices=tuple(str(one) for one in notices) if isinstance(notices, list) else (),
             curves={key: tuple(map(finite_number, one)) for key, one in curves.items() if isinstance(one, list)},
             stopped=None if stopped is None else str(stopped),
+            snapshots=snapshot_rows(snapshots),
         )
 
     @cached_property
@@ -355,6 +361,12 @@ def finite_metrics(reported: Mapping[str, Any]) -> tuple[dict[str, float], tuple
     numbers = {name: finite_number(value) for name, value in reported.items()}
     unresolved = tuple(name for name, number in numbers.items() if number is None)
     return {name: number for name, number in numbers.items() if number is not None}, unresolved
+
+
+def snapshot_rows(value: Any) -> tuple[Mapping[str, float | None], ...]:
+    """The rows of :attr:`TrialRecord.snapshots`, as JSON has them; what is of another type is left out."""
+    rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+    return tuple({str(name): finite_number(number) for name, number in row.items()} for row in rows)
 
 
 def finite_number(value: Any) -> float | None:

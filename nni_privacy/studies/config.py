@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from nni_privacy.attacks import check_reference_models
 from nni_privacy.config import DatasetConfig, RunConfig, check_command
 from nni_privacy.data.registry import COMMON_OPTIONS
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.training_services import without_secrets
 from nni_privacy.schema import Seed, named, read_section
 from nni_privacy.studies.entries import ArchitecturesEntry, OneSize, parse_entry
+from nni_privacy.studies.snapshots import SnapshotOptions
 from nni_privacy.training.contour_options import ContourOptions
 
 __all__ = ["StudyConfig", "StudyDataset", "defence_called", "load_study"]
@@ -40,6 +42,7 @@ class StudyConfig(RunConfig):
     architectures: list[SerializeAsAny[ArchitecturesEntry]] = Field(min_length=1)
     defences: list[Literal["none"] | dict[str, Any]] = Field(["none"], min_length=1)
     contours: ContourOptions | None = None
+    snapshots: SnapshotOptions | None = None
 
     @field_validator("seeds")
     @classmethod
@@ -68,6 +71,8 @@ class StudyConfig(RunConfig):
         labels = [dataset.called for dataset in self.datasets]
         if len(set(labels)) != len(labels):
             raise ConfigError(f"datasets: {', '.join(labels)}: two have one label; give one a label of its own")
+        if self.snapshots is not None:
+            check_reference_models(self.snapshots.attacks, self.evaluator.shadow.count)
         return self
 
     def resolved(self) -> dict[str, Any]:

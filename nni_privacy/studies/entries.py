@@ -19,7 +19,7 @@ from nni_privacy.config import PatternConfig, SearchSpaceConfig, StrategyConfig
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.patterns import Cells, Pattern, load_pattern
 from nni_privacy.runs.confirmed import label_of
-from nni_privacy.schema import Section, validated
+from nni_privacy.schema import Count, Section, validated
 from nni_privacy.strategies.registry import ONE_SHOT
 from nni_privacy.studies.sources import GenotypeSource, NetworkSource, SearchSource, Source
 
@@ -183,16 +183,24 @@ class OneSize(SearchSpaceConfig):
 
 
 class _VariedEntry(ArchitecturesEntry):
-    """Genotypes, and what is measured of each."""
+    """Genotypes, and what is measured of each: at the width of the space, or at each of ``widths`` (channels)."""
 
     label: str | None = Field(None, min_length=1)
     search_space: OneSize | None = None
+    widths: list[Count] | None = Field(None, min_length=1)
     variants: list[SerializeAsAny[Any]] = Field(default_factory=lambda: [ORIGINAL.label], min_length=1)
 
     @field_validator("variants", mode="before")
     @classmethod
     def _entries(cls, entries: Any) -> Any:
         return [_parsed(entry) for entry in entries] if isinstance(entries, list) else entries
+
+    @field_validator("widths")
+    @classmethod
+    def _widths_differ(cls, widths: list[int] | None) -> list[int] | None:
+        if widths is not None and len(set(widths)) != len(widths):
+            raise ConfigError(f"{widths}: one is there twice")
+        return widths
 
     @model_validator(mode="after")
     def _variants_differ(self) -> _VariedEntry:
@@ -202,8 +210,10 @@ class _VariedEntry(ArchitecturesEntry):
     def _labelled(self, genotypes: Sequence[Any], label: str, space: SearchSpaceConfig) -> Iterator[Architecture]:
         sizes = (self.search_space or space).options
         variants, digits = _expanded(self.variants), len(str(len(genotypes)))
-        for number, genotype in enumerate(genotypes, start=1):
-            yield Architecture(f"{label}-{number:0{digits}}", "NAS", _source_of(genotype, sizes), variants)
+        for width in self.widths or [sizes["channels"]]:
+            for number, genotype in enumerate(genotypes, start=1):
+                source = _source_of(genotype, {**sizes, "channels": width})
+                yield Architecture(f"{label}-{number:0{digits}}", "NAS", source, variants)
 
 
 def _source_of(genotype: Any, sizes: Mapping[str, Any]) -> GenotypeSource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from nni_privacy.auditing.monitor import Watcher
 from nni_privacy.auditing.shadows.models import ModelSource
 from nni_privacy.data import Dataset, FourWaySplit, Normalizer
 from nni_privacy.evaluator import PrivacyEvaluator, architecture_text, factors_text
+from nni_privacy.studies.snapshots import SnapshotOptions, Snapshots
 from nni_privacy.studies.sources import source_from_dict
 from nni_privacy.training.contour_options import ContourOptions
 
@@ -31,6 +33,7 @@ class MeasurementEvaluator(PrivacyEvaluator):
         factors: what tells the measurement from the others of its study.
         source: how the network comes about, as :meth:`~nni_privacy.studies.sources.Source.to_dict` gives it.
         contours: how the loss contour is made; None: none is.
+        snapshots: after which epochs the model is attacked, and how; None: at the end only.
         folder: of the study; a search in the trial keeps its checkpoints there, where that folder is.
         **options: of :class:`~nni_privacy.PrivacyEvaluator`.
     """
@@ -42,6 +45,7 @@ class MeasurementEvaluator(PrivacyEvaluator):
         factors: Mapping[str, Any],
         source: Mapping[str, Any],
         contours: ContourOptions | Mapping[str, Any] | None = None,
+        snapshots: SnapshotOptions | Mapping[str, Any] | None = None,
         folder: str | None = None,
         **options: Any,
     ) -> None:
@@ -49,6 +53,7 @@ class MeasurementEvaluator(PrivacyEvaluator):
         self.factors = dict(factors)
         self.source = source_from_dict(source)
         self.contours = ContourOptions.from_mapping(contours) if isinstance(contours, Mapping) else contours
+        self.snapshots = SnapshotOptions.from_mapping(snapshots) if isinstance(snapshots, Mapping) else snapshots
         self.folder = folder
 
     @property
@@ -67,6 +72,14 @@ class MeasurementEvaluator(PrivacyEvaluator):
             "architecture": architecture_text(model) if self.searches else self.architecture_text,
             "factors": factors_text(self.factors),
         }
+
+    def watchers(
+        self, model: nn.Module, data: Dataset, split: FourWaySplit, normalize: Normalizer, device: torch.device
+    ) -> Sequence[Watcher]:
+        """The snapshots, if some are asked for."""
+        return (
+            [] if self.snapshots is None else [Snapshots(self.snapshots, self, model, data, split, normalize, device)]
+        )
 
     def shadow_model(self, data: Dataset) -> ModelSource | None:
         """The source's own word for it."""
@@ -113,5 +126,6 @@ class MeasurementEvaluator(PrivacyEvaluator):
             "factors": self.factors,
             "source": self.source.to_dict(),
             "contours": None if self.contours is None else self.contours.to_dict(),
+            "snapshots": None if self.snapshots is None else self.snapshots.to_dict(),
             "folder": self.folder,
         }

@@ -60,6 +60,9 @@ def plan_study(settings: StudyConfig, data: Mapping[str, Dataset]) -> list[Measu
     """
     recipe = settings.evaluator.recipe
     recipes = {defence_called(entry): _defended(recipe, entry) for entry in settings.defences}
+    if settings.snapshots is not None:
+        for one in recipes.values():
+            settings.snapshots.check(one)
     architectures = [entry for part in settings.architectures for entry in part.architectures(settings.search_space)]
     sources = {
         dataset.called: [source for entry in architectures for source in _sources(entry, data[dataset.called])]
