@@ -6,6 +6,10 @@ ranking leakage. Definitions are those of the papers, and where a paper leaves s
 
 The network is copied, and what is done is done to the copy. Images go through it in training mode, so that batch
 normalisations use the batch's own statistics: their running ones are not of any data yet.
+
+The covariance of Jacobians (Mellor et al., arXiv 2006.04647v1) is not among them. It takes the gradient of the sum of a
+batch's logits. What a batch normalisation returns has a sum that no image changes, and a DARTS network ends in
+normalisations, a mean and a linear layer: there that gradient is 0, and its covariance one of rounding errors.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from nni_privacy.errors import AuditError
@@ -28,13 +33,11 @@ from nni_privacy.training.gradients import gradients_on, make_trainable, usable
 
 __all__ = ["PROXIES", "zero_cost_proxies"]
 
-PROXIES = ("synflow", "grad_norm", "snip", "naswot", "jacobian_covariance")
+PROXIES = ("synflow", "grad_norm", "snip", "naswot")
 """The names, in the order in which they are returned."""
 
 LEAST_IMAGES = 2
-"""Two of the proxies compare images with each other."""
-JITTER = 1e-5
-"""Added to the eigenvalues of a correlation matrix, as its authors do."""
+"""``naswot`` compares images with each other, and so do batch normalisations."""
 
 _NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
@@ -67,45 +70,42 @@ def zero_cost_proxies(network: nn.Module, images: Tensor, labels: Tensor, *, see
             log determinant (natural) of the kernel ``N - d(i, j)``, N being the number of rectified units, and d the
             number of them that are on for one of two images only (Mellor et al., ICML 2021, section 3). Left out of a
             network without ReLU, and where two images are told apart by no unit, so that the determinant is 0.
-        ``jacobian_covariance``
-            ``-sum(log(e + 1e-5) + 1 / (e + 1e-5))`` over the eigenvalues e of the correlation matrix of the images'
-            gradients of the sum of their logits (the same authors' first version, arXiv 2006.04647v1, equation 4).
-            Left out where such a gradient is constant.
 
     Raises:
         AuditError: if images and labels do not fit each other or the network, or the network has no convolution or
             linear layer.
     """
+    _check_shapes(images, labels)
     with isolated():
         torch.manual_seed(seed)
         model = _trainable_copy(network)
         weights = _weights(model)
         if not weights:
             raise AuditError(f"a {type(network).__name__} has no convolution or linear layer: no zero-cost proxies")
-        place = weights[0]
-        _check_shapes(images, labels)
-        batch = usable(images.detach()).to(place)
-        found = {
-            **_batch_proxies(model, weights, batch, usable(labels).to(place.device)),
-            "synflow": _synflow(model, batch),
-        }
+        batch = images.detach().to(weights[0]).clone()  # a first layer may write into what it is given
+        found = _batch_proxies(model, weights, batch, usable(labels).to(batch.device))
+        found["synflow"] = _synflow(model, tuple(images.shape[1:]))
     return {name: found[name] for name in PROXIES if math.isfinite(found[name])}
 
 
 def _trainable_copy(network: nn.Module) -> nn.Module:
-    """A copy in training mode, with gradients of everything that can have one, none of them computed yet."""
+    """A copy in training mode, with gradients of everything that can have one, and weights that are parameters."""
     model = copy.deepcopy(network).train()
     make_trainable(model)
+    for layer in list(model.modules()):
+        if parametrize.is_parametrized(layer):
+            for name in list(layer.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(layer, name)
     for parameter in model.parameters():
-        parameter.grad = None
         if parameter.is_floating_point():
             parameter.requires_grad_(True)
     return model
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:
+    """Of the convolution and linear layers, each once where layers share it."""
     layers = [layer for layer in model.modules() if isinstance(layer, _ConvNd | nn.Linear)]
-    return list(dict.fromkeys(layer.weight for layer in layers))
+    return list(dict.fromkeys(layer.weight for layer in layers if layer.weight.is_floating_point()))
 
 
 def _check_shapes(images: Tensor, labels: Tensor) -> None:
@@ -121,27 +121,23 @@ def _check_logits(logits: Any, labels: Tensor) -> None:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(labels):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise AuditError(f"the network returns {shape}; expected logits ({len(labels)}, classes)")
-    if int(labels.min()) < 0 or int(labels.max()) >= logits.shape[1]:
-        raise AuditError(
-            f"labels: {int(labels.min())} to {int(labels.max())}; allowed of this network are 0 to {logits.shape[1] - 1}"
-        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= logits.shape[1]:
+        raise AuditError(f"labels: {low} to {high}; allowed of this network are 0 to {logits.shape[1] - 1}")
 
 
 def _batch_proxies(model: nn.Module, weights: list[nn.Parameter], images: Tensor, labels: Tensor) -> dict[str, float]:
-    """The proxies of the batch, of one forward pass and two backward ones."""
-    images.requires_grad_(True)
-    with _RectifiedUnits() as units:
+    """The proxies of the batch, of one forward and one backward pass."""
+    with _RectifiedUnits(len(images)) as units:
         logits = model(images)
     _check_logits(logits, labels)
     loss = functional.cross_entropy(logits, labels)
-    gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
     pairs = [(weight.detach(), slope) for weight, slope in zip(weights, gradients, strict=True) if slope is not None]
-    (jacobian,) = torch.autograd.grad(logits.sum(), images)
     return {
         "grad_norm": _total(slope.double().norm() for _, slope in pairs),
         "snip": _total((weight * slope).double().abs().sum() for weight, slope in pairs),
         "naswot": units.log_determinant(),
-        "jacobian_covariance": _jacobian_covariance(jacobian),
     }
 
 
@@ -152,15 +148,18 @@ def _total(parts: Iterable[Tensor]) -> float:
 class _RectifiedUnits(TorchFunctionMode):
     """Counts, while it is entered, how many rectified units are on, or off, for both of two images.
 
-    It sees the calls of torch's functions, not the layers, as some networks rectify without a layer.
+    It sees the calls of torch's functions, not the layers, as some networks rectify without a layer. What several
+    edges rectify, each for itself, counts once for each, as in the authors' code.
+
+    Args:
+        images: number of them; what has another first dimension is none of a unit's values.
     """
 
-    RELU = frozenset(
-        [functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_]  # type: ignore[attr-defined]
-    )
+    FUNCTIONS = (functional.relu, functional.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
-    def __init__(self) -> None:
+    def __init__(self, images: int) -> None:
         super().__init__()
+        self.images = images
         self.kernel: Tensor | None = None
 
     def __torch_function__(
@@ -168,9 +167,10 @@ class _RectifiedUnits(TorchFunctionMode):
     ) -> Any:
         """What ``func`` returns."""
         result = func(*args, **(kwargs or {}))
-        if func in self.RELU:
-            on = (result.detach() > 0).flatten(1).double()
-            agreed = on @ on.T + (1 - on) @ (1 - on).T
+        if func in self.FUNCTIONS and len(result) == self.images:
+            on = (result.detach() > 0).flatten(1).float()
+            count = on.sum(dim=1)
+            agreed = (on.shape[1] - count[:, None] - count + 2 * on @ on.T).double()  # whole numbers, so exact
             self.kernel = agreed if self.kernel is None else self.kernel + agreed
         return result
 
@@ -184,19 +184,7 @@ class _RectifiedUnits(TorchFunctionMode):
         return float(values.log().sum())
 
 
-def _jacobian_covariance(jacobian: Tensor) -> float:
-    """NaN where a gradient is constant."""
-    rows = jacobian.detach().double().flatten(1)
-    rows = rows - rows.mean(dim=1, keepdim=True)
-    lengths = rows.norm(dim=1, keepdim=True)
-    if float(lengths.min()) == 0:
-        return math.nan
-    rows = rows / lengths
-    values = torch.linalg.eigvalsh(rows @ rows.T) + JITTER
-    return -float((values.log() + 1 / values).sum())
-
-
-def _synflow(model: nn.Module, images: Tensor) -> float:
+def _synflow(model: nn.Module, image_shape: tuple[int, ...]) -> float:
     """Changes the model's weights to absolute values. Minus infinity where nothing flows.
 
     Normalisations would take the flow's scale out, which is what is measured: their input passes by them.
@@ -210,7 +198,7 @@ def _synflow(model: nn.Module, images: Tensor) -> float:
         if isinstance(layer, _NORMALISATIONS):
             layer.register_forward_hook(lambda _, inputs, output: inputs[0])
     weights = _weights(model)
-    flow = model(torch.ones_like(images[:1], dtype=torch.float64)).sum()
+    flow = model(torch.ones(1, *image_shape, dtype=torch.float64, device=weights[0].device)).sum()
     gradients = torch.autograd.grad(flow, weights, allow_unused=True)
     pairs = [(weight, slope) for weight, slope in zip(weights, gradients, strict=True) if slope is not None]
     total = _total((weight.detach() * slope).abs().sum() for weight, slope in pairs)
