@@ -237,13 +237,14 @@ class PrivacyEvaluator(Evaluator):
         metrics["seconds"] = round(time.perf_counter() - started, 3)
         if "NNI_OUTPUT_DIR" in os.environ:
             output = Path(os.environ["NNI_OUTPUT_DIR"])
-            further["record_index"] = _attacked(split)
-            report.save_scores(output / SCORES_FILE, further=further)
+            report.save_scores(output / SCORES_FILE, further={**further, "record_index": _attacked(split)})
             if self.weights:
-                record = self.model_record(model, data, normalize, text=str(metrics["architecture"]))
-                atomic_write(output / MODEL_FILE, model_file(model, record))
+                self._save_weights(output / MODEL_FILE, model, data, normalize, text=str(metrics["architecture"]))
         nni.report_final_result(metrics)
         return metrics
+
+    def _save_weights(self, path: Path, model: nn.Module, data: Dataset, normalize: Normalizer, *, text: str) -> None:
+        atomic_write(path, model_file(model, self.model_record(model, data, normalize, text=text)))
 
     def describe(self, model: nn.Module) -> dict[str, Any]:
         """What is reported of ``model`` besides its metrics; evaluators that know more of it say more."""
