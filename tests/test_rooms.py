@@ -39,6 +39,7 @@ ROOMS = (
     "surrogate",
     "auditing",
     "analysis",
+    "bench",
     "strategies",
     "evaluator",
     "audited",
