@@ -102,7 +102,7 @@ def _trainable_copy(network: nn.Module) -> nn.Module:
     return model
 
 
-def _weights(model: nn.Module) -> list[nn.Parameter]:
+def _weights(model: nn.Module) -> list[Tensor]:
     """Of the convolution and linear layers, each once where layers share it."""
     layers = [layer for layer in model.modules() if isinstance(layer, _ConvNd | nn.Linear)]
     return list(dict.fromkeys(layer.weight for layer in layers if layer.weight.is_floating_point()))
@@ -126,7 +126,7 @@ def _check_logits(logits: Any, labels: Tensor) -> None:
         raise AuditError(f"labels: {low} to {high}; allowed of this network are 0 to {logits.shape[1] - 1}")
 
 
-def _batch_proxies(model: nn.Module, weights: list[nn.Parameter], images: Tensor, labels: Tensor) -> dict[str, float]:
+def _batch_proxies(model: nn.Module, weights: list[Tensor], images: Tensor, labels: Tensor) -> dict[str, float]:
     """The proxies of the batch, of one forward and one backward pass."""
     with _RectifiedUnits(len(images)) as units:
         logits = model(images)
