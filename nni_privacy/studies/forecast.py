@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nni_privacy.analysis.statistics import grouped
 from nni_privacy.auditing.options import ShadowSettings, is_genotype
 from nni_privacy.studies.config import StudyConfig
 from nni_privacy.studies.plan import Measurement
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecast", "Line", "forecast_study"]
 
-TIMED = 5
-"""Networks of each data set that are timed, spread from the smallest to the largest."""
+TIMED = 4
+"""Networks of each data set and search space that are timed, spread from the smallest to the largest."""
 STEPS = 4
 """Steps of each that are timed, after one that is not."""
 _LOOK = 1 / 3
@@ -82,7 +83,7 @@ class Forecast:
         pool_seconds: of reference models that trials share, part of ``seconds``.
         concurrency: trials at a time.
         disk: bytes of the run directory.
-        lines: label of each data set to the line that was measured.
+        lines: label of each data set and name of each search space to the line that was measured.
         unknown: measurements that are no networks before they are searched, and are not counted.
     """
 
@@ -91,7 +92,7 @@ class Forecast:
     pool_seconds: float
     concurrency: int
     disk: int
-    lines: Mapping[str, Line]
+    lines: Mapping[tuple[str, str], Line]
     unknown: int
 
     @property
@@ -119,7 +120,7 @@ def forecast_study(settings: StudyConfig, planned: Sequence[Measurement], data: 
         planned: its measurements.
         data: the data sets by label.
     """
-    lines: dict[str, Line] = {}
+    lines: dict[tuple[str, str], Line] = {}
     seconds = pool_seconds = 0.0
     disk = unknown = 0
     for label, dataset in data.items():
@@ -129,13 +130,16 @@ def forecast_study(settings: StudyConfig, planned: Sequence[Measurement], data: 
         unknown += len(ours) - len(known)
         if not known:
             continue
-        lines[label] = _timed(settings, list(known), known, dataset)
         records = len(dataset.split(seed=settings.seeds[0]).target_train)
-        for one, (macs, weights) in known.items():
-            seconds += _trial_seconds(settings, one, lines[label](macs), records)
-            disk += _trial_bytes(settings, weights, records)
-        median = float(np.median([macs for macs, _ in known.values()]))
-        pool_seconds += _pool_seconds(settings, known, lines[label](median), records)
+        steps = []
+        for space, alike in grouped((str(one.source.space.get("name", "")), one) for one in known).items():
+            line = lines[label, space] = _timed(settings, alike, known, dataset)
+            for one in alike:
+                macs, weights = known[one]
+                steps.append(line(macs))
+                seconds += _trial_seconds(settings, one, steps[-1], records)
+                disk += _trial_bytes(settings, weights, records)
+        pool_seconds += _pool_seconds(settings, known, float(np.median(steps)), records)
     return Forecast(
         len(planned), seconds + pool_seconds, pool_seconds, settings.concurrency, disk, lines, unknown
     )  # fmt: skip
@@ -177,12 +181,14 @@ def _seconds_of_a_step(settings: StudyConfig, one: Measurement, data: Dataset) -
     normalize, images, labels = Normalizer.fit(data.images[rows]), data.images[rows], data.labels[rows]
     network = one.source.build(data, evaluator=SimpleNamespace(seed=one.seed), folder=None)
     recipe = replace(one.recipe, epochs=2, warm_up=0, stop_early=None, train=None)
+    # On one core the time of this process, whatever else the machine does meanwhile.
+    clock = time.process_time if device.type == "cpu" and settings.evaluator.threads == 1 else time.perf_counter
     ends: list[float] = []
 
     def on_epoch(epoch: int, model: object) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        ends.append(time.perf_counter())
+        ends.append(clock())
 
     fit(network, images, labels, recipe=recipe, seed=one.seed, device=device, normalize=normalize, on_epoch=on_epoch)
     return (ends[1] - ends[0]) / len(rows)

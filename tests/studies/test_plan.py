@@ -109,3 +109,15 @@ def test_missing_files_and_impossible_images_are_said_before_anything_runs(tmp_p
         planned(architectures=[{"genotypes": str(tmp_path / "no.txt")}])
     with pytest.raises(ConfigError, match="image_size"):
         planned(datasets=[{**DIGITS, "image_size": 6}], architectures=[{"networks": ["resnet"]}])
+
+
+def test_widths_are_the_same_cells_with_other_channels() -> None:
+    found = planned(architectures=[{"sampled": 2, "widths": [4, 8], "search_space": {"name": "darts", "cells": 3}}])
+    told = [(m.factors["architecture"], m.factors["channels"], m.factors["size"].partition(",")[0]) for m in found]
+    cells = ("sampled-1", "sampled-2")
+    assert told == [(cell, width, f"{width} channels") for width in (4, 8) for cell in cells]
+    assert [m.source.text for m in found[:2]] == [m.source.text for m in found[2:]]
+    with pytest.raises(ConfigError, match="one is there twice"):
+        planned(architectures=[{"sampled": 1, "widths": [4, 4]}])
+    with pytest.raises(ConfigError, match="widths"):
+        planned(architectures=[{"sampled": 1, "widths": [0]}])
