@@ -25,7 +25,7 @@ def null_table(rng: np.random.Generator, cells: int, *, noise: float, line: str,
         shift, steep = rng.normal(0, 0.02, 2), rng.lognormal(0, 0.2)
         points = {key: (x + shift[0], 0.5 + steep * (y - 0.5) + shift[1]) for key, (x, y) in POINTS.items()}
         ends = [points[key] for key in (LAST if line == "narrower" else [("original", 32, e) for e in (5, 10, 20)])]
-        accuracy = rng.uniform(ends[2][0] - 0.02, ends[2][0]) if top else ends[1][0] + rng.uniform(-0.03, 0.03)
+        accuracy = ends[2][0] - rng.uniform(0, 0.01) if top else ends[1][0] + rng.uniform(-0.03, 0.03)
         points[DEMOTION, 32, 20] = (accuracy, float(np.interp(accuracy, *zip(*ends, strict=True))))
         frame = planted_table(points, cells=1, noise=noise, seed=int(rng.integers(2**31)))
         frames.append(frame.assign(cell=f"darts-{number}"))
@@ -33,14 +33,14 @@ def null_table(rng: np.random.Generator, cells: int, *, noise: float, line: str,
 
 
 def coverage(
-    monkeypatch: pytest.MonkeyPatch, tables: int, line: str, *, cells: int = 15, top: bool = False
+    monkeypatch: pytest.MonkeyPatch, tables: int, line: str, *, cells: int = 15, noise: float = 0.007, top: bool = False
 ) -> tuple[float, float]:
-    """How often the corrected and the plain interval hold 0, where trainings of one cell scatter by 0.007."""
+    """How often the corrected and the plain interval hold 0, where trainings of one cell scatter by ``noise``."""
     monkeypatch.setattr(bootstrap, "RESAMPLES", 499)
     rng = np.random.default_rng(8)
     hits: list[tuple[bool, bool]] = []
     for _ in range(tables):
-        found = demotions_at_equal_accuracy(null_table(rng, cells, noise=0.007, line=line, top=top), [AUC])
+        found = demotions_at_equal_accuracy(null_table(rng, cells, noise=noise, line=line, top=top), [AUC])
         (one,) = [one for one in found if one.line == line]
         corrected, plain = one.decision.estimate, one.plain
         hits.append((corrected.low <= 0 <= corrected.high, plain.low <= 0 <= plain.high))
@@ -164,7 +164,7 @@ def test_intervals_hold_no_difference_in_about_95_of_100_tables(monkeypatch: pyt
 def test_just_below_the_top_of_a_line_seeds_correct_most_of_the_bias(
     monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    corrected, plain = coverage(monkeypatch, 300, line, cells=40, top=True)
+    corrected, plain = coverage(monkeypatch, 200, line, cells=40, noise=0.014, top=True)
     assert plain < corrected and corrected >= 0.88
 
 
