@@ -21,6 +21,7 @@ import numpy as np
 import pandas
 import pytest
 import yaml
+from bench.planted_bench import write_planted
 from made_run import made_run
 from PIL import Image
 from support_search import free_port
@@ -51,7 +52,7 @@ STUDY: dict[str, Any] = {
     "search_space": {"name": "darts"},
     "architectures": [{"sampled": 1, "seed": 0}],
 }
-OF_A_STUDY = {"datasets", "architectures", "defences", "contours"}
+OF_A_STUDY = {"datasets", "architectures", "defences", "contours", "snapshots"}
 TIMEOUT = 600
 PARSE = """
 import sys
@@ -100,7 +101,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module = f"exec {sys.executable} -m nni_privacy"
     parse = f"exec {sys.executable} -c {shlex.quote(PARSE)}"
     for name, words in {
-        "nni-privacy": f'case "$*" in *--resume*|measure*|confirm*|*runs/release*) {parse} "$@";; '
+        "nni-privacy": f'case "$*" in *--resume*|measure*|bench*|confirm*|*runs/release*) {parse} "$@";; '
         f'search*) {module} "$@" --dry-run;; *) {module} "$@";; esac',
         "make": f'exec {shutil.which("make")} -C {ROOT} --dry-run "$@"',
         "pip": 'test "$1" = install',
@@ -136,6 +137,8 @@ def test_every_configuration_is_valid(page: str, text: str, folder: Path) -> Non
 def test_every_command_and_program_runs(page: str, folder: Path) -> None:
     if page == "export":
         made_run(folder / "runs" / "mine", {"aBcDe": (0.9, 0.6)})
+    if page == "bench":
+        write_planted(folder / "table")
     for language, text in blocks(page):
         file = FILE.match(text)
         if file is not None:
