@@ -6,7 +6,8 @@ A table of cells x 3 widths x 2 seeds is planted with known shares, again and ag
 share: percent of 95% intervals that hold it, in brackets of those that lie below it / above it, and the median width.
 
 Ways: ``percentile`` of the bootstrap over cells; ``bootstrap-t``, studentised by the infinitesimal jackknife;
-``student``, t quantiles times the jackknife's standard error; ``ours``, on each side the wider of the last two.
+``student``, t quantiles times the jackknife's standard error; ``ours``, on each side the wider of the last two, with
+the larger of the jackknife's and the bootstrap's standard errors.
 """
 
 from __future__ import annotations

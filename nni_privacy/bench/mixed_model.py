@@ -53,7 +53,8 @@ class Strata:
     def components(self, eigenvalues: Floats) -> Floats:
         """``(..., strata)`` variances of the levels' effects, the coarsest first, of ``(..., strata)`` eigenvalues."""
         finer = np.concatenate([eigenvalues[..., 1:], np.zeros_like(eigenvalues[..., :1])], axis=-1)
-        return (eigenvalues - finer) / self.rows
+        found: Floats = (eigenvalues - finer) / self.rows
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,7 +70,8 @@ def _predictor_covariance(strata: Strata, weights: Floats) -> Floats:
     between, within = moments[:, 0], moments[:, 1:, 1:, 1:].sum(axis=1)
     ones, sums = between[:, :1, :1], between[:, 1:, :1]
     spread = between[:, 1:, 1:] - sums * sums.swapaxes(1, 2) / ones
-    return (spread * cells / (cells - 1) + within) / ones
+    covariance: Floats = (spread * cells / (cells - 1) + within) / ones
+    return covariance
 
 
 def influences_of(strata: Strata, weights: Floats, parts: Parts) -> Influences:

@@ -34,7 +34,8 @@ def cells_for_share(
 
     with the mean squares ``l1 = noise + seeds width + widths seeds cell``, ``l2 = noise + seeds width``, ``l3 = noise``
     of the components, and F the pilot's squared standard error of the predictors' part times its cells. The number
-    of cells is the least at which Student's quantile times ``se`` is at most ``half_width``.
+    of cells is the least at which Student's quantile times ``se`` is at most ``half_width``. Intervals of tables of
+    fewer than about 100 cells are some 5% wider than that, because their ends allow for tails that few cells hide.
 
     Args:
         split: of a pilot with seeds.

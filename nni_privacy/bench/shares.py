@@ -1,6 +1,14 @@
 """Shares of a variance with 95% intervals by a studentised bootstrap over cells.
 
-What was tried, and how often it covered, is printed by ``benchmarks/variance_split.py``.
+Variances are free to be negative here, so that the estimates are smooth and the bootstrap is valid where a truth is 0
+(at the edge it is not: Andrews, Econometrica 68, 2000); ends are clipped to [0, 1] last.
+
+How often the 95% intervals of planted shares hold the truth (``benchmarks/variance_split.py``; 500 tables of 3 widths
+and 2 seeds): all six 93 to 96% at 40 cells, 95 to 96% at 80, 92 to 98% at 20. Percentile intervals hold 91 to 94% at
+40, bootstrap-t alone 93 to 94%, Student's t alone 92 to 95%. Where the truth is 0: of seed or remaining architecture
+97 to 98%, conservative because no end below 0 can miss it; of a predictor 94%. Squares of small effects (shares of .01
+and .02) are covered by 96 to 98%, and with effects of heavy tails (Student's t of 5 degrees of freedom) all six by 94
+to 96%.
 """
 
 from __future__ import annotations
@@ -105,7 +113,9 @@ class Bootstrap:
     def interval(self) -> tuple[Floats, Floats]:
         """Ends of the shares' 95% intervals, ``(k + m,)`` each, in [0, 1]."""
         below, above = self.quantiles()
-        value, error = self.estimate.values[0], self.estimate.errors[0]
+        # With few cells the jackknife's standard error is the smaller of the two, most of all of a small share.
+        error = np.maximum(self.estimate.errors[0], self.drawn.values.std(axis=0, ddof=1))
+        value = self.estimate.values[0]
         return self.shares(value - above * error, value - below * error)
 
     def quantiles(self) -> tuple[Floats, Floats]:

@@ -237,7 +237,9 @@ def _balanced(table: pd.DataFrame, values: Floats) -> tuple[Floats, tuple[str, .
     complete = {cell: rows for cell, rows in of_cells.items() if design and design <= rows.keys()}
     left_out = tuple(str(cell) for cell in dict.fromkeys(key[0] for key in keys) if cell not in complete)
     _check_cells(len(complete))
-    array = np.array([[rows[place] for place in sorted(design)] for rows in complete.values()], dtype=np.float64)
+    # In the order of their labels, so that the bootstrap draws the same however the rows are sorted.
+    ordered = [complete[cell] for cell in sorted(complete, key=str)]
+    array = np.array([[rows[place] for place in sorted(design)] for rows in ordered], dtype=np.float64)
     widths = len({width for width, _ in design})
     return array.reshape(len(complete), widths, len(design) // widths, values.shape[1]), left_out
 

@@ -24,7 +24,7 @@ def split_of(planted: PlantedVariance, seed: int) -> VarianceSplit:
 
 @pytest.fixture(scope="module")
 def pilot() -> VarianceSplit:
-    return split_of(PlantedVariance(cells=300), 0)
+    return split_of(PlantedVariance(cells=1000), 0)
 
 
 def test_a_table_of_so_many_cells_has_intervals_of_that_width(pilot: VarianceSplit) -> None:
