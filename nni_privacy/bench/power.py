@@ -1,7 +1,7 @@
 """How many cells a table needs: for an interval of a given width, or to detect a difference of a given size.
 
-Both start from variances that a pilot has told, such as :attr:`VarianceSplit.components
-<nni_privacy.bench.variance.VarianceSplit.components>`.
+Both start from variances that a pilot has told, such as the components of a
+:class:`~nni_privacy.bench.variance.VarianceSplit`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def power_of_difference(
         difference: true mean of the paired differences.
         between: variance of the true differences from cell to cell.
         within: variance of one pair's difference around its cell's; of independent trainings twice the ``noise`` of
-            :attr:`VarianceSplit.components <nni_privacy.bench.variance.VarianceSplit.components>`.
+            the components of a :class:`~nni_privacy.bench.variance.VarianceSplit`.
         widths: of every cell.
         seeds: of every width.
     """

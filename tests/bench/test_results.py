@@ -15,10 +15,11 @@ from nni_privacy.bench.table import merge_tables
 from nni_privacy.errors import DataError
 
 CELLS = {"darts": 12, "nasbench201": 5}
+RULE = Rule()
 
 
 @cache
-def results(rule: Rule = Rule()) -> BenchResults:
+def results(rule: Rule = RULE) -> BenchResults:
     return bench_results(bench_table(cells=CELLS, rule=rule), rounds=200)
 
 
@@ -84,7 +85,7 @@ def test_few_cells_leave_analyses_out_and_say_why() -> None:
 
 def test_an_attack_that_is_not_there_is_refused() -> None:
     table = bench_table(cells={"darts": 4}, rule=Rule())
-    with pytest.raises(DataError, match="lira.*rmia"):
+    with pytest.raises(DataError, match=r"lira.*rmia"):
         bench_results(table, attack="lira")
     assert bench_results(table, attack="loss_threshold", rounds=200).datasets[0].attack == "loss_threshold"
     assert np.isfinite(table["rmia_auc"]).all()
