@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from nni_privacy.analysis.rules import FAILS, HOLDS, UNDECIDED, Rule, Verdict
 from nni_privacy.bench.agreement import RankAgreement, Third, rank_agreements, within_thirds
 from nni_privacy.bench.columns import attacks_of
+from nni_privacy.bench.compared import Compared, compared_split
 from nni_privacy.bench.frontiers import (
     EqualAccuracy,
     PooledFrontier,
@@ -123,22 +125,27 @@ class BenchResults:
     Attributes:
         datasets: by data set and protocol.
         verdicts: on the questions, in their order.
+        compared: the split of somebody else's measurements; None if none were given.
         rounds: of each bootstrap.
         seed: of each bootstrap.
     """
 
     datasets: tuple[DatasetResults, ...]
     verdicts: tuple[VerdictLine, ...]
+    compared: Compared | None
     rounds: int
     seed: int
 
 
-def bench_results(table: pd.DataFrame, *, attack: str | None = None, rounds: int = 2000, seed: int = 0) -> BenchResults:
+def bench_results(
+    table: pd.DataFrame, *, attack: str | None = None, compare: Path | None = None, rounds: int = 2000, seed: int = 0
+) -> BenchResults:
     """Analyses a table, each data set and protocol by itself.
 
     Args:
         table: see :data:`~nni_privacy.bench.columns.COLUMNS`.
         attack: whose numbers the verdicts are of; by default ``rmia`` if the table has it, else its first.
+        compare: see :func:`~nni_privacy.bench.compared.compared_split`.
         rounds: of the bootstraps of shares and rank correlations.
         seed: of all bootstraps.
 
@@ -154,7 +161,8 @@ def bench_results(table: pd.DataFrame, *, attack: str | None = None, rounds: int
         _Analysis(rows, str(chosen), rounds, seed).results(str(dataset), str(protocol))
         for (dataset, protocol), rows in groups
     )
-    return BenchResults(found, tuple(line for one in found for line in _verdicts(one)), rounds, seed)
+    compared = None if compare is None else compared_split(compare, rounds=rounds, seed=seed)
+    return BenchResults(found, tuple(line for one in found for line in _verdicts(one)), compared, rounds, seed)
 
 
 class _Analysis:

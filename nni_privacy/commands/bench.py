@@ -28,6 +28,7 @@ def add_bench(commands: Any) -> None:
     )
     bench.add_argument("sources", metavar="SOURCE", nargs="+", type=Path, help="run directories and tables")
     bench.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder of the table; written anew")
+    bench.add_argument("--compare", metavar="FILE", type=Path, help="AUCs that others measured, split beside (minutes)")
     bench.add_argument("--attack", metavar="NAME", help="whose numbers verdicts are of (default: rmia, or the first)")
     bench.add_argument("--rounds", metavar="N", type=int, default=2000, help="of each bootstrap (default: 2000)")
     bench.add_argument("--seed", metavar="S", type=int, default=0, help="of each bootstrap")
@@ -39,6 +40,7 @@ def run_bench(
     sources: Sequence[Path],
     *,
     output: Path,
+    compare: Path | None = None,
     attack: str | None = None,
     rounds: int = 2000,
     seed: int = 0,
@@ -50,6 +52,8 @@ def run_bench(
         sources: run directories, folders with a table, CSV files of tables.
         output: gets ``table.csv``, ``protocols.json``, ``card.md``, and with analyses ``results.json`` and
             ``report.html``; files of these names are replaced.
+        compare: a file of architectures that somebody else has measured, one training each
+            (:func:`nni_privacy.surrogate.read_mia_data`); the variance of its AUCs is split, too.
         attack: whose numbers the verdicts are of.
         rounds: of each bootstrap.
         seed: of each bootstrap.
@@ -69,7 +73,7 @@ def run_bench(
         return ExitCode.DONE
     from nni_privacy.report.bench_page import render_bench
 
-    results = bench_results(table, attack=attack, rounds=rounds, seed=seed)
+    results = bench_results(table, attack=attack, compare=compare, rounds=rounds, seed=seed)
     page = render_bench(results, protocols)
     path = write_table(output, table, protocols)
     atomic_write(output / RESULTS, json.dumps(plain_results(results), indent=1, allow_nan=False) + "\n")
