@@ -101,7 +101,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     module = f"exec {sys.executable} -m nni_privacy"
     parse = f"exec {sys.executable} -c {shlex.quote(PARSE)}"
     for name, words in {
-        "nni-privacy": f'case "$*" in *--resume*|measure*|bench*|confirm*|*runs/release*) {parse} "$@";; '
+        "nni-privacy": f'case "$*" in *--resume*|measure*|bench*|view*|confirm*|*runs/release*) {parse} "$@";; '
         f'search*) {module} "$@" --dry-run;; *) {module} "$@";; esac',
         "make": f'exec {shutil.which("make")} -C {ROOT} --dry-run "$@"',
         "pip": 'test "$1" = install',

@@ -27,9 +27,8 @@ def write(path: Path, *, size: float, noise: float) -> Path:
     weights = np.log10(sizes_of(cells))
     accuracy = rng.uniform(0.8, 0.9, len(cells))
     auc = 0.7 + size * (weights - weights.mean()) / weights.std() + rng.normal(0, noise, len(cells))
-    lines = [
-        f'{number},"{one}",{value},{right}' for number, (one, value, right) in enumerate(zip(cells, auc, accuracy, strict=False))
-    ]
+    rows = zip(cells, auc, accuracy, strict=True)
+    lines = [f'{number},"{one}",{value},{right}' for number, (one, value, right) in enumerate(rows)]
     path.write_text("\n".join(["architecture_id,genotype,mia_auc,test_accuracy", *lines]))
     return path
 
