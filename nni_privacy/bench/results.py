@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["AGREE", "MATTERS", "BenchResults", "DatasetResults", "VerdictLine", "bench_results", "plain_results"]
+__all__ += ["with_surrogate", "without_seeds"]
 
 MATTERS = 0.05
 """Share of the variance from which the remaining architecture is said to matter."""
@@ -206,6 +207,7 @@ class _Analysis:
         if log:
             found = (known[column] * known["members"] + 0.5) / (known["members"] + 1)
             known = known.assign(**{column: found})
+        known = without_seeds(known, column, log=log)
         options: dict[str, Any] = {"standard_error": f"{column}_se", "log": log, "rounds": self.rounds}
         return self._made(f"variance of {name}", lambda: split_variance(known, column, seed=self.seed, **options))
 
@@ -232,6 +234,23 @@ class _Analysis:
         except DataError as error:
             self.missing[name] = str(error)
             return None
+
+
+def without_seeds(table: pd.DataFrame, outcome: str, *, log: bool) -> pd.DataFrame:
+    """The rows without what all networks of a seed have in common: a split that is easier to learn or to attack.
+
+    The seeds' means of the outcome (with ``log`` of its logarithm), accuracy and gap are made equal, which in a table
+    with as many rows of each seed is a fixed effect of the seed. Standard errors stay in proportion.
+    """
+    changed = {}
+    for column in ("accuracy", "gap", outcome):
+        scaled = log and column == outcome
+        values = np.log(table[column]) if scaled else table[column]
+        shift = values.mean() - values.groupby(table["seed"]).transform("mean")
+        changed[column] = table[column] * np.exp(shift) if scaled else table[column] + shift
+        if scaled:
+            changed[f"{column}_se"] = table[f"{column}_se"] * np.exp(shift)
+    return table.assign(**changed)
 
 
 def with_surrogate(table: pd.DataFrame) -> pd.DataFrame:

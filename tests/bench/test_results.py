@@ -10,7 +10,7 @@ import pytest
 from bench.planted_bench import Rule, bench_table
 
 from nni_privacy.analysis.rules import FAILS, HOLDS, UNDECIDED
-from nni_privacy.bench.results import AGREE, MATTERS, BenchResults, bench_results, plain_results
+from nni_privacy.bench.results import AGREE, MATTERS, BenchResults, bench_results, plain_results, without_seeds
 from nni_privacy.bench.table import merge_tables
 from nni_privacy.errors import DataError
 
@@ -81,6 +81,26 @@ def test_few_cells_leave_analyses_out_and_say_why() -> None:
     (one,) = found.datasets
     assert {"variance of AUC", "predictors of AUC"} <= one.missing.keys() and not one.splits
     assert all(one.missing.values()) and one.frontiers
+
+
+@pytest.mark.parametrize(("outcome", "log"), [("rmia_auc", False), ("rmia_tpr", True)])
+def test_what_a_whole_seed_has_in_common_is_nobodys_share(outcome: str, log: bool) -> None:
+    table = bench_table(cells=CELLS, rule=Rule())
+    last = table[(table["epoch"] == table["epochs"]) & (table["variant"] == "original")]
+    lucky = last["seed"] == 1
+    shifted = last.assign(accuracy=last["accuracy"] - 0.05 * lucky, gap=last["gap"] + 0.03 * lucky)
+    factor = np.where(lucky, 1.5, 1.0)
+    change = {outcome: last[outcome] * factor if log else last[outcome] + 0.04 * lucky}
+    change[f"{outcome}_se"] = last[f"{outcome}_se"] * (factor if log else 1.0)
+    plain, other = (without_seeds(one, outcome, log=log) for one in (last, shifted.assign(**change)))
+    columns = ["accuracy", "gap"]
+    assert np.allclose(plain[columns] - plain[columns].mean(), other[columns] - other[columns].mean())
+    ratio = other[outcome] / plain[outcome] if log else other[outcome] - plain[outcome]
+    assert np.ptp(ratio) < 1e-12
+    assert np.allclose(other[f"{outcome}_se"] / other[outcome], last[f"{outcome}_se"] / last[outcome]) or not log
+    for one in (plain, other):
+        values = np.log(one[outcome]) if log else one[outcome]
+        assert np.ptp(values.groupby(one["seed"]).mean()) < 1e-12
 
 
 def test_an_attack_that_is_not_there_is_refused() -> None:
