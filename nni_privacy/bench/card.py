@@ -15,7 +15,7 @@ from nni_privacy.bench.columns import Column, attacks_of, column_named
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CardInfo", "ProtocolInfo", "card_info", "render_card"]
+__all__ = ["CardInfo", "ProtocolInfo", "card_info", "render_card", "settings_text"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _protocol(dataset: str, digest: str, rows: pd.DataFrame, protocols: Mapping[
     return ProtocolInfo(
         digest=digest,
         dataset=dataset,
-        settings="" if settings is None else yaml.safe_dump(settings, sort_keys=False, width=100).rstrip(),
+        settings="" if settings is None else settings_text(settings),
         rows=len(rows),
         trainings=len(rows.drop_duplicates(["space", "cell", "variant", "width", "seed"])),
         cells=len(rows.drop_duplicates(["space", "cell"])),
@@ -95,6 +95,11 @@ def _protocol(dataset: str, digest: str, rows: pd.DataFrame, protocols: Mapping[
 
 def _values(column: pd.Series[Any]) -> tuple[int, ...]:
     return tuple(sorted(int(value) for value in column.unique()))
+
+
+def settings_text(settings: Any) -> str:
+    """The settings of a protocol as YAML."""
+    return str(yaml.safe_dump(settings, sort_keys=False, width=100)).rstrip()
 
 
 def render_card(table: pd.DataFrame, protocols: Mapping[str, Any]) -> str:

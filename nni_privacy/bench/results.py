@@ -174,7 +174,8 @@ class _Analysis:
         self.missing: dict[str, str] = {}
 
     def results(self, dataset: str, protocol: str) -> DatasetResults:
-        rows, measures = self.rows, [Measure(f"{self.attack}_auc"), Measure(f"{self.attack}_tpr", log=True)]
+        rows, every = self.rows, (Measure(f"{self.attack}_auc"), Measure(f"{self.attack}_tpr", log=True))
+        measures = [one for one in every if one.column in rows]
         last = rows[(rows["epoch"] == rows["epochs"]) & (rows["variant"] == "original")]
         splits = {name: split for name in ("AUC", "log TPR") if (split := self._split(last, name)) is not None}
         return DatasetResults(
@@ -222,6 +223,8 @@ class _Analysis:
     def _predictors(self, last: pd.DataFrame) -> dict[str, PredictorsInfo]:
         found = {}
         for name, ending, log in (("AUC", "auc", False), ("log TPR", "tpr", True)):
+            if f"{self.attack}_{ending}" not in last:
+                continue
             options: dict[str, Any] = {"outcome": f"{self.attack}_{ending}", "log": log, "rounds": self.rounds}
             made = self._made(f"predictors of {name}", partial(rank_predictors, last, seed=self.seed, **options))
             if made is not None:

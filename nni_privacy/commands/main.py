@@ -24,21 +24,8 @@ from nni_privacy.errors import DISK_FAULTS, PrivacyError, RunStoppedError
 __all__ = ["main"]
 
 COMMANDS = (
-    *(
-        "init",
-        "list",
-        "search",
-        "confirm",
-        "measure",
-        "bench",
-        "audit",
-        "patterns",
-        "surrogate",
-        "report",
-        "view",
-        "records",
-    ),
-    *("export", "doctor", "nnictl"),
+    *("init", "list", "search", "confirm", "measure", "bench", "audit", "patterns", "surrogate", "report", "view"),
+    *("records", "export", "doctor", "nnictl"),
 )
 """The commands in the order of ``--help``: the module of that name adds its parser, which names what runs it."""
 

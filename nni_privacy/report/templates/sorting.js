@@ -1,5 +1,6 @@
 "use strict";
-/* Tables of trials: sorted by a click on a heading, filtered by words and by kind, and long ones folded. */
+/* Tables of trials: sorted by a click on a heading, filtered by words and by kind, and long ones folded. Plain ones are
+   sorted only. */
 document.querySelectorAll("table.sortable").forEach(function (table) {
   const body = table.tBodies[0], rows = Array.from(body.rows), most = 500;
   let all = rows.length <= most;
@@ -42,7 +43,7 @@ document.querySelectorAll("table.sortable").forEach(function (table) {
   more.type = "button";
   more.className = "all";
   more.textContent = "Show all " + rows.length + " rows";
-  table.parentNode.before(bar);
+  if (!table.hasAttribute("data-plain")) { table.parentNode.before(bar); }
   table.after(more);
 
   function matches(row) {

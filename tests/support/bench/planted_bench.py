@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from nni_privacy.bench.table import merge_tables, write_table
 from nni_privacy.cells.spaces import SPACES
 
 WIDTHS = (4, 8, 16)
-EPOCHS = (5, 10, 15, 20)
+EPOCHS = (5, 12, 20)
 MEMBERS = 2000
 DEMOTION = "demotion-reduction-4"
-VARIANTS = {DEMOTION: 0.85, f"{DEMOTION}-size-matched": 0.85}
-PROTOCOLS: Mapping[str, Any] = {"planted000": {"dataset": {"name": "planted"}, "recipe": {"epochs": EPOCHS[-1]}}}
+SIZE_MATCHED = f"{DEMOTION}-size-matched"
+VARIANTS = {DEMOTION: 0.85, SIZE_MATCHED: 0.85}
+PROTOCOL = "planted0"
+PROTOCOLS: Mapping[str, Any] = {PROTOCOL: {"dataset": {"name": "planted"}, "recipe": {"epochs": EPOCHS[-1]}}}
 
 
 @dataclass(frozen=True)
@@ -41,29 +43,33 @@ class Rule:
 
 
 def bench_table(
-    *, cells: Mapping[str, int], rule: Rule, dataset: str = "cifar10", seed: int = 0, widths: Sequence[int] = WIDTHS
+    *,
+    cells: Mapping[str, int],
+    rule: Rule,
+    dataset: str = "cifar10",
+    seed: int = 0,
+    seeds: int = 2,
+    protocol: str = PROTOCOL,
 ) -> pd.DataFrame:
-    """Rows of so many cells of each space, two seeds."""
+    """Rows of so many cells of each space, demotions and their controls at the largest width among them."""
     rng = np.random.default_rng(seed)
     rows = [
-        {"dataset": dataset, "protocol": "planted000", "space": space, "cell": f"{space}-{number:02}", **row}
+        {"dataset": dataset, "protocol": protocol, "space": space, "cell": f"{space}-{number:02}", **row}
         for space, count in cells.items()
         for number, genotype in enumerate(SPACES[space].sample(count, 21, {"nodes": 4}))
-        for row in _cell(rng, space, str(genotype), rule, widths)
+        for row in _cell(rng, space, str(genotype), rule, seeds)
     ]
     return merge_tables([(dataset, pd.DataFrame(rows))])
 
 
-def _cell(
-    rng: np.random.Generator, space: str, genotype: str, rule: Rule, widths: Sequence[int]
-) -> Iterator[dict[str, Any]]:
+def _cell(rng: np.random.Generator, space: str, genotype: str, rule: Rule, seeds: int) -> Iterator[dict[str, Any]]:
     own, weights, accuracy = rng.normal(0, [rule.cell, 0.1, 0.02])
-    networks = [("original", width) for width in widths]
-    networks += [(variant, widths[-1]) for variant in VARIANTS] if space == "darts" else []
+    networks = [("original", width) for width in WIDTHS]
+    networks += [(variant, WIDTHS[-1]) for variant in VARIANTS] if space == "darts" else []
     for variant, width in networks:
         parameters = int(400 * width**1.8 * np.exp(weights) * VARIANTS.get(variant, 1.0))
         network = rng.normal(0, rule.network) + (rule.demotion if variant == DEMOTION else 0.0)
-        for seed in (0, 1):
+        for seed in range(seeds):
             training = rng.normal(0, rule.seed)
             for epoch in EPOCHS:
                 reached = 0.3 + 0.06 * np.log10(parameters / 1e3) + 0.05 * epoch / EPOCHS[-1] + accuracy
@@ -97,6 +103,11 @@ def _cell(
 def _attack(rng: np.random.Generator, name: str, auc: float) -> dict[str, float]:
     auc, tpr = auc + rng.normal(0, 0.007), 0.01 * np.exp(5 * (auc - 0.5) + rng.normal(0, 0.1))
     return {f"{name}_auc": auc, f"{name}_auc_se": 0.007, f"{name}_tpr": tpr, f"{name}_tpr_se": 0.1 * tpr}
+
+
+def whole_table(*, darts: int = 12, nasbench201: int = 8, **options: Any) -> pd.DataFrame:
+    """So many cells of the two spaces, by the rule as it is; options of :func:`bench_table`."""
+    return bench_table(cells={"darts": darts, "nasbench201": nasbench201}, rule=Rule(), **options)
 
 
 def write_planted(folder: Path, **options: Any) -> pd.DataFrame:
