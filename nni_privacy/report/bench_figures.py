@@ -63,7 +63,7 @@ def draw_frontiers(panels: Sequence[FrontierPanel], *, log: bool) -> Figure:
     variants = list(dict.fromkeys(name for panel in panels for name in panel.marks))
     size = max(5.4, 4.4 * len(panels)), 4.2
     figure, ((*axes_of,),) = new_figure(*size, columns=len(panels), sharey=True, squeeze=False)
-    figure.get_layout_engine().set(wspace=BETWEEN)
+    _layout(figure).set(wspace=BETWEEN)
     for axes, panel in zip(axes_of, panels, strict=True):
         for width, points in panel.lines.items():
             _line(axes, points, panel.epochs, BLUES[widths.index(width) % len(BLUES)], f"width {width}", log)
@@ -181,12 +181,17 @@ def draw_shares(rows: Sequence[tuple[str, VarianceSplit]]) -> Figure:
     return figure
 
 
+def _layout(figure: Figure) -> Any:
+    """The layout engine of a new figure, whose type tells nothing of its options."""
+    return figure.get_layout_engine()
+
+
 def draw_predictors(info: PredictorsInfo) -> Figure:
     """Spearman's correlations with their intervals, of all networks and within widths; the ceiling is a band."""
     rows = predictor_rows(info)
     width = 5.2 + CHARACTER * max(len(row.name) for row in rows)
     figure, panels = new_figure(width, 1.35 + ROW * len(rows), columns=2, sharex=True, sharey=True)
-    figure.get_layout_engine().set(wspace=BETWEEN)
+    _layout(figure).set(wspace=BETWEEN)
     scopes = (
         (info.overall, [row.overall for row in rows]),
         (info.within, [row.within for row in rows]),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from bench.planted_bench import DEMOTION, PROTOCOL, PROTOCOLS, SIZE_MATCHED, WIDTHS, whole_table
@@ -14,7 +15,9 @@ from report.overlaps import overlapping_ticks
 from report.pages import HOSTILE, Page, running
 
 from nni_privacy.analysis.rules import UNDECIDED
+from nni_privacy.bench.compared import Compared
 from nni_privacy.bench.results import BenchResults, bench_results
+from nni_privacy.bench.variance import split_between_cells
 from nni_privacy.report.bench_figures import draw_frontiers, draw_predictors, draw_shares
 from nni_privacy.report.bench_infos import (
     AUC,
@@ -258,3 +261,14 @@ def test_claims_without_an_interval_have_their_reason() -> None:
     rows = unanswered(found)
     assert {row.dataset for row in rows} == {"cifar10"} and all(row.reason for row in rows)
     assert any(row.what.startswith(DEMOTION) for row in rows)
+
+
+def test_measurements_of_others_stand_beside_the_split(results: BenchResults) -> None:
+    rng = np.random.default_rng(0)
+    columns = {"parameters": rng.uniform(1e4, 1e5, 60), "accuracy": rng.uniform(0.7, 0.9, 60)}
+    foreign = pd.DataFrame({**columns, "mia_auc": rng.uniform(0.5, 0.8, 60)})
+    compared = Compared("theirs.csv", 60, split_between_cells(foreign, "mia_auc", rounds=200))
+    page = render_bench(replace(results, compared=compared), PROTOCOLS)
+    assert "60 architectures that others have measured" in page and "theirs.csv" in page
+    assert f"{compared.split.parts['size'].value:.3f}" in page
+    assert "theirs.csv" not in render_bench(results, PROTOCOLS)
