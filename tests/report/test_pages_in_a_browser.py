@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bench.planted_bench import PROTOCOLS, whole_table
 from report.effects_samples import study_rows, variants
 from report.effects_samples import write_study as write_effects
 from report.samples import make_run
@@ -14,12 +15,14 @@ from support_browser import open_browser
 
 from nni_privacy.attacks import TargetSignals
 from nni_privacy.auditing.audit import audit_signals
+from nni_privacy.bench.results import bench_results
 from nni_privacy.report import write_report
 from nni_privacy.report.audit_page import write_audit
+from nni_privacy.report.bench_page import render_bench
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("run", "study", "audit")
+PAGES = ("run", "study", "audit", "bench")
 WIDTHS = (1280, 390)
 COLOURS = "const look = getComputedStyle(document.body); return [look.backgroundColor, look.color]"
 BEYOND = """return [...document.querySelectorAll('body *')].filter(one => {
@@ -49,6 +52,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "study": write_report(write_effects(folder / "study", rows)),
         "audit": write_audit(report, folder / "audit", title="Audit of package.module:factory", facts=facts),
     }
+    made["bench"] = folder / "bench.html"
+    made["bench"].write_text(render_bench(bench_results(whole_table(), rounds=100), PROTOCOLS), encoding="utf-8")
     return {name: path.resolve().as_uri() for name, path in made.items()}
 
 
@@ -96,7 +101,7 @@ def test_the_dark_of_the_system_is_followed_on_screens_and_not_on_paper(
         assert (turned != "none") is dark
 
 
-@pytest.mark.parametrize("name", ["run", "study"])
+@pytest.mark.parametrize("name", ["run", "study", "bench"])
 def test_drawers_are_left_out_on_paper(chromium: Any, pages: dict[str, str], name: str) -> None:
     show(chromium, pages[name])
     visible = "return [...document.querySelectorAll('details')].filter(one => one.checkVisibility()).length"
