@@ -44,14 +44,15 @@ class KnownScore:
 
 
 # The share that passes differs from the quantile by sqrt(q (1 - q) / drawn), whatever the scores are distributed like:
-# .011 of 2,000, .022 of 500 and .035 of 200 at a half. A prediction takes half a millisecond where there are many, a
-# cost 30 to 80 ms, and what goes through a batch one to two seconds for a network of 16 channels and 5 cells.
+# .011 of 2,000, .022 of 500 and .035 of 200 at a half. Of networks of 16 channels and 5 cells for 32 x 32 pixels, a
+# prediction takes 0.2 ms where there are many, a cost 30 to 70 ms, synflow 0.25 s, and what goes through a batch 0.9 to
+# 1.5 s of one core: a bound is found within five minutes.
 SCORES: Mapping[str, KnownScore] = MappingProxyType(
     {
         PREDICTED: KnownScore("PredictedScore", "predicted AUC", ".4f", OpenFraction, 2000, of_genotypes=True),
         "parameters": KnownScore("CostScore", "number of parameters", ",.0f", Positive, 500),
         "multiply_adds": KnownScore("CostScore", "number of multiply-adds", ",.0f", Positive, 500, of_images=True),
-        "synflow": KnownScore("ZeroCostScore", "synflow", ".6g", float, 500, of_images=True),
+        "synflow": KnownScore("ZeroCostScore", "synflow", ".6g", float, 200, of_images=True),
         "grad_norm": KnownScore("ZeroCostScore", "grad_norm", ".6g", Positive, 200, of_images=True),
         "snip": KnownScore("ZeroCostScore", "snip", ".6g", Positive, 200, of_images=True),
         "naswot": KnownScore("ZeroCostScore", "naswot", ".6g", float, 200, of_images=True),
