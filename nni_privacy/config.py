@@ -38,6 +38,7 @@ from nni_privacy.schema import (
 from nni_privacy.search_spaces.config import DartsSizes, NasBench201Sizes, SearchSpaceConfig, is_own
 from nni_privacy.strategies.objectives import LATENCIES, check_metrics_given
 from nni_privacy.strategies.registry import ONE_SHOT, FilterOptions, StrategyOptions, strategy_options
+from nni_privacy.strategies.scores import SCORES
 from nni_privacy.training.dp_selection import draw_trials
 
 __all__ = ["ConfirmConfig", "DartsSizes", "DatasetConfig", "EvaluatorConfig", "NasBench201Sizes", "PatternConfig"]
@@ -305,6 +306,9 @@ class SearchConfig(RunConfig):
             raise ConfigError(f"strategy.name: {name} trains a supernet, and with evaluator.kind: predicted none is")
         if self.filter is not None and one_shot:
             raise ConfigError(f"filter: {name} proposes its top_k architectures once; there is none to go on to")
+        if self.predicted and self.filter is not None and self.filter.score.of_images:
+            allowed = " and ".join(by for by, score in SCORES.items() if not score.of_images)
+            raise ConfigError(f"filter.by: {self.filter.by}; with evaluator.kind: predicted allowed are {allowed}")
         if not self.predicted and self.dataset is None:
             raise ConfigError("dataset: missing")
         self.check_metrics(self.constraints.metrics, option="constraints")
@@ -312,7 +316,8 @@ class SearchConfig(RunConfig):
 
     @model_validator(mode="after")
     def _genotypes_are_there(self) -> SearchConfig:
-        parts = {"confirm": self.confirm, "filter": self.filter, "evaluator.kind": "predicted" * self.predicted}
+        by_genotype = self.filter is not None and self.filter.score.of_genotypes
+        parts = {"confirm": self.confirm, "filter": by_genotype, "evaluator.kind": "predicted" * self.predicted}
         for field in (field for field, given in parts.items() if given and self.search_space.own):
             raise ConfigError(
                 f"{field}: not with search_space.name {self.search_space.name}: architectures of a space of your own "

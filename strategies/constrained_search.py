@@ -28,7 +28,7 @@ from nni_privacy.strategies.one_shot import OneShotStrategy
 from nni_privacy.strategies.proposal_filter import ProposalFilter
 from nni_privacy.training.costs import multiply_adds, parameters
 
-__all__ = ["ConstrainedSearch", "KnownCosts"]
+__all__ = ["ConstrainedSearch", "KnownCosts", "image_shape_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -75,6 +75,22 @@ class KnownCosts:
                 network.to_empty(device="cpu")  # a quarter of the time; what the weights are does not matter
             costs["multiply_adds"] = multiply_adds(network, self.image_shape)
         return costs
+
+
+def image_shape_of(model_space: ExecutableModelSpace, *, option: str) -> tuple[int, ...]:
+    """Channels, height and width of the images of a space's evaluator, for the multiply-adds that ``option`` asks for.
+
+    Raises:
+        ConfigError: if the evaluator has no data of ours.
+    """
+    evaluator: Any = getattr(model_space, "evaluator", None)
+    if not hasattr(evaluator, "load_data"):
+        raise ConfigError(
+            f"{option}: multiply_adds: a {type(evaluator).__name__} does not say how large the images are; "
+            "give image_shape=(channels, height, width)"
+        )
+    shape: tuple[int, ...] = evaluator.load_data()[0].image_shape
+    return shape
 
 
 @dataclass(frozen=True)
@@ -160,13 +176,7 @@ class ConstrainedSearch(ProposalFilter):
     def _costs_in(self, model_space: ExecutableModelSpace) -> KnownCosts:
         metrics, shape = self.constraints.known.metrics, self.image_shape
         if "multiply_adds" in metrics and shape is None:
-            evaluator: Any = getattr(model_space, "evaluator", None)
-            if not hasattr(evaluator, "load_data"):
-                raise ConfigError(
-                    f"constraints: multiply_adds: a {type(evaluator).__name__} does not say how large the images are; "
-                    "give image_shape=(channels, height, width)"
-                )
-            shape = evaluator.load_data()[0].image_shape
+            shape = image_shape_of(model_space, option="constraints")
         return KnownCosts(metrics, shape)
 
     def _initialize(self, model_space: ExecutableModelSpace, engine: ExecutionEngine) -> ExecutableModelSpace:

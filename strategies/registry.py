@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import ArgsKwargs
 
 from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.plugins import expect, is_plugins, plugin_faults
@@ -24,6 +25,7 @@ from nni_privacy.schema import (
     options,
     validated,
 )
+from nni_privacy.strategies.scores import PREDICTED, SCORES, KnownScore
 
 if TYPE_CHECKING:
     from nni.nas.strategy import Strategy
@@ -188,21 +190,65 @@ class FilterOptions(Options):
     """The proposals that a :class:`~nni_privacy.strategies.predicted_filter.PredictedFilter` passes on.
 
     Attributes:
-        below: only what is predicted below this AUC.
-        quantile: instead, only this share of the searched architectures, those of the lowest predicted AUC.
-        surrogate: file of a fitted surrogate; by default the one that ships.
+        below: only what has a score below this bound, such as a predicted AUC; the lowest are kept.
+        above: instead, only what has a score above this bound; the highest are kept.
+        quantile: instead, only this share of the searched architectures, those of the lowest or highest scores.
+        surrogate: file of a fitted surrogate, for predicted AUCs; by default the one that ships.
+        by: the score, one of :data:`~nni_privacy.strategies.scores.SCORES`.
+        keep: ``lowest`` or ``highest``; a bound says so by itself.
         max_rejections: the search ends with an error when so many proposals in a row are skipped.
     """
 
-    below: OpenFraction | None = None
+    below: float | None = None
+    above: float | None = None
     quantile: OpenFraction | None = None
     surrogate: str | None = None
+    by: str = PREDICTED
+    keep: Literal["lowest", "highest"] = "lowest"
     max_rejections: Count = 1000
+
+    @property
+    def score(self) -> KnownScore:
+        """What is known of the score."""
+        return SCORES[self.by]
+
+    @property
+    def bound(self) -> float | None:
+        """What is given as ``below`` or ``above``; None: a quantile is."""
+        return self.above if self.below is None else self.below
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_what_its_bound_says(cls, content: Any) -> Any:
+        given = content.kwargs or {} if isinstance(content, ArgsKwargs) else content
+        if not isinstance(given, Mapping) or given.get("keep") is not None:
+            return content
+        given = {**given, "keep": "lowest" if given.get("above") is None else "highest"}
+        return ArgsKwargs(content.args, given) if isinstance(content, ArgsKwargs) else given
+
+    @field_validator("by")
+    @classmethod
+    def _is_known(cls, by: str) -> str:
+        if by not in SCORES:
+            raise ValueError(f"{by!r:.80}; {nearest(by, SCORES)}")
+        return by
 
     @model_validator(mode="after")
     def _has_one_bound(self) -> FilterOptions:
-        if (self.below is None) == (self.quantile is None):
-            raise ConfigError("give either below, a predicted AUC, or quantile, a share of the architectures")
+        kept = {"below": "lowest", "above": "highest"}
+        given = [name for name in (*kept, "quantile") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ConfigError(
+                f"give either below or above, a {self.score.label}, or quantile, a share of the architectures"
+                + f"; {' and '.join(given)} are given" * bool(given)
+            )
+        (name,) = given
+        if name in kept:
+            checked(self.score.bounds, self.bound, name)
+            if self.keep != kept[name]:
+                raise ConfigError(f"keep: {self.keep!r}; with {name} the {kept[name]} are kept, leave it out")
+        if self.surrogate is not None and self.by != PREDICTED:
+            raise ConfigError(f"surrogate: {self.surrogate!r:.80}; only by: {PREDICTED} has one")
         return self
 
 

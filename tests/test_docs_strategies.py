@@ -7,6 +7,7 @@ from pathlib import Path
 from strategy_options import options_table
 
 from nni_privacy.strategies.registry import ONE_SHOT, strategy_names
+from nni_privacy.strategies.scores import SCORES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "strategies.md"
 
@@ -23,3 +24,10 @@ def test_every_strategy_is_in_the_tables() -> None:
         assert f"\n| `{name}` | " in text
     for name, place in ONE_SHOT.items():
         assert f"\n| `{name}` | `{place.split('.')[1]}`" in text
+
+
+def test_every_score_of_a_filter_is_in_the_table() -> None:
+    rows = [line.split("|") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    told = {row[1].strip(): row[4].strip() for row in rows if len(row) == 6}
+    for name, score in SCORES.items():
+        assert told[f"`{name}`"] == f"{score.drawn:,}"

@@ -93,6 +93,7 @@ def sites() -> Iterator[Site]:
     yield Site("evaluator", MeasuringOptions, (MeasuringOptions, plain), section("evaluator"))
     filters = (FilterOptions, lambda **values: PredictedFilter(build_strategy("random", seed=0), **values))
     yield Site("below", FilterOptions, filters, section("filter"), base={"below": 0.7})
+    yield Site("above", FilterOptions, filters, section("filter"), base={"above": 1e5, "by": "parameters"})
     yield Site("quantile", FilterOptions, filters, section("filter"), base={"quantile": 0.7})
     yield Site("extraction", ExtractionOptions, (ExtractionOptions,), None)
     contours = lambda values: nested("contours", values, STUDY)  # noqa: E731
@@ -211,6 +212,57 @@ def test_both_say_the_same(options: dict[str, Any], message: str, tmp_path: Path
         load_config(path)
     assert message in str(python.value)
     assert message in str(file.value) and "evaluator" in str(file.value)
+
+
+FILTERS = [
+    ({}, "filter: give either below or above, a predicted AUC, or quantile"),
+    ({"by": "snip"}, "filter: give either below or above, a snip, or quantile"),
+    ({"below": 0.7, "quantile": 0.5}, "below and quantile are given"),
+    ({"below": 0.7, "above": 0.5}, "below and above are given"),
+    ({"below": 0.0}, "filter.below: 0.0; input should be greater than 0"),
+    ({"above": 1.0}, "filter.above: 1.0; input should be less than 1"),
+    ({"below": -3, "by": "multiply_adds"}, "filter.below: -3.0; input should be greater than 0"),
+    ({"below": "1e6", "by": "parameters"}, "filter.below: '1e6'; input should be a valid number"),
+    ({"below": 0.7, "keep": "highest"}, "filter.keep: 'highest'; with below the lowest are kept"),
+    ({"above": 0.7, "keep": "lowest"}, "filter.keep: 'lowest'; with above the highest are kept"),
+    ({"quantile": 0.5, "keep": "low"}, "filter.keep: 'low'; input should be 'lowest' or 'highest'"),
+    ({"quantile": 0.5, "by": "sinp"}, "filter.by: 'sinp'; did you mean 'snip'?"),
+    ({"quantile": 0.5, "by": "snip", "surrogate": "mine.npz"}, "filter.surrogate: 'mine.npz'; only by: predicted"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), FILTERS)
+def test_filters_that_make_no_sense(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(yaml.safe_dump({**BASE, "filter": values}))
+    makers = (
+        lambda: FilterOptions(**values),
+        lambda: PredictedFilter(build_strategy("random", seed=0), **values),
+        lambda: load_config(path),
+    )
+    for make in makers:
+        with pytest.raises(PrivacyError) as error:
+            make()
+        assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_filters_that_do(tmp_path: Path) -> None:
+    for values, keep in (
+        ({"below": 0.7}, "lowest"),
+        ({"above": -3, "by": "naswot"}, "highest"),
+        ({"below": 100_000, "by": "parameters", "keep": "lowest"}, "lowest"),
+        ({"above": np.float64(5.0), "by": "synflow", "keep": "highest"}, "highest"),
+        ({"quantile": 0.5, "keep": None}, "lowest"),
+        ({"quantile": 0.5, "keep": "highest", "by": "snip", "max_rejections": 5}, "highest"),
+    ):
+        path = tmp_path / "search.yaml"
+        plain = {name: float(one) if isinstance(one, np.floating) else one for name, one in values.items()}
+        path.write_text(yaml.safe_dump({**BASE, "filter": plain}))
+        settings = load_config(path)
+        strategy = PredictedFilter(build_strategy("random", seed=0), **values)
+        assert settings.filter == strategy.options == FilterOptions(**values) and strategy.options.keep == keep
+        path.write_text(yaml.safe_dump(settings.resolved()))
+        assert load_config(path).filter == settings.filter
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def build_search_strategy(
         settings: the configuration.
         folder: where a one-shot search leaves its checkpoint and its log, and a filter what it skipped.
         on_epoch: called after each epoch of a one-shot search.
-        image_shape: of the data, for constraints; by default the evaluator is asked.
+        image_shape: of the data, for constraints and filters; by default the evaluator is asked.
     """
     from nni_privacy.patterns.library import warn_unsupported
     from nni_privacy.strategies import ConstrainedSearch, FixedPattern, build_strategy
@@ -133,7 +133,8 @@ def build_search_strategy(
         strategy.folder, strategy.on_epoch = folder, on_epoch
     if settings.filter is not None:
         log = None if folder is None else folder / SKIPPED_FILE
-        strategy = PredictedFilter(strategy, **settings.filter.to_dict(), seed=settings.seed, log=log)
+        given = settings.filter.to_dict()
+        strategy = PredictedFilter(strategy, **given, seed=settings.seed, log=log, image_shape=image_shape)
     if settings.constraints:
         log = None if folder is None else folder / CONSTRAINTS
         strategy = ConstrainedSearch(strategy, settings.constraints, image_shape=image_shape, log=log)

@@ -58,7 +58,8 @@ def search_plan(settings: SearchConfig, evaluator: PrivacyEvaluator | None = Non
     if settings.constraints:
         parts["constraints"] = str(settings.constraints)
     if settings.filter is not None:
-        parts["filter"] = _listed(settings.filter.to_dict())
+        drawn = f"; its bound is that of {settings.filter.score.drawn:,} random architectures"
+        parts["filter"] = _listed(settings.filter.to_dict()) + drawn * (settings.filter.quantile is not None)
     if space.searched_sizes and strategy.name in ONE_SHOT:
         largest = ", ".join(f"{max(sizes)} {name}" for name, sizes in space.searched_sizes.items())
         parts["size"] = f"{strategy.name} searches the cell at the largest: {largest}"

@@ -34,7 +34,7 @@ from nni_privacy.runs.directory import RunDirectory
 from nni_privacy.runs.epochs import EpochRecord, TrialEpoch
 from nni_privacy.runs.notices import notices_of
 from nni_privacy.runs.records import STOPPED, TRIALS, TrialRecord, read_trials
-from nni_privacy.strategies.registry import strategy_options
+from nni_privacy.strategies.registry import FilterOptions, strategy_options
 
 if TYPE_CHECKING:
     from nni.nas.evaluator import Evaluator
@@ -315,7 +315,7 @@ def check_resumable(settings: SearchConfig, output: str | Path | None) -> None:
         raise ConfigError(f"output: {directory} holds no run to resume")
     run = RunDirectory(directory, resumable=True)
     run.check_resumable()
-    recorded, wanted = run.config(), settings.resolved()
+    recorded, wanted = _with_options_of_now(run.config()), settings.resolved()
     for path, before, now in differences(recorded, wanted):
         raise ConfigError(f"{path}: {now!r:.80}; the run in {directory} was started with {before!r:.80}")
     before = recorded.get("trials")
@@ -323,6 +323,13 @@ def check_resumable(settings: SearchConfig, output: str | Path | None) -> None:
         raise ConfigError(
             f"trials: {settings.trials}; the run in {directory} was started with {before}: allowed is more"
         )
+
+
+def _with_options_of_now(recorded: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is recorded of a run, with the defaults of the options that filters have got since."""
+    with suppress(ConfigError):  # of a newer version
+        return {**recorded, "filter": FilterOptions.from_mapping(recorded.get("filter")).to_dict()}
+    return recorded
 
 
 def differences(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

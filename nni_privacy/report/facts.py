@@ -12,6 +12,7 @@ from nni_privacy.report.feasibility import FeasibilityInfo, feasibility_info
 from nni_privacy.report.html import duration
 from nni_privacy.runs.notices import TrialNotice, notices_of
 from nni_privacy.runs.records import STOPPED, FixedEdges, RunInfo, TrialRecord, name_of
+from nni_privacy.strategies.scores import PREDICTED, SCORES
 from nni_privacy.training.dp_selection import privacy_text
 
 __all__ = ["Facts", "SummaryInfo", "appendix", "data_facts", "epochs_of", "facts_of", "summary_info"]
@@ -183,7 +184,9 @@ def _filter(value: Any) -> str:
     if not isinstance(value, Mapping):
         return ""
     shown = _plain({key: option for key, option in value.items() if option is not None})
-    return f"passed on only what is predicted to leak little ({shown}); skipped: search/skipped.jsonl"
+    known = SCORES.get(str(value.get("by", PREDICTED)))  # a run of before there were others names none
+    label = "score" if known is None else known.label
+    return f"passed on only the {value.get('keep', 'lowest')} by {label} ({shown}); skipped: search/skipped.jsonl"
 
 
 def _constraints(found: FeasibilityInfo | None) -> str:

@@ -6,11 +6,13 @@ import hashlib
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from nni.nas.space import SimplifiedModelSpace
 from nni.nas.strategy import Strategy
 from support_world import Cut, Kill, World, make_run, open_run
@@ -21,6 +23,7 @@ from nni_privacy.runs.stopping import stop_rule
 from nni_privacy.search_spaces import DARTS
 from nni_privacy.strategies import FixedPattern, build_strategy
 from nni_privacy.strategies.predicted_filter import PredictedFilter
+from nni_privacy.strategies.scores import SCORES
 
 TRIALS = 7
 HOW = ("before", "torn", "after")
@@ -149,6 +152,8 @@ def test_killed_at_any_write_the_same_trials_are_stopped_early(
         assert not [line for line in lines(run) if "kept" in line]
 
 
+STEPS = {"predicted_mia_auc": 5, "snip": 11, "parameters": 40}
+
 CHANCY = {
     "regularized_evolution": STRATEGIES["regularized_evolution"],
     "pareto": STRATEGIES["pareto"],
@@ -197,16 +202,28 @@ def test_where_the_order_is_a_matter_of_chance_the_course_is_the_recorded_one(
         assert state(again) == state(strategy) and world.sent == []
 
 
-@pytest.mark.slow
-def test_a_filter_skips_again_what_it_skipped(
-    space: SimplifiedModelSpace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    "by",
+    [
+        # Whose predictions take seconds.
+        pytest.param("predicted_mia_auc", marks=pytest.mark.slow),
+        pytest.param("snip", marks=pytest.mark.slow),
+        "parameters",
+    ],
+)
+def test_a_filter_skips_again_what_it_skipped(by: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    few = replace(SCORES[by], drawn=SCORES[by].drawn if by == "predicted_mia_auc" else 25)
+    monkeypatch.setattr("nni_privacy.strategies.registry.SCORES", {**SCORES, by: few})
+    images = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    data = (images, torch.arange(64) % 10)
+    full = SimplifiedModelSpace.from_model(DARTS(channels=2, cells=3), None)
+
     def start(run: RunDirectory, cut: Cut, pick: Callable[[int], int]) -> PredictedFilter:
         # The bound lets about half through; what is skipped depends on when the results before it were heard of.
-        strategy = PredictedFilter(STRATEGIES["regularized_evolution"](), quantile=0.5, log=run.path / "skipped.jsonl")
+        log = run.path / "skipped.jsonl"
+        strategy = PredictedFilter(STRATEGIES["regularized_evolution"](), by=by, quantile=0.5, log=log, data=data)
         with monkeypatch.context() as patch:
             patch.setattr(files.LineFile, "append", lambda file, line: cut(file, line))
-            full = SimplifiedModelSpace.from_model(DARTS(channels=2, cells=3), None)
             World(run, trials=6, concurrency=2, metrics=metrics, pick=pick).search(strategy, full, patch)
         return strategy
 
@@ -214,12 +231,14 @@ def test_a_filter_skips_again_what_it_skipped(
     counting = Cut()
     expected = start(whole, counting, lambda _: 0)
     assert expected.skipped > 0
-    for at in range(1, counting.count + 1, 5):
+    for at in range(1, counting.count + 1, STEPS[by]):
         run = make_run(tmp_path / f"cut-{at}")
+        torch.manual_seed(at)  # nothing depends on the generators of the process
         with pytest.raises(Kill):
             start(run, Cut(at, HOW[at % 3]), lambda _: 0)
         strategy = start(open_run(run.path), Cut(), lambda _: 0)
         assert told(run) == told(whole)
+        assert strategy.bound == expected.bound
         assert (strategy.skipped, strategy.accepted) == (expected.skipped, expected.accepted)
         assert (run.path / "skipped.jsonl").read_text() == (whole.path / "skipped.jsonl").read_text()
 

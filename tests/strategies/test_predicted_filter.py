@@ -130,7 +130,7 @@ def test_a_pattern_may_be_inside_too(tmp_path: Path) -> None:
 
 def test_too_many_rejections_are_one_clear_error() -> None:
     strategy = PredictedFilter(build_strategy("random", seed=0), below=0.5, max_rejections=20)
-    with pytest.raises(ConfigError, match=r"20 proposals in a row are predicted .* none below 0.5000"):
+    with pytest.raises(ConfigError, match=r"20 proposals in a row have a predicted AUC of .*, none below 0.5000"):
         search(strategy, trials=3)
     assert strategy.skipped == 20 and strategy.accepted == 0
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 from nni_privacy.cells.genotypes import parse_genotype
 from nni_privacy.cells.spaces import SPACES
@@ -188,7 +188,9 @@ def test_weights_that_are_computed_count_as_what_they_are() -> None:
     network = small()
     plain = zero_cost_proxies(network, images, labels)
     parametrizations.weight_norm(network[5])
+    expected = network(images)
     assert zero_cost_proxies(network, images, labels) == pytest.approx(plain, rel=1e-5)
+    assert torch.equal(network(images), expected) and parametrize.is_parametrized(network[5])  # its class, too
 
 
 @pytest.mark.parametrize(
@@ -249,3 +251,13 @@ def test_they_cost_little() -> None:
     started = time.process_time()
     zero_cost_proxies(network, images, labels)
     assert time.process_time() - started < 3  # about 0.4 s
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_one_alone_is_what_it_is_among_all(name: str) -> None:
+    images, labels = batch(count=6, side=8)
+    torch.manual_seed(0)
+    network = nn.Sequential(small(), nn.Dropout(0.2)) if name != "naswot" else small()
+    every = zero_cost_proxies(network, images, labels, seed=3)
+    assert zero_cost_proxies(network, images, labels, names=(name,), seed=3) == {name: every[name]}
+    assert zero_cost_proxies(network, images, labels, names=(), seed=3) == {}
