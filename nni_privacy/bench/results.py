@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,7 +98,7 @@ class VerdictLine:
     Attributes:
         question: which of the questions it answers.
         claim: in words.
-        dataset: label of the data set, and of the search space where it is of one.
+        dataset: label of the data set, of the search space where it is of one, and of the protocol where there are two.
         outcome: what is read as leakage.
         value: the estimate; of a logarithm, a logarithm of a ratio.
         low: lower end of its 95% interval.
@@ -163,7 +164,13 @@ def bench_results(
         for (dataset, protocol), rows in groups
     )
     compared = None if compare is None else compared_split(compare, rounds=rounds, seed=seed)
-    return BenchResults(found, tuple(line for one in found for line in _verdicts(one)), compared, rounds, seed)
+    several = {name for name, count in Counter(one.dataset for one in found).items() if count > 1}
+    lines = [
+        replace(line, dataset=f"{line.dataset} ({one.protocol})") if one.dataset in several else line
+        for one in found
+        for line in _verdicts(one)
+    ]
+    return BenchResults(found, tuple(lines), compared, rounds, seed)
 
 
 class _Analysis:

@@ -70,6 +70,13 @@ def test_data_sets_are_analysed_by_themselves() -> None:
     assert plain_results(found.datasets[1]) == plain_results(alone.datasets[0])
 
 
+def test_two_protocols_of_a_data_set_are_told_apart() -> None:
+    parts = [(name, bench_table(cells={"darts": 6}, rule=Rule(), protocol=name)) for name in ("one", "two")]
+    found = bench_results(merge_tables(parts), rounds=200)
+    assert [one.protocol for one in found.datasets] == ["one", "two"]
+    assert all(line.dataset.endswith(("(one)", "(two)")) for line in found.verdicts) and found.verdicts
+
+
 def test_the_same_table_gives_the_same_numbers_and_they_are_json() -> None:
     table = bench_table(cells=CELLS, rule=Rule())
     texts = {json.dumps(plain_results(bench_results(table, rounds=200)), allow_nan=False) for _ in range(2)}

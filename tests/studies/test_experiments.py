@@ -12,7 +12,7 @@ from nni_privacy.studies.config import load_study
 from nni_privacy.studies.plan import plan_study
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-STUDIES = sorted(path.name for path in EXPERIMENTS.glob("section*.yaml"))
+STUDIES = sorted(path.name for kind in ("section", "bench") for path in EXPERIMENTS.glob(f"{kind}*.yaml"))
 SMALL = [name for name in STUDIES if name.endswith("_small.yaml")]
 
 
