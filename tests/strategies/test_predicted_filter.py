@@ -22,6 +22,7 @@ from nni_privacy.config import parse_config
 from nni_privacy.errors import ConfigError, PatternError
 from nni_privacy.search_spaces import DARTS, NasBench201
 from nni_privacy.strategies import GDAS, FixedPattern, PredictedFilter, build_strategy
+from nni_privacy.strategies.choice_codes import ChoiceCodes, random_codes
 from nni_privacy.surrogate import load_surrogate
 from nni_privacy.surrogate.search import search_predicted
 
@@ -116,6 +117,19 @@ def test_the_quantile_is_that_of_the_searched_space(pattern: str | None) -> None
     given = None if pattern is None else load_pattern(pattern).first(4)
     found = search_predicted(load_surrogate(), count=20_000, pattern=given, seed=9)
     assert (found.predicted_mia_auc < inner.bound).mean() == pytest.approx(0.25, abs=0.04)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_bound_is_what_it_ever_was(seed: int) -> None:
+    """A run of an older version that is resumed has the same one, to the last bit."""
+    space = SimplifiedModelSpace.from_model(DARTS(**SMALL), FunctionalEvaluator(score))
+    choices, generator = ChoiceCodes.of(space), np.random.default_rng(seed)
+    drawn = [choices.decode(random_codes(choices.counts, generator)) for _ in range(2000)]
+    predicted = predict([Genotype.from_sample(sample) for sample in drawn])
+    for share in (0.01, 0.1, 0.25, 0.3, 0.5, 0.9):
+        strategy = PredictedFilter(build_strategy("random", seed=0), quantile=share, seed=seed)
+        strategy.initialize(space, SequentialExecutionEngine(max_model_count=1))
+        assert strategy.bound == float(np.quantile(predicted, share))
 
 
 def test_a_pattern_may_be_inside_too(tmp_path: Path) -> None:
