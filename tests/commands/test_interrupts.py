@@ -88,6 +88,7 @@ def test_signals_are_taken_before_anything_heavy_is_imported(number: int, tmp_pa
     assert not command.output.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["numpy", "yaml", "nni_privacy.config", "scipy", "torch._C", "torch"])
 def test_a_signal_amid_imports_ends_a_search(module: str, tmp_path: Path) -> None:
     command = Command(tmp_path)

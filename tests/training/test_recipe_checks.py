@@ -47,6 +47,7 @@ def test_the_check_of_a_search_and_training_say_the_same(option: str) -> None:
         check(recipe, given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", UNFIT)
 def test_a_dry_run_refuses_what_no_trial_could_be_trained_by(option: str, tmp_path: Path) -> None:
     value, said = UNFIT[option]
