@@ -167,7 +167,7 @@ def test_one_name_for_two_cells_is_refused() -> None:
         ("a,b\n1,2\n", "no column 'dataset'"),
         ("", "no column 'dataset'"),
         (None, "line 4: width: 'x' is not a whole number"),
-        ("\0", "dataset"),
+        ("\0", "odd.csv"),
     ],
 )
 def test_what_is_no_table_is_told_in_one_line(text: str | None, said: str, tmp_path: Path) -> None:
