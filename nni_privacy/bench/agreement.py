@@ -19,15 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nni_privacy.analysis.bootstrap import BOOTSTRAP_FROM, LEVEL
+from nni_privacy.analysis.rows import ORIGINAL
 from nni_privacy.analysis.rules import HOLDS, UNDECIDED, Verdict, holm
-from nni_privacy.bench.points import ORIGINAL, Measure, attacks_of, grids
+from nni_privacy.bench.points import Measure, grids, measured_attacks
 from nni_privacy.errors import DataError, nearest
 from nni_privacy.rng import derived_seed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DRAWS", "Networks", "NoiseRatio", "RankAgreement", "Third", "noise_ratio", "rank_agreements"]
+__all__ = ["DRAWS", "AttackedNetworks", "NoiseRatio", "RankAgreement", "Third", "noise_ratio", "rank_agreements"]
 __all__ += ["weighted_spearman", "within_thirds"]
 
 Floats = npt.NDArray[np.float64]
@@ -123,7 +124,7 @@ class Third:
 
 
 @dataclass(frozen=True, eq=False)
-class Networks:
+class AttackedNetworks:
     """The networks of one place that one attack has both numbers of, seeds averaged.
 
     Attributes:
@@ -246,8 +247,8 @@ def _ratio(values: Floats) -> float:
     return float(values.max() / values.min())
 
 
-def _every(table: pd.DataFrame, attacks: Sequence[str] | None, by: str) -> list[Networks]:
-    known = [name for name in attacks_of(table) if f"{name}_tpr" in table.columns]
+def _every(table: pd.DataFrame, attacks: Sequence[str] | None, by: str) -> list[AttackedNetworks]:
+    known = [name for name in measured_attacks(table) if f"{name}_tpr" in table.columns]
     for name in attacks or ():
         if name not in known:
             raise DataError(f"table: no AUC and TPR of attack {name!r}; {nearest(name, known)}")
@@ -264,7 +265,7 @@ def _every(table: pd.DataFrame, attacks: Sequence[str] | None, by: str) -> list[
     return found
 
 
-def _networks(rows: pd.DataFrame, dataset: str, space: str, attack: str, by: str) -> Networks:
+def _networks(rows: pd.DataFrame, dataset: str, space: str, attack: str, by: str) -> AttackedNetworks:
     auc, tpr, error = (f"{attack}_{end}" for end in ("auc", "tpr", "tpr_se"))
     groups = rows.groupby(["cell", "width"])
     labels = list(groups.groups)
@@ -275,7 +276,7 @@ def _networks(rows: pd.DataFrame, dataset: str, space: str, attack: str, by: str
         )
     else:
         record_se = np.full(len(seeds), np.nan)
-    return Networks(
+    return AttackedNetworks(
         *(dataset, space, attack),
         cells=tuple(str(cell) for cell, _ in labels),
         widths=tuple(int(width) for _, width in labels),
@@ -289,7 +290,7 @@ def _networks(rows: pd.DataFrame, dataset: str, space: str, attack: str, by: str
     )
 
 
-def _agreement(one: Networks, seed: int) -> RankAgreement:
+def _agreement(one: AttackedNetworks, seed: int) -> RankAgreement:
     names = sorted(set(one.cells))
     count, networks = len(names), len(one.cells)
     place = one.dataset, one.space, one.attack
@@ -308,14 +309,14 @@ def _agreement(one: Networks, seed: int) -> RankAgreement:
     return RankAgreement(*place, rho, low, high, networks, count, "")
 
 
-def _thirds(one: Networks, by: str, seed: int) -> list[Third]:
+def _thirds(one: AttackedNetworks, by: str, seed: int) -> list[Third]:
     """The thirds that hold enough networks; of equal values the order is that of cells and widths."""
     order = np.argsort(one.by, kind="stable")
     parts = np.array_split(order[: int(np.isfinite(one.by).sum())], THIRDS)  # what is not measured is sorted last
     return [_third(one, by, place, part, seed) for place, part in enumerate(parts) if len(part) >= LEAST]
 
 
-def _third(one: Networks, by: str, place: int, part: npt.NDArray[np.intp], seed: int) -> Third:
+def _third(one: AttackedNetworks, by: str, place: int, part: npt.NDArray[np.intp], seed: int) -> Third:
     tpr, members, values = one.tpr[part], one.members[part], one.by[part]
     ends = [part[int(np.argmin(tpr))], part[int(np.argmax(tpr))]]
     smallest, largest = ((one.cells[end], one.widths[end], float(one.tpr[end])) for end in ends)

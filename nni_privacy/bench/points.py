@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from nni_privacy.analysis.rows import ORIGINAL
+from nni_privacy.bench.columns import attacks_of
 from nni_privacy.errors import DataError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ORIGINAL", "Grid", "Measure", "Sample", "Setting", "attacks_of", "grids", "jackknifed", "measures_of"]
+__all__ = ["Grid", "Measure", "Sample", "Setting", "grids", "jackknifed", "measured_attacks", "measures_of"]
 
 Floats = npt.NDArray[np.float64]
 
-ORIGINAL = "original"
 PLACE = ("dataset", "space")
 KEY = (*PLACE, "cell", "variant", "width", "seed", "epoch")
 NEEDED = (*KEY, "epochs", "accuracy", "members")
@@ -193,15 +194,14 @@ def grids(table: pd.DataFrame, measure: Measure) -> tuple[Grid, ...]:
     return tuple(grid for grid in places if grid.cells)
 
 
-def attacks_of(table: pd.DataFrame) -> tuple[str, ...]:
+def measured_attacks(table: pd.DataFrame) -> tuple[str, ...]:
     """Names of the attacks whose AUC the table has in some row, in the order of its columns."""
-    ends = [str(column) for column in table.columns if str(column).endswith("_auc")]
-    return tuple(name.removesuffix("_auc") for name in ends if table[name].notna().any())
+    return tuple(name for name in attacks_of(map(str, table.columns)) if table[f"{name}_auc"].notna().any())
 
 
 def measures_of(table: pd.DataFrame) -> tuple[Measure, ...]:
-    """AUC, and logarithm of the TPR at 1% FPR where the table has it, of each of :func:`attacks_of`."""
-    pairs = [(Measure(f"{name}_auc"), Measure(f"{name}_tpr", log=True)) for name in attacks_of(table)]
+    """AUC, and logarithm of the TPR at 1% FPR where the table has it, of each of :func:`measured_attacks`."""
+    pairs = [(Measure(f"{name}_auc"), Measure(f"{name}_tpr", log=True)) for name in measured_attacks(table)]
     return tuple(one for pair in pairs for one in pair if one.column in table.columns)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from nni_privacy.analysis.rows import ORIGINAL
 from nni_privacy.analysis.rules import FAILS, HOLDS, UNDECIDED, Rule, Verdict
 from nni_privacy.bench.agreement import RankAgreement, Third, rank_agreements, within_thirds
 from nni_privacy.bench.columns import attacks_of
@@ -183,7 +184,7 @@ class _Analysis:
     def results(self, dataset: str, protocol: str) -> DatasetResults:
         rows, every = self.rows, (Measure(f"{self.attack}_auc"), Measure(f"{self.attack}_tpr", log=True))
         measures = [one for one in every if one.column in rows]
-        last = rows[(rows["epoch"] == rows["epochs"]) & (rows["variant"] == "original")]
+        last = rows[(rows["epoch"] == rows["epochs"]) & (rows["variant"] == ORIGINAL)]
         splits = {name: split for name in ("AUC", "log TPR") if (split := self._split(last, name)) is not None}
         return DatasetResults(
             dataset=dataset,

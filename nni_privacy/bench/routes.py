@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from nni_privacy.bench.points import ORIGINAL, Grid, Measure, Setting
+from nni_privacy.analysis.rows import ORIGINAL
+from nni_privacy.bench.points import Grid, Measure, Setting
 from nni_privacy.errors import DataError
 
 __all__ = ["LEAST_POINTS", "LINES", "CellRoutes", "Line", "RoutePoint", "cell_routes", "demotions_of", "lower_envelope"]

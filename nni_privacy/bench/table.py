@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy import files
+from nni_privacy.analysis.rows import ORIGINAL
 from nni_privacy.bench.columns import COLUMNS, KEY, column_named
 from nni_privacy.bench.rows import protocols_of, rows_of_run
 from nni_privacy.errors import DataError
@@ -152,7 +153,7 @@ def _check_same(known: pd.DataFrame, fresh: pd.DataFrame, name: str) -> None:
 
 def _check_cells(table: pd.DataFrame) -> None:
     """One name, one genotype: cells are what intervals are drawn over."""
-    named = table[table["variant"] == "original"].groupby(["dataset", "space", "cell"])["genotype"].nunique()
+    named = table[table["variant"] == ORIGINAL].groupby(["dataset", "space", "cell"])["genotype"].nunique()
     if len(named) and named.max() > 1:
         dataset, space, cell = named.idxmax()
         raise DataError(f"{dataset}, {space}: the name {cell!r} stands for two cells: give one study's entry a label")

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from nni_privacy.analysis.rows import ORIGINAL
 from nni_privacy.analysis.rules import UNDECIDED, Verdict
 from nni_privacy.analysis.statistics import grouped
 from nni_privacy.bench.frontiers import PooledFrontier, PooledPoint
-from nni_privacy.bench.points import ORIGINAL
 from nni_privacy.bench.power import cells_for_share
 from nni_privacy.bench.predictors import PredictorInfo, PredictorsInfo, Stage
 from nni_privacy.bench.results import MATTERS, BenchResults, DatasetResults, VerdictLine

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from bench.planted_routes import DEMOTION, MEMBERS, POINTS, planted_table
 
-from nni_privacy.bench.points import Measure, Setting, attacks_of, grids, jackknifed, measures_of
+from nni_privacy.bench.points import Measure, Setting, grids, jackknifed, measured_attacks, measures_of
 from nni_privacy.errors import DataError
 
 AUC, TPR = Measure("rmia_auc"), Measure("rmia_tpr", log=True)
@@ -63,7 +63,7 @@ def test_measures_are_those_that_some_row_has():
     table = planted_table(cells=2)
     table["lira_auc"] = np.nan
     table["loss_threshold_auc"] = 0.6
-    assert attacks_of(table) == ("rmia", "loss_threshold")
+    assert measured_attacks(table) == ("rmia", "loss_threshold")
     assert measures_of(table) == (AUC, TPR, Measure("loss_threshold_auc"))
     assert grids(table, Measure("lira_auc")) == ()
 
