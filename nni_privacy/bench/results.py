@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from nni_privacy.analysis.rows import ORIGINAL
 from nni_privacy.analysis.rules import FAILS, HOLDS, UNDECIDED, Rule, Verdict
+from nni_privacy.analysis.statistics import grouped
 from nni_privacy.bench.agreement import RankAgreement, Third, rank_agreements, within_thirds
 from nni_privacy.bench.columns import attacks_of
 from nni_privacy.bench.compared import Compared, compared_split
@@ -29,7 +31,8 @@ from nni_privacy.bench.power import cells_for_share
 from nni_privacy.bench.predictors import PredictorsInfo, rank_predictors
 from nni_privacy.bench.prices import BeyondSize, Price, beyond_size, prices
 from nni_privacy.bench.variance import VarianceSplit, split_variance
-from nni_privacy.errors import DataError
+from nni_privacy.cells.genotypes import genotype_or_none
+from nni_privacy.errors import DataError, GenotypeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -265,18 +268,18 @@ def without_seeds(table: pd.DataFrame, outcome: str, *, log: bool) -> pd.DataFra
 
 
 def with_surrogate(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the AUC that the surrogate predicts of each DARTS cell, empty of others."""
+    """The rows with the AUC that the surrogate predicts of each DARTS cell, empty of cells that it does not know."""
     from nni_privacy.cells.codes import GenotypeCodes
     from nni_privacy.cells.darts import Genotype
     from nni_privacy.surrogate import load_surrogate
 
-    surrogate = load_surrogate()
-    texts = [text for text, space in table.groupby("genotype")["space"].first().items() if space == "darts"]
-    predicted: dict[str, float] = {}
-    if texts:
-        codes = GenotypeCodes.from_genotypes([Genotype.parse(str(text)) for text in texts])
-        predicted = dict(zip(map(str, texts), map(float, surrogate.predict(codes)), strict=True))
-    return table.assign(surrogate=[predicted.get(str(text), np.nan) for text in table["genotype"]])
+    surrogate, predicted = load_surrogate(), dict.fromkeys(map(str, table["genotype"]), np.nan)
+    cells = {text: cell for text in predicted if isinstance(cell := genotype_or_none(text), Genotype)}
+    for alike in grouped((cell.nodes, text) for text, cell in cells.items()).values():
+        with suppress(GenotypeError):  # of another number of nodes than it has learned from
+            found = surrogate.predict(GenotypeCodes.from_genotypes([cells[text] for text in alike]))
+            predicted |= zip(alike, map(float, found), strict=True)
+    return table.assign(surrogate=[predicted[str(text)] for text in table["genotype"]])
 
 
 def _verdicts(one: DatasetResults) -> Iterator[VerdictLine]:

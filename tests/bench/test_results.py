@@ -6,12 +6,22 @@ import json
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 from bench.planted_bench import Rule, bench_table
 
 from nni_privacy.analysis.rules import FAILS, HOLDS, UNDECIDED
-from nni_privacy.bench.results import AGREE, MATTERS, BenchResults, bench_results, plain_results, without_seeds
+from nni_privacy.bench.results import (
+    AGREE,
+    MATTERS,
+    BenchResults,
+    bench_results,
+    plain_results,
+    with_surrogate,
+    without_seeds,
+)
 from nni_privacy.bench.table import merge_tables
+from nni_privacy.cells.spaces import SPACES
 from nni_privacy.errors import DataError
 
 CELLS = {"darts": 12, "nasbench201": 5}
@@ -108,6 +118,14 @@ def test_what_a_whole_seed_has_in_common_is_nobodys_share(outcome: str, log: boo
     for one in (plain, other):
         values = np.log(one[outcome]) if log else one[outcome]
         assert np.ptp(values.groupby(one["seed"]).mean()) < 1e-12
+
+
+def test_only_cells_that_the_surrogate_has_learned_are_predicted() -> None:
+    cells = {nodes: str(SPACES["darts"].sample(1, 0, {"nodes": nodes})[0]) for nodes in (4, 5)}
+    other = str(SPACES["nasbench201"].sample(1, 0, {})[0])
+    found = with_surrogate(pd.DataFrame({"genotype": [cells[4], other, cells[5], "no cell", cells[4]]}))["surrogate"]
+    assert found.notna().tolist() == [True, False, False, False, True]
+    assert 0.5 < found[0] < 1 and found[0] == found[4]
 
 
 def test_an_attack_that_is_not_there_is_refused() -> None:
