@@ -1,13 +1,14 @@
 """Cross-fitting against the paper's single split: null runs, intervals and cost, on digits.
 
     python benchmarks/cross_fitting.py [--runs 200] [--targets 4] [--attacks black_box_partial,white_box_partial]
-        [--null cross_fit,paper]
+        [--null cross_fit,paper] [--first 0]
 
 TARGETS networks (DARTS_V2, 8 channels, 5 cells, 30 epochs: a default trial) are trained on a quarter of digits each.
 
 Null runs: a network's answers on the 898 records that it never saw, of which a random half are called members. Printed
 are the mean AUC with its standard error, how often the 95% interval contains .5 (with the Clopper-Pearson interval of
-that share), and the share of runs in which the verdict is a leak (5% at most are allowed).
+that share), and the share of runs in which the verdict is a leak (5% at most are allowed). Runs are numbered from
+FIRST, and a run's number is its seed.
 
 Leaks: the real members and non-members. Printed are AUC and width of the interval of both protocols, and CPU seconds of
 the attack; the share of a trial is that of the cross-fitted attack in training and attack together.
@@ -92,9 +93,10 @@ def width(report: AttackReport) -> float:
     return (report.metrics["mia_auc_high"] or 1.0) - (report.metrics["mia_auc_low"] or 0.0)
 
 
-def null_line(targets: list[Target], attack: str, protocol: str, runs: int) -> str:
-    """What came of ``runs`` runs in which nothing leaks."""
-    found = [null_run(targets[run % len(targets)], attack, protocol, run) for run in range(runs)]
+def null_line(targets: list[Target], attack: str, protocol: str, seeds: range) -> str:
+    """What came of a run of each seed in which nothing leaks."""
+    runs = len(seeds)
+    found = [null_run(targets[run % len(targets)], attack, protocol, run) for run in seeds]
     aucs = np.array([report.roc.auc for report in found])
     inside = sum((one.metrics["mia_auc_low"] or 0) <= 0.5 <= (one.metrics["mia_auc_high"] or 1) for one in found)
     low, high = clopper_pearson(inside, runs)
@@ -136,18 +138,20 @@ def main() -> None:
     """Trains, attacks and prints a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first null run")
     parser.add_argument("--targets", type=int, default=4)
     parser.add_argument("--attacks", default="black_box_partial,white_box_partial")
     parser.add_argument("--null", default=",".join(PROTOCOLS), help="protocols of the null runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    seeds = range(options.first, options.first + options.runs)
     targets = [train(seed) for seed in range(options.targets)]
     print(f"training: {np.mean([target.seconds for target in targets]):.1f} CPU seconds", flush=True)
     for attack in options.attacks.split(","):
         attacked(targets[0].leaking, attack, "paper", 0)  # imports, and buffers that torch makes once
         print(leak_line(targets, attack), flush=True)
         for protocol in options.null.split(","):
-            print(null_line(targets, attack, protocol, options.runs), flush=True)
+            print(null_line(targets, attack, protocol, seeds), flush=True)
 
 
 if __name__ == "__main__":

@@ -201,8 +201,10 @@ def to_csv(rows: Sequence[Row], first: Sequence[str] = ()) -> str:
 
 
 def _safe(value: Any) -> Any:
-    formula = isinstance(value, str) and value.startswith(FORMULA) and not _NUMBER.fullmatch(value)
-    return f"'{value}" if formula else value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\0", "\N{REPLACEMENT CHARACTER}")  # readers stop at a NUL, and Python 3.10 writes none
+    return f"'{text}" if text.startswith(FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def _named(error: OSError, path: Path) -> OSError:

@@ -68,6 +68,10 @@ def test_negative_numbers_stay_numbers():
     assert to_csv([{"a": -0.5, "b": "-x"}], ("a",)) == "a,b\n-0.5,'-x\n"
 
 
+def test_a_nul_becomes_the_replacement_character():
+    assert to_csv([{"a\0": "\0=x", "b": 1}]) == "a\ufffd,b\n\ufffd=x,1\n"
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_study_without_measurements_has_only_headings(tmp_path, name):
     text = study_tables(study_run(tmp_path, [], architectures=["resnet"]))[name]
