@@ -138,11 +138,12 @@ def metric_messages(original: Original, self: Any) -> Any:
 )
 def unknown_commands(original: Original, self: Any) -> Any:
     commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
-    # What is imported is in the strategy's checkpoint already; a customized trial is no architecture, and the
-    # space is the strategy's own.
-    ignored = (commands.ImportData, commands.AddCustomizedTrialJob, commands.UpdateSearchSpace, commands.Ping)
+    # What is imported is in the strategy's checkpoint already; a customized trial is no architecture.
+    ignored = (commands.ImportData, commands.AddCustomizedTrialJob, commands.Ping)
     while True:
         command, data = original(self)
+        if not self._callbacks:  # the channel of a tuner, which reads all commands by itself
+            return command, data
         if command in ignored:
             _logger.debug("the command %s of NNI's manager means nothing to a NAS strategy: ignored", command)
         elif command == commands.TrialEnd:
@@ -343,13 +344,6 @@ _SEARCHING = (
         "the configuration in an experiment's database can run code when it is looked at or resumed",
         "nni.tools.nnictl.config_utils:Config.refresh_config",
         ("config_v0_to_v1(nni.load(",),
-        _read_plain,
-    ),
-    Repair(
-        "manifest",
-        "NNI's list of experiments can run code when it is read",
-        "nni.tools.nnictl.config_utils:Experiments.read_file",
-        ("return nni.load(fp=file)",),
         _read_plain,
     ),
 )

@@ -42,6 +42,7 @@ from nni_privacy.nni_runtime.messages import (
     objects_in,
     trusting,
 )
+from nni_privacy.nni_runtime.repairs import REPAIRS
 from nni_privacy.nni_runtime.trial_commands import trial_python
 from nni_privacy.search_spaces import DARTS
 
@@ -272,6 +273,21 @@ def test_a_model_goes_to_a_trial_and_is_the_same_there(installed: None) -> None:
     with trusting(trust):
         received = nni.load(text)["parameters"]
     assert received.sample == model.sample and received.evaluator.seed == evaluator.seed
+
+
+def test_one_configuration_serves_two_experiments(installed: None) -> None:
+    config, commands = NasExperimentConfig("ts", "simplified", "local"), []
+    config.trial_concurrency = 1
+
+    def start(experiment: NasExperiment) -> None:
+        commands.append(experiment.config.json()["trialCommand"])
+
+    for function in (tiny_space.evaluate, tiny_space.wait_and_report):
+        experiment = NasExperiment(tiny_space.TinySpace(), FunctionalEvaluator(function), Random(), config)
+        REPAIRS["careful_trials"].replacement(start, experiment)
+    assert "tiny_space.evaluate" in commands[0] and "wait_and_report" not in commands[0]
+    assert "tiny_space.wait_and_report" in commands[1] and "tiny_space.evaluate" not in commands[1]
+    assert config._trial_command_params is None and "nni_privacy" not in config.json()["trialCommand"]
 
 
 def local_evaluator() -> FunctionalEvaluator:

@@ -165,9 +165,15 @@ def test_old_configurations_with_gpus_are_refused_as_published() -> None:
 def test_a_service_that_would_kill_the_manager_is_not_shared(
     loaded: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from nni.experiment.launcher import NniManagerArgs
+
     monkeypatch.setattr(logging.getLogger("nni"), "handlers", [caplog.handler])
     config = loaded({**INLINE, "trainingService": {"platform": "local", "reuseMode": True}})
-    assert config.training_service.reuse_mode is False and "reuseMode" in caplog.text
+    started = config.canonical_copy()
+    named = {"debug": False, "foreground": False, "url_prefix": None, "tuner_command_channel": None}
+    NniManagerArgs("create", "an-id", started, 8080, **named)
+    assert started.json()["trainingService"]["reuseMode"] is False and "reuseMode" in caplog.text
+    assert config.json()["trainingService"]["reuseMode"] is True  # as its user wrote it
     assert config.search_space == INLINE["searchSpace"]
 
 
