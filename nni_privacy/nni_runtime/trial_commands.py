@@ -27,6 +27,7 @@ def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
     """
     words = [python, "-m", _ENTRY, "--types", ",".join(sorted(trust.types or ()))]
     words += ["--allow-pickle"] if trust.pickles else []
+    words += ["--pickles", ",".join(sorted(trust.known))] if trust.known else []
     words += ["--outlive"] if outlives else []
     return " ".join(word if word == python else shlex.quote(word) for word in words)
 

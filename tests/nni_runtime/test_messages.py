@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import pickle
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -292,6 +293,33 @@ def test_one_configuration_serves_two_experiments(installed: None) -> None:
 
 def local_evaluator() -> FunctionalEvaluator:
     return FunctionalEvaluator(lambda model: None)
+
+
+def test_trials_of_a_script_load_its_own_pickles_and_no_others(installed: None, tmp_path: Path) -> None:
+    from nni.nas.space import SimplifiedModelSpace
+
+    options = SimpleNamespace(epochs=3)
+    evaluator = FunctionalEvaluator(lambda model, options: options.epochs, options=options)
+    space = tiny_space.TinySpace()
+    trust = experiment_trust(an_experiment(space, evaluator))
+    assert trust is not None and not trust.pickles and len(trust.known) == 2
+    model = SimplifiedModelSpace.from_model(space, evaluator).random()
+    options.epochs = 4  # what was pickled when the search began is what is sent
+    with trusting(trust):
+        text = nni.dump({"parameters": model})
+        with pytest.raises(UnsafeMessageError, match="none of the pickles"):
+            nni.dump(SimpleNamespace(a=1))
+    words = shlex.split(trial_python("python3", trust))
+    types, known = (words[words.index(option) + 1] for option in ("--types", "--pickles"))
+    trial = trust_of_trial(types, pickles=False, known=known)
+    assert trial == trust
+    for reader in (trial, trust):
+        with trusting(reader):
+            assert nni.load(text)["parameters"].evaluator.evaluate(None) == 3
+        for kind in ("object", "type", "called pickle", "instance of a pickle", "called function", "function"):
+            with trusting(reader), pytest.raises(UnsafeMessageError):
+                nni.load(json.dumps({"parameters": bombs(tmp_path / "pwned")[kind]}))
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_what_would_be_pickled_is_refused_at_once_and_by_name(installed: None, tmp_path: Path) -> None:
