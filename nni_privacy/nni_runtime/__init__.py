@@ -53,8 +53,9 @@ def install(
     Args:
         token: whether the web UI wants the token in the address that is printed (by default it does). Without it every
             user of this machine can watch and stop an experiment; code can nobody have run either way.
-        allow_pickle: whether a space or an evaluator that can be sent to trials only as a pickle is (by default it is
-            refused): one that is defined in the script itself, or whose class is not decorated with ``nni.trace``.
+        allow_pickle: whether trials load any pickle. By default a ``NasExperiment`` sends what can be sent as a pickle
+            only (what is defined in the script itself, or whose class is not decorated with ``nni.trace``), and its
+            trials load these very pickles and no others; a ``PrivacyExperiment`` refuses it.
         warm_trials: whether the trials of a ``NasExperiment`` on this machine are forked from one process that has
             imported everything (by default they are started one by one): each then costs seconds less.
         without: names of patches and repairs to leave out (for tests).

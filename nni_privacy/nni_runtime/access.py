@@ -32,8 +32,8 @@ from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE,
 from nni_privacy.nni_runtime.proxies import channel_proxy, direct_request, trial_receive_proxy, trial_send_proxy
 from nni_privacy.nni_runtime.repairing import Original, repair
 
-__all__ = ["ACCESS_REPAIRS", "ManagerAccess", "check_host", "check_port", "current_access", "here", "manager_access"]
-__all__ += ["manager_headers", "set_default_access", "token_for", "web_address", "with_key"]
+__all__ = ["ACCESS_REPAIRS", "ManagerAccess", "addressed", "check_host", "check_port", "current_access", "here"]
+__all__ += ["manager_access", "manager_headers", "set_default_access", "token_for", "web_address", "with_key"]
 
 _TOKEN_BYTES = 32
 _HERE = "127.0.0.1"
@@ -189,6 +189,15 @@ def manager_headers(port: int | None) -> dict[str, str]:
     return {TOKEN_HEADER: token} if token else {}
 
 
+def addressed(url: str) -> tuple[str, dict[str, str]]:
+    """Where a request is sent, and its headers: with the token of a manager it goes to 127.0.0.1, see :func:`here`.
+
+    Without one, as to a manager of NNI as published, it goes where its address says.
+    """
+    headers = manager_headers(urlsplit(url).port)
+    return (here(url) if headers else url), headers
+
+
 def web_address(port: int, prefix: str | None = None) -> str:
     """The web UI of the manager at ``port`` of this machine, with its token where one is known."""
     token = token_for(port)
@@ -204,12 +213,17 @@ def here(url: str) -> str:
 
 
 def with_key(url: str) -> str:
-    """The address of one of the manager's channels with the key that opens this channel only, where it wants one."""
+    """The address of one of the manager's channels with the key that opens this channel only, where it wants one.
+
+    With a key it is at 127.0.0.1, see :func:`here`; what is none of this user's managers is where its address says.
+    """
     address = urlsplit(url)
-    token = None if address.query else token_for(address.port)  # a tuner's address has its key
+    if address.query:
+        return here(url)  # a tuner's address has its key
+    token = token_for(address.port)
     if not token:
         return url
-    return f"{url}?key={hmac.new(token.encode(), address.path.encode(), hashlib.sha256).hexdigest()}"
+    return f"{here(url)}?key={hmac.new(token.encode(), address.path.encode(), hashlib.sha256).hexdigest()}"
 
 
 def _file_of(port: int) -> Path:
@@ -341,8 +355,9 @@ def request_token(
         return original(method, port, api, data, prefix)  # which says that nothing runs
     from nni.experiment import rest
 
-    url = "/".join(part.strip("/") for part in (f"http://{_HERE}:{port}", prefix, "api/v1/nni", api) if part)
-    answer = direct_request(method, url, json=data, headers=manager_headers(port), timeout=rest.timeout)
+    parts = (f"http://localhost:{port}", prefix, "api/v1/nni", api)
+    url, headers = addressed("/".join(part.strip("/") for part in parts if part))
+    answer = direct_request(method, url, json=data, headers=headers, timeout=rest.timeout)
     if not answer.ok:
         rest._logger.error("request %s %s failed: %s %s", method.upper(), url, answer.status_code, answer.text)
     answer.raise_for_status()
@@ -356,7 +371,7 @@ def request_token(
 )
 def channel_key(original: Original, self: Any) -> None:
     plain = self._url
-    self._url = with_key(here(plain))  # the address that others see and log stays without
+    self._url = with_key(plain)  # the address that others see and log stays without
     try:
         original(self)
     finally:

@@ -89,6 +89,9 @@ class PrivacyExperiment(NasExperiment):
         RuntimeRepairError: if ``model_space`` or ``evaluator`` would have to be pickled and that is not allowed.
     """
 
+    refuses_pickles = True
+    """A run is resumed and reported by other processes, which would write other pickles."""
+
     def __init__(
         self,
         model_space: ModelSpace,

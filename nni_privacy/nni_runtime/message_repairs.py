@@ -16,6 +16,7 @@ from typing import Any
 from nni_privacy.errors import RuntimeRepairError
 from nni_privacy.nni_runtime.access import current_access
 from nni_privacy.nni_runtime.messages import (
+    PICKLE,
     PLAIN,
     Trust,
     UnsafeMessageError,
@@ -71,9 +72,11 @@ def message_reading(original: Original, string: str | None = None, *, fp: Any = 
 def message_objects(original: Original, obj: Any, primitives: bool = False, pickle_size_limit: int = 4096) -> Any:
     trust = current_trust()
     plain = isinstance(obj, (list, dict)) or not (hasattr(obj, "__dict__") or hasattr(obj, "__slots__"))
-    if trust is not None and not trust.pickles and not plain:
+    if trust is None or plain:
+        return original(obj, primitives, pickle_size_limit)
+    if not trust.pickles and not trust.known:
         raise UnsafeMessageError(f"{_described(obj)} would have to be pickled")
-    return original(obj, primitives, pickle_size_limit)
+    return {PICKLE: trust.once_written(obj, original(obj, primitives, pickle_size_limit)[PICKLE])}
 
 
 @repair(
@@ -87,9 +90,11 @@ def message_types(original: Original, cls_or_func: Any, pickle_size_limit: int =
     trust = current_trust()
     if trust is None:
         return name
-    if name.startswith("bytes:") and not trust.pickles:
-        raise UnsafeMessageError(f"{_described(cls_or_func)} cannot be imported and would have to be pickled")
-    if not name.startswith("bytes:") and not trust.has_type(name.removeprefix("path:")):
+    if name.startswith("bytes:"):
+        if not trust.pickles and not trust.known:
+            raise UnsafeMessageError(f"{_described(cls_or_func)} cannot be imported and would have to be pickled")
+        return "bytes:" + trust.once_written(cls_or_func, name.removeprefix("bytes:"))
+    if not trust.has_type(name.removeprefix("path:")):
         raise UnsafeMessageError(f"{name.removeprefix('path:')} is none of this experiment's types")
     return name
 
@@ -138,11 +143,12 @@ def metric_messages(original: Original, self: Any) -> Any:
 )
 def unknown_commands(original: Original, self: Any) -> Any:
     commands = import_module("nni.runtime.tuner_command_channel.command_type").CommandType
-    # What is imported is in the strategy's checkpoint already; a customized trial is no architecture, and the
-    # space is the strategy's own.
-    ignored = (commands.ImportData, commands.AddCustomizedTrialJob, commands.UpdateSearchSpace, commands.Ping)
+    # What is imported is in the strategy's checkpoint already; a customized trial is no architecture.
+    ignored = (commands.ImportData, commands.AddCustomizedTrialJob, commands.Ping)
     while True:
         command, data = original(self)
+        if not self._callbacks:  # the channel of a tuner, which reads all commands by itself
+            return command, data
         if command in ignored:
             _logger.debug("the command %s of NNI's manager means nothing to a NAS strategy: ignored", command)
         elif command == commands.TrialEnd:
@@ -188,17 +194,31 @@ def _find_trust(experiment: Any) -> Trust:
         with trusting(Trust(types=None, pickles=allowed)):
             text = serializer.dump([*content, experiment.evaluator], pickle_size_limit=_NO_LIMIT)
     except UnsafeMessageError as error:
+        if not getattr(experiment, "refuses_pickles", False):
+            return _trust_in_pickles([*content, experiment.evaluator])
         raise RuntimeRepairError(
             f"{error} to be sent to trials; define it in a module that trials can import (or decorate its class "
             "with nni.trace), or accept pickles with allow_pickle=True"
         ) from None
-    names, pickled = objects_in(text)
-    if pickled:
+    names, pickles = objects_in(text)
+    if pickles:
         _logger.warning(
             "allow_pickle: parts of the space or the evaluator are sent to trials as pickles: whoever can send a "
             "trial its parameters can run code in it"
         )
-    return Trust(NEEDED | names, pickles=pickled)
+    return Trust(NEEDED | names, pickles=bool(pickles))
+
+
+def _trust_in_pickles(content: list[Any]) -> Trust:
+    """The trust of an experiment of NNI's whose space or evaluator stands in its script: its own pickles, no others.
+
+    Trials know them by their SHA-256, which stands in their command; nobody else can make them load anything.
+    """
+    written: dict[int, tuple[Any, str]] = {}
+    with trusting(Trust(types=None, pickles=True, written=written)):
+        text = import_module(_SERIALIZER).dump(content, pickle_size_limit=_NO_LIMIT)
+    names, pickles = objects_in(text)
+    return Trust(NEEDED | names, known=pickles, written=written)
 
 
 @repair(
@@ -228,9 +248,10 @@ def listed_models(original: Original, self: Any, status: Any = None) -> Iterator
         yield model
 
 
-def trust_of_trial(types: str, *, pickles: bool) -> Trust:
-    """The trust that the options ``--types`` and ``--allow-pickle`` of a trial stand for."""
-    return Trust(frozenset(name for name in types.split(",") if name), pickles=pickles)
+def trust_of_trial(types: str, *, pickles: bool, known: str = "") -> Trust:
+    """The trust that the options ``--types``, ``--allow-pickle`` and ``--pickles`` of a trial stand for."""
+    names, digests = (frozenset(filter(None, words.split(","))) for words in (types, known))
+    return Trust(names, pickles=pickles, known=digests)
 
 
 # --- in a trial ---
@@ -343,13 +364,6 @@ _SEARCHING = (
         "the configuration in an experiment's database can run code when it is looked at or resumed",
         "nni.tools.nnictl.config_utils:Config.refresh_config",
         ("config_v0_to_v1(nni.load(",),
-        _read_plain,
-    ),
-    Repair(
-        "manifest",
-        "NNI's list of experiments can run code when it is read",
-        "nni.tools.nnictl.config_utils:Experiments.read_file",
-        ("return nni.load(fp=file)",),
         _read_plain,
     ),
 )

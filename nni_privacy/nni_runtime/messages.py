@@ -11,12 +11,13 @@ This module knows NNI's marks and nothing of NNI; :mod:`~nni_privacy.nni_runtime
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nni_privacy.errors import PrivacyError
@@ -51,15 +52,40 @@ class Trust:
         types: dotted names of classes and functions that may be imported; ``None``: any, for what is only written.
         pickles: whether pickled objects are accepted; whoever can send one can run anything.
         rich: whether dates, sets, fractions, data frames and the like are made.
+        known: SHA-256 of pickles that are accepted all the same: this very search has written them.
+        written: those that this process has written, by the id of what each is of, which is written the same again;
+            None: nothing is kept.
     """
 
     types: frozenset[str] | None = frozenset()
     pickles: bool = False
     rich: bool = True
+    known: frozenset[str] = frozenset()
+    written: dict[int, tuple[Any, str]] | None = field(default=None, compare=False, repr=False)
 
     def has_type(self, name: str) -> bool:
         """Whether a dotted name may be imported."""
         return self.types is None or name in self.types
+
+    def has_pickle(self, text: Any) -> bool:
+        """Whether a pickle, as a message holds it, may be loaded."""
+        return self.pickles or (isinstance(text, str) and _digest(text) in self.known)
+
+    def once_written(self, thing: Any, text: str) -> str:
+        """The pickle of a thing: ``text``, or what was written of it before, as no two need be the same.
+
+        Raises:
+            UnsafeMessageError: if it may not be sent.
+        """
+        if self.written is not None:
+            text = self.written.setdefault(id(thing), (thing, text))[1]
+        if not self.has_pickle(text):
+            raise UnsafeMessageError("it is none of the pickles that this search has begun with")
+        return text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 PLAIN = Trust(rich=False)
@@ -104,7 +130,7 @@ def check_object(found: Any, trust: Trust) -> Any:
     """
     if not isinstance(found, Mapping):
         return found
-    if PICKLE in found and not trust.pickles:
+    if PICKLE in found and not trust.has_pickle(found[PICKLE]):
         raise UnsafeMessageError(f"a pickled object ({PICKLE}) is refused")
     for mark in NAMES:
         if mark in found:
@@ -122,7 +148,7 @@ def check_object(found: Any, trust: Trust) -> Any:
 
 def _check_name(mark: str, value: Any, trust: Trust) -> None:
     if isinstance(value, str) and value.startswith("bytes:"):
-        if not trust.pickles:
+        if not trust.has_pickle(value.removeprefix("bytes:")):
             raise UnsafeMessageError(f"a pickled class or function ({mark}) is refused")
     elif not isinstance(value, str) or not trust.has_type(value.removeprefix("path:")):
         raise UnsafeMessageError(f"{mark}: {value!r:.200} is refused: it is none of this experiment's types")
@@ -147,22 +173,22 @@ def _check_array(found: Mapping[str, Any]) -> None:
         raise UnsafeMessageError(f"{_ARRAY}: no array of numbers (type {kind!r:.80}, shape {shape!r:.80})") from None
 
 
-def objects_in(text: str) -> tuple[frozenset[str], bool]:
-    """Names that reading a message would import, and whether it would unpickle anything.
+def objects_in(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Names that reading a message would import, and the pickles that it would load.
 
     Args:
         text: JSON as NNI writes it.
 
     Returns:
-        The dotted names, and whether there is a pickle.
+        The dotted names, and the pickles' SHA-256.
     """
-    names, pickled = set(), False
+    names, pickles = set(), set()
     for mark, value in _marks(json.loads(text)):
         if mark == PICKLE or value.startswith("bytes:"):
-            pickled = True
+            pickles.add(_digest(value.removeprefix("bytes:")))
         else:
             names.add(value.removeprefix("path:"))
-    return frozenset(names), pickled
+    return frozenset(names), frozenset(pickles)
 
 
 def _marks(value: Any) -> Iterator[tuple[str, str]]:

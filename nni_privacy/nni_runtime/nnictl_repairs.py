@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
-from nni_privacy.nni_runtime.access import here, manager_headers, web_address
+from nni_privacy.nni_runtime.access import addressed, web_address
+from nni_privacy.nni_runtime.messages import PLAIN, trusting
 from nni_privacy.nni_runtime.proxies import direct_request
 from nni_privacy.nni_runtime.repairing import Original, Repair, repair
 
@@ -20,9 +20,6 @@ __all__ = ["NNICTL_REPAIRS"]
 
 _VERBS = ("get", "put", "post", "delete")
 _REQUESTS = "requests"
-
-_MARK = "__"
-"""In what NNI writes for objects that are no plain values; its own reader makes them again."""
 
 _logger = logging.getLogger("nni.experiment.config")
 """NNI's own: its command line silences all others."""
@@ -38,8 +35,8 @@ class _TokenRequests:
         return partial(self._ask, name) if name in _VERBS else getattr(self._original, name)
 
     def _ask(self, method: str, url: str, *, headers: Mapping[str, str] = MappingProxyType({}), **options: Any) -> Any:
-        carried = {**headers, **manager_headers(urlsplit(url).port)}
-        return direct_request(method, here(url), headers=carried, **options)
+        address, token = addressed(url)
+        return direct_request(method, address, headers={**headers, **token}, **options)
 
 
 def _with_token(original: Original, *arguments: Any, **options: Any) -> Any:
@@ -77,14 +74,16 @@ def nnictl_address(original: Original, args: Any) -> None:
 
 @repair(
     "trials that share their environment on this machine (reuseMode) kill the manager",
-    "nni.experiment.config.training_services.local:LocalConfig._canonicalize",
-    "super()._canonicalize(parents)",
+    "nni.experiment.launcher:NniManagerArgs.__init__",
+    "self.mode = config.training_service.platform",
 )
-def local_reuse(original: Original, self: Any, parents: Any) -> None:
-    if self.reuse_mode:
+def local_reuse(original: Original, self: Any, action: str, exp_id: str, config: Any, *more: Any, **named: Any) -> None:
+    """Leaves it out of NNI's own copy, which a manager is started with; the configuration stays as it was written."""
+    service = config.training_service
+    if getattr(service, "platform", None) == "local" and service.reuse_mode:
         _logger.warning("trainingService.reuseMode: NNI's manager cannot do that on this machine; left out")
-        self.reuse_mode = False
-    original(self, parents)
+        service.reuse_mode = False
+    original(self, action, exp_id, config, *more, **named)
 
 
 @repair(
@@ -104,17 +103,16 @@ def old_gpu_defaults(original: Original, v1: Any) -> Any:
 
 
 @repair(
-    "every start reads NNI's list of all experiments ten times, each time slowly: of a long history, for seconds",
+    "every start reads NNI's list of all experiments ten times, slowly, and whatever stands in it can run code",
     "nni.tools.nnictl.config_utils:Experiments.read_file",
     "return nni.load(fp=file)",
 )
 def listed_experiments(original: Original, self: Any) -> Any:
-    try:
-        text = Path(self.experiment_file).read_text(encoding="utf-8")
-        content = json.loads(text)
+    try:  # what NNI writes is plain; objects that stand in it are not made
+        return json.loads(Path(self.experiment_file).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return original(self)
-    return original(self) if _MARK in text else content
+        with trusting(PLAIN):
+            return original(self)
 
 
 def _runs(original: Original, pid: Any) -> bool:

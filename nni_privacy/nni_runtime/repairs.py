@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
@@ -119,9 +120,20 @@ def chart_search_space(original: Original, self: Any) -> None:
     "stop_event.is_set()",
 )
 def lost_connection(original: Original, self: Any, stop_event: Any) -> None:
+    lost: list[Exception] = []
+
+    def receive() -> Any:
+        try:
+            return self.receive()
+        except Exception as error:  # websockets' own, or what it makes of a refused connection
+            lost.append(error)
+            raise
+
     try:
-        original(self, stop_event)
-    except Exception as error:  # websockets' own, or what it makes of a refused connection
+        original(SimpleNamespace(receive=receive, _callbacks=self._callbacks), stop_event)
+    except Exception as error:
+        if not lost:  # what listens has raised it: a fault that nobody is to miss
+            raise
         _logger.debug("the connection to NNI's manager is lost: %r", error)
         stop_event.set()
 
@@ -150,13 +162,21 @@ def patient_start(original: Original, port: int, retry: int = 3, url_prefix: str
     "foreground = run_mode.value == 'foreground'",
 )
 def watched_manager(
-    original: Original, action: str, exp_id: str, config: Any, port: int, debug: bool, run_mode: Any, *more: Any
+    original: Original,
+    action: str,
+    exp_id: str,
+    config: Any,
+    port: int,
+    debug: bool,
+    run_mode: Any,
+    *more: Any,
+    **named: Any,
 ) -> Any:
     if run_mode.value == "detach":  # it is meant to go on: nnictl ends once it has started one
-        return original(action, exp_id, config, port, debug, run_mode, *more)
+        return original(action, exp_id, config, port, debug, run_mode, *more, **named)
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     try:
-        return original(action, exp_id, config, port, debug, run_mode, *more)
+        return original(action, exp_id, config, port, debug, run_mode, *more, **named)
     finally:
         os.environ.pop(PARENT_VARIABLE, None)
 

@@ -27,6 +27,7 @@ def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
     """
     words = [python, "-m", _ENTRY, "--types", ",".join(sorted(trust.types or ()))]
     words += ["--allow-pickle"] if trust.pickles else []
+    words += ["--pickles", ",".join(sorted(trust.known))] if trust.known else []
     words += ["--outlive"] if outlives else []
     return " ".join(word if word == python else shlex.quote(word) for word in words)
 
@@ -39,9 +40,10 @@ def trial_python(python: str, trust: Trust, *, outlives: bool = False) -> str:
 def careful_trials(original: Original, self: Any, *arguments: Any, **options: Any) -> Any:
     services = self.config.training_service
     platforms = {service.platform for service in (services if isinstance(services, list) else [services])}
+    params = self.config._trial_command_params
     trust = experiment_trust(self) if self._action != "view" and platforms <= {"local", "remote"} else None
     if trust is not None:
-        given = dict(self.config._trial_command_params or {})
+        given = dict(params or {})
         python = given.get("python", sys.executable)
         if _ENTRY not in python:
             python = trial_python(python, trust, outlives="remote" in platforms)
@@ -53,6 +55,8 @@ def careful_trials(original: Original, self: Any, *arguments: Any, **options: An
     except BaseException:
         end_warm_trials(self)  # there is nobody who would stop this experiment
         raise
+    finally:
+        self.config._trial_command_params = params  # another experiment with this configuration has other types
 
 
 COMMAND_REPAIRS = (careful_trials, stopped_trials)

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None, *, parent: int | None = None) -
     parser = argparse.ArgumentParser(prog="trial_entry")
     parser.add_argument("--types", help="dotted names that its parameters may hold, by commas; without: any")
     parser.add_argument("--allow-pickle", action="store_true", help="its parameters may hold pickles")
+    parser.add_argument("--pickles", default="", help="SHA-256 of pickles that they may hold, by commas")
     parser.add_argument("--outlive", action="store_true", help="go on when the process that started it ends")
     parser.add_argument("-m", dest="module", required=True, nargs=argparse.REMAINDER, help="MODULE ARGUMENTS")
     options = parser.parse_args(arguments)
@@ -51,12 +52,12 @@ def main(arguments: Sequence[str] | None = None, *, parent: int | None = None) -
     if not options.outlive:
         end_with_parent(parent)
     if options.types is not None:
-        _read_with_care(options.types, pickles=options.allow_pickle)
+        _read_with_care(options.types, pickles=options.allow_pickle, known=options.pickles)
     sys.argv = options.module
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
-def _read_with_care(types: str, *, pickles: bool) -> None:
+def _read_with_care(types: str, *, pickles: bool, known: str) -> None:
     with quick_imports():
         from nni_privacy.nni_runtime.message_repairs import READING, trial_repairs, trust_of_trial
         from nni_privacy.nni_runtime.proxies import trial_receive_proxy, trial_send_proxy
@@ -64,7 +65,7 @@ def _read_with_care(types: str, *, pickles: bool) -> None:
         import_module("nni.nas.execution.training_service")
         if "nni_privacy.evaluator" in types:
             import_module("nni_privacy.evaluator")
-    trust = trust_of_trial(types, pickles=pickles)
+    trust = trust_of_trial(types, pickles=pickles, known=known)
     for repair in (*READING, trial_send_proxy, trial_receive_proxy, *trial_repairs(trust)):
         repair.apply()
 

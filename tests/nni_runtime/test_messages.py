@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import pickle
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ from nni_privacy.nni_runtime.messages import (
     objects_in,
     trusting,
 )
+from nni_privacy.nni_runtime.repairs import REPAIRS
 from nni_privacy.nni_runtime.trial_commands import trial_python
 from nni_privacy.search_spaces import DARTS
 
@@ -274,8 +276,50 @@ def test_a_model_goes_to_a_trial_and_is_the_same_there(installed: None) -> None:
     assert received.sample == model.sample and received.evaluator.seed == evaluator.seed
 
 
+def test_one_configuration_serves_two_experiments(installed: None) -> None:
+    config, commands = NasExperimentConfig("ts", "simplified", "local"), []
+    config.trial_concurrency = 1
+
+    def start(experiment: NasExperiment) -> None:
+        commands.append(experiment.config.json()["trialCommand"])
+
+    for function in (tiny_space.evaluate, tiny_space.wait_and_report):
+        experiment = NasExperiment(tiny_space.TinySpace(), FunctionalEvaluator(function), Random(), config)
+        REPAIRS["careful_trials"].replacement(start, experiment)
+    assert "tiny_space.evaluate" in commands[0] and "wait_and_report" not in commands[0]
+    assert "tiny_space.wait_and_report" in commands[1] and "tiny_space.evaluate" not in commands[1]
+    assert config._trial_command_params is None and "nni_privacy" not in config.json()["trialCommand"]
+
+
 def local_evaluator() -> FunctionalEvaluator:
     return FunctionalEvaluator(lambda model: None)
+
+
+def test_trials_of_a_script_load_its_own_pickles_and_no_others(installed: None, tmp_path: Path) -> None:
+    from nni.nas.space import SimplifiedModelSpace
+
+    options = SimpleNamespace(epochs=3)
+    evaluator = FunctionalEvaluator(lambda model, options: options.epochs, options=options)
+    space = tiny_space.TinySpace()
+    trust = experiment_trust(an_experiment(space, evaluator))
+    assert trust is not None and not trust.pickles and len(trust.known) == 2
+    model = SimplifiedModelSpace.from_model(space, evaluator).random()
+    options.epochs = 4  # what was pickled when the search began is what is sent
+    with trusting(trust):
+        text = nni.dump({"parameters": model})
+        with pytest.raises(UnsafeMessageError, match="none of the pickles"):
+            nni.dump(SimpleNamespace(a=1))
+    words = shlex.split(trial_python("python3", trust))
+    types, known = (words[words.index(option) + 1] for option in ("--types", "--pickles"))
+    trial = trust_of_trial(types, pickles=False, known=known)
+    assert trial == trust
+    for reader in (trial, trust):
+        with trusting(reader):
+            assert nni.load(text)["parameters"].evaluator.evaluate(None) == 3
+        for kind in ("object", "type", "called pickle", "instance of a pickle", "called function", "function"):
+            with trusting(reader), pytest.raises(UnsafeMessageError):
+                nni.load(json.dumps({"parameters": bombs(tmp_path / "pwned")[kind]}))
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_what_would_be_pickled_is_refused_at_once_and_by_name(installed: None, tmp_path: Path) -> None:

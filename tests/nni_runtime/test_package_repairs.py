@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import import_module, metadata
@@ -15,6 +16,7 @@ from nni.tools.nnictl import config_utils
 
 from nni_privacy.nni_runtime.nnictl_repairs import NNICTL_REPAIRS
 from nni_privacy.nni_runtime.package_repairs import PACKAGE_REPAIRS
+from nni_privacy.nni_runtime.repairs import apply_repairs
 
 LOCKS = "nni.tools.nnictl.common_utils"
 
@@ -90,7 +92,15 @@ def test_nnictl_runs_where_setuptools_has_no_pkg_resources_and_none_is_left_behi
     assert done.stdout.split() == ["pkg_resources", metadata.version("nni"), "0", "False"], done.stderr
 
 
-@pytest.mark.parametrize("tag", ["mine", {"__nni_type__": "path:nni.experiment.config.utils.PathLike"}, None])
+def test_the_list_of_experiments_runs_nothing_whatever_stands_in_it(tmp_path: Path) -> None:
+    apply_repairs()
+    listed = config_utils.Experiments(tmp_path)
+    call = {"__symbol__": "path:os.mkdir", "__args__": [str(tmp_path / "pwned")]}
+    (tmp_path / ".experiment").write_text(json.dumps({"abc": {"tag": call}}))
+    assert listed.read_file() == {"abc": {"tag": call}} and not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("tag", ["mine", {"a__b": 1}, None])
 def test_the_list_of_experiments_is_read_as_by_nni(tag: Any, tmp_path: Path) -> None:
     (tmp_path / ".experiment").write_text("not JSON")
     listed = config_utils.Experiments(tmp_path)

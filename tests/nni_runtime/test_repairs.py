@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -111,10 +113,12 @@ def test_the_space_that_is_sent_is_the_one_the_strategy_searches(repaired: None,
     assert sent == [{"op": {"_type": "choice", "_value": (mine if fixed else theirs).values}}]
 
 
-def _channel(commands: list[dict[str, Any] | None]) -> Any:
+def _channel(commands: list[dict[str, Any] | None], *, strategy: bool = True) -> Any:
     from nni.runtime.tuner_command_channel import TunerCommandChannel
 
     channel = TunerCommandChannel("ws://localhost:1/tuner")
+    if strategy:
+        channel.on_terminate(lambda command: None)
     channel._channel = SimpleNamespace(receive=lambda: commands.pop(0))
     return channel
 
@@ -130,6 +134,25 @@ def test_imported_data_and_customized_trials_do_not_end_the_listener(repaired: N
     channel = _channel(commands)
     assert channel.receive().count == 3
     assert type(channel.receive()).__name__ == "Terminate"
+
+
+def test_a_tuners_channel_keeps_all_commands_and_a_change_of_the_space_arrives(repaired: None) -> None:
+    space = {"x": {"_type": "choice", "_value": [1, 2]}}
+    kinds = ["FD", "AD", "PI", "SS"]
+    told: list[dict[str, Any] | None] = [{"type": kind, "content": json.dumps(space)} for kind in kinds]
+    tuner = _channel(list(told), strategy=False)
+    assert [tuner._receive()[0].value for _ in kinds] == kinds
+    assert _channel(list(told)).receive().search_space == space
+
+
+def test_a_lost_connection_ends_the_listener_quietly_and_a_fault_of_who_listens_does_not(repaired: None) -> None:
+    stop = threading.Event()
+    _channel([]).listen(stop)  # there is nothing more to be had: an IndexError
+    assert stop.is_set()
+    channel, stop = _channel([{"type": "GE", "content": "3"}]), threading.Event()
+    channel.on_request_trial_jobs(lambda command: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        channel.listen(stop)
 
 
 def test_imported_data_ends_the_listener_without_the_repair() -> None:
@@ -157,6 +180,23 @@ def test_a_method_that_reads_differently_is_refused(name: str) -> None:
     with pytest.raises(RuntimeRepairError, match=f"repair '{name}'.*another release"):
         changed.apply()
     assert not changed.active
+
+
+@pytest.mark.parametrize("name", sorted(REPAIRS))
+def test_a_repaired_function_takes_what_nnis_own_takes_by_place_and_by_name(name: str) -> None:
+    found = REPAIRS[name]
+    own, ours = inspect.signature(found._current()), inspect.signature(found.replacement)
+    parameters = [one for one in own.parameters.values() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    first = 1 if "." in found.target.partition(":")[2] else 0
+    by_place = [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY]
+    by_name = {one.name: None for one in parameters if one.name not in by_place}
+    ours.bind("original", *by_place, **by_name)
+    ours.bind("original", *by_place[:first], **dict.fromkeys(by_place[first:]), **by_name)
+
+
+def test_no_two_repairs_replace_the_same_function() -> None:
+    targets = [found.target for found in REPAIRS.values()]
+    assert len(targets) == len(set(targets))
 
 
 @pytest.mark.parametrize("missing", ["NoSuchClass._dump", "SimplifiedModelSpace.no_such_method"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from support_manager import free_port
 from support_nnictl import PROJECT
 
 from nni_privacy.commands.main import main
+from nni_privacy.files import cache_folder
 from nni_privacy.nni_runtime.__main__ import main as run
 from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs
 
@@ -165,9 +168,15 @@ def test_old_configurations_with_gpus_are_refused_as_published() -> None:
 def test_a_service_that_would_kill_the_manager_is_not_shared(
     loaded: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from nni.experiment.launcher import NniManagerArgs
+
     monkeypatch.setattr(logging.getLogger("nni"), "handlers", [caplog.handler])
     config = loaded({**INLINE, "trainingService": {"platform": "local", "reuseMode": True}})
-    assert config.training_service.reuse_mode is False and "reuseMode" in caplog.text
+    started = config.canonical_copy()
+    named = {"debug": False, "foreground": False, "url_prefix": None, "tuner_command_channel": None}
+    NniManagerArgs("create", "an-id", started, 8080, **named)
+    assert started.json()["trainingService"]["reuseMode"] is False and "reuseMode" in caplog.text
+    assert config.json()["trainingService"]["reuseMode"] is True  # as its user wrote it
     assert config.search_space == INLINE["searchSpace"]
 
 
@@ -197,3 +206,42 @@ def test_nni_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_command_lines_repairs_are_known() -> None:
     assert {"nnictl_get", "nnictl_put", "nnictl_post", "nnictl_delete", "nnictl_address"} <= set(REPAIRS)
+
+
+SCRIPT = """
+import sys
+import nni
+from nni.nas.evaluator import FunctionalEvaluator
+from nni.nas.experiment import NasExperiment
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace
+from nni.nas.strategy import Random
+from torch import nn
+
+class Space(ModelSpace):
+    def __init__(self):
+        super().__init__()
+        self.layer = LayerChoice([nn.Identity(), nn.Linear(2, 2)], label="layer")
+
+def score(model):
+    return len(list(model.parameters()))
+
+def evaluate(model):
+    nni.report_final_result(score(model))
+
+experiment = NasExperiment(Space(), FunctionalEvaluator(evaluate), Random())
+experiment.config.max_trial_number = 2
+experiment.run(int(sys.argv[1]))
+print("scores", sorted(found.metric for found in experiment.strategy.list_models(limit=2)))
+print("trials", experiment.get_job_statistics())
+"""
+
+
+@pytest.mark.slow
+def test_an_experiment_whose_space_stands_in_the_script_runs_as_it_does_without_repairs(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = dict(os.environ, HOME=str(tmp_path), NNI_PRIVACY_CACHE=str(cache_folder()))
+    command = [sys.executable, "-m", "nni_privacy.nni_runtime", "script.py", str(free_port())]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "scores [0.0, 2.0]\n" in done.stdout
+    assert "trials [{'trialJobStatus': 'SUCCEEDED', 'trialJobNumber': 2}]\n" in done.stdout

@@ -29,7 +29,7 @@ from nni_privacy.nni_runtime.warm.supervisor import WarmTrials, can_fork
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not can_fork(), reason="this system cannot fork")]
 
 ENTRY = f"{sys.executable} -m nni_privacy.nni_runtime.trial_entry"
-NOTHING = {"types": "", "pickles": False, "evaluator": "{}"}
+NOTHING = {"types": "", "pickles": False, "known": "", "evaluator": "{}"}
 PATIENCE = 60.0
 
 MODULES = {

@@ -49,8 +49,9 @@ def prepare(content: dict[str, Any]) -> Prepared:
     """Imports what trials need.
 
     Args:
-        content: ``types``, the dotted names that parameters may hold; ``pickles``, whether these may be pickles; and
-            ``evaluator``, the experiment's as NNI writes it. If it has a method ``warm_up``, that is called.
+        content: ``types``, the dotted names that parameters may hold; ``pickles``, whether these may be pickles;
+            ``known``, the SHA-256 of pickles that they may hold; and ``evaluator``, the experiment's as NNI writes it.
+            If it has a method ``warm_up``, that is called.
     """
     import nni
     import torch
@@ -61,7 +62,7 @@ def prepare(content: dict[str, Any]) -> Prepared:
     threads, path = torch.get_num_threads(), sys.path[0]
     torch.set_num_threads(1)
     import_module(_TRIAL)
-    trust = trust_of_trial(content["types"], pickles=content["pickles"])
+    trust = trust_of_trial(content["types"], pickles=content["pickles"], known=content["known"])
     for repair in READING:
         repair.apply()
     variables, states = dict(os.environ), _random_states()

@@ -37,7 +37,8 @@ def start_warm_trials(experiment: Any, trust: Trust, cold: str) -> str:
     root = Path(config.experiment_working_directory or Path.home() / "nni-experiments").expanduser().absolute()
     with trusting(trust):
         evaluator = import_module("nni").dump(experiment.evaluator, pickle_size_limit=_NO_LIMIT)
-    preparation = {"types": ",".join(sorted(trust.types or ())), "pickles": trust.pickles, "evaluator": evaluator}
+    types, known = (",".join(sorted(names)) for names in (trust.types or (), trust.known))
+    preparation = {"types": types, "pickles": trust.pickles, "known": known, "evaluator": evaluator}
     try:
         warm = WarmTrials(
             root / experiment.id / "warm",
