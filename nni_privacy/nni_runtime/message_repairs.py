@@ -168,13 +168,14 @@ def experiment_trust(experiment: Any) -> Trust | None:
     """The trust of an experiment's messages to its trials: the types of its space and evaluator, pickles where allowed.
 
     Args:
-        experiment: NNI's ``NasExperiment``; of anything else that an engine is given in its place nothing is known.
+        experiment: NNI's ``NasExperiment``. Of one without a space, and of anything else that an engine is given in its
+            place, nothing is known: whatever is submitted is sent as NNI sends it.
 
     Raises:
         RuntimeRepairError: if something would have to be pickled and that is not allowed; one line that names it.
     """
     known = getattr(experiment, _TRUST, None)
-    if known is None and hasattr(experiment, "model_space"):
+    if known is None and getattr(experiment, "model_space", None) is not None:
         known = _find_trust(experiment)
         setattr(experiment, _TRUST, known)
     return known

@@ -23,9 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nni.common import serializer
 from nni.nas.evaluator import FunctionalEvaluator
+from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.experiment import NasExperiment
 from nni.nas.experiment.config import NasExperimentConfig
+from nni.nas.space import ModelStatus, SimplifiedModelSpace
 from nni.nas.strategy import Random
+from support_search import free_port
 
 from nni_privacy import PrivacyEvaluator, PrivacyExperiment
 from nni_privacy.errors import RuntimeRepairError
@@ -256,8 +259,6 @@ def test_an_experiments_types_are_those_of_its_space_and_evaluator(installed: No
 
 
 def test_a_model_goes_to_a_trial_and_is_the_same_there(installed: None) -> None:
-    from nni.nas.space import SimplifiedModelSpace
-
     space = DARTS(channels=4, cells=3, in_channels=1, num_classes=10)
     evaluator = PrivacyEvaluator("digits", attacks=["loss_threshold"])
     experiment = an_experiment(space, evaluator)
@@ -272,6 +273,31 @@ def test_a_model_goes_to_a_trial_and_is_the_same_there(installed: None) -> None:
     with trusting(trust):
         received = nni.load(text)["parameters"]
     assert received.sample == model.sample and received.evaluator.seed == evaluator.seed
+
+
+def test_of_an_experiment_without_a_space_nothing_is_known(installed: None) -> None:
+    assert experiment_trust(NasExperiment(None, None, None)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_its_engine_runs_whatever_it_is_given(
+    installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(tiny_space.__file__).parent))  # for the trial
+    experiment: Any = NasExperiment(None, None, None)  # type: ignore[arg-type]
+    experiment.config.experiment_working_directory = tmp_path
+    experiment._start_nni_manager(free_port(), False)
+    engine = TrainingServiceExecutionEngine(experiment)
+    try:
+        model = SimplifiedModelSpace.from_model(tiny_space.TinySpace(), tiny_space.evaluator()).random()
+        engine.submit_models(model)
+        engine.wait_models(model)
+        assert model.status == ModelStatus.Trained
+        assert [listed.metric for listed in engine.list_models()] == [model.metric]
+    finally:
+        experiment._stop_nni_manager()
+        engine.shutdown()
+    assert "has no space" in caplog.text
 
 
 def local_evaluator() -> FunctionalEvaluator:
