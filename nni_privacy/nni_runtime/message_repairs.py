@@ -27,7 +27,8 @@ from nni_privacy.nni_runtime.messages import (
 from nni_privacy.nni_runtime.metrics import as_metric, final_fault, in_short
 from nni_privacy.nni_runtime.repairing import Original, Repair, repair
 
-__all__ = ["MESSAGE_REPAIRS", "READING", "TUNING", "experiment_trust", "trial_repairs", "trust_of_trial"]
+__all__ = ["MESSAGE_REPAIRS", "READING", "TUNING", "experiment_trust", "sent_evaluator", "trial_repairs"]
+__all__ += ["trust_of_trial"]
 
 _logger = logging.getLogger(__name__)
 
@@ -181,13 +182,19 @@ def experiment_trust(experiment: Any) -> Trust | None:
     return known
 
 
+def sent_evaluator(experiment: Any) -> Any:
+    """An experiment's evaluator as trials get it: where it has choices, they are made."""
+    evaluator = experiment.evaluator
+    return evaluator.default() if getattr(evaluator, "is_mutable", bool)() else evaluator
+
+
 def _find_trust(experiment: Any) -> Trust:
     serializer = import_module(_SERIALIZER)
     space, allowed = experiment.model_space, current_access().allow_pickle
     content = [getattr(space, f"trace_{part}", None) for part in ("symbol", "args", "kwargs")]
     try:
         with trusting(Trust(types=None, pickles=allowed)):
-            text = serializer.dump([*content, experiment.evaluator], pickle_size_limit=_NO_LIMIT)
+            text = serializer.dump([*content, sent_evaluator(experiment)], pickle_size_limit=_NO_LIMIT)
     except UnsafeMessageError as error:
         raise RuntimeRepairError(
             f"{error} to be sent to trials; define it in a module that trials can import (or decorate its class "

@@ -275,6 +275,16 @@ def test_a_model_goes_to_a_trial_and_is_the_same_there(installed: None) -> None:
     assert received.sample == model.sample and received.evaluator.seed == evaluator.seed
 
 
+def test_choices_of_the_evaluator_are_made_before_it_is_sent(installed: None) -> None:
+    evaluator = FunctionalEvaluator(tiny_space.evaluate, rate=nni.choice("rate", [0.1, 0.2]))
+    trust = experiment_trust(an_experiment(tiny_space.TinySpace(), evaluator))
+    assert trust is not None and not trust.pickles
+    model = SimplifiedModelSpace.from_model(tiny_space.TinySpace(), evaluator).random()
+    with trusting(trust):
+        received = nni.load(nni.dump({"parameters": model}))["parameters"]
+    assert received.evaluator.arguments == {"rate": model.sample["rate"]}
+
+
 def test_of_an_experiment_without_a_space_nothing_is_known(installed: None) -> None:
     assert experiment_trust(NasExperiment(None, None, None)) is None  # type: ignore[arg-type]
 
