@@ -28,7 +28,8 @@ from nni_privacy.nni_runtime.messages import (
 from nni_privacy.nni_runtime.metrics import as_metric, final_fault, in_short
 from nni_privacy.nni_runtime.repairing import Original, Repair, repair
 
-__all__ = ["MESSAGE_REPAIRS", "READING", "TUNING", "experiment_trust", "trial_repairs", "trust_of_trial"]
+__all__ = ["MESSAGE_REPAIRS", "READING", "TUNING", "experiment_trust", "sent_evaluator", "trial_repairs"]
+__all__ += ["trust_of_trial"]
 
 _logger = logging.getLogger(__name__)
 
@@ -174,16 +175,23 @@ def experiment_trust(experiment: Any) -> Trust | None:
     """The trust of an experiment's messages to its trials: the types of its space and evaluator, pickles where allowed.
 
     Args:
-        experiment: NNI's ``NasExperiment``; of anything else that an engine is given in its place nothing is known.
+        experiment: NNI's ``NasExperiment``. Of one without a space, and of anything else that an engine is given in its
+            place, nothing is known: whatever is submitted is sent as NNI sends it.
 
     Raises:
         RuntimeRepairError: if something would have to be pickled and that is not allowed; one line that names it.
     """
     known = getattr(experiment, _TRUST, None)
-    if known is None and hasattr(experiment, "model_space"):
+    if known is None and getattr(experiment, "model_space", None) is not None:
         known = _find_trust(experiment)
         setattr(experiment, _TRUST, known)
     return known
+
+
+def sent_evaluator(experiment: Any) -> Any:
+    """An experiment's evaluator as trials get it: where it has choices, they are made."""
+    evaluator = experiment.evaluator
+    return evaluator.default() if getattr(evaluator, "is_mutable", bool)() else evaluator
 
 
 def _find_trust(experiment: Any) -> Trust:
@@ -192,10 +200,10 @@ def _find_trust(experiment: Any) -> Trust:
     content = [getattr(space, f"trace_{part}", None) for part in ("symbol", "args", "kwargs")]
     try:
         with trusting(Trust(types=None, pickles=allowed)):
-            text = serializer.dump([*content, experiment.evaluator], pickle_size_limit=_NO_LIMIT)
+            text = serializer.dump([*content, sent_evaluator(experiment)], pickle_size_limit=_NO_LIMIT)
     except UnsafeMessageError as error:
         if not getattr(experiment, "refuses_pickles", False):
-            return _trust_in_pickles([*content, experiment.evaluator])
+            return _trust_in_pickles([*content, sent_evaluator(experiment)])
         raise RuntimeRepairError(
             f"{error} to be sent to trials; define it in a module that trials can import (or decorate its class "
             "with nni.trace), or accept pickles with allow_pickle=True"

@@ -13,6 +13,7 @@ from typing import Any
 
 from nni_privacy.nni_runtime.access import ACCESS_REPAIRS
 from nni_privacy.nni_runtime.message_repairs import MESSAGE_REPAIRS
+from nni_privacy.nni_runtime.messages import current_trust
 from nni_privacy.nni_runtime.nnictl_repairs import NNICTL_REPAIRS
 from nni_privacy.nni_runtime.package_repairs import PACKAGE_REPAIRS
 from nni_privacy.nni_runtime.patches.lifetime import PARENT_VARIABLE
@@ -89,7 +90,8 @@ def _is_fixed(mutable: Any) -> bool:
 )
 def chart_parameters(original: Original, self: Any) -> dict[str, Any]:
     dumped = original(self)
-    if dumped.get("sample"):
+    # Only what is sent to the manager: a model that a program writes for itself stays as NNI writes it.
+    if current_trust() is not None and dumped.get("sample"):
         searched: dict[str, int | float | str] = {}
         fixed: dict[str, int | float | str] = {}
         for label, value in dumped["sample"].items():

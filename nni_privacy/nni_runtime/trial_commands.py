@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from typing import Any
@@ -13,6 +14,8 @@ from nni_privacy.nni_runtime.repairing import Original, repair
 from nni_privacy.nni_runtime.warm.experiment import end_warm_trials, start_warm_trials, stopped_trials
 
 __all__ = ["COMMAND_REPAIRS", "trial_python"]
+
+_logger = logging.getLogger(__name__)
 
 _ENTRY = "nni_privacy.nni_runtime.trial_entry"
 
@@ -42,6 +45,8 @@ def careful_trials(original: Original, self: Any, *arguments: Any, **options: An
     platforms = {service.platform for service in (services if isinstance(services, list) else [services])}
     params = self.config._trial_command_params
     trust = experiment_trust(self) if self._action != "view" and platforms <= {"local", "remote"} else None
+    if self.model_space is None and self._action != "view":
+        _logger.warning("this experiment has no space: its trials run whatever they are given")
     if trust is not None:
         given = dict(params or {})
         python = given.get("python", sys.executable)

@@ -24,9 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nni.common import serializer
 from nni.nas.evaluator import FunctionalEvaluator
+from nni.nas.execution import TrainingServiceExecutionEngine
 from nni.nas.experiment import NasExperiment
 from nni.nas.experiment.config import NasExperimentConfig
+from nni.nas.space import ModelStatus, SimplifiedModelSpace
 from nni.nas.strategy import Random
+from support_search import free_port
 
 from nni_privacy import PrivacyEvaluator, PrivacyExperiment
 from nni_privacy.errors import RuntimeRepairError
@@ -258,8 +261,6 @@ def test_an_experiments_types_are_those_of_its_space_and_evaluator(installed: No
 
 
 def test_a_model_goes_to_a_trial_and_is_the_same_there(installed: None) -> None:
-    from nni.nas.space import SimplifiedModelSpace
-
     space = DARTS(channels=4, cells=3, in_channels=1, num_classes=10)
     evaluator = PrivacyEvaluator("digits", attacks=["loss_threshold"])
     experiment = an_experiment(space, evaluator)
@@ -289,6 +290,41 @@ def test_one_configuration_serves_two_experiments(installed: None) -> None:
     assert "tiny_space.evaluate" in commands[0] and "wait_and_report" not in commands[0]
     assert "tiny_space.wait_and_report" in commands[1] and "tiny_space.evaluate" not in commands[1]
     assert config._trial_command_params is None and "nni_privacy" not in config.json()["trialCommand"]
+
+
+def test_choices_of_the_evaluator_are_made_before_it_is_sent(installed: None) -> None:
+    evaluator = FunctionalEvaluator(tiny_space.evaluate, rate=nni.choice("rate", [0.1, 0.2]))
+    trust = experiment_trust(an_experiment(tiny_space.TinySpace(), evaluator))
+    assert trust is not None and not trust.pickles
+    model = SimplifiedModelSpace.from_model(tiny_space.TinySpace(), evaluator).random()
+    with trusting(trust):
+        received = nni.load(nni.dump({"parameters": model}))["parameters"]
+    assert received.evaluator.arguments == {"rate": model.sample["rate"]}
+
+
+def test_of_an_experiment_without_a_space_nothing_is_known(installed: None) -> None:
+    assert experiment_trust(NasExperiment(None, None, None)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_its_engine_runs_whatever_it_is_given(
+    installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(tiny_space.__file__).parent))  # for the trial
+    experiment: Any = NasExperiment(None, None, None)  # type: ignore[arg-type]
+    experiment.config.experiment_working_directory = tmp_path
+    experiment._start_nni_manager(free_port(), False)
+    engine = TrainingServiceExecutionEngine(experiment)
+    try:
+        model = SimplifiedModelSpace.from_model(tiny_space.TinySpace(), tiny_space.evaluator()).random()
+        engine.submit_models(model)
+        engine.wait_models(model)
+        assert model.status == ModelStatus.Trained
+        assert [listed.metric for listed in engine.list_models()] == [model.metric]
+    finally:
+        experiment._stop_nni_manager()
+        engine.shutdown()
+    assert "has no space" in caplog.text
 
 
 def local_evaluator() -> FunctionalEvaluator:

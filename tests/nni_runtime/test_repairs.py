@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from nni_privacy.errors import RuntimeRepairError
+from nni_privacy.nni_runtime.messages import Trust, trusting
 from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs, chart_label, chart_space, chart_value
 
 pytestmark = pytest.mark.usefixtures("nni_as_published")
@@ -35,8 +36,15 @@ def frozen_model() -> Any:
     return space.freeze({"op": "tanh", "width": 8, "pair": [0, 2]})
 
 
-def test_a_dumped_model_repeats_its_choices_where_the_web_ui_looks(repaired: None) -> None:
-    dumped = frozen_model()._dump()
+def sent(model: Any) -> dict[str, Any]:
+    """A model as the manager gets it."""
+    with trusting(Trust(types=None)):
+        dumped: dict[str, Any] = model._dump()
+    return dumped
+
+
+def test_a_model_that_is_sent_repeats_its_choices_where_the_web_ui_looks(repaired: None) -> None:
+    dumped = sent(frozen_model())
     assert dumped["mutation_summary"] == {"op": "tanh", "width": 8, "pair": "0,2"}
     assert dumped["sample"] == {"op": "tanh", "width": 8, "pair": [0, 2]}
 
@@ -47,24 +55,36 @@ def test_what_was_fixed_is_told_beside_what_was_searched(repaired: None) -> None
 
     model = frozen_model()
     narrowed = {**model.mutables.mutables, "op": Categorical(["tanh"], label="op")}
-    dumped = SimplifiedModelSpace(model.model, narrowed, model.evaluator).freeze(model.sample)._dump()
+    dumped = sent(SimplifiedModelSpace(model.model, narrowed, model.evaluator).freeze(model.sample))
     assert dumped["mutation_summary"] == {"width": 8, "pair": "0,2"}
     assert dumped["fixed_choices"] == {"op": "tanh"}
-    assert "fixed_choices" not in model._dump()
+    assert "fixed_choices" not in sent(model)
 
 
 def test_a_space_that_is_not_frozen_has_no_choices_to_repeat(repaired: None) -> None:
     import tiny_space
     from nni.nas.space import SimplifiedModelSpace
 
-    assert "mutation_summary" not in SimplifiedModelSpace.from_model(tiny_space.TinySpace())._dump()
+    assert "mutation_summary" not in sent(SimplifiedModelSpace.from_model(tiny_space.TinySpace()))
+
+
+def test_a_model_that_a_program_writes_for_itself_is_as_nni_writes_it() -> None:
+    import nni
+    from nni.nas.space import SimplifiedModelSpace
+
+    model = frozen_model()
+    as_published = model._dump(), nni.dump(model)
+    apply_repairs()
+    assert (model._dump(), nni.dump(model)) == as_published
+    assert SimplifiedModelSpace._load(**as_published[0])._dump() == as_published[0]
 
 
 @pytest.mark.slow
 def test_a_trial_without_the_repair_loads_the_model(repaired: None, tmp_path: Path) -> None:
     import nni
 
-    text = nni.dump(frozen_model())
+    with trusting(Trust(types=None)):
+        text = nni.dump(frozen_model())
     assert "mutation_summary" in text
     (tmp_path / "model.json").write_text(text)
     program = (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_privacy.errors import PrivacyError
+from nni_privacy.nni_runtime.message_repairs import sent_evaluator
 from nni_privacy.nni_runtime.messages import Trust, trusting
 from nni_privacy.nni_runtime.repairing import Original, repair
 from nni_privacy.nni_runtime.warm.supervisor import WarmTrials, can_fork
@@ -36,7 +37,7 @@ def start_warm_trials(experiment: Any, trust: Trust, cold: str) -> str:
     config = experiment.config
     root = Path(config.experiment_working_directory or Path.home() / "nni-experiments").expanduser().absolute()
     with trusting(trust):
-        evaluator = import_module("nni").dump(experiment.evaluator, pickle_size_limit=_NO_LIMIT)
+        evaluator = import_module("nni").dump(sent_evaluator(experiment), pickle_size_limit=_NO_LIMIT)
     types, known = (",".join(sorted(names)) for names in (trust.types or (), trust.known))
     preparation = {"types": types, "pickles": trust.pickles, "known": known, "evaluator": evaluator}
     try:
