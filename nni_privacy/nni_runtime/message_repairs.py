@@ -36,6 +36,9 @@ _logger = logging.getLogger(__name__)
 NEEDED = frozenset({"nni.nas.space.space.SimplifiedModelSpace", "nni.nas.space.metrics.Metrics"})
 """Types that NNI itself puts around a model space and an evaluator to send an architecture to a trial."""
 
+GRAPH = frozenset({"nni.nas.space.pytorch.graph.PytorchGraphModelSpace"})
+"""Of a model as a graph, which a trial turns into code and runs."""
+
 _SERIALIZER = "nni.common.serializer"
 _NO_LIMIT = 1 << 40
 _TRUST = "_nni_privacy_trust"
@@ -203,7 +206,7 @@ def _find_trust(experiment: Any) -> Trust:
             text = serializer.dump([*content, sent_evaluator(experiment)], pickle_size_limit=_NO_LIMIT)
     except UnsafeMessageError as error:
         if not getattr(experiment, "refuses_pickles", False):
-            return _trust_in_pickles([*content, sent_evaluator(experiment)])
+            return _trust_in_pickles([*content, sent_evaluator(experiment)], _needed(experiment))
         raise RuntimeRepairError(
             f"{error} to be sent to trials; define it in a module that trials can import (or decorate its class "
             "with nni.trace), or accept pickles with allow_pickle=True"
@@ -214,10 +217,19 @@ def _find_trust(experiment: Any) -> Trust:
             "allow_pickle: parts of the space or the evaluator are sent to trials as pickles: whoever can send a "
             "trial its parameters can run code in it"
         )
-    return Trust(NEEDED | names, pickles=bool(pickles))
+    return Trust(_needed(experiment) | names, pickles=bool(pickles))
 
 
-def _trust_in_pickles(content: list[Any]) -> Trust:
+def _needed(experiment: Any) -> frozenset[str]:
+    """Types that an experiment's models are sent as."""
+    form = experiment.config.model_format
+    if getattr(form, "name", form) != "graph" or getattr(experiment, "refuses_pickles", False):
+        return NEEDED
+    _logger.warning("graph: models are sent as graphs: whoever can send a trial its parameters can run code in it")
+    return NEEDED | GRAPH
+
+
+def _trust_in_pickles(content: list[Any], needed: frozenset[str]) -> Trust:
     """The trust of an experiment of NNI's whose space or evaluator stands in its script: its own pickles, no others.
 
     Trials know them by their SHA-256, which stands in their command; nobody else can make them load anything.
@@ -226,7 +238,7 @@ def _trust_in_pickles(content: list[Any]) -> Trust:
     with trusting(Trust(types=None, pickles=True, written=written)):
         text = import_module(_SERIALIZER).dump(content, pickle_size_limit=_NO_LIMIT)
     names, pickles = objects_in(text)
-    return Trust(NEEDED | names, known=pickles, written=written)
+    return Trust(needed | names, known=pickles, written=written)
 
 
 @repair(

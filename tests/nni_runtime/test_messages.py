@@ -292,6 +292,16 @@ def test_one_configuration_serves_two_experiments(installed: None) -> None:
     assert config._trial_command_params is None and "nni_privacy" not in config.json()["trialCommand"]
 
 
+def test_a_graph_is_sent_where_it_is_asked_for(installed: None, caplog: pytest.LogCaptureFixture) -> None:
+    graph = NasExperimentConfig("ts", "graph", "local")
+    space, evaluator = tiny_space.TinySpace(), tiny_space.evaluator()
+    trust = experiment_trust(NasExperiment(space, evaluator, Random(), graph))
+    assert trust is not None and trust.has_type("nni.nas.space.pytorch.graph.PytorchGraphModelSpace")
+    assert "can run code" in caplog.text
+    plain = experiment_trust(an_experiment(space, evaluator))
+    assert plain is not None and not plain.has_type("nni.nas.space.pytorch.graph.PytorchGraphModelSpace")
+
+
 def test_choices_of_the_evaluator_are_made_before_it_is_sent(installed: None) -> None:
     evaluator = FunctionalEvaluator(tiny_space.evaluate, rate=nni.choice("rate", [0.1, 0.2]))
     trust = experiment_trust(an_experiment(tiny_space.TinySpace(), evaluator))
