@@ -201,10 +201,8 @@ def to_csv(rows: Sequence[Row], first: Sequence[str] = ()) -> str:
 
 
 def _safe(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    text = value.replace("\0", "\N{REPLACEMENT CHARACTER}")  # readers stop at a NUL, and Python 3.10 writes none
-    return f"'{text}" if text.startswith(FORMULA) and not _NUMBER.fullmatch(text) else text
+    text = value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else ""  # 3.10 writes no NUL
+    return f"'{text}" if text.startswith(FORMULA) and not _NUMBER.fullmatch(text) else text or value
 
 
 def _named(error: OSError, path: Path) -> OSError:

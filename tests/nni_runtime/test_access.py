@@ -18,15 +18,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import responses
 from support_browser import browser  # noqa: F401 - a fixture
 
 from nni_privacy.errors import ConfigError, RuntimeRepairError
-from nni_privacy.nni_runtime import access, make_overlay
+from nni_privacy.nni_runtime import make_overlay
 from nni_privacy.nni_runtime.access import ManagerAccess, check_host, current_access, here, manager_access, with_key
 from nni_privacy.nni_runtime.patches.access import HOST_VARIABLE, OPEN_VARIABLE, TOKEN_HEADER, TOKEN_VARIABLE
 from nni_privacy.nni_runtime.probe import free_port, lone_manager
-from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs
+from nni_privacy.nni_runtime.repairs import REPAIRS
 
 STATUS = "/api/v1/nni/check-status"
 TOKEN = "a-token-of-the-tests"  # noqa: S105
@@ -395,31 +394,6 @@ def test_channels_are_at_127_0_0_1_whatever_localhost_means(monkeypatch: pytest.
     assert here("ws://10.0.0.1:8080/a") == "ws://10.0.0.1:8080/a"
     text = (make_overlay() / "nni_node" / "common" / "globals" / "rest.js").read_text()
     assert "root.replace('://localhost:', '://127.0.0.1:')" in text
-
-
-@pytest.mark.parametrize(("token", "host"), [(None, "localhost"), (TOKEN, "127.0.0.1")])
-def test_what_carries_no_token_goes_where_nni_sends_it(
-    token: str | None, host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from nni.experiment import rest
-    from nni.tools.nnictl import rest_utils
-
-    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-    monkeypatch.setenv("NNI_PRIVACY_CACHE", str(tmp_path))
-    port = free_port()
-    if token is not None:
-        monkeypatch.setitem(access._tokens, port, token)
-    apply_repairs()
-    wanted = [responses.matchers.header_matcher({TOKEN_HEADER: token})] if token else []
-    with responses.RequestsMock() as answers:
-        for path in ("experiment", "check-status"):
-            address = f"http://{host}:{port}/api/v1/nni/{path}"
-            answers.add("GET", address, json={"status": "RUNNING"}, match=wanted)
-        assert rest.get(port, "/experiment") == {"status": "RUNNING"}
-        assert rest_utils.check_rest_server_quick(port)[0] is True
-    channel = with_key(f"ws://localhost:{port}/tuner")
-    assert channel.partition("?")[0] == f"ws://{host}:{port}/tuner" and ("?key=" in channel) == bool(token)
-    assert with_key(f"ws://localhost:{port}/tuner?key=1") == f"ws://127.0.0.1:{port}/tuner?key=1"
 
 
 def test_the_address_holds_the_token_unless_none_is_wanted() -> None:

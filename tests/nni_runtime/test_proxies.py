@@ -1,4 +1,4 @@
-"""No connection to the manager goes to a proxy, whatever the environment names, in the search and in its trials."""
+"""Where connections to the manager go: never to a proxy, whatever the environment names, in a search and in its trials."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+import responses
 from support_manager import final_metrics, run_manager
 from support_search import SMALL, Search
 
-from nni_privacy.nni_runtime import make_overlay
-from nni_privacy.nni_runtime.patches.access import TOKEN_VARIABLE
-from nni_privacy.nni_runtime.probe import lone_manager
+from nni_privacy.nni_runtime import access, make_overlay
+from nni_privacy.nni_runtime.access import with_key
+from nni_privacy.nni_runtime.patches.access import TOKEN_HEADER, TOKEN_VARIABLE
+from nni_privacy.nni_runtime.probe import free_port, lone_manager
 from nni_privacy.nni_runtime.proxies import direct_request, proxy_variables
-from nni_privacy.nni_runtime.repairs import REPAIRS
+from nni_privacy.nni_runtime.repairs import REPAIRS, apply_repairs
 
 VARIABLES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "ws_proxy", "WS_PROXY")
 EXCEPTIONS = (None, "localhost")
@@ -204,3 +206,28 @@ def test_trials_of_a_users_own_command_ask_no_proxy(
         assert [final_metrics(trial)["mia_auc"] for trial in manager.succeeded] == [0.61] * 2
     proxy.close()
     assert proxy.asked == []
+
+
+@pytest.mark.parametrize(("token", "host"), [(None, "localhost"), (TOKEN, "127.0.0.1")])
+def test_what_carries_no_token_goes_where_nni_sends_it(
+    token: str | None, host: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from nni.experiment import rest
+    from nni.tools.nnictl import rest_utils
+
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    monkeypatch.setenv("NNI_PRIVACY_CACHE", str(tmp_path))
+    port = free_port()
+    if token is not None:
+        monkeypatch.setitem(access._tokens, port, token)
+    apply_repairs()
+    wanted = [responses.matchers.header_matcher({TOKEN_HEADER: token})] if token else []
+    with responses.RequestsMock() as answers:
+        for path in ("experiment", "check-status"):
+            address = f"http://{host}:{port}/api/v1/nni/{path}"
+            answers.add("GET", address, json={"status": "RUNNING"}, match=wanted)
+        assert rest.get(port, "/experiment") == {"status": "RUNNING"}
+        assert rest_utils.check_rest_server_quick(port)[0] is True
+    channel = with_key(f"ws://localhost:{port}/tuner")
+    assert channel.partition("?")[0] == f"ws://{host}:{port}/tuner" and ("?key=" in channel) == bool(token)
+    assert with_key(f"ws://localhost:{port}/tuner?key=1") == f"ws://127.0.0.1:{port}/tuner?key=1"
