@@ -1,4 +1,4 @@
-"""Where connections to the manager go: never to a proxy, whatever the environment names, in a search and in its trials."""
+"""Where connections to the manager go: never to a proxy, whatever the environment names; in trials, too."""
 
 from __future__ import annotations
 
