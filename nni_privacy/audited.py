@@ -78,6 +78,10 @@ class AuditedEvaluator(MutableEvaluator):
         **settings: further ones of :class:`~nni_privacy.auditing.in_training.AttackSettings`: ``seed``, ``device``,
             ``batch_size``, ``limit``, ``monitored``, ``outputs``, ``allow_shared``, ``effort``, ``plugins``.
 
+    Attributes:
+        results: final results of this process's evaluations, as reported and in their order. NNI's sequential engine
+            keeps the ``default`` of each only: here is its ``mia_auc``.
+
     Raises:
         ConfigError: if an option is unknown or out of range, or an attack needs shadow models and there are none.
     """
@@ -101,6 +105,7 @@ class AuditedEvaluator(MutableEvaluator):
         self.settings = attack_settings(AuditedEvaluator, {"attacks": attacks, **settings})
         self.shadow = shadow_options(shadow)
         self.settings.check_shadow(self.shadow)
+        self.results: list[dict[str, Any]] = []
 
     @property
     def seed(self) -> int:
@@ -151,7 +156,11 @@ class AuditedEvaluator(MutableEvaluator):
     def freeze(self, sample: Sample) -> AuditedEvaluator:
         """The same around the evaluator without choices."""
         inner = self.inner.freeze(sample) if isinstance(self.inner, Mutable) else self.inner
-        return self if inner is self.inner else AuditedEvaluator(**{**self.trace_kwargs, "inner": inner})
+        if inner is self.inner:
+            return self
+        frozen = AuditedEvaluator(**{**self.trace_kwargs, "inner": inner})
+        frozen.results = self.results
+        return frozen
 
     def leaf_mutables(self, is_leaf: Callable[[Mutable], bool]) -> Iterable[LabeledMutable]:
         """The evaluator's choices."""
@@ -289,6 +298,7 @@ class _Trial(TrialCommandChannel):
         if "NNI_OUTPUT_DIR" in os.environ:
             report.save_scores(Path(os.environ["NNI_OUTPUT_DIR"]) / SCORES_FILE)
         final = self._final(report, returned)
+        self.evaluator.results.append(final)
         nni.report_final_result(final)
         return final
 

@@ -353,6 +353,7 @@ def test_choices_of_the_evaluator_itself_are_searched() -> None:
     found = Ran(digits_project.DigitNet(), evaluator, rate=0.05)
     assert found.finals[0]["default"] == plain.finals[0] and same_weights(found.model, plain.model)
     frozen = whole.freeze({**default_of(whole), "rate": 0.05})
+    assert frozen.evaluator.results is evaluator.results
     assert nni.load(nni.dump(frozen)).evaluator.inner.arguments == {"learning_rate": 0.05}
 
 
@@ -367,6 +368,8 @@ def test_in_nnis_sequential_engine_strategies_read_their_own_default(tmp_path: P
     found = [(model.sample["width"], model.metric) for model in experiment.strategy.list_models()]
     experiment.stop()
     assert len(found) == 4 and all(metric == width / 100 for width, metric in found)
+    assert sorted(result["default"] for result in evaluator.results) == sorted(metric for _, metric in found)
+    assert all(0 <= result["mia_auc"] <= 1 for result in evaluator.results)
 
 
 @pytest.mark.filterwarnings("ignore")
