@@ -1,6 +1,6 @@
 """What ``fit`` costs over the bare PyTorch loop of the same, and what ``torch.compile`` would gain, in turn.
 
-    python benchmarks/fit.py [--rounds 15] [--steps 3] [--batch 64] [--networks darts,resnet18] [--compile]
+    python benchmarks/fit.py [--rounds 10] [--steps 12] [--batch 64] [--networks darts,resnet18] [--compile]
 
 One thread, CPU time, images of 32 x 32 pixels with three channels: a DARTS network of 16 channels and 5 cells, and
 torchvision's ResNet-18. All ways are timed in each round, one after the other, the first one another in each; medians
@@ -110,8 +110,8 @@ def measure(name: str, options: argparse.Namespace) -> None:
 def main() -> None:
     """Prints the rows of each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--compile", action="store_true", help="also with torch.compile, which needs a C++ compiler")
