@@ -33,7 +33,7 @@ from nni_privacy.auditing.notices import class_counts
 from nni_privacy.auditing.provenance import weights_digest
 from nni_privacy.auditing.shadows.models import CallableModel, ModelSource, ModelSpec, frozen_space, spec_for
 from nni_privacy.auditing.shadows.options import ShadowOptions
-from nni_privacy.auditing.sources import holds_records, trainer_caveats, trainer_records
+from nni_privacy.auditing.sources import check_sources, holds_records, trainer_caveats, trainer_records
 from nni_privacy.errors import AuditError, ConfigError
 from nni_privacy.evaluator import IMPORTED_LATE, SCORES_FILE, architecture_text, final_metrics
 from nni_privacy.training.classifier import Transform
@@ -83,6 +83,7 @@ class AuditedEvaluator(MutableEvaluator):
             keeps the ``default`` of each only: here is its ``mia_auc``.
 
     Raises:
+        AuditError: if ``members`` or ``nonmembers`` are nothing that can hold records.
         ConfigError: if an option is unknown or out of range, or an attack needs shadow models and there are none.
     """
 
@@ -101,6 +102,7 @@ class AuditedEvaluator(MutableEvaluator):
     ) -> None:
         if not isinstance(inner, Evaluator):
             raise ConfigError(f"inner: a {type(inner).__name__}; allowed is an evaluator of NNI")
+        check_sources(members, nonmembers)
         self.inner, self.members, self.nonmembers, self.normalize = inner, members, nonmembers, normalize
         self.settings = attack_settings(AuditedEvaluator, {"attacks": attacks, **settings})
         self.shadow = shadow_options(shadow)

@@ -294,7 +294,9 @@ def test_loaders_among_the_arguments_are_found_by_their_names(names: tuple[str, 
 
 
 @pytest.mark.parametrize("kind", [partial(AuditedEvaluator, FunctionalEvaluator(tune)), AuditCallback])
-def test_an_unknown_option_is_told_with_all_that_there_are(kind: Any) -> None:
+def test_what_can_only_be_wrong_is_refused_before_anything_starts(kind: Any) -> None:
+    with pytest.raises(AuditError, match=r"^members is a int, expected a pair \(inputs, labels\)"):
+        kind(members=3)
     with pytest.raises(ConfigError, match=r"unknown key 'memebers': did you mean 'members'\? \(known: .*nonmembers"):
         kind(memebers=others)
 

@@ -15,7 +15,7 @@ from torch import nn
 from nni_privacy.auditing.audit import AuditReport
 from nni_privacy.auditing.in_training import EPOCH_METRIC, TrainingAudit, attack_settings, shadow_options
 from nni_privacy.auditing.shadows.options import ShadowOptions
-from nni_privacy.auditing.sources import trainer_caveats, trainer_records
+from nni_privacy.auditing.sources import check_sources, trainer_caveats, trainer_records
 from nni_privacy.errors import ConfigError
 from nni_privacy.training.classifier import Transform
 
@@ -47,6 +47,7 @@ class AuditCallback(Callback):
         report: the :class:`~nni_privacy.AuditReport`, once a training has ended.
 
     Raises:
+        AuditError: if ``members`` or ``nonmembers`` are nothing that can hold records.
         ConfigError: if an option is unknown or out of range, or an attack needs shadow models and there are none.
     """
 
@@ -63,6 +64,7 @@ class AuditCallback(Callback):
     ) -> None:
         super().__init__()
         self.settings = attack_settings(AuditCallback, {"attacks": attacks, **settings})
+        check_sources(members, nonmembers)
         self.shadow = shadow_options(shadow)
         self.settings.check_shadow(self.shadow)
         self._sides, self._normalize, self._network = (members, nonmembers), normalize, network

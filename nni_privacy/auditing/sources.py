@@ -25,7 +25,7 @@ from nni_privacy.errors import AuditError, DataError
 from nni_privacy.rng import derived_seed, isolated
 from nni_privacy.training.gradients import gradients_on
 
-__all__ = ["SourcedRecords", "holds_records", "read_records", "trainer_caveats", "trainer_records"]
+__all__ = ["SourcedRecords", "check_sources", "holds_records", "read_records", "trainer_caveats", "trainer_records"]
 
 _LOADERS = {"members": "train_dataloader", "nonmembers": "val_dataloaders"}
 
@@ -62,6 +62,21 @@ def holds_records(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return bool(value) and all(map(holds_records, value))
     return isinstance(value, Dataset | DataLoader | TorchDataset)
+
+
+def check_sources(members: Any, nonmembers: Any) -> None:
+    """Sees, without reading them, that both are of a kind that can hold records, or None: they may be read much later.
+
+    Raises:
+        AuditError: if one is not.
+    """
+    for name, source in (("members", members), ("nonmembers", nonmembers)):
+        if source is None or callable(source) or (hasattr(source, "__len__") and not isinstance(source, str | bytes)):
+            continue
+        raise AuditError(
+            f"{name} is a {type(source).__name__}, expected a pair (inputs, labels), a mapping with labels, a data set "
+            "or loader of torch, or a function that returns one"
+        )
 
 
 def read_records(name: str, source: Any, *, scaled: bool, limit: int | None = None, seed: int = 0) -> SourcedRecords:

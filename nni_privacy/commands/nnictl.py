@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from argparse import REMAINDER
@@ -17,6 +18,10 @@ __all__ = ["add_nnictl"]
 _TOLD_BY_NNI = (ValueError, TypeError, AttributeError, AssertionError, RuntimeError, OSError)
 """What NNI raises at a configuration or a port that it cannot use."""
 _DEBUG = {"-d", "--debug"}
+
+
+_SAYS_HOW_TO_STOP = "nni.tools.nnictl.launcher"
+"""The logger."""
 
 
 def add_nnictl(commands: Any) -> None:
@@ -59,6 +64,7 @@ def run_nnictl(words: Sequence[str], *, version: bool = False, host: str | None 
         check_host(host, 0)
         if not token:
             raise ConfigError(f"--no-token: not with --host {host}; whoever reaches it could run code as you")
+    logging.getLogger(_SAYS_HOW_TO_STOP).addFilter(_name_this_command)
     sys.argv = ["nnictl", *(["--version"] if version else []), *words]
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated", category=UserWarning)
     try:
@@ -72,3 +78,9 @@ def run_nnictl(words: Sequence[str], *, version: bool = False, host: str | None 
         told = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"nnictl {' '.join(words[:1])}: {told}") from error
     return 0
+
+
+def _name_this_command(record: logging.LogRecord) -> bool:
+    """Where NNI names its own command, which the manager does not answer."""
+    record.msg = str(record.msg).replace('"nnictl ', '"nni-privacy nnictl ')
+    return True

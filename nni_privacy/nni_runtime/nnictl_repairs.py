@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import Any
 
+from nni_privacy.errors import ConfigError, nearest
 from nni_privacy.nni_runtime.access import addressed, web_address
 from nni_privacy.nni_runtime.messages import PLAIN, trusting
 from nni_privacy.nni_runtime.proxies import direct_request
@@ -73,17 +74,31 @@ def nnictl_address(original: Original, args: Any) -> None:
 
 
 @repair(
-    "trials that share their environment on this machine (reuseMode) kill the manager",
+    "trials that share their environment on this machine (reuseMode) kill the manager, and a misspelt tuner is told "
+    "after two minutes, in a log",
     "nni.experiment.launcher:NniManagerArgs.__init__",
     "self.mode = config.training_service.platform",
 )
-def local_reuse(original: Original, self: Any, action: str, exp_id: str, config: Any, *more: Any, **named: Any) -> None:
-    """Leaves it out of NNI's own copy, which a manager is started with; the configuration stays as it was written."""
+def startable_settings(
+    original: Original, self: Any, action: str, exp_id: str, config: Any, *more: Any, **named: Any
+) -> None:
+    """Looks at NNI's own copy, which a manager is started with; the configuration stays as it was written."""
     service = config.training_service
     if getattr(service, "platform", None) == "local" and service.reuse_mode:
         _logger.warning("trainingService.reuseMode: NNI's manager cannot do that on this machine; left out")
         service.reuse_mode = False
+    if action != "view":
+        _check_algorithms(config)
     original(self, action, exp_id, config, *more, **named)
+
+
+def _check_algorithms(config: Any) -> None:
+    known = import_module("nni.tools.package_utils.config_manager")
+    for field in ("tuner", "assessor", "advisor"):
+        name = getattr(getattr(config, field, None), "name", None)
+        if isinstance(name, str) and known.get_algo_meta(name) is None:
+            names = (one.name for one in known.get_all_algo_meta())
+            raise ConfigError(f"{field}.name: {name!r}; {nearest(name, names)}")
 
 
 @repair(
@@ -140,4 +155,4 @@ _ENDED = tuple(
     )
 )
 
-NNICTL_REPAIRS = (*_TOKENS, nnictl_address, *_ENDED, local_reuse, old_gpu_defaults, listed_experiments)
+NNICTL_REPAIRS = (*_TOKENS, nnictl_address, *_ENDED, startable_settings, old_gpu_defaults, listed_experiments)

@@ -181,6 +181,25 @@ def test_a_service_that_would_kill_the_manager_is_not_shared(
 
 
 @pytest.mark.parametrize(
+    ("field", "name", "meant"), [("tuner", "Randon", "Random"), ("assessor", "medianstopp", "Medianstop")]
+)
+def test_an_algorithm_that_nni_does_not_have_is_told_before_a_manager_starts(
+    field: str, name: str, meant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yml").write_text(yaml.safe_dump({**INLINE, field: {"name": name}}))
+    assert main(["nnictl", "create", "--config", str(tmp_path / "config.yml")]) == 2
+    assert f"{field}.name: {name!r}; did you mean {meant!r}? (known: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_how_to_stop_names_the_command_that_the_manager_answers(
+    loaded: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("nni"), "handlers", [caplog.handler])
+    loaded(INLINE)
+    assert 'run "nni-privacy nnictl stop ' in caplog.text and '"nnictl' not in caplog.text
+
+
+@pytest.mark.parametrize(
     ("content", "told"),
     [
         ({**INLINE, "trialComand": "x"}, "trialcomand"),
