@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -139,6 +141,22 @@ def test_where_nothing_leaks_the_auc_is_one_half_and_an_interval_over_records_sa
     mean, inside = null_runs(1500, width=width)
     assert abs(mean - 0.5) < 0.003  # 2.7 standard errors
     assert 0.935 <= inside <= 0.965
+
+
+def test_over_all_ways_to_call_records_members_the_mean_auc_is_exactly_one_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is learned: of four records a fold, two are members, and 6 x 6 x 6 ways are equally likely."""
+    folds = np.repeat(np.arange(FOLDS), 4)
+    monkeypatch.setattr(cross_fitting, "draw_folds", lambda signals, *, seed: folds)
+    inputs, found = np.random.default_rng(0).normal(size=(12, 3)), []
+    for chosen in product(combinations(range(4), 2), repeat=FOLDS):
+        member = np.zeros(12, dtype=bool)
+        member[[4 * fold + place for fold, places in enumerate(chosen) for place in places]] = True
+        signals = TargetSignals.from_logits(np.zeros((12, 2)), np.zeros(12, dtype=np.int64), member)
+        scores = learn_and_attack("cross_fit", signals, Direction(signals, inputs), seed=0).scores
+        found.append(roc_auc(scores, member))
+    assert len(set(found)) > 5 and np.mean(found) == pytest.approx(0.5, abs=1e-12)
 
 
 def test_models_that_share_a_fold_would_make_the_interval_too_narrow() -> None:
