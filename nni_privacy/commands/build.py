@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from nni_privacy.cells.spaces import SPACES
 from nni_privacy.config import SearchConfig
-from nni_privacy.errors import ConfigError, DataError
+from nni_privacy.errors import AuditError, ConfigError, DataError
 from nni_privacy.plugins import is_plugins, plugin_faults
 from nni_privacy.runs.records import CONSTRAINTS
 
@@ -79,11 +79,18 @@ def _ask(space: CellSpace[Any], data: Dataset) -> None:
     with torch.no_grad():
         answers = space.eval()(to_float(data.images[:2]))
     space.train()
-    _check_answers(tuple(answers.shape), data, "its")
+    _check_answers(answers, data, "its")
 
 
-def _check_answers(shape: Sequence[int], data: Dataset, whose: str) -> None:
+def _check_answers(answers: Any, data: Dataset, whose: str) -> None:
+    """Sees that they are logits, in whatever a training takes them from."""
+    from nni_privacy.training.classifier import answer_of, to_logits
+
     wanted = (len(data.images[:2]), data.num_classes)
+    try:
+        shape = tuple(to_logits(answer_of(answers, wanted[0]), "logits").shape)
+    except AuditError as error:
+        raise ConfigError(f"{whose} network: {error}") from error
     if shape != wanted:
         raise ConfigError(f"{whose} network returns {shape}, expected {wanted}: (images, classes)")
 
@@ -102,8 +109,8 @@ def _build_own(section: SearchSpaceConfig, data: Dataset | None) -> Any:
             check_folder(Path(folder))
     if data is not None:
         with plugin_faults(f"search space {section.name!r}", section.name):
-            shape_of_answers = answers_of(space, to_float(data.images[:2]))
-        _check_answers(shape_of_answers, data, f"search_space.name: {section.name}: its")
+            answers = answers_of(space, to_float(data.images[:2]))
+        _check_answers(answers, data, f"search_space.name: {section.name}: its")
     return space
 
 

@@ -106,6 +106,16 @@ def test_strategies_choose_in_it(strategy: dict[str, Any]) -> None:
     assert all(set(model.sample) == {"activation", "layer0", "layer1", "pool", "width"} for model in models)
 
 
+def test_a_network_may_answer_whatever_a_training_finds_logits_in() -> None:
+    from nni.nas.execution import SequentialExecutionEngine
+
+    settings = configured(search_space=of("Detailed"), strategy={"name": "random"})
+    space, evaluator = build_space(settings, load_dataset("digits", limit=400)), build_evaluator(settings)
+    engine = SequentialExecutionEngine(max_model_count=1)
+    build_search_strategy(settings)(SimplifiedModelSpace.from_model(space, evaluator), engine)
+    assert [0 < model.metric <= 1 for model in engine.list_models()] == [True]
+
+
 def test_init_writes_a_configuration_of_it(tmp_path: Path) -> None:
     sys.path.append(str(PROJECT))
     file = tmp_path / "search.yaml"
@@ -148,7 +158,8 @@ def test_a_mistake_names_the_field(section: dict[str, Any], told: str) -> None:
     ("section", "told"),
     [
         (of("Nothing"), "there is nothing to choose in it"),
-        (of("Wrong"), "returns (2, 1, 1, 1), expected (2, 10): (images, classes)"),
+        (of("Wrong"), "mynet.spaces:Wrong: its network: the model returned torch.float32 of shape (2, 1, 1, 1) for 2"),
+        (of("Detailed", answer="scores"), "returned a dict with 'pooled', 'scores', expected one tensor of logits"),
         (of("Broken"), "spaces.py:"),
         (of("Stack", activations=["gelu"]), "KeyError: 'gelu'"),
     ],

@@ -35,6 +35,17 @@ class Stack(ModelSpace):
         return self.classifier(self.activation(self.hidden(pooled)))
 
 
+class Detailed(Stack):
+    """A space whose network answers a mapping."""
+
+    def __init__(self, num_classes, answer="logits"):
+        super().__init__(num_classes)
+        self.answer = answer
+
+    def forward(self, images):
+        return {"pooled": images.mean((2, 3)), self.answer: super().forward(images)}
+
+
 class Nothing(ModelSpace):
     """A space without a choice."""
 
