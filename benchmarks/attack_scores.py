@@ -134,7 +134,7 @@ def _all_temperatures(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.in
 def _chosen_rmia(own: Floats, others: Floats, keep: Flags, mode: str) -> Floats:
     """The attack's own choice of temperature and a, on the references."""
     offline = mode == "offline"
-    each = [others[:, :, number] for number in range(len(TEMPERATURES) if offline else 1)]
+    each = [others[:, :, number] for number in range(len(TEMPERATURES))]
     chosen = choose_setting(each, keep, mode=mode, offline_as=OFFLINE_AS if offline else (0.3,))
     assert chosen is not None
     return rmia_ratios(own[:, chosen[0]], each[chosen[0]], keep, mode=mode, offline_a=chosen[1])

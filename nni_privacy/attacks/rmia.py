@@ -37,7 +37,7 @@ Temperature = float | tuple[float, ...]
 """By which logits are divided; the confidences of several are averaged."""
 
 TEMPERATURE: Temperature = (1.0, 2.0)
-"""Best online in ``benchmarks/attack_scores.py``; offline ``auto`` chooses it or the other."""
+"""Best in most pools of ``benchmarks/attack_scores.py``; ``auto`` chooses it or the other."""
 
 TEMPERATURES: tuple[Temperature, ...] = (TEMPERATURE, 2.0)
 OFFLINE_AS, LIKELY_A = (0.0, 0.3, 0.6, 0.8, 0.9, 1.0), 0.9
@@ -81,7 +81,7 @@ def attack_rmia(
             trained on. ``auto``: chosen by :func:`choose_setting`, else 0.9.
         confidence: what p(.) is, see :func:`rmia_confidence` and docs/attacks.md, "Views and scores".
         temperature: by which logits are divided, above 0, or several, whose confidences are averaged. ``auto``: 1 and
-            2; offline these or 2 alone, as of ``offline_a``.
+            2, or 2 alone, chosen by :func:`choose_setting`.
 
     Raises:
         AuditError: if views do not agree, or members or non-members have no record with the shadows needed.
@@ -91,7 +91,7 @@ def attack_rmia(
     assert shadows is not None  # noqa: S101 - required
     chosen = shadow_mode(mode, shadows.keep)
     offline = chosen == "offline"
-    temperatures = _choices("temperature", temperature, TEMPERATURES if offline else (TEMPERATURE,))
+    temperatures = _choices("temperature", temperature, TEMPERATURES)
     candidates = _choices("offline_a", offline_a, OFFLINE_AS if offline else (OFFLINE_A,))
     measures = [partial(rmia_confidence, confidence=confidence, temperature=one) for one in temperatures]
     references = [_reference_confidences(measure, shadows.logits, signals.labels) for measure in measures]

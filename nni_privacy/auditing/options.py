@@ -69,8 +69,8 @@ class Effort(Options):
         lira_statistic: what LiRA compares, ``logit`` or ``margin``, see :func:`~nni_privacy.attacks.lira.attack_lira`.
         rmia_confidence: what RMIA compares, ``softmax`` or ``sm_taylor``, see
             :func:`~nni_privacy.attacks.rmia.rmia_confidence`.
-        rmia_temperature: by which RMIA divides logits; ``auto``: the mean over 1 and 2, or, offline, 2 where that
-            finds the members of the reference models better.
+        rmia_temperature: by which RMIA divides logits; ``auto``: the mean over 1 and 2, or 2 where that finds the
+            members of the reference models better.
         trace_epochs: epochs of a trial's training, the last included, whose losses of all attacked records are kept for
             ``lt_iqr`` and ``loss_trajectory``, 2 or more; by default a tenth of them, but at least 4.
     """

@@ -112,7 +112,7 @@ def test_what_is_chosen_is_what_finds_the_references_members_best(mode):
     signals = planted_signals(gap=1.5, n=150, seed=2)
     keep, labels, logits = signals.shadows.keep, signals.labels, signals.shadows.logits
     both = (1.0, 2.0)
-    candidates = list(itertools.product((both, 2.0), OFFLINE_AS)) if mode == "offline" else [(both, 0.3), (both, 0.9)]
+    candidates = list(itertools.product((both, 2.0), OFFLINE_AS if mode == "offline" else (0.3,)))
     found = []
     for temperature, a in candidates:
         results = []
