@@ -10,8 +10,9 @@ import re
 import secrets
 import socket
 import stat
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,39 +75,53 @@ def running(
         yield Server(port, host)
 
 
-@pytest.fixture(scope="module")
-def closed() -> Iterator[Server]:
-    """As it starts by default."""
-    with running() as server:
-        yield server
+class Managers:
+    """Those that tests share, each started when it is asked for first.
+
+    A manager whose tuner never comes ends after two minutes: one that is older than a minute is started anew.
+    """
+
+    FRESH = 60.0
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[float, ExitStack, Server]] = {}
+
+    def get(self, name: str, variables: Mapping[str, str] | None = None, **options: Any) -> Server:
+        if name in self._running:
+            started, stack, server = self._running[name]
+            if time.monotonic() - started < self.FRESH:
+                return server
+            stack.close()
+        stack = ExitStack()
+        server = stack.enter_context(running(variables, **options))
+        self._running[name] = (time.monotonic(), stack, server)
+        return server
+
+    def close(self) -> None:
+        for _, stack, _ in self._running.values():
+            stack.close()
 
 
 @pytest.fixture(scope="module")
-def published() -> Iterator[Server]:
-    """Without the patch, and listening everywhere, as NNI is published."""
-    with running(without=("access", "loopback")) as server:
-        yield server
+def managers() -> Iterator[Managers]:
+    shared = Managers()
+    yield shared
+    shared.close()
 
 
-@pytest.fixture(scope="module")
-def open_manager() -> Iterator[Server]:
-    """As `search --host 127.0.0.2` starts it."""
-    with running(OPENED, host=OTHER_ADDRESS) as server:
-        yield server
+def shared(name: str, variables: Mapping[str, str] | None = None, **options: Any) -> Any:
+    @pytest.fixture(name=name)
+    def manager(managers: Managers) -> Server:
+        return managers.get(name, variables, **options)
+
+    return manager
 
 
-@pytest.fixture(scope="module")
-def local_manager() -> Iterator[Server]:
-    """As `search` starts it."""
-    with running({TOKEN_VARIABLE: TOKEN}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def page_for_all() -> Iterator[Server]:
-    """As `search --no-token` starts it."""
-    with running({TOKEN_VARIABLE: TOKEN, OPEN_VARIABLE: "1"}) as server:
-        yield server
+as_it_starts_by_default = shared("closed")
+as_nni_is_published = shared("published", without=("access", "loopback"))  # listening everywhere, too
+as_search_host_starts_it = shared("open_manager", OPENED, host=OTHER_ADDRESS)
+as_search_starts_it = shared("local_manager", {TOKEN_VARIABLE: TOKEN})
+as_search_no_token_starts_it = shared("page_for_all", {TOKEN_VARIABLE: TOKEN, OPEN_VARIABLE: "1"})
 
 
 def routes() -> list[tuple[str, str]]:
