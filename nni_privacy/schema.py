@@ -90,6 +90,11 @@ class Options:
         with told_by(cls):
             return TypeAdapter(cls).validate_python(plain(content))
 
+    @classmethod
+    def of(cls, given: Self | Mapping[str, Any]) -> Self:
+        """What was given, if that are such options already; else as :meth:`from_mapping`."""
+        return given if isinstance(given, cls) else cls.from_mapping(given)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a YAML or JSON file; :meth:`from_mapping` reads them back."""
         content: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")

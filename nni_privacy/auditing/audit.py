@@ -224,8 +224,8 @@ def audit(
     nonmembers: Any,
     *,
     attacks: str | Sequence[str] = DEFAULT_ATTACKS,
-    shadow: ShadowOptions | None = None,
-    effort: Effort | None = None,
+    shadow: ShadowOptions | Mapping[str, Any] | None = None,
+    effort: Effort | Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
     batch_size: int = 256,
@@ -250,8 +250,9 @@ def audit(
             so of images beyond 0..1.
         nonmembers: the same for records it was not trained on, from the same distribution and scaled alike.
         attacks: names of registered attacks, the primary one first.
-        shadow: how shadow models are trained; needed by all attacks with models of the attacker's own.
-        effort: how many questions the attacks may ask of the model, and their protocol.
+        shadow: how shadow models are trained, as options or a mapping of them; needed by all attacks with models of the
+            attacker's own.
+        effort: how many questions the attacks may ask of the model, and their protocol; options or a mapping.
         seed: of the attacks and the shadow models; each attack gets the same, whatever the others are.
         device: ``auto``, ``cpu``, ``cuda`` or a ``torch.device``.
         batch_size: records a forward pass.
@@ -271,7 +272,7 @@ def audit(
         AuditError: if there are fewer than 20 members or non-members, they share records, shapes or scales do not fit,
             labels are out of range, the model does not take the records or return logits, its logits are NaN or
             infinite, an attack needs records of another kind, or ``max_auc`` is out of its range.
-        ConfigError: if an attack or the device is unknown.
+        ConfigError: if an attack, the device or an option is unknown or out of range.
     """
     import torch
 
@@ -279,14 +280,16 @@ def audit(
     from nni_privacy.auditing.inputs import notices_of_inputs
     from nni_privacy.auditing.options import Effort
     from nni_privacy.auditing.records import check_records, check_scale, count_shared, warn_of_probabilities
+    from nni_privacy.auditing.shadows import ShadowOptions
     from nni_privacy.data import Normalizer
     from nni_privacy.data.inputs import Inputs
     from nni_privacy.training.classifier import module_of
     from nni_privacy.training.fit import resolve_device
 
     names = _check_request(attacks, seed)
-    effort = effort or Effort()
+    effort = Effort() if effort is None else Effort.of(effort)
     if shadow is not None:
+        shadow = ShadowOptions.of(shadow)
         check_reference_models(names, shadow.count)
     check_max_auc(max_auc)
     model = module_of(model)
@@ -343,7 +346,7 @@ def audit_signals(
     seed: int = 0,
     shared: int = 0,
     protocol: ProtocolName = "cross_fit",
-    effort: Effort | None = None,
+    effort: Effort | Mapping[str, Any] | None = None,
 ) -> AuditReport:
     """Attacks signals that are there already; what :func:`audit` does after its forward pass.
 
@@ -363,7 +366,7 @@ def audit_signals(
     """
     from nni_privacy.auditing.options import Effort
 
-    effort = effort or Effort(protocol=protocol)
+    effort = Effort(protocol=protocol) if effort is None else Effort.of(effort)
     names = _check_request(attacks, seed)
     _check_counts(int(signals.is_member.sum()), int((~signals.is_member).sum()))
     reports = {}

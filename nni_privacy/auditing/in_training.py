@@ -135,7 +135,7 @@ def shadow_options(shadow: ShadowOptions | Mapping[str, Any] | None) -> ShadowOp
     Raises:
         ConfigError: if one of them is unknown or out of range.
     """
-    return shadow if shadow is None or isinstance(shadow, ShadowOptions) else ShadowOptions.from_mapping(shadow)
+    return None if shadow is None else ShadowOptions.of(shadow)
 
 
 class TrainingAudit:

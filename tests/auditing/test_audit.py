@@ -9,6 +9,7 @@ import nni_privacy
 from nni_privacy.attacks import TargetSignals, attack_metrics
 from nni_privacy.auditing import Effort
 from nni_privacy.auditing.audit import audit, audit_signals
+from nni_privacy.auditing.shadows import ShadowOptions
 from nni_privacy.data import Normalizer, load_dataset, split_four_ways
 from nni_privacy.errors import AuditError, ConfigError
 from nni_privacy.training.fit import fit, predict_logits, seed_everything
@@ -174,6 +175,20 @@ def test_bad_attack_lists_are_refused_before_any_work():
     for attacks in ([], ["loss_threshold", "loss_threshold"]):
         with pytest.raises(AuditError, match="different names"):
             audit(model, GOOD, OTHERS, attacks=attacks)
+
+
+def test_options_may_be_mappings_and_are_checked_before_any_work():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    told = {"seed": 0, "device": "cpu", "attacks": "rmia"}
+    shadow = {"count": 4, "model": linear, "recipe": {"epochs": 1, "batch_size": 8}}
+    options = ShadowOptions(count=4, model=linear, recipe=Recipe(epochs=1, batch_size=8))
+    found = audit(model, GOOD, OTHERS, shadow=shadow, effort={"views": 2}, **told)
+    same = audit(model, GOOD, OTHERS, shadow=options, effort=Effort(views=2), **told)
+    assert found.metrics() == same.metrics()
+    with pytest.raises(ConfigError, match=r"shadow\.count: 0; input should be greater"):
+        audit(nn.Identity(), GOOD, OTHERS, shadow={"count": 0}, **told)
+    with pytest.raises(ConfigError, match=r"effort\.view: unknown key; did you mean 'views'"):
+        audit(nn.Identity(), GOOD, OTHERS, effort={"view": 2}, **told)
 
 
 def test_the_function_is_offered_by_the_package_whatever_was_imported_first():
